@@ -1,0 +1,135 @@
+/* A compiled program, as the compiler hands it to the module writer and as the reader hands it to
+ * the executor. Flat tables; every reference is an index into one of them. All memory belongs to
+ * whoever made the program (an arena). */
+#ifndef TSR_RUNTIME_PROGRAM_H
+#define TSR_RUNTIME_PROGRAM_H
+#include "runtime/index_code.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <tessera/dtype.h>
+
+/* An index expression: a slice of tsr_program.steps. */
+typedef struct tsr_code {
+  uint32_t first;
+  uint32_t count; /* 0: absent (guard: always true) */
+} tsr_code;
+
+typedef enum tsr_dim_source {
+  TSR_DIM_FROM_INPUT = 0,  /* bound by the shapes of the inputs */
+  TSR_DIM_FROM_DEVICE = 1, /* read from a buffer when a segment ends (tsr_dim_read) */
+} tsr_dim_source;
+
+/* A symbolic dim. Values outside [lo, hi] are refused with the dim's name. */
+typedef struct tsr_dim_desc {
+  const char *name;
+  uint32_t source;
+  int64_t lo, hi;
+} tsr_dim_desc;
+
+typedef enum tsr_buffer_kind {
+  TSR_BUFFER_INPUT = 0,
+  TSR_BUFFER_OUTPUT = 1,
+  TSR_BUFFER_CONSTANT = 2,
+  TSR_BUFFER_TEMPORARY = 3, /* lives in the arena from its first to its last use by a launch */
+} tsr_buffer_kind;
+
+/* A storage of dense row-major elements. `dims` are `rank` consecutive entries of
+ * tsr_program.codes. */
+typedef struct tsr_buffer_desc {
+  uint32_t kind;
+  uint32_t dtype;
+  uint32_t rank;
+  uint32_t first_dim; /* into tsr_program.codes */
+  uint32_t index;     /* input, output or constant number; 0 for temporaries */
+} tsr_buffer_desc;
+
+typedef struct tsr_port_desc {
+  const char *name;
+  uint32_t buffer;
+} tsr_port_desc;
+
+/* Constant data: bytes of one dense tensor. Equal bytes are stored once in the module's weight
+ * table. */
+typedef struct tsr_constant_desc {
+  const void *data;
+  uint64_t bytes;
+  uint64_t hash; /* content hash, tsr_hash64 of the bytes */
+} tsr_constant_desc;
+
+typedef struct tsr_kernel_desc {
+  const char *name;              /* symbol, unique in the program */
+  const char *nodes;             /* ONNX node names it computes, comma separated */
+  uint64_t entry;                /* offset of the function in the program's code image */
+  uint64_t scratch_bytes;        /* per thread, 64-byte aligned */
+  uint32_t first_dim, dim_count; /* into tsr_program.kernel_dims: the dims passed, in order */
+} tsr_kernel_desc;
+
+/* One variant of a launch: taken when `guard` holds; the last variant of a launch has no guard. */
+typedef struct tsr_variant_desc {
+  tsr_code guard;
+  uint32_t kernel;
+  uint32_t grid_rank;
+  tsr_code grid[4]; /* tasks = product; 0 tasks: nothing to do */
+} tsr_variant_desc;
+
+typedef struct tsr_launch_desc {
+  uint32_t first_variant, variant_count;
+  uint32_t first_argument,
+      argument_count; /* into tsr_program.arguments: buffer numbers, kernel argument order */
+} tsr_launch_desc;
+
+/* After a segment the host reads one int64 element of `buffer` into dim `dim`. */
+typedef struct tsr_dim_read {
+  uint32_t dim, buffer;
+  uint64_t element;
+} tsr_dim_read;
+
+/* The unit of memory planning and graph capture: launches in order, then reads. */
+typedef struct tsr_segment_desc {
+  uint32_t first_launch, launch_count;
+  uint32_t first_read, read_count;
+} tsr_segment_desc;
+
+typedef struct tsr_program {
+  const char *target;    /* "cpu:x86-64-v4", as --target takes it */
+  uint64_t cpu_features; /* TSR_CPU_* bits (runtime/cpu_features.h) that the code needs */
+  const char *precision;
+  const char *producer; /* version and commit */
+  const void *image;    /* position-independent code, no relocations, no undefined symbols */
+  uint64_t image_bytes;
+  const tsr_index_step *steps;
+  uint32_t step_count;
+  const tsr_code *codes;
+  uint32_t code_count;
+  const tsr_dim_desc *dims;
+  uint32_t dim_count;
+  const tsr_buffer_desc *buffers;
+  uint32_t buffer_count;
+  const tsr_port_desc *inputs;
+  uint32_t input_count;
+  const tsr_port_desc *outputs;
+  uint32_t output_count;
+  const tsr_constant_desc *constants;
+  uint32_t constant_count;
+  const tsr_kernel_desc *kernels;
+  uint32_t kernel_count;
+  const uint32_t *kernel_dims;
+  uint32_t kernel_dim_count;
+  const tsr_variant_desc *variants;
+  uint32_t variant_count;
+  const tsr_launch_desc *launches;
+  uint32_t launch_count;
+  const uint32_t *arguments;
+  uint32_t argument_count;
+  const tsr_segment_desc *segments;
+  uint32_t segment_count;
+  const tsr_dim_read *reads;
+  uint32_t read_count;
+} tsr_program;
+
+/* The CPU kernel interface; see runtime/README.md. */
+typedef void (*tsr_cpu_kernel)(void *const *buffers, const int64_t *dims, int64_t task_begin,
+                               int64_t task_end, void *scratch);
+
+#endif
