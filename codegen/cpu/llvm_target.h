@@ -1,0 +1,94 @@
+/* CPU targets: what `--target cpu[:FEATURES]` names, and the LLVM target machine, function
+ * attributes and pass pipeline that code for it is made with. Nothing here looks at the name of the
+ * CPU: virtual machines report wrong ones. */
+#ifndef TSR_CODEGEN_CPU_LLVM_TARGET_H
+#define TSR_CODEGEN_CPU_LLVM_TARGET_H
+#include "runtime/arena.h"
+#include "runtime/diag.h"
+#include <llvm-c/TargetMachine.h>
+#include <llvm-c/Types.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Ordered: a machine of one x86 level runs code of the levels before it. */
+typedef enum tsr_cpu_level {
+  TSR_CPU_LEVEL_GENERIC,   /* the host's architecture where it is not x86-64, its baseline */
+  TSR_CPU_LEVEL_X86_64_V2, /* SSE4.2: 16 registers of 128 bits, no FMA */
+  TSR_CPU_LEVEL_X86_64_V3, /* AVX2, FMA, F16C, BMI2: 16 registers of 256 bits */
+  TSR_CPU_LEVEL_X86_64_V4, /* AVX-512 F, BW, CD, DQ, VL: 32 registers of 512 bits */
+} tsr_cpu_level;
+
+typedef struct tsr_cpu_isa {
+  tsr_cpu_level level;
+  bool avx512_vnni;
+  bool avx512_bf16;
+  bool avx512_fp16;
+  bool amx_int8;
+  bool amx_bf16;
+  bool has_fma;              /* llvm.fma is one instruction */
+  bool has_f16_convert;      /* half <-> float are instructions */
+  unsigned vector_bits;      /* of the widest vector register */
+  unsigned vector_registers; /* of that width */
+} tsr_cpu_isa;
+
+enum { TSR_CPU_ISA_TEXT = 96 };
+
+/* Parses what stands after "cpu" in a target: "" (this machine), or ":" and one of x86-64-v2,
+ * x86-64-v3, x86-64-v4, avx2 (= v3), avx512 (= v4), host, generic; then any number of "+vnni",
+ * "+bf16", "+fp16", "+amx-int8", "+amx-bf16", which need v4. The whole target ("cpu:avx2") is taken
+ * too. TSR_ERR_ARGUMENT for anything else, with the list of what is allowed. */
+TSR_WARN_UNUSED tsr_status tsr_cpu_isa_parse(const char *text, tsr_diag *diag,
+                                             tsr_cpu_isa *out_isa);
+/* What this machine and its kernel support, by CPUID and XGETBV. amx_*: only what the CPU has;
+ * permission to use it is the runtime's affair. */
+void tsr_cpu_isa_host(tsr_cpu_isa *out_isa);
+/* Canonical text, which parses back to the same isa: "cpu:x86-64-v4+vnni+bf16". */
+void tsr_cpu_isa_text(const tsr_cpu_isa *isa, char out_text[TSR_CPU_ISA_TEXT]);
+/* True when a machine with `have` runs code made for `need`. */
+bool tsr_cpu_isa_covers(const tsr_cpu_isa *have, const tsr_cpu_isa *need);
+/* Lanes of the widest vector register for elements of `bits`. */
+unsigned tsr_cpu_isa_lanes(const tsr_cpu_isa *isa, unsigned bits);
+
+/* A target machine; used by one thread at a time, any number of modules one after another. */
+typedef struct tsr_llvm_target {
+  const tsr_allocator *allocator;
+  tsr_cpu_isa isa;
+  LLVMTargetMachineRef machine;
+  LLVMTargetDataRef data_layout;
+  char *triple;      /* LLVM's string */
+  char cpu[24];      /* LLVM's name of the baseline: "x86-64-v3" */
+  char features[64]; /* "+avx512vnni,..." */
+} tsr_llvm_target;
+
+TSR_WARN_UNUSED tsr_status tsr_llvm_target_create(const tsr_allocator *allocator,
+                                                  const tsr_cpu_isa *isa, tsr_diag *diag,
+                                                  tsr_llvm_target **out_target);
+/* NULL is allowed. */
+void tsr_llvm_target_destroy(tsr_llvm_target *target);
+
+/* An empty module in `context` with the target's triple and data layout. NULL: memory is out. */
+LLVMModuleRef tsr_llvm_target_module(const tsr_llvm_target *target, LLVMContextRef context,
+                                     const char *name);
+/* The attributes that every function defined in a module must carry: vectors of full width, no
+ * unwinding, and no library call made out of a loop or a math function. */
+void tsr_llvm_target_function(const tsr_llvm_target *target, LLVMValueRef function);
+
+/* Verifies the module, then runs the pass pipeline in place. A module that does not verify is
+ * TSR_ERR_INTERNAL with LLVM's words. */
+TSR_WARN_UNUSED tsr_status tsr_llvm_target_optimize(const tsr_llvm_target *target,
+                                                    LLVMModuleRef module, tsr_diag *diag);
+
+/* Machine code of the (optimised) module as an ELF object; release with LLVMDisposeMemoryBuffer. */
+TSR_WARN_UNUSED tsr_status tsr_llvm_target_object(const tsr_llvm_target *target,
+                                                  LLVMModuleRef module, tsr_diag *diag,
+                                                  LLVMMemoryBufferRef *out_object);
+/* The module as LLVM IR text (`--emit ll`) or as assembly (`--emit asm`), terminated, in `arena`.
+ */
+TSR_WARN_UNUSED tsr_status tsr_llvm_target_ir_text(LLVMModuleRef module, tsr_arena *arena,
+                                                   tsr_diag *diag, const char **out_text);
+TSR_WARN_UNUSED tsr_status tsr_llvm_target_asm_text(const tsr_llvm_target *target,
+                                                    LLVMModuleRef module, tsr_arena *arena,
+                                                    tsr_diag *diag, const char **out_text);
+
+#endif
