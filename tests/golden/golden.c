@@ -404,6 +404,7 @@ static size_t run_one(golden *test, size_t at) {
   int status = run_command(test, command, &output);
   int before = test->failures;
   size_t length = test->text.count;
+  bool roundtrip = has_line(test, at + 1, end, "// ROUNDTRIP");
   if (status != wanted)
     fail(test, at, "exit status %d, not %d", status, wanted);
   else if (wanted == 1 && (output.count == 0 || !starts_with(output.at[0], "error: ")))
@@ -411,7 +412,7 @@ static size_t run_one(golden *test, size_t at) {
   else {
     bool checked_any = check_patterns(test, at + 1, end, &output) > 0;
     checked_any |= check_whole(test, at + 1, end, &output);
-    if (has_line(test, at + 1, end, "// ROUNDTRIP"))
+    if (roundtrip)
       check_roundtrip(test, at, &output);
     else if (!checked_any)
       fail(test, at, "nothing is checked after this command");
