@@ -35,7 +35,8 @@ typedef struct tsr_cpu_isa {
 enum { TSR_CPU_ISA_TEXT = 96 };
 
 /* Parses what stands after "cpu" in a target: "" (this machine), or ":" and one of x86-64-v2,
- * x86-64-v3, x86-64-v4, avx2 (= v3), avx512 (= v4), host, generic; then any number of "+vnni",
+ * x86-64-v3, x86-64-v4, avx2 (= v3), avx512 (= v4), host, generic (not on x86); then any number of
+ * "+vnni",
  * "+bf16", "+fp16", "+amx-int8", "+amx-bf16", which need v4. The whole target ("cpu:avx2") is taken
  * too. TSR_ERR_ARGUMENT for anything else, with the list of what is allowed. */
 TSR_WARN_UNUSED tsr_status tsr_cpu_isa_parse(const char *text, tsr_diag *diag,
