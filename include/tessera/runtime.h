@@ -1,0 +1,276 @@
+/* Running compiled modules: this header is the manual.
+ *
+ *   tsr_module *module;                        one per .tsm file, shared by all threads
+ *   tsr_exec *exec;                            one per thread that runs it
+ *   DLTensor x = {...}, y;
+ *   tsr_module_load_file("m.tsm", NULL, &module, NULL);
+ *   tsr_exec_create(module, NULL, &exec, NULL);
+ *   tsr_exec_bind_input(exec, 0, &x);
+ *   tsr_exec_run(exec);
+ *   tsr_exec_output(exec, 0, &y);              y.data, y.shape: valid until the next run
+ *   tsr_exec_destroy(exec);
+ *   tsr_module_release(module);
+ *
+ * A module holds machine code: it is as trusted as a shared library. The tables around the code are
+ * checked completely when a module is loaded, so that damaged or hostile tables are refused with a
+ * status; the code itself cannot be checked. A module file must not be changed or truncated in
+ * place while it is loaded (replace it by renaming, as the writer does).
+ *
+ * Every function returns a status; on failure out-parameters are zeroed and a text says what is
+ * wrong. Functions take NULL for a `tsr_message`, an options structure or an allocator where
+ * nothing special is wanted. Tensors are dense and row-major. No function prints or exits. */
+#ifndef TESSERA_RUNTIME_H
+#define TESSERA_RUNTIME_H
+#include <stddef.h>
+#include <stdint.h>
+#include <tessera/allocator.h>
+#include <tessera/dlpack.h>
+#include <tessera/dtype.h>
+#include <tessera/status.h>
+#include <tessera/version.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The most dims a tensor may have. */
+#define TSR_MAX_RANK 16
+
+/* The explanation of a failed load or create, terminated; "" when there is nothing to say. */
+typedef struct tsr_message {
+  char text[2048];
+} tsr_message;
+
+/* ---- Element types and DLPack ---- */
+
+/* The DLPack type of `dtype`: bool is kDLBool of 8 bits; b1, i2, i4, u2, u4 are kDLInt or kDLUInt
+ * of so many bits. Code, bits and lanes are 0 for TSR_DTYPE_NONE. Any thread. */
+DLDataType tsr_dtype_to_dlpack(tsr_dtype dtype);
+/* TSR_DTYPE_NONE for what Tessera has not, vectors (lanes != 1) included. Any thread. */
+tsr_dtype tsr_dtype_from_dlpack(DLDataType type);
+
+/* ---- Threads ---- */
+
+/* A part of a launch: runs the tasks [begin, end). `worker` is below tsr_executor.workers and at
+ * no time is the same for two running calls that share `context`. */
+typedef void (*tsr_task_function)(void *context, int64_t begin, int64_t end, uint32_t worker);
+
+/* Who runs the tasks of a launch. parallel_for calls `function` on ranges that together cover
+ * [0, tasks) exactly once, from any threads, and returns when all of them have returned. tasks >=
+ * 0. Tasks never wait for other tasks, so any order and any number of threads will do. An executor
+ * that several execs share may be called by several threads at once. */
+typedef struct tsr_executor {
+  void *context;
+  uint32_t workers; /* 1 or more; execs keep scratch memory for that many */
+  void (*parallel_for)(void *context, int64_t tasks, tsr_task_function function,
+                       void *function_context);
+} tsr_executor;
+
+/* The default executor: `threads` threads counting the caller, unpinned; 0 means one per processor
+ * this process may use. Idle threads sleep. Errors: ARGUMENT (more than 1024 threads),
+ * OUT_OF_MEMORY (also when the system gives no more threads). The pool outlives the execs that use
+ * it. */
+typedef struct tsr_pool tsr_pool;
+TSR_WARN_UNUSED tsr_status tsr_pool_create(uint32_t threads, const tsr_allocator *allocator,
+                                           tsr_pool **out_pool);
+/* NULL is allowed. No parallel_for may be running. */
+void tsr_pool_destroy(tsr_pool *pool);
+/* Valid as long as the pool. The caller takes part as worker 0. When the pool is busy with another
+ * caller's tasks, or the caller is itself such a task, the caller runs all its tasks alone. */
+tsr_executor tsr_pool_executor(tsr_pool *pool);
+
+/* ---- Modules ---- */
+
+typedef struct tsr_module tsr_module;
+
+enum {
+  /* Also compare the checksum of every weight, which reads the whole file. */
+  TSR_MODULE_VERIFY_WEIGHTS = 1u << 0,
+  /* tsr_module_load_memory only: use the caller's bytes in place. They start at a multiple of 64
+   * and stay unchanged until the module is gone. */
+  TSR_MODULE_BORROW = 1u << 1,
+};
+
+/* Zero-initialise, then set `size = sizeof(tsr_module_options)` and what is wanted. */
+typedef struct tsr_module_options {
+  size_t size;
+  const tsr_allocator *allocator; /* NULL: the default */
+  const char *target;             /* NULL: the first program this processor can run */
+  uint32_t flags;                 /* TSR_MODULE_... */
+} tsr_module_options;
+
+/* Maps the file; weights are read when they are first used and shared between processes. Takes the
+ * first program whose processor features are all present, or the one for `options->target`.
+ * Errors: IO (no such file, not readable), FORMAT (not a module, or its tables are inconsistent),
+ * VERSION (of another format version), CHECKSUM (damaged), DEVICE (names the missing processor
+ * features), NOT_FOUND (no program for `target`), OUT_OF_MEMORY, ARGUMENT. Any thread. */
+TSR_WARN_UNUSED tsr_status tsr_module_load_file(const char *path, const tsr_module_options *options,
+                                                tsr_module **out_module, tsr_message *out_message);
+/* The same from `bytes` bytes at `data`, which are copied unless TSR_MODULE_BORROW. */
+TSR_WARN_UNUSED tsr_status tsr_module_load_memory(const void *data, size_t bytes,
+                                                  const tsr_module_options *options,
+                                                  tsr_module **out_module,
+                                                  tsr_message *out_message);
+
+/* Reference counting, any thread; loading gives one reference, every exec holds one. Returns
+ * `module`. NULL is allowed in both. */
+tsr_module *tsr_module_retain(tsr_module *module);
+void tsr_module_release(tsr_module *module);
+
+/* Reads all weights and compares checksums: OK or CHECKSUM. Any thread. */
+TSR_WARN_UNUSED tsr_status tsr_module_verify_weights(const tsr_module *module);
+
+/* All that follows reads an immutable module: any thread; strings and arrays live as long as the
+ * module. */
+
+/* A symbolic dim of the model. */
+typedef struct tsr_dim_info {
+  const char *name;
+  int64_t lo, hi;       /* values outside lo..hi are refused */
+  int32_t from_results; /* 1: known only during a run (the number of results found); 0: bound by the
+                           shapes of the inputs */
+} tsr_dim_info;
+
+/* An input or output. dims[i] >= 0 is a fixed size; where it is -1, dim_texts[i] is the dim's name,
+ * or a formula of names such as "2 * N + 1". dim_texts[i] of a fixed size is its decimal number. */
+typedef struct tsr_port_info {
+  const char *name;
+  tsr_dtype dtype;
+  uint32_t rank;
+  const int64_t *dims;
+  const char *const *dim_texts;
+} tsr_port_info;
+
+typedef struct tsr_kernel_info {
+  const char *name;
+  const char *nodes;      /* ONNX nodes it computes, comma separated */
+  uint64_t scratch_bytes; /* per thread */
+} tsr_kernel_info;
+
+/* A program of the module, whether or not this machine runs it. */
+typedef struct tsr_target_info {
+  const char *target;    /* as --target takes it */
+  uint64_t cpu_features; /* what it needs; names by tsr_module_feature_text */
+  uint64_t code_bytes;
+  int32_t selected; /* 1: the one that execs of this module run */
+} tsr_target_info;
+
+typedef struct tsr_module_info {
+  const char *target;    /* of the selected program, as are the rest */
+  const char *precision; /* as --precision takes it */
+  const char *producer;  /* version of the compiler */
+  uint32_t target_count, input_count, output_count, dim_count, kernel_count;
+  uint32_t launch_count, segment_count;
+  uint64_t weight_bytes; /* of the selected program's distinct weights */
+  uint64_t module_bytes; /* of the whole file */
+  uint64_t code_bytes;
+} tsr_module_info;
+
+void tsr_module_get_info(const tsr_module *module, tsr_module_info *out_info);
+/* For each: ARGUMENT when `index` is not below the count. */
+TSR_WARN_UNUSED tsr_status tsr_module_get_target(const tsr_module *module, uint32_t index,
+                                                 tsr_target_info *out_info);
+TSR_WARN_UNUSED tsr_status tsr_module_get_input(const tsr_module *module, uint32_t index,
+                                                tsr_port_info *out_info);
+TSR_WARN_UNUSED tsr_status tsr_module_get_output(const tsr_module *module, uint32_t index,
+                                                 tsr_port_info *out_info);
+TSR_WARN_UNUSED tsr_status tsr_module_get_dim(const tsr_module *module, uint32_t index,
+                                              tsr_dim_info *out_info);
+TSR_WARN_UNUSED tsr_status tsr_module_get_kernel(const tsr_module *module, uint32_t index,
+                                                 tsr_kernel_info *out_info);
+/* The number of the input or output called `name`: NOT_FOUND, with *out_index 0. */
+TSR_WARN_UNUSED tsr_status tsr_module_find_input(const tsr_module *module, const char *name,
+                                                 uint32_t *out_index);
+TSR_WARN_UNUSED tsr_status tsr_module_find_output(const tsr_module *module, const char *name,
+                                                  uint32_t *out_index);
+/* Writes "avx512f, avx512bw" for the bits of tsr_target_info.cpu_features, always terminated, cut
+ * off when `out_size` is too small. Any thread. */
+void tsr_module_feature_text(uint64_t cpu_features, char *out, size_t out_size);
+
+/* ---- Execution ---- */
+
+/* The state of running one module: bindings, memory, threads. One thread at a time. */
+typedef struct tsr_exec tsr_exec;
+
+/* Zero-initialise, then set `size = sizeof(tsr_exec_options)` and what is wanted. */
+typedef struct tsr_exec_options {
+  size_t size;
+  const tsr_allocator *allocator; /* NULL: the default. Used for all memory of the exec, arena and
+                                     outputs too; must outlive taken outputs */
+  uint32_t threads;               /* of the exec's own pool, counting the caller; 0: all */
+  const tsr_executor *executor;   /* not NULL: this one (copied) in place of an own pool */
+} tsr_exec_options;
+
+/* Takes a reference to `module`. Errors: ARGUMENT, OUT_OF_MEMORY. */
+TSR_WARN_UNUSED tsr_status tsr_exec_create(tsr_module *module, const tsr_exec_options *options,
+                                           tsr_exec **out_exec, tsr_message *out_message);
+/* NULL is allowed. Outputs that were taken stay valid; views of outputs do not. */
+void tsr_exec_destroy(tsr_exec *exec);
+
+/* Makes `tensor` input number `index` of all runs until bound again. Nothing is copied: the data
+ * (not the DLTensor, nor its shape array) must stay valid and may change between runs. Errors:
+ * ARGUMENT (no such input; not compact row-major; data not aligned to its element size; NULL data
+ * of a non-empty tensor), TYPE (dtype or rank differs), SHAPE (a fixed dim differs, a dim is
+ * negative or outside its range), DEVICE (not in host memory). After an error the input is unbound.
+ * Dims that several inputs share are compared when the exec runs. */
+TSR_WARN_UNUSED tsr_status tsr_exec_bind_input(tsr_exec *exec, uint32_t index,
+                                               const DLTensor *tensor);
+/* The same by name, or NOT_FOUND. */
+TSR_WARN_UNUSED tsr_status tsr_exec_bind_input_name(tsr_exec *exec, const char *name,
+                                                    const DLTensor *tensor);
+/* Lets output number `index` be written to the caller's memory until bound again; NULL returns it
+ * to the exec. The shape must be the output's when the exec runs (SHAPE, from tsr_exec_run). It
+ * must not overlap an input or another output. Errors as for inputs. */
+TSR_WARN_UNUSED tsr_status tsr_exec_bind_output(tsr_exec *exec, uint32_t index,
+                                                const DLTensor *tensor);
+TSR_WARN_UNUSED tsr_status tsr_exec_bind_output_name(tsr_exec *exec, const char *name,
+                                                     const DLTensor *tensor);
+
+/* Runs the module on the bound inputs and returns when all outputs are written. Errors: STATE (an
+ * input is not bound), SHAPE (inputs contradict each other or a dim's range, an output bound by the
+ * caller has another shape, sizes overflow), OUT_OF_MEMORY, IO (the trace file). The exec stays
+ * usable; outputs of a failed run are undefined and tsr_exec_output refuses them. */
+TSR_WARN_UNUSED tsr_status tsr_exec_run(tsr_exec *exec);
+
+/* A view of output number `index` of the last run, dense row-major; data and shape belong to the
+ * exec (data to the caller when he bound it) and are valid until the next run, bind of that output,
+ * or destroy. Data is aligned to 64 bytes unless the caller bound it. Errors: ARGUMENT, STATE (no
+ * successful run yet, or the output was taken). */
+TSR_WARN_UNUSED tsr_status tsr_exec_output(tsr_exec *exec, uint32_t index, DLTensor *out_tensor);
+TSR_WARN_UNUSED tsr_status tsr_exec_output_name(tsr_exec *exec, const char *name,
+                                                DLTensor *out_tensor);
+/* Hands the memory of that output to the caller, who calls deleter; the next run allocates anew.
+ * Errors: ARGUMENT, STATE (as above, or the caller bound it himself), OUT_OF_MEMORY. */
+TSR_WARN_UNUSED tsr_status tsr_exec_take_output(tsr_exec *exec, uint32_t index,
+                                                DLManagedTensor **out_tensor);
+
+/* The value of symbolic dim number `index` in the last successful run. Errors: ARGUMENT, STATE. */
+TSR_WARN_UNUSED tsr_status tsr_exec_dim_value(tsr_exec *exec, uint32_t index, int64_t *out_value);
+
+/* Status and text of the last call on `exec` that failed, TSR_OK and "" before any. The text is
+ * valid until the next call that fails. */
+tsr_status tsr_exec_last_status(const tsr_exec *exec);
+const char *tsr_exec_last_error(const tsr_exec *exec);
+
+/* From now on every run appends one event per launch (kernel, ONNX nodes, tasks, times) to the file
+ * `path`, which is created anew, in the JSON array form of the Trace Event Format that Perfetto and
+ * chrome://tracing read. NULL ends it and closes the file. Errors: IO, OUT_OF_MEMORY. */
+TSR_WARN_UNUSED tsr_status tsr_exec_set_trace(tsr_exec *exec, const char *path);
+
+typedef struct tsr_exec_stats {
+  uint64_t arena_bytes; /* temporaries that share memory; the high-water mark of the last plan */
+  uint64_t persistent_bytes; /* temporaries that live across a read of a dim */
+  uint64_t output_bytes;     /* outputs that the exec allocated */
+  uint64_t scratch_bytes;    /* of all workers */
+  uint64_t temporary_bytes;  /* sum of all temporaries, as if none shared memory */
+  uint64_t runs;             /* successful */
+  uint64_t launches;         /* of the last run, those with no tasks left out */
+  uint64_t plans;            /* memory plans made; stays while shapes do not change */
+  int64_t run_ns;            /* the last run */
+} tsr_exec_stats;
+void tsr_exec_get_stats(const tsr_exec *exec, tsr_exec_stats *out_stats);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

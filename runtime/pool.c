@@ -1,0 +1,250 @@
+#include "runtime/pool.h"
+#include "runtime/cpu_features.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+/* Spinning covers the gap between two launches of one run; after that the thread sleeps. */
+enum { SPIN_ROUNDS = 2000, CHUNKS_PER_THREAD = 8 };
+
+#define STATE_OPEN       ((uint64_t)1 << 31)
+#define STATE_ACTIVE     (STATE_OPEN - 1)
+#define STATE_GENERATION 32
+
+typedef struct pool_worker {
+  tsr_pool *pool;
+  pthread_t thread;
+  uint32_t number;
+} pool_worker;
+
+struct tsr_pool {
+  const tsr_allocator *allocator;
+  uint32_t threads; /* the caller included */
+  uint32_t started; /* threads to join */
+  pool_worker *workers;
+  pthread_mutex_t mutex; /* for the two conditions only */
+  pthread_cond_t job_published, job_left;
+  _Alignas(64) atomic_bool busy; /* a caller owns the pool */
+  atomic_bool stop;
+  _Alignas(64) _Atomic uint64_t state;
+  atomic_uint sleepers;
+  atomic_bool caller_sleeps;
+  _Alignas(64) _Atomic uint64_t next; /* first task not handed out */
+  uint64_t tasks, chunk;
+  tsr_task_function function;
+  void *function_context;
+};
+
+static void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#else
+  __asm__ volatile("" ::: "memory");
+#endif
+}
+
+static void run_chunks(tsr_pool *pool, uint32_t worker) {
+  for (;;) {
+    uint64_t begin = atomic_fetch_add_explicit(&pool->next, pool->chunk, memory_order_relaxed);
+    uint64_t left;
+    if (begin >= pool->tasks)
+      return;
+    left = pool->tasks - begin;
+    pool->function(pool->function_context, (int64_t)begin,
+                   (int64_t)(begin + (left < pool->chunk ? left : pool->chunk)), worker);
+  }
+}
+
+static bool is_new_job(uint64_t state, uint32_t last_generation) {
+  return (state & STATE_OPEN) != 0 && (uint32_t)(state >> STATE_GENERATION) != last_generation;
+}
+
+static bool has_news(tsr_pool *pool, uint32_t last_generation) {
+  return is_new_job(atomic_load(&pool->state), last_generation) || atomic_load(&pool->stop);
+}
+
+/* `sleepers` is raised before the last look at `state`, and the publisher looks at `sleepers` after
+ * storing `state`: one of the two sees the other. */
+static void wait_for_news(tsr_pool *pool, uint32_t last_generation) {
+  for (int i = 0; i < SPIN_ROUNDS; i++) {
+    if (has_news(pool, last_generation))
+      return;
+    relax();
+  }
+  pthread_mutex_lock(&pool->mutex);
+  atomic_fetch_add(&pool->sleepers, 1);
+  while (!has_news(pool, last_generation))
+    pthread_cond_wait(&pool->job_published, &pool->mutex);
+  atomic_fetch_sub(&pool->sleepers, 1);
+  pthread_mutex_unlock(&pool->mutex);
+}
+
+static void leave_job(tsr_pool *pool) {
+  uint64_t before = atomic_fetch_sub(&pool->state, 1);
+  if ((before & STATE_ACTIVE) != 1 || !atomic_load(&pool->caller_sleeps))
+    return;
+  pthread_mutex_lock(&pool->mutex);
+  pthread_cond_signal(&pool->job_left);
+  pthread_mutex_unlock(&pool->mutex);
+}
+
+static void *worker_main(void *argument) {
+  pool_worker *self = (pool_worker *)argument;
+  tsr_pool *pool = self->pool;
+  uint32_t generation = 0;
+  for (;;) {
+    uint64_t state = atomic_load(&pool->state);
+    if (atomic_load(&pool->stop))
+      return NULL;
+    if (!is_new_job(state, generation)) {
+      wait_for_news(pool, generation);
+      continue;
+    }
+    if (!atomic_compare_exchange_weak(&pool->state, &state, state + 1))
+      continue;
+    generation = (uint32_t)(state >> STATE_GENERATION);
+    run_chunks(pool, self->number);
+    leave_job(pool);
+  }
+}
+
+static void wake_workers(tsr_pool *pool, uint64_t wanted) {
+  uint32_t sleepers = atomic_load(&pool->sleepers);
+  if (sleepers == 0)
+    return;
+  pthread_mutex_lock(&pool->mutex);
+  if (wanted >= sleepers)
+    pthread_cond_broadcast(&pool->job_published);
+  else
+    for (uint64_t i = 0; i < wanted; i++)
+      pthread_cond_signal(&pool->job_published);
+  pthread_mutex_unlock(&pool->mutex);
+}
+
+static bool is_left(tsr_pool *pool) {
+  return (atomic_load(&pool->state) & STATE_ACTIVE) == 0;
+}
+
+static void wait_until_left(tsr_pool *pool) {
+  for (int i = 0; i < SPIN_ROUNDS; i++) {
+    if (is_left(pool))
+      return;
+    relax();
+  }
+  pthread_mutex_lock(&pool->mutex);
+  atomic_store(&pool->caller_sleeps, true);
+  while (!is_left(pool))
+    pthread_cond_wait(&pool->job_left, &pool->mutex);
+  atomic_store(&pool->caller_sleeps, false);
+  pthread_mutex_unlock(&pool->mutex);
+}
+
+static void publish(tsr_pool *pool, uint64_t tasks, tsr_task_function function,
+                    void *function_context) {
+  uint64_t chunk = tasks / ((uint64_t)pool->threads * CHUNKS_PER_THREAD);
+  uint64_t generation = (atomic_load(&pool->state) >> STATE_GENERATION) + 1;
+  /* Workers that have seen no job hold generation 0. */
+  if ((uint32_t)generation == 0)
+    generation = 1;
+  pool->tasks = tasks;
+  pool->chunk = chunk == 0 ? 1 : chunk;
+  pool->function = function;
+  pool->function_context = function_context;
+  atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+  atomic_store(&pool->state, generation << STATE_GENERATION | STATE_OPEN);
+}
+
+static void pool_parallel_for(void *context, int64_t tasks, tsr_task_function function,
+                              void *function_context) {
+  tsr_pool *pool = (tsr_pool *)context;
+  if (tasks <= 0)
+    return;
+  if (tasks == 1 || pool->threads == 1 || atomic_exchange(&pool->busy, true)) {
+    function(function_context, 0, tasks, 0);
+    return;
+  }
+  publish(pool, (uint64_t)tasks, function, function_context);
+  wake_workers(pool, (uint64_t)tasks - 1);
+  run_chunks(pool, 0);
+  atomic_fetch_and(&pool->state, ~STATE_OPEN);
+  wait_until_left(pool);
+  atomic_store(&pool->busy, false);
+}
+
+static tsr_status start_workers(tsr_pool *pool) {
+  for (uint32_t i = 1; i < pool->threads; i++) {
+    pool_worker *worker = &pool->workers[i - 1];
+    worker->pool = pool;
+    worker->number = i;
+    if (pthread_create(&worker->thread, NULL, worker_main, worker) != 0)
+      return TSR_ERR_OUT_OF_MEMORY;
+    pool->started++;
+  }
+  return TSR_OK;
+}
+
+static void init_pool(tsr_pool *pool, const tsr_allocator *allocator, uint32_t threads) {
+  pool->allocator = allocator;
+  pool->threads = threads;
+  pool->started = 0;
+  pool->workers = NULL;
+  pthread_mutex_init(&pool->mutex, NULL);
+  pthread_cond_init(&pool->job_published, NULL);
+  pthread_cond_init(&pool->job_left, NULL);
+  atomic_init(&pool->busy, false);
+  atomic_init(&pool->stop, false);
+  atomic_init(&pool->state, 0);
+  atomic_init(&pool->sleepers, 0);
+  atomic_init(&pool->caller_sleeps, false);
+  atomic_init(&pool->next, 0);
+}
+
+tsr_status tsr_pool_create(uint32_t threads, const tsr_allocator *allocator, tsr_pool **out_pool) {
+  tsr_status status;
+  tsr_pool *pool;
+  if (out_pool == NULL)
+    return TSR_ERR_ARGUMENT;
+  *out_pool = NULL;
+  if (allocator == NULL)
+    allocator = tsr_allocator_default();
+  if (threads == 0)
+    threads = tsr_cpu_count() < TSR_POOL_MAX_THREADS ? tsr_cpu_count() : TSR_POOL_MAX_THREADS;
+  if (threads > TSR_POOL_MAX_THREADS)
+    return TSR_ERR_ARGUMENT;
+  pool = (tsr_pool *)allocator->allocate(allocator->context, sizeof *pool, _Alignof(tsr_pool));
+  if (pool == NULL)
+    return TSR_ERR_OUT_OF_MEMORY;
+  init_pool(pool, allocator, threads);
+  pool->workers = (pool_worker *)allocator->allocate(
+      allocator->context, threads * sizeof *pool->workers, _Alignof(pool_worker));
+  status = pool->workers == NULL ? TSR_ERR_OUT_OF_MEMORY : start_workers(pool);
+  if (status != TSR_OK) {
+    tsr_pool_destroy(pool);
+    return status;
+  }
+  *out_pool = pool;
+  return TSR_OK;
+}
+
+void tsr_pool_destroy(tsr_pool *pool) {
+  const tsr_allocator *allocator;
+  if (pool == NULL)
+    return;
+  allocator = pool->allocator;
+  pthread_mutex_lock(&pool->mutex);
+  atomic_store(&pool->stop, true);
+  pthread_cond_broadcast(&pool->job_published);
+  pthread_mutex_unlock(&pool->mutex);
+  for (uint32_t i = 0; i < pool->started; i++)
+    pthread_join(pool->workers[i].thread, NULL);
+  pthread_cond_destroy(&pool->job_left);
+  pthread_cond_destroy(&pool->job_published);
+  pthread_mutex_destroy(&pool->mutex);
+  allocator->release(allocator->context, pool->workers, pool->threads * sizeof *pool->workers);
+  allocator->release(allocator->context, pool, sizeof *pool);
+}
+
+tsr_executor tsr_pool_executor(tsr_pool *pool) {
+  tsr_executor executor = {pool, pool->threads, pool_parallel_for};
+  return executor;
+}
