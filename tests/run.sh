@@ -40,12 +40,13 @@ quietly() {
   fi
 }
 
-# check PRESET [CTEST OPTION...]: builds the preset and runs its tests; their summary goes to $logs/PRESET.
+# check PRESET TARGET [CTEST OPTION...]: builds TARGET and runs the tests; their summary goes to $logs/PRESET.
 check() {
   preset=$1
-  shift
+  target=$2
+  shift 2
   if quietly "$preset: configure" cmake --preset "$preset" &&
-    quietly "$preset: build" cmake --build "build/$preset" -j "$jobs"; then
+    quietly "$preset: build" cmake --build "build/$preset" -j "$jobs" -t "$target"; then
     echo "$preset: test" >&2
     ctest --test-dir "build/$preset" --output-on-failure -j "$jobs" --no-tests=error "$@" >"$logs/test" 2>&1 || failed=1
     cat "$logs/test"
@@ -63,10 +64,10 @@ if [ $install = yes ]; then
   tests/setup.sh $extra
 fi
 
-check release
+check release all
 if [ $sanitize = yes ]; then
-  check asan-ubsan
-  check tsan -L '^runtime$'
+  check asan-ubsan all
+  check tsan tests_runtime -L '^runtime$'
   for preset in asan-ubsan tsan; do
     printf '\n== %s\n' "$preset"
     cat "$logs/$preset"
