@@ -1,0 +1,340 @@
+#include "runtime/module/program_check.h"
+#include <string.h>
+#include <tessera/runtime.h>
+
+typedef struct checker {
+  const tsr_program *program;
+  uint32_t *dim_segments;
+  tsr_diag *diag;
+} checker;
+
+static tsr_status bad(const checker *self, const char *what, uint32_t index) {
+  return tsr_fail(self->diag, TSR_ERR_FORMAT, "the module's tables are inconsistent: %s (entry %u)",
+                  what, index);
+}
+
+static bool is_slice(uint32_t first, uint32_t count, uint32_t total) {
+  return first <= total && count <= total - first;
+}
+
+int64_t tsr_program_plain_dim(const tsr_program *program, tsr_code code) {
+  const tsr_index_step *step = &program->steps[code.first];
+  return code.count == 1 && step->op == TSR_INDEX_DIM ? step->operand : -1;
+}
+
+void tsr_program_dim_segments(const tsr_program *program, uint32_t *out_segments) {
+  for (uint32_t i = 0; i < program->dim_count; i++)
+    out_segments[i] = program->dims[i].source == TSR_DIM_FROM_INPUT ? 0 : UINT32_MAX;
+  for (uint32_t s = 0; s < program->segment_count; s++)
+    for (uint32_t i = 0; i < program->segments[s].read_count; i++)
+      out_segments[program->reads[program->segments[s].first_read + i].dim] = s + 1;
+}
+
+uint32_t tsr_program_code_segment(const tsr_program *program, tsr_code code,
+                                  const uint32_t *dim_segments) {
+  uint32_t segment = 0;
+  for (uint32_t i = 0; i < code.count; i++) {
+    const tsr_index_step *step = &program->steps[code.first + i];
+    if (step->op == TSR_INDEX_DIM && dim_segments[step->operand] > segment)
+      segment = dim_segments[step->operand];
+  }
+  return segment;
+}
+
+/* Stack discipline of one expression of at least one step. */
+static bool is_code(const tsr_program *program, tsr_code code) {
+  uint32_t depth = 0;
+  if (code.count == 0 || code.count > TSR_PROGRAM_MAX_CODE ||
+      !is_slice(code.first, code.count, program->step_count))
+    return false;
+  for (uint32_t i = 0; i < code.count; i++) {
+    const tsr_index_step *step = &program->steps[code.first + i];
+    if (step->op == TSR_INDEX_INT)
+      depth++;
+    else if (step->op == TSR_INDEX_DIM && step->operand >= 0 &&
+             step->operand < (int64_t)program->dim_count)
+      depth++;
+    else if (step->op >= TSR_INDEX_ADD && step->op < TSR_INDEX_OP_COUNT && depth >= 2)
+      depth--;
+    else
+      return false;
+    if (depth > TSR_PROGRAM_MAX_STACK)
+      return false;
+  }
+  return depth == 1;
+}
+
+static tsr_status check_texts(const checker *self) {
+  const tsr_program *p = self->program;
+  if (p->target == NULL || p->precision == NULL || p->producer == NULL)
+    return bad(self, "target, precision or producer is missing", 0);
+  if (p->image_bytes != 0 && p->image == NULL)
+    return bad(self, "the code image is missing", 0);
+  return TSR_OK;
+}
+
+static tsr_status check_dims(const checker *self) {
+  const tsr_program *p = self->program;
+  for (uint32_t i = 0; i < p->dim_count; i++) {
+    const tsr_dim_desc *dim = &p->dims[i];
+    if (dim->name == NULL || dim->name[0] == '\0')
+      return bad(self, "a symbolic dim has no name", i);
+    if (dim->source > TSR_DIM_FROM_DEVICE)
+      return bad(self, "a symbolic dim has an unknown source", i);
+    if (dim->lo < 0 || dim->hi < dim->lo)
+      return bad(self, "a symbolic dim's range is negative or empty", i);
+  }
+  return TSR_OK;
+}
+
+static tsr_status check_buffers(const checker *self) {
+  const tsr_program *p = self->program;
+  for (uint32_t i = 0; i < p->code_count; i++)
+    if (!is_code(p, p->codes[i]))
+      return bad(self, "an expression is not valid", i);
+  for (uint32_t i = 0; i < p->buffer_count; i++) {
+    const tsr_buffer_desc *buffer = &p->buffers[i];
+    if (buffer->kind > TSR_BUFFER_TEMPORARY)
+      return bad(self, "a buffer has an unknown kind", i);
+    if (tsr_dtype_bits((tsr_dtype)buffer->dtype) == 0)
+      return bad(self, "a buffer has an unknown dtype", i);
+    if (buffer->rank > TSR_MAX_RANK || !is_slice(buffer->first_dim, buffer->rank, p->code_count))
+      return bad(self, "a buffer's dims are out of range", i);
+    if ((buffer->kind == TSR_BUFFER_INPUT &&
+         (buffer->index >= p->input_count || p->inputs[buffer->index].buffer != i)) ||
+        (buffer->kind == TSR_BUFFER_OUTPUT &&
+         (buffer->index >= p->output_count || p->outputs[buffer->index].buffer != i)) ||
+        (buffer->kind == TSR_BUFFER_CONSTANT && buffer->index >= p->constant_count))
+      return bad(self, "a buffer names a wrong input, output or constant", i);
+  }
+  return TSR_OK;
+}
+
+static tsr_status check_ports(const checker *self, const tsr_port_desc *ports, uint32_t count,
+                              uint32_t kind) {
+  for (uint32_t i = 0; i < count; i++) {
+    uint32_t buffer = ports[i].buffer;
+    if (ports[i].name == NULL)
+      return bad(self, "an input or output has no name", i);
+    if (buffer >= self->program->buffer_count || self->program->buffers[buffer].kind != kind ||
+        self->program->buffers[buffer].index != i)
+      return bad(self, "an input or output names a wrong buffer", i);
+  }
+  return TSR_OK;
+}
+
+static tsr_status check_constants(const checker *self) {
+  const tsr_program *p = self->program;
+  for (uint32_t i = 0; i < p->constant_count; i++)
+    if (p->constants[i].bytes != 0 && p->constants[i].data == NULL)
+      return bad(self, "a constant has no data", i);
+  for (uint32_t i = 0; i < p->buffer_count; i++) {
+    const tsr_buffer_desc *buffer = &p->buffers[i];
+    int64_t count = 1, bytes;
+    if (buffer->kind != TSR_BUFFER_CONSTANT)
+      continue;
+    for (uint32_t d = 0; d < buffer->rank; d++) {
+      tsr_code code = p->codes[buffer->first_dim + d];
+      int64_t dim;
+      if (tsr_index_eval(p->steps + code.first, code.count, NULL, 0, &dim) != TSR_OK || dim < 0 ||
+          __builtin_mul_overflow(count, dim, &count))
+        return bad(self, "a constant's shape is not fixed or overflows", i);
+    }
+    bytes = tsr_dtype_bytes((tsr_dtype)buffer->dtype, count);
+    if (bytes < 0 || (uint64_t)bytes != p->constants[buffer->index].bytes)
+      return bad(self, "a constant's bytes do not fit its shape", i);
+  }
+  return TSR_OK;
+}
+
+static tsr_status check_kernels(const checker *self) {
+  const tsr_program *p = self->program;
+  for (uint32_t i = 0; i < p->kernel_dim_count; i++)
+    if (p->kernel_dims[i] >= p->dim_count)
+      return bad(self, "a kernel's dim does not exist", i);
+  for (uint32_t i = 0; i < p->kernel_count; i++) {
+    const tsr_kernel_desc *kernel = &p->kernels[i];
+    if (kernel->name == NULL || kernel->nodes == NULL)
+      return bad(self, "a kernel has no name", i);
+    if (kernel->entry >= p->image_bytes)
+      return bad(self, "a kernel starts outside the code image", i);
+    if (kernel->scratch_bytes > TSR_PROGRAM_MAX_SCRATCH)
+      return bad(self, "a kernel wants too much scratch memory", i);
+    if (!is_slice(kernel->first_dim, kernel->dim_count, p->kernel_dim_count))
+      return bad(self, "a kernel's dims are out of range", i);
+  }
+  return TSR_OK;
+}
+
+static tsr_status check_variants(const checker *self) {
+  const tsr_program *p = self->program;
+  for (uint32_t i = 0; i < p->variant_count; i++) {
+    const tsr_variant_desc *variant = &p->variants[i];
+    if (variant->kernel >= p->kernel_count)
+      return bad(self, "a launch variant's kernel does not exist", i);
+    if (variant->guard.count != 0 && !is_code(p, variant->guard))
+      return bad(self, "a launch variant's guard is not valid", i);
+    if (variant->grid_rank > sizeof variant->grid / sizeof variant->grid[0])
+      return bad(self, "a launch variant's grid has too many dims", i);
+    for (uint32_t d = 0; d < variant->grid_rank; d++)
+      if (!is_code(p, variant->grid[d]))
+        return bad(self, "a launch variant's grid is not valid", i);
+  }
+  return TSR_OK;
+}
+
+static tsr_status check_launches(const checker *self) {
+  const tsr_program *p = self->program;
+  for (uint32_t i = 0; i < p->argument_count; i++)
+    if (p->arguments[i] >= p->buffer_count)
+      return bad(self, "a launch argument's buffer does not exist", i);
+  for (uint32_t i = 0; i < p->launch_count; i++) {
+    const tsr_launch_desc *launch = &p->launches[i];
+    if (launch->variant_count == 0 || launch->variant_count > TSR_PROGRAM_MAX_VARIANTS ||
+        !is_slice(launch->first_variant, launch->variant_count, p->variant_count))
+      return bad(self, "a launch's variants are out of range", i);
+    if (p->variants[launch->first_variant + launch->variant_count - 1].guard.count != 0)
+      return bad(self, "a launch's last variant has a guard", i);
+    if (launch->argument_count > TSR_PROGRAM_MAX_ARGUMENTS ||
+        !is_slice(launch->first_argument, launch->argument_count, p->argument_count))
+      return bad(self, "a launch's arguments are out of range", i);
+  }
+  return TSR_OK;
+}
+
+static tsr_status check_reads(const checker *self, const tsr_segment_desc *segment) {
+  const tsr_program *p = self->program;
+  for (uint32_t i = 0; i < segment->read_count; i++) {
+    const tsr_dim_read *read = &p->reads[segment->first_read + i];
+    if (read->dim >= p->dim_count || p->dims[read->dim].source != TSR_DIM_FROM_DEVICE)
+      return bad(self, "a read names a wrong dim", segment->first_read + i);
+    if (read->buffer >= p->buffer_count || p->buffers[read->buffer].dtype != TSR_I64)
+      return bad(self, "a read names a wrong buffer", segment->first_read + i);
+  }
+  return TSR_OK;
+}
+
+static tsr_status check_segments(const checker *self) {
+  const tsr_program *p = self->program;
+  uint32_t launches = 0, reads = 0;
+  for (uint32_t i = 0; i < p->segment_count; i++) {
+    const tsr_segment_desc *segment = &p->segments[i];
+    if (segment->first_launch != launches || segment->launch_count > p->launch_count - launches ||
+        segment->first_read != reads || segment->read_count > p->read_count - reads)
+      return bad(self, "segments do not follow each other", i);
+    launches += segment->launch_count;
+    reads += segment->read_count;
+    TSR_TRY(check_reads(self, segment));
+  }
+  if (launches != p->launch_count || reads != p->read_count)
+    return bad(self, "a launch or read is in no segment", p->segment_count);
+  return TSR_OK;
+}
+
+/* Dims from inputs must be bound by an input, others read once. */
+static tsr_status check_dim_sources(const checker *self) {
+  const tsr_program *p = self->program;
+  uint32_t *bound = self->dim_segments;
+  memset(bound, 0, p->dim_count * sizeof *bound);
+  for (uint32_t i = 0; i < p->input_count; i++) {
+    const tsr_buffer_desc *buffer = &p->buffers[p->inputs[i].buffer];
+    for (uint32_t d = 0; d < buffer->rank; d++) {
+      int64_t dim = tsr_program_plain_dim(p, p->codes[buffer->first_dim + d]);
+      if (dim >= 0 && p->dims[dim].source == TSR_DIM_FROM_INPUT)
+        bound[dim] = 1;
+    }
+  }
+  for (uint32_t i = 0; i < p->read_count; i++)
+    if (++bound[p->reads[i].dim] > 1)
+      return bad(self, "a dim is read twice", i);
+  for (uint32_t i = 0; i < p->dim_count; i++)
+    if (bound[i] == 0)
+      return bad(self, "a symbolic dim is bound by no input and no read", i);
+  return TSR_OK;
+}
+
+static uint32_t buffer_segment(const checker *self, uint32_t index) {
+  const tsr_buffer_desc *buffer = &self->program->buffers[index];
+  uint32_t segment = 0;
+  for (uint32_t d = 0; d < buffer->rank; d++) {
+    uint32_t known = tsr_program_code_segment(
+        self->program, self->program->codes[buffer->first_dim + d], self->dim_segments);
+    segment = known > segment ? known : segment;
+  }
+  return segment;
+}
+
+static uint32_t variant_segment(const checker *self, const tsr_variant_desc *variant) {
+  const tsr_program *p = self->program;
+  const tsr_kernel_desc *kernel = &p->kernels[variant->kernel];
+  uint32_t segment = tsr_program_code_segment(p, variant->guard, self->dim_segments);
+  for (uint32_t d = 0; d < variant->grid_rank; d++) {
+    uint32_t known = tsr_program_code_segment(p, variant->grid[d], self->dim_segments);
+    segment = known > segment ? known : segment;
+  }
+  for (uint32_t d = 0; d < kernel->dim_count; d++) {
+    uint32_t known = self->dim_segments[p->kernel_dims[kernel->first_dim + d]];
+    segment = known > segment ? known : segment;
+  }
+  return segment;
+}
+
+static tsr_status check_segment_order(const checker *self, const uint32_t *buffer_segments,
+                                      const uint32_t *variant_segments, uint32_t index) {
+  const tsr_program *p = self->program;
+  const tsr_segment_desc *segment = &p->segments[index];
+  for (uint32_t i = 0; i < segment->launch_count; i++) {
+    const tsr_launch_desc *launch = &p->launches[segment->first_launch + i];
+    for (uint32_t v = 0; v < launch->variant_count; v++)
+      if (variant_segments[launch->first_variant + v] > index)
+        return bad(self, "a launch uses a dim before it is known", segment->first_launch + i);
+    for (uint32_t a = 0; a < launch->argument_count; a++)
+      if (buffer_segments[p->arguments[launch->first_argument + a]] > index)
+        return bad(self, "a launch uses a buffer before its size is known",
+                   segment->first_launch + i);
+  }
+  for (uint32_t i = 0; i < segment->read_count; i++)
+    if (buffer_segments[p->reads[segment->first_read + i].buffer] > index)
+      return bad(self, "a read uses a buffer before its size is known", segment->first_read + i);
+  return TSR_OK;
+}
+
+static tsr_status check_order(const checker *self, tsr_arena *scratch) {
+  const tsr_program *p = self->program;
+  uint32_t *buffers = (uint32_t *)tsr_arena_alloc_array(scratch, p->buffer_count, sizeof *buffers);
+  uint32_t *variants =
+      (uint32_t *)tsr_arena_alloc_array(scratch, p->variant_count, sizeof *variants);
+  if (buffers == NULL || variants == NULL)
+    return tsr_fail(self->diag, TSR_ERR_OUT_OF_MEMORY, "out of memory while checking a module");
+  tsr_program_dim_segments(p, self->dim_segments);
+  for (uint32_t i = 0; i < p->buffer_count; i++) {
+    buffers[i] = buffer_segment(self, i);
+    if (p->buffers[i].kind == TSR_BUFFER_INPUT && buffers[i] != 0)
+      return bad(self, "an input's shape depends on results", i);
+  }
+  for (uint32_t i = 0; i < p->variant_count; i++)
+    variants[i] = variant_segment(self, &p->variants[i]);
+  for (uint32_t i = 0; i < p->segment_count; i++)
+    TSR_TRY(check_segment_order(self, buffers, variants, i));
+  return TSR_OK;
+}
+
+tsr_status tsr_program_check(const tsr_program *program, tsr_arena *scratch, tsr_diag *diag) {
+  checker self = {program, NULL, diag};
+  self.dim_segments =
+      (uint32_t *)tsr_arena_alloc_array(scratch, program->dim_count, sizeof *self.dim_segments);
+  if (self.dim_segments == NULL)
+    return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory while checking a module");
+  TSR_TRY(check_texts(&self));
+  TSR_TRY(check_dims(&self));
+  TSR_TRY(check_buffers(&self));
+  TSR_TRY(check_ports(&self, program->inputs, program->input_count, TSR_BUFFER_INPUT));
+  TSR_TRY(check_ports(&self, program->outputs, program->output_count, TSR_BUFFER_OUTPUT));
+  TSR_TRY(check_constants(&self));
+  TSR_TRY(check_kernels(&self));
+  TSR_TRY(check_variants(&self));
+  TSR_TRY(check_launches(&self));
+  TSR_TRY(check_segments(&self));
+  TSR_TRY(check_dim_sources(&self));
+  return check_order(&self, scratch);
+}

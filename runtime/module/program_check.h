@@ -1,0 +1,36 @@
+/* The invariants of a program's tables. The writer and the reader both call this; everything after
+ * the reader relies on it and checks nothing again. */
+#ifndef TSR_RUNTIME_MODULE_PROGRAM_CHECK_H
+#define TSR_RUNTIME_MODULE_PROGRAM_CHECK_H
+#include "runtime/arena.h"
+#include "runtime/diag.h"
+#include "runtime/program.h"
+
+enum {
+  TSR_PROGRAM_MAX_CODE = 1024,       /* steps of one expression */
+  TSR_PROGRAM_MAX_STACK = 64,        /* its depth; tsr_index_eval has that much room */
+  TSR_PROGRAM_MAX_SCRATCH = 1 << 30, /* bytes per thread */
+  TSR_PROGRAM_MAX_ARGUMENTS = 4096,  /* of one launch */
+  TSR_PROGRAM_MAX_VARIANTS = 64,     /* of one launch */
+};
+
+/* TSR_OK or TSR_ERR_FORMAT with a message. Checks that every index, slice and enumerator is in
+ * range; every expression leaves one value within the stack; ports and buffers name each other;
+ * every dim from inputs is a whole dim of some input, every other dim is read by exactly one
+ * segment's end, and nothing uses a dim before it is known; segments cover launches and reads in
+ * order, once each; every launch ends in a variant without guard; constants have the bytes that
+ * their shape says; kernels start inside the image. `scratch` is an arena for temporary memory. */
+TSR_WARN_UNUSED tsr_status tsr_program_check(const tsr_program *program, tsr_arena *scratch,
+                                             tsr_diag *diag);
+
+/* The first segment in which each dim is known (0: from the start), for tests and the executor.
+ * `out_segments` has dim_count entries. */
+void tsr_program_dim_segments(const tsr_program *program, uint32_t *out_segments);
+/* Likewise for an expression: the largest of its dims'. */
+uint32_t tsr_program_code_segment(const tsr_program *program, tsr_code code,
+                                  const uint32_t *dim_segments);
+
+/* The number of the dim when `code` is that dim alone, else -1. */
+int64_t tsr_program_plain_dim(const tsr_program *program, tsr_code code);
+
+#endif
