@@ -1,0 +1,36 @@
+/* From a lowered graph (input, const, reshape, launch, resize_dim, output) and the code of its
+ * kernels to the flat program that the module writer takes. */
+#ifndef TSR_CODEGEN_PROGRAM_H
+#define TSR_CODEGEN_PROGRAM_H
+#include "ir/ir.h"
+#include "runtime/program.h"
+
+/* What a code generator says about one kernel. `dims` are the symbolic dims it wants passed, in
+ * order. */
+typedef struct tsr_kernel_code {
+  const char *symbol;
+  uint64_t entry;
+  uint64_t scratch_bytes;
+  const tsr_dim *dims;
+  uint32_t dim_count;
+} tsr_kernel_code;
+
+typedef struct tsr_program_parts {
+  const char *target; /* as --target takes it */
+  uint64_t cpu_features;
+  const char *precision;
+  const char *producer;
+  const void *image;
+  uint64_t image_bytes;
+  const tsr_kernel_code *kernels;
+  uint32_t kernel_count;
+} tsr_program_parts;
+
+/* Builds the program of the graph op `graph`. Everything it points to lives in `arena`, in the IR,
+ * or in `parts`. The graph must have passed the pass `storage`: every output has a storage of its
+ * own. TSR_ERR_INTERNAL names an op that should have been lowered. */
+TSR_WARN_UNUSED tsr_status tsr_program_build(tsr_ir *ir, tsr_op graph,
+                                             const tsr_program_parts *parts, tsr_arena *arena,
+                                             tsr_diag *diag, tsr_program *out_program);
+
+#endif
