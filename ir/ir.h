@@ -31,8 +31,6 @@ typedef struct tsr_type_info {
   const tsr_expr *dims;
 } tsr_type_info;
 
-enum { TSR_MAX_RANK = 16 };
-
 /* Opcodes, from the one list. */
 typedef enum tsr_opcode {
   TSR_OP_NONE,

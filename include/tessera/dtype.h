@@ -1,4 +1,4 @@
-/* Element types. One list; codes are stable across module versions. */
+/* Element types and ranks. One list; codes are stable across module versions. */
 #ifndef TESSERA_DTYPE_H
 #define TESSERA_DTYPE_H
 #include <stddef.h>
@@ -39,6 +39,9 @@ extern "C" {
   X(BF16, 24, "bf16", 16, FLOAT)                                                                   \
   X(F32, 25, "f32", 32, FLOAT)                                                                     \
   X(F64, 26, "f64", 64, FLOAT)
+
+/* The most dims a tensor may have. */
+#define TSR_MAX_RANK 16
 
 typedef enum tsr_dtype {
   TSR_DTYPE_NONE = 0,
