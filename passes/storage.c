@@ -1,0 +1,121 @@
+/* storage: after it, every output of the graph has memory of its own and every resize_dim is an
+ * alias of its operand's first elements, which is what the program tables can express. Copies are
+ * added as blocks where that is not so yet. */
+#include "passes/passes.h"
+
+static tsr_op defining_op(const tsr_ir *ir, tsr_value value) {
+  const tsr_value_data *data = tsr_value_get(ir, value);
+  return data->region == 0 ? data->def : 0;
+}
+
+/* The value whose memory `value` is: views that cost nothing are looked through. */
+static tsr_value root_of(const tsr_ir *ir, tsr_value value) {
+  for (;;) {
+    tsr_op op = defining_op(ir, value);
+    tsr_opcode code = op == 0 ? TSR_OP_NONE : tsr_op_get(ir, op)->code;
+    if (code != TSR_OP_RESHAPE && code != TSR_OP_RESIZE_DIM)
+      return value;
+    value = tsr_op_get(ir, op)->operands[0].value;
+  }
+}
+
+static bool is_computed(const tsr_ir *ir, tsr_value root) {
+  tsr_op op = defining_op(ir, root);
+  tsr_opcode code = op == 0 ? TSR_OP_NONE : tsr_op_get(ir, op)->code;
+  return code == TSR_OP_BLOCK || code == TSR_OP_PROC || code == TSR_OP_GROUP;
+}
+
+/* Inserts before `before` a block that copies the elements of `from` into a new value of `type`,
+ * whose dims do not exceed from's. */
+static tsr_value insert_copy(tsr_ir *ir, tsr_op before, tsr_value from, tsr_type type) {
+  const tsr_type_info *info = tsr_type_get(ir, type);
+  tsr_op block = tsr_op_insert_before(ir, before, TSR_OP_BLOCK);
+  tsr_value result = tsr_op_add_result(ir, block, type);
+  tsr_region body = tsr_op_add_region(ir, block);
+  tsr_expr at[TSR_MAX_RANK];
+  for (uint32_t i = 0; i < info->rank; i++)
+    at[i] = tsr_expr_value(
+        ir, tsr_region_add_index(ir, body, TSR_ROLE_PAR, tsr_expr_int(ir, 0), info->dims[i], 1));
+  tsr_op load = tsr_op_append(ir, body, TSR_OP_LOAD);
+  tsr_op_add_element(ir, load, from, at, info->rank);
+  tsr_type scalar = tsr_type_make(ir, TSR_LEVEL_REG, info->dtype, NULL, 0);
+  tsr_value element = tsr_op_add_result(ir, load, scalar);
+  tsr_op store = tsr_op_append(ir, body, TSR_OP_STORE);
+  tsr_op_add_operand(ir, store, element);
+  tsr_op_add_element(ir, store, result, at, info->rank);
+  tsr_op_copy_origins(ir, block, before);
+  return result;
+}
+
+static void own_output(tsr_ir *ir, tsr_op output, bool *claimed) {
+  tsr_value value = tsr_op_get(ir, output)->operands[0].value;
+  tsr_value root = root_of(ir, value);
+  if (is_computed(ir, root) && !claimed[root]) {
+    claimed[root] = true;
+    return;
+  }
+  tsr_value copy = insert_copy(ir, output, value, tsr_value_get(ir, value)->type);
+  tsr_op_set_operand(ir, output, 0, copy);
+}
+
+/* True when the result is the first elements of the operand in row-major order. */
+static bool is_prefix(const tsr_ir *ir, tsr_op resize) {
+  const tsr_op_data *data = tsr_op_get(ir, resize);
+  const tsr_type_info *from = tsr_value_type(ir, data->operands[0].value);
+  const tsr_type_info *to = tsr_value_type(ir, data->results[0]);
+  for (uint32_t i = 1; i < to->rank; i++)
+    if (from->dims[i] != to->dims[i])
+      return false;
+  return true;
+}
+
+/* Otherwise the count itself is what the segment ends with, and a block copies the part that is
+ * valid. */
+static void make_prefix(tsr_ir *ir, tsr_op resize) {
+  const tsr_op_data *data = tsr_op_get(ir, resize);
+  tsr_value from = data->operands[0].value, count = data->operands[1].value;
+  tsr_op read = tsr_op_insert_before(ir, resize, TSR_OP_RESIZE_DIM);
+  tsr_op_add_operand(ir, read, count);
+  tsr_op_add_operand(ir, read, count);
+  tsr_op_set_expr(ir, read, "dim", tsr_op_attr(ir, resize, "dim")->u.expr);
+  tsr_op_add_result(ir, read, tsr_value_get(ir, count)->type);
+  tsr_op_copy_origins(ir, read, resize);
+  tsr_value copy = insert_copy(ir, resize, from, tsr_value_get(ir, data->results[0])->type);
+  tsr_value_replace_all(ir, data->results[0], copy);
+  tsr_op_erase(ir, resize);
+}
+
+static void resize_prefixes(tsr_ir *ir, tsr_region region) {
+  tsr_op next;
+  for (tsr_op op = tsr_region_get(ir, region)->first; op != 0; op = next) {
+    next = tsr_op_get(ir, op)->next;
+    if (tsr_op_get(ir, op)->code == TSR_OP_RESIZE_DIM && !is_prefix(ir, op))
+      make_prefix(ir, op);
+  }
+}
+
+static tsr_status own_outputs(tsr_ir *ir, tsr_region region, tsr_diag *diag) {
+  tsr_arena scratch;
+  tsr_arena_init(&scratch, tsr_ir_allocator(ir));
+  bool *claimed = tsr_arena_alloc(&scratch, tsr_value_count(ir) + 1);
+  if (claimed == NULL)
+    return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory in pass storage");
+  TSR_FOR_EACH_OP (ir, region, op) {
+    if (tsr_op_get(ir, op)->code == TSR_OP_OUTPUT)
+      own_output(ir, op, claimed);
+  }
+  tsr_arena_reset(&scratch);
+  return tsr_ir_status(ir);
+}
+
+tsr_status tsr_pass_storage(tsr_ir *ir, const tsr_pass_options *options, tsr_diag *diag) {
+  (void)options;
+  TSR_FOR_EACH_OP (ir, tsr_ir_top(ir), op) {
+    const tsr_op_data *graph = tsr_op_get(ir, op);
+    if (graph->code != TSR_OP_GRAPH)
+      continue;
+    resize_prefixes(ir, graph->regions[0]);
+    TSR_TRY(own_outputs(ir, graph->regions[0], diag));
+  }
+  return tsr_ir_status(ir);
+}
