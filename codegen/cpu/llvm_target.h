@@ -41,9 +41,13 @@ enum { TSR_CPU_ISA_TEXT = 96 };
  * too. TSR_ERR_ARGUMENT for anything else, with the list of what is allowed. */
 TSR_WARN_UNUSED tsr_status tsr_cpu_isa_parse(const char *text, tsr_diag *diag,
                                              tsr_cpu_isa *out_isa);
-/* What this machine and its kernel support, by CPUID and XGETBV. amx_*: only what the CPU has;
- * permission to use it is the runtime's affair. */
+/* What this machine and its kernel support. amx_*: only what the CPU has; permission to use it is
+ * the runtime's affair. */
 void tsr_cpu_isa_host(tsr_cpu_isa *out_isa);
+/* The best isa whose code a machine with these TSR_CPU_* bits (runtime/cpu_features.h) runs, and
+ * the bits that code for an isa needs. GENERIC has none. */
+void tsr_cpu_isa_from_features(uint64_t features, tsr_cpu_isa *out_isa);
+uint64_t tsr_cpu_isa_features(const tsr_cpu_isa *isa);
 /* Canonical text, which parses back to the same isa: "cpu:x86-64-v4+vnni+bf16". */
 void tsr_cpu_isa_text(const tsr_cpu_isa *isa, char out_text[TSR_CPU_ISA_TEXT]);
 /* True when a machine with `have` runs code made for `need`. */

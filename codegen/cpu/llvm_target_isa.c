@@ -1,21 +1,22 @@
 #include "codegen/cpu/llvm_target.h"
+#include "runtime/cpu_features.h"
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
 
 /* The optional extensions, in the order of the canonical text. */
 typedef struct extension {
   const char *text;
   size_t field;
+  uint64_t features; /* runtime/cpu_features.h */
 } extension;
 
 static const extension extensions[] = {
-    {"vnni", offsetof(tsr_cpu_isa, avx512_vnni)},  {"bf16", offsetof(tsr_cpu_isa, avx512_bf16)},
-    {"fp16", offsetof(tsr_cpu_isa, avx512_fp16)},  {"amx-int8", offsetof(tsr_cpu_isa, amx_int8)},
-    {"amx-bf16", offsetof(tsr_cpu_isa, amx_bf16)},
+    {"vnni", offsetof(tsr_cpu_isa, avx512_vnni), TSR_CPU_AVX512_VNNI},
+    {"bf16", offsetof(tsr_cpu_isa, avx512_bf16), TSR_CPU_AVX512_BF16},
+    {"fp16", offsetof(tsr_cpu_isa, avx512_fp16), TSR_CPU_AVX512_FP16},
+    {"amx-int8", offsetof(tsr_cpu_isa, amx_int8), TSR_CPU_AMX_TILE | TSR_CPU_AMX_INT8},
+    {"amx-bf16", offsetof(tsr_cpu_isa, amx_bf16), TSR_CPU_AMX_TILE | TSR_CPU_AMX_BF16},
 };
 enum { EXTENSION_COUNT = sizeof extensions / sizeof *extensions };
 
@@ -58,56 +59,42 @@ static void isa_of_level(tsr_cpu_level level, tsr_cpu_isa *out) {
 #endif
 }
 
-#if defined(__x86_64__)
-
-static uint64_t read_xcr0(void) {
-  uint32_t low, high;
-  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  return (uint64_t)high << 32 | low;
+static uint64_t level_features(tsr_cpu_level level) {
+  switch (level) {
+  case TSR_CPU_LEVEL_X86_64_V2:
+    return TSR_CPU_X86_64_V2;
+  case TSR_CPU_LEVEL_X86_64_V3:
+    return TSR_CPU_X86_64_V3;
+  case TSR_CPU_LEVEL_X86_64_V4:
+    return TSR_CPU_X86_64_V4;
+  case TSR_CPU_LEVEL_GENERIC:
+    break;
+  }
+  return 0;
 }
 
-static bool all_set(uint32_t bits, uint32_t mask) {
-  return (bits & mask) == mask;
+void tsr_cpu_isa_from_features(uint64_t features, tsr_cpu_isa *out_isa) {
+  tsr_cpu_level level = TSR_CPU_LEVEL_X86_64_V4;
+  while (level > TSR_CPU_LEVEL_GENERIC && (level_features(level) & ~features) != 0)
+    level--;
+  isa_of_level(level, out_isa);
+  if (level < TSR_CPU_LEVEL_X86_64_V4)
+    return;
+  for (size_t i = 0; i < EXTENSION_COUNT; i++)
+    *extension_of(out_isa, i) = (extensions[i].features & ~features) == 0;
 }
 
-/* CPUID leaves 1, 7.0, 7.1 and 0x80000001, as far as the levels of the x86-64 psABI need them. */
-void tsr_cpu_isa_host(tsr_cpu_isa *out_isa) {
-  uint32_t a, b, c, d, b7 = 0, c7 = 0, d7 = 0, a71 = 0, c1 = 0, ext = 0;
-  isa_of_level(TSR_CPU_LEVEL_GENERIC, out_isa);
-  if (!__get_cpuid(1, &a, &b, &c1, &d) ||
-      !all_set(c1, bit_SSE3 | bit_SSSE3 | bit_SSE4_1 | bit_SSE4_2 | bit_POPCNT | bit_CMPXCHG16B))
-    return;
-  isa_of_level(TSR_CPU_LEVEL_X86_64_V2, out_isa);
-  if (!all_set(c1, bit_OSXSAVE | bit_AVX | bit_FMA | bit_F16C | bit_MOVBE))
-    return;
-  if (!__get_cpuid_count(7, 0, &a, &b7, &c7, &d7) || !__get_cpuid(0x80000001u, &a, &b, &ext, &d))
-    return;
-  if (!all_set(b7, bit_AVX2 | bit_BMI | bit_BMI2) || !(ext & bit_LZCNT))
-    return;
-  uint64_t xcr0 = read_xcr0();
-  if ((xcr0 & 0x6u) != 0x6u)
-    return;
-  isa_of_level(TSR_CPU_LEVEL_X86_64_V3, out_isa);
-  const uint32_t avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL;
-  if (!all_set(b7, avx512) || (xcr0 & 0xe6u) != 0xe6u)
-    return;
-  isa_of_level(TSR_CPU_LEVEL_X86_64_V4, out_isa);
-  __get_cpuid_count(7, 1, &a71, &b, &c, &d);
-  out_isa->avx512_vnni = (c7 >> 11 & 1) != 0;
-  out_isa->avx512_bf16 = (a71 >> 5 & 1) != 0;
-  out_isa->avx512_fp16 = (d7 >> 23 & 1) != 0;
-  bool tiles = (d7 >> 24 & 1) != 0 && (xcr0 & 0x60000u) == 0x60000u;
-  out_isa->amx_bf16 = tiles && (d7 >> 22 & 1) != 0;
-  out_isa->amx_int8 = tiles && (d7 >> 25 & 1) != 0;
+uint64_t tsr_cpu_isa_features(const tsr_cpu_isa *isa) {
+  uint64_t features = level_features(isa->level);
+  for (size_t i = 0; i < EXTENSION_COUNT; i++)
+    if (has_extension(isa, i))
+      features |= extensions[i].features;
+  return features;
 }
-
-#else
 
 void tsr_cpu_isa_host(tsr_cpu_isa *out_isa) {
-  isa_of_level(TSR_CPU_LEVEL_GENERIC, out_isa);
+  tsr_cpu_isa_from_features(tsr_cpu_features(), out_isa);
 }
-
-#endif
 
 static bool equals(const char *text, size_t length, const char *name) {
   return strlen(name) == length && memcmp(text, name, length) == 0;
