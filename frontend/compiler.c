@@ -1,0 +1,114 @@
+/* The public compile calls over the pipeline. */
+#include "frontend/pipeline.h"
+#include <string.h>
+
+struct tsr_context {
+  const tsr_allocator *allocator;
+  tsr_diag diag;
+  char error[2048];
+};
+
+tsr_status tsr_context_create(const tsr_allocator *allocator, tsr_context **out_context) {
+  if (allocator == NULL)
+    allocator = tsr_allocator_default();
+  tsr_context *context = allocator->allocate(allocator->context, sizeof *context, 16);
+  *out_context = context;
+  if (context == NULL)
+    return TSR_ERR_OUT_OF_MEMORY;
+  memset(context, 0, sizeof *context);
+  context->allocator = allocator;
+  return TSR_OK;
+}
+
+void tsr_context_destroy(tsr_context *context) {
+  if (context != NULL)
+    context->allocator->release(context->allocator->context, context, sizeof *context);
+}
+
+const char *tsr_context_error(const tsr_context *context) {
+  return context == NULL ? "" : context->error;
+}
+
+static void begin_call(tsr_context *context) {
+  tsr_diag_clear(&context->diag);
+  context->error[0] = 0;
+}
+
+static tsr_status end_call(tsr_context *context, tsr_status status) {
+  if (status != TSR_OK)
+    tsr_diag_format(&context->diag, context->error, sizeof context->error);
+  return status;
+}
+
+static tsr_status bad_argument(tsr_context *context, const char *what) {
+  if (context == NULL)
+    return TSR_ERR_ARGUMENT;
+  return end_call(context, tsr_fail(&context->diag, TSR_ERR_ARGUMENT, "%s is NULL", what));
+}
+
+tsr_status tsr_compile_file(tsr_context *context, const char *model_path,
+                            const tsr_compile_options *options, const char *module_path) {
+  if (context == NULL)
+    return TSR_ERR_ARGUMENT;
+  begin_call(context);
+  if (model_path == NULL || module_path == NULL)
+    return bad_argument(context, "a path");
+  tsr_model_source source = {.path = model_path};
+  tsr_compilation *compilation;
+  tsr_status status =
+      tsr_pipeline_run(&source, options, context->allocator, &context->diag, &compilation);
+  if (status == TSR_OK)
+    status = tsr_compilation_write_file(compilation, module_path, &context->diag);
+  tsr_compilation_destroy(compilation);
+  return end_call(context, status);
+}
+
+static tsr_status compile_to_memory(tsr_context *context, const tsr_model_source *source,
+                                    const tsr_compile_options *options, void **out_bytes,
+                                    size_t *out_size) {
+  tsr_compilation *compilation;
+  tsr_status status =
+      tsr_pipeline_run(source, options, context->allocator, &context->diag, &compilation);
+  if (status == TSR_OK)
+    status = tsr_compilation_write_memory(compilation, context->allocator, &context->diag,
+                                          out_bytes, out_size);
+  tsr_compilation_destroy(compilation);
+  return end_call(context, status);
+}
+
+static void clear_bytes(void **out_bytes, size_t *out_size) {
+  *out_bytes = NULL;
+  *out_size = 0;
+}
+
+tsr_status tsr_compile_file_to_memory(tsr_context *context, const char *model_path,
+                                      const tsr_compile_options *options, void **out_bytes,
+                                      size_t *out_size) {
+  clear_bytes(out_bytes, out_size);
+  if (context == NULL)
+    return TSR_ERR_ARGUMENT;
+  begin_call(context);
+  if (model_path == NULL)
+    return bad_argument(context, "a path");
+  tsr_model_source source = {.path = model_path};
+  return compile_to_memory(context, &source, options, out_bytes, out_size);
+}
+
+tsr_status tsr_compile_text(tsr_context *context, const char *text, size_t length, const char *name,
+                            const tsr_compile_options *options, void **out_bytes,
+                            size_t *out_size) {
+  clear_bytes(out_bytes, out_size);
+  if (context == NULL)
+    return TSR_ERR_ARGUMENT;
+  begin_call(context);
+  if (text == NULL)
+    return bad_argument(context, "the text");
+  tsr_model_source source = {
+      .path = name == NULL ? "text" : name, .text = text, .text_bytes = length};
+  return compile_to_memory(context, &source, options, out_bytes, out_size);
+}
+
+void tsr_bytes_release(tsr_context *context, void *bytes, size_t size) {
+  if (context != NULL && bytes != NULL)
+    context->allocator->release(context->allocator->context, bytes, size);
+}

@@ -1,0 +1,157 @@
+#include "frontend/manifest.h"
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Text that grows in an arena; `text` becomes NULL when memory is out. */
+typedef struct writer {
+  tsr_arena *arena;
+  char *text;
+  size_t used, capacity;
+} writer;
+
+static void put_bytes(writer *w, const char *bytes, size_t count) {
+  if (w->text == NULL)
+    return;
+  if (w->used + count + 1 > w->capacity) {
+    size_t capacity = (w->used + count + 1) * 2;
+    char *larger = tsr_arena_alloc(w->arena, capacity);
+    if (larger != NULL)
+      memcpy(larger, w->text, w->used);
+    w->text = larger;
+    w->capacity = capacity;
+    if (larger == NULL)
+      return;
+  }
+  memcpy(w->text + w->used, bytes, count);
+  w->used += count;
+  w->text[w->used] = 0;
+}
+
+static void put(writer *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void put(writer *w, const char *format, ...) {
+  char line[256];
+  va_list args;
+  va_start(args, format);
+  int length = vsnprintf(line, sizeof line, format, args);
+  va_end(args);
+  if (length > 0)
+    put_bytes(w, line, (size_t)length < sizeof line ? (size_t)length : sizeof line - 1);
+}
+
+static void put_string(writer *w, const char *text) {
+  put_bytes(w, "\"", 1);
+  for (; *text != 0; text++) {
+    if (*text == '"' || *text == '\\')
+      put(w, "\\%c", *text);
+    else if ((unsigned char)*text < 0x20)
+      put(w, "\\u%04x", (unsigned)*text);
+    else
+      put_bytes(w, text, 1);
+  }
+  put_bytes(w, "\"", 1);
+}
+
+/* Postfix: "N 64 ceildiv". */
+static void put_code(writer *w, const tsr_program *program, tsr_code code) {
+  static const char *const texts[] = {
+#define INDEX_TEXT(name, text, operands) text,
+      TSR_INDEX_OP_LIST(INDEX_TEXT)
+#undef INDEX_TEXT
+  };
+  char text[1024];
+  size_t used = 0;
+  text[0] = 0;
+  for (uint32_t i = 0; i < code.count && used < sizeof text - 1; i++) {
+    const tsr_index_step *step = &program->steps[code.first + i];
+    const char *space = i == 0 ? "" : " ";
+    int length;
+    if (step->op == TSR_INDEX_INT)
+      length = snprintf(text + used, sizeof text - used, "%s%" PRId64, space, step->operand);
+    else if (step->op == TSR_INDEX_DIM)
+      length = snprintf(text + used, sizeof text - used, "%s%s", space,
+                        program->dims[step->operand].name);
+    else
+      length = snprintf(text + used, sizeof text - used, "%s%s", space, texts[step->op]);
+    used += length > 0 ? (size_t)length : 0;
+  }
+  put_string(w, text);
+}
+
+static void put_codes(writer *w, const tsr_program *program, const tsr_code *codes,
+                      uint32_t count) {
+  put(w, "[");
+  for (uint32_t i = 0; i < count; i++) {
+    put(w, i == 0 ? "" : ", ");
+    put_code(w, program, codes[i]);
+  }
+  put(w, "]");
+}
+
+static void put_buffers(writer *w, const tsr_program *program) {
+  static const char *const kinds[] = {"input", "output", "constant", "temporary"};
+  put(w, "  \"buffers\": [\n");
+  for (uint32_t i = 0; i < program->buffer_count; i++) {
+    const tsr_buffer_desc *buffer = &program->buffers[i];
+    put(w,
+        "    {\"kind\": \"%s\", \"index\": %u, \"dtype\": \"%s\", \"dims\": ", kinds[buffer->kind],
+        buffer->index, tsr_dtype_text((tsr_dtype)buffer->dtype));
+    put_codes(w, program, program->codes + buffer->first_dim, buffer->rank);
+    put(w, "}%s\n", i + 1 == program->buffer_count ? "" : ",");
+  }
+  put(w, "  ],\n");
+}
+
+static void put_kernels(writer *w, const tsr_program *program) {
+  put(w, "  \"kernels\": [\n");
+  for (uint32_t i = 0; i < program->kernel_count; i++) {
+    const tsr_kernel_desc *kernel = &program->kernels[i];
+    put(w, "    {\"name\": ");
+    put_string(w, kernel->name);
+    put(w, ", \"nodes\": ");
+    put_string(w, kernel->nodes);
+    put(w, ", \"entry\": %" PRIu64 ", \"scratch_bytes\": %" PRIu64 ", \"dims\": [", kernel->entry,
+        kernel->scratch_bytes);
+    for (uint32_t d = 0; d < kernel->dim_count; d++) {
+      put(w, d == 0 ? "" : ", ");
+      put_string(w, program->dims[program->kernel_dims[kernel->first_dim + d]].name);
+    }
+    put(w, "]}%s\n", i + 1 == program->kernel_count ? "" : ",");
+  }
+  put(w, "  ],\n");
+}
+
+static void put_launches(writer *w, const tsr_program *program) {
+  put(w, "  \"launches\": [\n");
+  for (uint32_t i = 0; i < program->launch_count; i++) {
+    const tsr_launch_desc *launch = &program->launches[i];
+    put(w, "    {\"arguments\": [");
+    for (uint32_t a = 0; a < launch->argument_count; a++)
+      put(w, "%s%u", a == 0 ? "" : ", ", program->arguments[launch->first_argument + a]);
+    put(w, "], \"variants\": [");
+    for (uint32_t v = 0; v < launch->variant_count; v++) {
+      const tsr_variant_desc *variant = &program->variants[launch->first_variant + v];
+      put(w, "%s{\"kernel\": %u, \"guard\": ", v == 0 ? "" : ", ", variant->kernel);
+      put_code(w, program, variant->guard);
+      put(w, ", \"grid\": ");
+      put_codes(w, program, variant->grid, variant->grid_rank);
+      put(w, "}");
+    }
+    put(w, "]}%s\n", i + 1 == program->launch_count ? "" : ",");
+  }
+  put(w, "  ]\n");
+}
+
+const char *tsr_manifest(const tsr_program *program, tsr_arena *arena) {
+  writer w = {.arena = arena, .capacity = 4096};
+  w.text = tsr_arena_alloc(arena, w.capacity);
+  put(&w, "{\n  \"target\": ");
+  put_string(&w, program->target);
+  put(&w, ",\n");
+  put_buffers(&w, program);
+  put_kernels(&w, program);
+  put_launches(&w, program);
+  put(&w, "}\n");
+  return w.text;
+}

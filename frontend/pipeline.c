@@ -1,0 +1,330 @@
+#include "frontend/pipeline.h"
+#include "codegen/cpu/codegen.h"
+#include "codegen/program.h"
+#include "frontend/manifest.h"
+#include "ir/narrow.h"
+#include "passes/passes.h"
+#include "passes/tile/tile.h"
+#include "runtime/module/writer.h"
+#include <stdio.h>
+#include <string.h>
+#include <tessera/version.h>
+
+/* One target's way through the compiler. Everything that `program` points to lives in ir, onnx or
+ * arena. */
+typedef struct target_build {
+  const tsr_compile_options *options;
+  const char *target_text;
+  tsr_diag *diag;
+  tsr_ir *ir;
+  tsr_onnx_model *onnx;
+  tsr_arena arena;
+  tsr_cpu_isa isa;
+  tsr_target target;
+  tsr_cpu_code code;
+  tsr_program program;
+} target_build;
+
+struct tsr_compilation {
+  const tsr_allocator *allocator;
+  target_build *builds;
+  uint32_t count;
+};
+
+static const tsr_compile_options no_options;
+
+static bool has_suffix(const char *text, const char *suffix) {
+  size_t length = strlen(text), tail = strlen(suffix);
+  return length >= tail && strcmp(text + length - tail, suffix) == 0;
+}
+
+/* The whole file in memory from `arena`. */
+static tsr_status read_text(const char *path, tsr_arena *arena, tsr_diag *diag,
+                            const char **out_text, size_t *out_bytes) {
+  FILE *file = fopen(path, "rb");
+  if (file == NULL)
+    return tsr_fail(diag, TSR_ERR_IO, "cannot open the file: %m");
+  size_t used = 0, capacity = 1 << 16;
+  char *text = tsr_arena_alloc(arena, capacity);
+  while (text != NULL) {
+    used += fread(text + used, 1, capacity - used, file);
+    if (used < capacity)
+      break;
+    char *larger = tsr_arena_alloc(arena, capacity * 2);
+    if (larger != NULL)
+      memcpy(larger, text, used);
+    text = larger;
+    capacity *= 2;
+  }
+  bool failed = ferror(file) != 0;
+  fclose(file);
+  if (text == NULL)
+    return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory for the file");
+  if (failed)
+    return tsr_fail(diag, TSR_ERR_IO, "cannot read the file");
+  *out_text = text;
+  *out_bytes = used;
+  return TSR_OK;
+}
+
+static tsr_op find_graph(const tsr_ir *ir) {
+  TSR_FOR_EACH_OP (ir, tsr_ir_top(ir), op) {
+    if (tsr_op_get(ir, op)->code == TSR_OP_GRAPH)
+      return op;
+  }
+  return 0;
+}
+
+static tsr_status import_text(const tsr_model_source *source, const tsr_compile_options *options,
+                              const tsr_allocator *allocator, tsr_diag *diag, tsr_ir **out_ir) {
+  tsr_arena scratch;
+  tsr_arena_init(&scratch, allocator);
+  const char *text = source->text;
+  size_t bytes = source->text_bytes;
+  tsr_status status = TSR_OK;
+  if (text == NULL)
+    status = read_text(source->path, &scratch, diag, &text, &bytes);
+  if (status == TSR_OK)
+    status = tsr_ir_parse(allocator, text, bytes, source->path, diag, out_ir);
+  tsr_arena_reset(&scratch);
+  for (uint32_t i = 0; status == TSR_OK && i < options->dim_count; i++)
+    status = tsr_dim_narrow(*out_ir, options->dims[i].name, options->dims[i].lo,
+                            options->dims[i].hi, diag);
+  if (status == TSR_OK)
+    status = tsr_ir_verify(*out_ir, diag);
+  if (status == TSR_OK && find_graph(*out_ir) == 0)
+    status = tsr_fail(diag, TSR_ERR_FORMAT, "the file has no graph to compile");
+  return status;
+}
+
+static tsr_status import_onnx(const tsr_model_source *source, const tsr_compile_options *options,
+                              const tsr_allocator *allocator, tsr_diag *diag, tsr_ir **out_ir,
+                              tsr_onnx_model **out_onnx) {
+  tsr_onnx_model *onnx = allocator->allocate(allocator->context, sizeof *onnx, 16);
+  if (onnx == NULL)
+    return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
+  tsr_status status = tsr_onnx_model_open(onnx, allocator, source->path, diag);
+  if (status != TSR_OK) {
+    allocator->release(allocator->context, onnx, sizeof *onnx);
+    return status;
+  }
+  *out_onnx = onnx;
+  tsr_arena scratch;
+  tsr_arena_init(&scratch, allocator);
+  tsr_import_dim *dims = tsr_arena_alloc_array(&scratch, options->dim_count, sizeof *dims);
+  if (dims == NULL)
+    return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
+  for (uint32_t i = 0; i < options->dim_count; i++)
+    dims[i] = (tsr_import_dim){options->dims[i].name, options->dims[i].lo, options->dims[i].hi};
+  tsr_import_options import = {.dims = dims,
+                               .dim_count = options->dim_count,
+                               .assumptions = source->assumptions,
+                               .assumption_count = source->assumption_count};
+  status = tsr_onnx_import(onnx, &import, allocator, diag, out_ir);
+  tsr_arena_reset(&scratch);
+  return status;
+}
+
+tsr_status tsr_model_import(const tsr_model_source *source, const tsr_compile_options *options,
+                            const tsr_allocator *allocator, tsr_diag *diag, tsr_ir **out_ir,
+                            tsr_onnx_model **out_onnx) {
+  *out_ir = NULL;
+  *out_onnx = NULL;
+  bool text = source->text != NULL || has_suffix(source->path, ".tsr");
+  tsr_status status = text ? import_text(source, options, allocator, diag, out_ir)
+                           : import_onnx(source, options, allocator, diag, out_ir, out_onnx);
+  if (status != TSR_OK)
+    tsr_diag_set_file(diag, source->path);
+  return status;
+}
+
+static void emit(const target_build *build, tsr_emit kind, const char *kind_text,
+                 const char *text) {
+  const tsr_compile_options *options = build->options;
+  if ((options->emit & (uint32_t)kind) != 0 && options->emit_function != NULL && text != NULL)
+    options->emit_function(options->emit_context, kind_text, build->target_text, text);
+}
+
+static void emit_ir(target_build *build, tsr_emit kind, const char *kind_text) {
+  if ((build->options->emit & (uint32_t)kind) == 0)
+    return;
+  tsr_arena scratch;
+  tsr_arena_init(&scratch, build->arena.allocator);
+  emit(build, kind, kind_text, tsr_ir_print(build->ir, &scratch));
+  tsr_arena_reset(&scratch);
+}
+
+/* After which pass which text shows. */
+static tsr_status after_pass(void *context, const tsr_ir *ir, const char *pass, int64_t time_ns) {
+  (void)ir;
+  (void)time_ns;
+  if (strcmp(pass, "canonicalize") == 0)
+    emit_ir(context, TSR_EMIT_GRAPH, "graph");
+  if (strcmp(pass, "to_blocks") == 0)
+    emit_ir(context, TSR_EMIT_BLOCK, "block");
+  if (strcmp(pass, "storage") == 0)
+    emit_ir(context, TSR_EMIT_GROUPS, "groups");
+  return TSR_OK;
+}
+
+static tsr_status select_target(target_build *build) {
+  const char *text = build->target_text;
+  if (strncmp(text, "cpu", 3) != 0 || (text[3] != 0 && text[3] != ':'))
+    return tsr_fail(build->diag, TSR_ERR_ARGUMENT,
+                    "unknown target '%s'; known are cpu, cpu:x86-64-v2, cpu:avx2, cpu:avx512",
+                    text);
+  TSR_TRY(tsr_cpu_isa_parse(text, build->diag, &build->isa));
+  tsr_cpu_caches caches;
+  tsr_cpu_cache_sizes(&caches);
+  uint32_t threads = build->options->threads == 0 ? tsr_cpu_count() : build->options->threads;
+  tsr_target_cpu(tsr_cpu_isa_features(&build->isa), &caches, threads, &build->target);
+  tsr_cpu_isa_text(&build->isa, build->target.name);
+  return TSR_OK;
+}
+
+/* Graph to kernels to machine code to program tables. */
+static tsr_status lower(target_build *build) {
+  const tsr_compile_options *options = build->options;
+  tsr_diag *diag = build->diag;
+  tsr_pass_options passes = {.fuse_level = options->no_fuse ? TSR_FUSE_NONE : TSR_FUSE_REGISTER,
+                             .print_after = "all",
+                             .hook = after_pass,
+                             .hook_context = build};
+  TSR_TRY(tsr_passes_run(build->ir, &passes, diag));
+  TSR_TRY(tsr_pass_tile(build->ir, &build->target, NULL, diag));
+  TSR_TRY(tsr_pass_pack(build->ir, diag));
+  emit_ir(build, TSR_EMIT_TILE, "tile");
+  TSR_TRY(tsr_ir_verify(build->ir, diag));
+  tsr_codegen_options codegen = {.want_ll = (options->emit & TSR_EMIT_LL) != 0,
+                                 .want_assembly = (options->emit & TSR_EMIT_ASM) != 0};
+  TSR_TRY(tsr_codegen_cpu(build->ir, &build->isa, &codegen, &build->arena, diag, &build->code));
+  emit(build, TSR_EMIT_LL, "ll", build->code.ll);
+  emit(build, TSR_EMIT_ASM, "asm", build->code.assembly);
+  tsr_program_parts parts = {.target = build->target.name,
+                             .cpu_features = build->target.cpu_features,
+                             .precision = options->precision == NULL ? "f32" : options->precision,
+                             .producer = tsr_version_text(),
+                             .image = build->code.image,
+                             .image_bytes = build->code.image_bytes,
+                             .kernels = build->code.kernels,
+                             .kernel_count = build->code.kernel_count};
+  TSR_TRY(tsr_program_build(build->ir, find_graph(build->ir), &parts, &build->arena, diag,
+                            &build->program));
+  if ((options->emit & TSR_EMIT_MANIFEST) != 0)
+    emit(build, TSR_EMIT_MANIFEST, "manifest", tsr_manifest(&build->program, &build->arena));
+  return TSR_OK;
+}
+
+static tsr_status check_options(const tsr_compile_options *options, tsr_diag *diag) {
+  if (options->precision != NULL && strcmp(options->precision, "f32") != 0 &&
+      strcmp(options->precision, "f32-strict") != 0)
+    return tsr_fail(diag, TSR_ERR_ARGUMENT, "unknown precision '%s'; known are f32, f32-strict",
+                    options->precision);
+  for (uint32_t i = 0; i < options->dim_count; i++)
+    if (options->dims[i].name == NULL || options->dims[i].lo < 0 ||
+        options->dims[i].hi < options->dims[i].lo)
+      return tsr_fail(diag, TSR_ERR_ARGUMENT, "dim '%s': the range %lld..%lld is empty or negative",
+                      options->dims[i].name == NULL ? "" : options->dims[i].name,
+                      (long long)options->dims[i].lo, (long long)options->dims[i].hi);
+  return TSR_OK;
+}
+
+static tsr_status build_target(target_build *build, const tsr_model_source *source) {
+  TSR_TRY(select_target(build));
+  TSR_TRY(tsr_model_import(source, build->options, build->arena.allocator, build->diag, &build->ir,
+                           &build->onnx));
+  tsr_status status = lower(build);
+  if (status != TSR_OK)
+    tsr_diag_set_file(build->diag, source->path);
+  return status;
+}
+
+tsr_status tsr_pipeline_run(const tsr_model_source *source, const tsr_compile_options *options,
+                            const tsr_allocator *allocator, tsr_diag *diag,
+                            tsr_compilation **out_compilation) {
+  static const char *const host[] = {"cpu"};
+  *out_compilation = NULL;
+  if (options == NULL)
+    options = &no_options;
+  TSR_TRY(check_options(options, diag));
+  uint32_t count = options->target_count == 0 ? 1 : options->target_count;
+  const char *const *targets = options->target_count == 0 ? host : options->targets;
+  tsr_compilation *made = allocator->allocate(allocator->context, sizeof *made, 16);
+  target_build *builds =
+      made == NULL ? NULL : allocator->allocate(allocator->context, count * sizeof *builds, 64);
+  if (builds == NULL) {
+    if (made != NULL)
+      allocator->release(allocator->context, made, sizeof *made);
+    return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
+  }
+  memset(builds, 0, count * sizeof *builds);
+  *made = (tsr_compilation){.allocator = allocator, .builds = builds, .count = count};
+  tsr_status status = TSR_OK;
+  for (uint32_t i = 0; i < count; i++) {
+    builds[i].options = options;
+    builds[i].target_text = targets[i];
+    builds[i].diag = diag;
+    tsr_arena_init(&builds[i].arena, allocator);
+  }
+  for (uint32_t i = 0; i < count && status == TSR_OK; i++)
+    status = build_target(&builds[i], source);
+  if (status == TSR_OK)
+    *out_compilation = made;
+  else
+    tsr_compilation_destroy(made);
+  return status;
+}
+
+void tsr_compilation_destroy(tsr_compilation *compilation) {
+  if (compilation == NULL)
+    return;
+  const tsr_allocator *allocator = compilation->allocator;
+  for (uint32_t i = 0; i < compilation->count; i++) {
+    target_build *build = &compilation->builds[i];
+    tsr_arena_reset(&build->arena);
+    tsr_ir_destroy(build->ir);
+    if (build->onnx != NULL) {
+      tsr_onnx_model_close(build->onnx);
+      allocator->release(allocator->context, build->onnx, sizeof *build->onnx);
+    }
+  }
+  allocator->release(allocator->context, compilation->builds,
+                     compilation->count * sizeof *compilation->builds);
+  allocator->release(allocator->context, compilation, sizeof *compilation);
+}
+
+/* The programs in a list from `scratch`. */
+static const tsr_program **list_programs(const tsr_compilation *compilation, tsr_arena *scratch) {
+  const tsr_program **list = tsr_arena_alloc_array(scratch, compilation->count, sizeof *list);
+  for (uint32_t i = 0; list != NULL && i < compilation->count; i++)
+    list[i] = &compilation->builds[i].program;
+  return list;
+}
+
+tsr_status tsr_compilation_write_file(const tsr_compilation *compilation, const char *path,
+                                      tsr_diag *diag) {
+  tsr_arena scratch;
+  tsr_arena_init(&scratch, compilation->allocator);
+  const tsr_program **programs = list_programs(compilation, &scratch);
+  tsr_status status = programs == NULL ? tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory")
+                                       : tsr_module_write(path, programs, compilation->count,
+                                                          compilation->allocator, diag);
+  tsr_arena_reset(&scratch);
+  return status;
+}
+
+tsr_status tsr_compilation_write_memory(const tsr_compilation *compilation,
+                                        const tsr_allocator *allocator, tsr_diag *diag,
+                                        void **out_bytes, size_t *out_size) {
+  tsr_arena scratch;
+  tsr_arena_init(&scratch, compilation->allocator);
+  *out_bytes = NULL;
+  *out_size = 0;
+  const tsr_program **programs = list_programs(compilation, &scratch);
+  tsr_status status = programs == NULL
+                          ? tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory")
+                          : tsr_module_write_memory(programs, compilation->count, allocator,
+                                                    out_bytes, out_size, diag);
+  tsr_arena_reset(&scratch);
+  return status;
+}

@@ -1,0 +1,103 @@
+/* Compiling models: this header is the manual. Programs that only run modules need
+ * <tessera/runtime.h> alone.
+ *
+ *   tsr_context *context;
+ *   tsr_context_create(NULL, &context);
+ *   if (tsr_compile_file(context, "model.onnx", NULL, "model.tsm") != TSR_OK)
+ *     fprintf(stderr, "error: %s\n", tsr_context_error(context));
+ *   tsr_context_destroy(context);
+ *
+ * A model is an ONNX file (opsets 6 to 24) or a graph in Tessera's own text (file names ending in
+ * .tsr). A context belongs to one thread at a time; several contexts work side by side. Options
+ * given as NULL are the defaults. No function prints or exits. */
+#ifndef TESSERA_COMPILER_H
+#define TESSERA_COMPILER_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <tessera/allocator.h>
+#include <tessera/status.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct tsr_context tsr_context;
+
+/* `allocator` NULL: the default; it must outlive the context. Errors: OUT_OF_MEMORY. */
+TSR_WARN_UNUSED tsr_status tsr_context_create(const tsr_allocator *allocator,
+                                              tsr_context **out_context);
+/* NULL is allowed. */
+void tsr_context_destroy(tsr_context *context);
+/* "FILE: node 'NAME' (Op): what is wrong and what to do" of the last failed call, "" when it
+ * succeeded. Valid until the next call. */
+const char *tsr_context_error(const tsr_context *context);
+
+/* Fixes or narrows a symbolic dim: lo == hi makes it a number. `name` is the model's dim_param, or
+ * INPUT.AXIS where it has none. */
+typedef struct tsr_dim_range {
+  const char *name;
+  int64_t lo, hi;
+} tsr_dim_range;
+
+/* What `emit` can show. X(NAME, bit, "text", what it is) */
+#define TSR_EMIT_LIST(X)                                                                           \
+  X(GRAPH, 0, "graph", "the imported and simplified graph")                                        \
+  X(BLOCK, 1, "block", "one loop nest per operator")                                               \
+  X(GROUPS, 2, "groups", "the loop nests after fusion, one per kernel")                            \
+  X(PLAN, 3, "plan", "the schedules")                                                              \
+  X(TILE, 4, "tile", "the kernels as tile programs, and the launch list")                          \
+  X(LL, 5, "ll", "LLVM IR")                                                                        \
+  X(ASM, 6, "asm", "assembly")                                                                     \
+  X(MANIFEST, 7, "manifest", "JSON: kernels, grids, arguments")
+
+typedef enum tsr_emit {
+#define TSR_EMIT_ENUM(name, bit, text, what) TSR_EMIT_##name = 1 << bit,
+  TSR_EMIT_LIST(TSR_EMIT_ENUM)
+#undef TSR_EMIT_ENUM
+} tsr_emit;
+
+/* Gets one emitted text: `kind` as in TSR_EMIT_LIST, `target` as given. The text is valid during
+ * the call. */
+typedef void (*tsr_emit_function)(void *context, const char *kind, const char *target,
+                                  const char *text);
+
+/* Zero everything that is not wanted. */
+typedef struct tsr_compile_options {
+  const char *const
+      *targets; /* "cpu", "cpu:x86-64-v2", "cpu:avx2", "cpu:avx512"; none: "cpu", this machine */
+  uint32_t target_count; /* the module holds one program per target; loading takes the first that
+                            the machine can run */
+  const tsr_dim_range *dims;
+  uint32_t dim_count;
+  const char *precision; /* "f32" or NULL */
+  uint32_t
+      threads; /* that runs will use, a hint to the schedules; 0: as many as this machine has */
+  bool no_fuse;
+  bool deterministic; /* accepted for scripts; every kernel of this version is deterministic */
+  uint32_t emit;      /* tsr_emit bits */
+  tsr_emit_function emit_function;
+  void *emit_context;
+} tsr_compile_options;
+
+/* Compiles the model at `model_path` into the module `module_path`, which is replaced only when
+ * everything went well. Errors: IO, FORMAT, UNSUPPORTED (all unsupported nodes at once), TYPE,
+ * SHAPE, ARGUMENT (bad option), OUT_OF_MEMORY. */
+TSR_WARN_UNUSED tsr_status tsr_compile_file(tsr_context *context, const char *model_path,
+                                            const tsr_compile_options *options,
+                                            const char *module_path);
+/* The same into memory, to be loaded by tsr_module_load_memory and released by tsr_bytes_release.
+ */
+TSR_WARN_UNUSED tsr_status tsr_compile_file_to_memory(tsr_context *context, const char *model_path,
+                                                      const tsr_compile_options *options,
+                                                      void **out_bytes, size_t *out_size);
+/* A graph in Tessera's text, `length` bytes; `name` stands for the file in messages. */
+TSR_WARN_UNUSED tsr_status tsr_compile_text(tsr_context *context, const char *text, size_t length,
+                                            const char *name, const tsr_compile_options *options,
+                                            void **out_bytes, size_t *out_size);
+void tsr_bytes_release(tsr_context *context, void *bytes, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
