@@ -1,0 +1,290 @@
+#include "runtime/exec/exec.h"
+#include "runtime/module/program_check.h"
+#include <string.h>
+
+/* An input or output while its tensor is being checked. */
+typedef struct port {
+  tsr_exec *exec;
+  const char *kind; /* "input", "output" */
+  const tsr_port_info *info;
+  const tsr_buffer_desc *buffer;
+  bool check_ranges; /* ranges bind inputs; outputs are compared when they are known */
+} port;
+
+static tsr_status check_type(const port *self, const DLTensor *tensor) {
+  tsr_dtype dtype = tsr_dtype_from_dlpack(tensor->dtype);
+  if (tensor->device.device_type != kDLCPU && tensor->device.device_type != kDLCUDAHost)
+    return tsr_exec_fail(self->exec, TSR_ERR_DEVICE,
+                         "%s '%s': the tensor is not in host memory (DLPack device %d)", self->kind,
+                         self->info->name, (int)tensor->device.device_type);
+  if (dtype == TSR_DTYPE_NONE)
+    return tsr_exec_fail(self->exec, TSR_ERR_TYPE,
+                         "%s '%s': DLPack type (code %u, %u bits, %u lanes) is not supported, the "
+                         "module wants %s",
+                         self->kind, self->info->name, tensor->dtype.code, tensor->dtype.bits,
+                         tensor->dtype.lanes, tsr_dtype_text(self->info->dtype));
+  if (dtype != self->info->dtype)
+    return tsr_exec_fail(self->exec, TSR_ERR_TYPE, "%s '%s': dtype is %s, the module wants %s",
+                         self->kind, self->info->name, tsr_dtype_text(dtype),
+                         tsr_dtype_text(self->info->dtype));
+  if (tensor->ndim != (int32_t)self->info->rank)
+    return tsr_exec_fail(self->exec, TSR_ERR_TYPE, "%s '%s': rank is %d, the module wants %u",
+                         self->kind, self->info->name, tensor->ndim, self->info->rank);
+  if (self->info->rank != 0 && tensor->shape == NULL)
+    return tsr_exec_fail(self->exec, TSR_ERR_ARGUMENT, "%s '%s': its shape is NULL", self->kind,
+                         self->info->name);
+  return TSR_OK;
+}
+
+static tsr_status check_dim(const port *self, uint32_t d, int64_t value) {
+  const tsr_program *p = self->exec->program;
+  int64_t dim = tsr_program_plain_dim(p, p->codes[self->buffer->first_dim + d]);
+  const tsr_dim_desc *desc = dim >= 0 ? &p->dims[dim] : NULL;
+  if (value < 0)
+    return tsr_exec_fail(self->exec, TSR_ERR_SHAPE, "%s '%s': dim %u is negative (%lld)",
+                         self->kind, self->info->name, d, (long long)value);
+  if (self->info->dims[d] >= 0 && value != self->info->dims[d])
+    return tsr_exec_fail(self->exec, TSR_ERR_SHAPE,
+                         "%s '%s': dim %u is %lld, the module wants %lld", self->kind,
+                         self->info->name, d, (long long)value, (long long)self->info->dims[d]);
+  if (desc != NULL && self->check_ranges && (value < desc->lo || value > desc->hi))
+    return tsr_exec_fail(self->exec, TSR_ERR_SHAPE,
+                         "%s '%s': dim %u ('%s') is %lld, the module was compiled for %lld..%lld",
+                         self->kind, self->info->name, d, desc->name, (long long)value,
+                         (long long)desc->lo, (long long)desc->hi);
+  return TSR_OK;
+}
+
+/* A dim of size 1, or any dim of an empty tensor, may have any stride. */
+static bool is_compact(const DLTensor *tensor, int64_t count) {
+  int64_t stride = 1;
+  if (tensor->strides == NULL || count == 0)
+    return true;
+  for (int32_t d = tensor->ndim - 1; d >= 0; d--) {
+    if (tensor->shape[d] != 1 && tensor->strides[d] != stride)
+      return false;
+    stride *= tensor->shape[d]; /* at most count, which did not overflow */
+  }
+  return true;
+}
+
+static tsr_status check_shape(const port *self, const DLTensor *tensor, int64_t *out_count) {
+  bool empty = false, overflow = false;
+  int64_t count = 1;
+  for (uint32_t d = 0; d < self->info->rank; d++) {
+    TSR_TRY(check_dim(self, d, tensor->shape[d]));
+    empty |= tensor->shape[d] == 0;
+    overflow |= __builtin_mul_overflow(count, tensor->shape[d], &count);
+  }
+  *out_count = empty ? 0 : count;
+  if ((overflow && !empty) || tsr_dtype_bytes(self->info->dtype, *out_count) < 0)
+    return tsr_exec_fail(self->exec, TSR_ERR_SHAPE, "%s '%s': its size in bytes overflows",
+                         self->kind, self->info->name);
+  return TSR_OK;
+}
+
+static tsr_status check_data(const port *self, const DLTensor *tensor, int64_t count,
+                             void **out_data) {
+  unsigned char *data = (unsigned char *)tensor->data;
+  uintptr_t address, alignment = tsr_dtype_bits(self->info->dtype) / 8;
+  *out_data = NULL;
+  if (!is_compact(tensor, count))
+    return tsr_exec_fail(self->exec, TSR_ERR_ARGUMENT,
+                         "%s '%s': the tensor is not compact and row-major; copy it first",
+                         self->kind, self->info->name);
+  if (count == 0)
+    return TSR_OK;
+  if (data == NULL)
+    return tsr_exec_fail(self->exec, TSR_ERR_ARGUMENT, "%s '%s': its data is NULL", self->kind,
+                         self->info->name);
+  data += tensor->byte_offset;
+  address = (uintptr_t)data;
+  if (alignment > 1 && address % alignment != 0)
+    return tsr_exec_fail(self->exec, TSR_ERR_ARGUMENT,
+                         "%s '%s': its data at %p is misaligned, %s needs a multiple of %u",
+                         self->kind, self->info->name, (void *)data,
+                         tsr_dtype_text(self->info->dtype), (unsigned)alignment);
+  *out_data = data;
+  return TSR_OK;
+}
+
+static tsr_status bind(const port *self, const DLTensor *tensor, exec_binding *binding) {
+  int64_t count;
+  void *data;
+  binding->bound = false;
+  TSR_TRY(check_type(self, tensor));
+  TSR_TRY(check_shape(self, tensor, &count));
+  TSR_TRY(check_data(self, tensor, count, &data));
+  binding->data = data;
+  if (self->info->rank != 0)
+    memcpy(binding->shape, tensor->shape, self->info->rank * sizeof binding->shape[0]);
+  binding->bound = true;
+  return TSR_OK;
+}
+
+static void unlink_stages(tsr_exec *exec) {
+  for (uint32_t i = 0; i < exec->stage_count; i++)
+    exec->stages[i].linked = false;
+}
+
+static tsr_status no_such(tsr_exec *exec, const char *kind, uint32_t index, uint32_t count) {
+  return tsr_exec_fail(exec, TSR_ERR_ARGUMENT, "there is no %s number %u, the module has %u", kind,
+                       index, count);
+}
+
+static tsr_status not_found(tsr_exec *exec, const char *kind, const char *name) {
+  return tsr_exec_fail(exec, TSR_ERR_NOT_FOUND, "the module has no %s '%s'", kind,
+                       name != NULL ? name : "(NULL)");
+}
+
+tsr_status tsr_exec_bind_input(tsr_exec *exec, uint32_t index, const DLTensor *tensor) {
+  port self = {exec, "input", NULL, NULL, true};
+  exec_binding *binding, before;
+  tsr_status status;
+  if (exec == NULL)
+    return TSR_ERR_ARGUMENT;
+  if (index >= exec->program->input_count)
+    return no_such(exec, "input", index, exec->program->input_count);
+  binding = &exec->inputs[index];
+  self.info = &exec->module->inputs[index];
+  self.buffer = &exec->program->buffers[exec->program->inputs[index].buffer];
+  before = *binding;
+  if (tensor == NULL) {
+    binding->bound = false;
+    return tsr_exec_fail(exec, TSR_ERR_ARGUMENT, "input '%s': the tensor is NULL", self.info->name);
+  }
+  status = bind(&self, tensor, binding);
+  if (!binding->bound || before.data != binding->data)
+    unlink_stages(exec);
+  if (!before.bound || !binding->bound ||
+      memcmp(before.shape, binding->shape, sizeof before.shape) != 0)
+    exec->inputs_changed = true;
+  return status;
+}
+
+tsr_status tsr_exec_bind_output(tsr_exec *exec, uint32_t index, const DLTensor *tensor) {
+  port self = {exec, "output", NULL, NULL, false};
+  if (exec == NULL)
+    return TSR_ERR_ARGUMENT;
+  if (index >= exec->program->output_count)
+    return no_such(exec, "output", index, exec->program->output_count);
+  self.info = &exec->module->outputs[index];
+  self.buffer = &exec->program->buffers[exec->program->outputs[index].buffer];
+  unlink_stages(exec);
+  exec->outputs[index].taken = true; /* the last run's result is no longer what the view would be */
+  if (tensor == NULL) {
+    exec->outputs[index].caller.bound = false;
+    return TSR_OK;
+  }
+  return bind(&self, tensor, &exec->outputs[index].caller);
+}
+
+tsr_status tsr_exec_bind_input_name(tsr_exec *exec, const char *name, const DLTensor *tensor) {
+  uint32_t index;
+  if (exec == NULL)
+    return TSR_ERR_ARGUMENT;
+  if (tsr_module_find_input(exec->module, name, &index) != TSR_OK)
+    return not_found(exec, "input", name);
+  return tsr_exec_bind_input(exec, index, tensor);
+}
+
+tsr_status tsr_exec_bind_output_name(tsr_exec *exec, const char *name, const DLTensor *tensor) {
+  uint32_t index;
+  if (exec == NULL)
+    return TSR_ERR_ARGUMENT;
+  if (tsr_module_find_output(exec->module, name, &index) != TSR_OK)
+    return not_found(exec, "output", name);
+  return tsr_exec_bind_output(exec, index, tensor);
+}
+
+/* ---- Results ---- */
+
+static tsr_status check_result(tsr_exec *exec, uint32_t index) {
+  if (index >= exec->program->output_count)
+    return no_such(exec, "output", index, exec->program->output_count);
+  if (!exec->results_valid)
+    return tsr_exec_fail(exec, TSR_ERR_STATE, "output '%s': there was no successful run yet",
+                         exec->program->outputs[index].name);
+  if (exec->outputs[index].taken)
+    return tsr_exec_fail(exec, TSR_ERR_STATE,
+                         "output '%s': it was taken or bound since the last run",
+                         exec->program->outputs[index].name);
+  return TSR_OK;
+}
+
+static void fill_tensor(tsr_exec *exec, uint32_t index, int64_t *shape, DLTensor *out_tensor) {
+  const exec_output *output = &exec->outputs[index];
+  const tsr_port_info *info = &exec->module->outputs[index];
+  memset(out_tensor, 0, sizeof *out_tensor);
+  out_tensor->data = output->caller.bound ? output->caller.data : output->own.data;
+  out_tensor->device.device_type = kDLCPU;
+  out_tensor->ndim = (int32_t)info->rank;
+  out_tensor->dtype = tsr_dtype_to_dlpack(info->dtype);
+  out_tensor->shape = shape;
+}
+
+tsr_status tsr_exec_output(tsr_exec *exec, uint32_t index, DLTensor *out_tensor) {
+  memset(out_tensor, 0, sizeof *out_tensor);
+  if (exec == NULL)
+    return TSR_ERR_ARGUMENT;
+  TSR_TRY(check_result(exec, index));
+  fill_tensor(exec, index, exec->outputs[index].shape, out_tensor);
+  return TSR_OK;
+}
+
+tsr_status tsr_exec_output_name(tsr_exec *exec, const char *name, DLTensor *out_tensor) {
+  uint32_t index;
+  memset(out_tensor, 0, sizeof *out_tensor);
+  if (exec == NULL)
+    return TSR_ERR_ARGUMENT;
+  if (tsr_module_find_output(exec->module, name, &index) != TSR_OK)
+    return not_found(exec, "output", name);
+  return tsr_exec_output(exec, index, out_tensor);
+}
+
+/* A result that outlives its exec. */
+typedef struct taken_output {
+  DLManagedTensor tensor;
+  const tsr_allocator *allocator;
+  exec_memory memory;
+  int64_t shape[TSR_MAX_RANK];
+} taken_output;
+
+static void delete_taken(DLManagedTensor *tensor) {
+  taken_output *taken = tensor != NULL ? (taken_output *)tensor->manager_ctx : NULL;
+  const tsr_allocator *allocator;
+  if (taken == NULL)
+    return;
+  allocator = taken->allocator;
+  allocator->release(allocator->context, taken->memory.data, taken->memory.bytes);
+  allocator->release(allocator->context, taken, sizeof *taken);
+}
+
+tsr_status tsr_exec_take_output(tsr_exec *exec, uint32_t index, DLManagedTensor **out_tensor) {
+  taken_output *taken;
+  exec_output *output;
+  *out_tensor = NULL;
+  if (exec == NULL)
+    return TSR_ERR_ARGUMENT;
+  TSR_TRY(check_result(exec, index));
+  output = &exec->outputs[index];
+  if (output->caller.bound)
+    return tsr_exec_fail(exec, TSR_ERR_STATE, "output '%s': its memory is the caller's already",
+                         exec->program->outputs[index].name);
+  taken = (taken_output *)exec->allocator->allocate(exec->allocator->context, sizeof *taken,
+                                                    _Alignof(taken_output));
+  if (taken == NULL)
+    return tsr_exec_fail(exec, TSR_ERR_OUT_OF_MEMORY, "no memory to hand out output '%s'",
+                         exec->program->outputs[index].name);
+  memcpy(taken->shape, output->shape, sizeof taken->shape);
+  fill_tensor(exec, index, taken->shape, &taken->tensor.dl_tensor);
+  taken->tensor.manager_ctx = taken;
+  taken->tensor.deleter = delete_taken;
+  taken->allocator = exec->allocator;
+  taken->memory = output->own;
+  output->own = (exec_memory){NULL, 0};
+  output->taken = true;
+  unlink_stages(exec);
+  *out_tensor = &taken->tensor;
+  return TSR_OK;
+}

@@ -1,0 +1,281 @@
+#include "runtime/cpu_features.h"
+#include "runtime/module/module.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { NO_FILE = -1 };
+
+static tsr_module *create(const tsr_allocator *allocator) {
+  tsr_module *module =
+      (tsr_module *)allocator->allocate(allocator->context, sizeof *module, _Alignof(tsr_module));
+  if (module == NULL)
+    return NULL;
+  memset(module, 0, sizeof *module);
+  atomic_init(&module->references, 1);
+  module->allocator = allocator;
+  module->storage = TSR_MODULE_BORROWED;
+  tsr_arena_init(&module->arena, allocator);
+  return module;
+}
+
+static void destroy(tsr_module *module) {
+  const tsr_allocator *allocator = module->allocator;
+  if (module->code != NULL)
+    (void)munmap((void *)(uintptr_t)module->code, module->code_bytes);
+  if (module->storage == TSR_MODULE_MAPPED)
+    (void)munmap((void *)(uintptr_t)module->bytes, module->size);
+  if (module->storage == TSR_MODULE_OWNED)
+    allocator->release(allocator->context, (void *)(uintptr_t)module->bytes, module->size);
+  tsr_arena_reset(&module->arena);
+  allocator->release(allocator->context, module, sizeof *module);
+}
+
+tsr_module *tsr_module_retain(tsr_module *module) {
+  if (module != NULL)
+    (void)atomic_fetch_add_explicit(&module->references, 1, memory_order_relaxed);
+  return module;
+}
+
+void tsr_module_release(tsr_module *module) {
+  if (module != NULL &&
+      atomic_fetch_sub_explicit(&module->references, 1, memory_order_acq_rel) == 1)
+    destroy(module);
+}
+
+/* ---- Choosing a program ---- */
+
+static bool is_cpu_target(const tsr_program *program) {
+  return strncmp(program->target, "cpu", 3) == 0 &&
+         (program->target[3] == '\0' || program->target[3] == ':');
+}
+
+/* AMX counts only when the system lets this process use the tile registers. */
+static uint64_t missing_features(const tsr_program *program, uint64_t available) {
+  const uint64_t amx = TSR_CPU_AMX_TILE | TSR_CPU_AMX_BF16 | TSR_CPU_AMX_INT8;
+  uint64_t missing = program->cpu_features & ~available;
+  if (missing == 0 && (program->cpu_features & amx) != 0 && !tsr_cpu_request_amx())
+    missing = program->cpu_features & amx;
+  return missing;
+}
+
+static tsr_status no_program(const tsr_module *module, const char *wanted, bool any,
+                             uint64_t available, tsr_diag *diag) {
+  char text[900];
+  size_t used = 0;
+  if (!any && wanted != NULL)
+    return tsr_fail(diag, TSR_ERR_NOT_FOUND, "the module has no program for target '%s'", wanted);
+  text[0] = '\0';
+  for (uint32_t i = 0; i < module->header->program_count && used < sizeof text; i++) {
+    const tsr_program *program = &module->programs[i];
+    char names[256] = "a device that this runtime does not drive";
+    int length;
+    if (wanted != NULL && strcmp(program->target, wanted) != 0)
+      continue;
+    if (is_cpu_target(program))
+      tsr_cpu_feature_names(missing_features(program, available), names, sizeof names);
+    length = snprintf(text + used, sizeof text - used, "%s'%.80s' needs %s", used != 0 ? "; " : "",
+                      program->target, names);
+    used += length > 0 ? (size_t)length : 0;
+  }
+  return tsr_fail(diag, TSR_ERR_DEVICE,
+                  "this machine runs no program of the module: %s; compile for a target it has",
+                  text);
+}
+
+static tsr_status select_program(tsr_module *module, const char *wanted, tsr_diag *diag) {
+  uint64_t available = tsr_cpu_features();
+  bool any = false;
+  for (uint32_t i = 0; i < module->header->program_count; i++) {
+    const tsr_program *program = &module->programs[i];
+    if (wanted != NULL && strcmp(program->target, wanted) != 0)
+      continue;
+    any = true;
+    if (!is_cpu_target(program) || missing_features(program, available) != 0)
+      continue;
+    module->selected = i;
+    return TSR_OK;
+  }
+  return no_program(module, wanted, any, available, diag);
+}
+
+/* ---- Code ---- */
+
+static tsr_status map_code_copy(tsr_module *module, const tsr_program *program, tsr_diag *diag) {
+  void *code =
+      mmap(NULL, module->code_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (code == MAP_FAILED)
+    return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "no memory for the module's code");
+  memcpy(code, program->image, program->image_bytes);
+  if (mprotect(code, module->code_bytes, PROT_READ | PROT_EXEC) != 0) {
+    (void)munmap(code, module->code_bytes);
+    return tsr_fail(diag, TSR_ERR_DEVICE, "the system refuses executable memory: %s",
+                    strerror(errno));
+  }
+  __builtin___clear_cache((char *)code, (char *)code + program->image_bytes);
+  module->code = code;
+  return TSR_OK;
+}
+
+/* From the file where that is possible, so that processes share the pages and they are never
+ * writable; a file system mounted noexec and pages larger than TSM_PAGE need a copy. */
+static tsr_status map_code(tsr_module *module, int file, tsr_diag *diag) {
+  const tsr_program *program = &module->programs[module->selected];
+  uint64_t offset = module->records[module->selected].image_offset;
+  long page = sysconf(_SC_PAGESIZE);
+  void *code = MAP_FAILED;
+  module->code_bytes = program->image_bytes;
+  if (program->image_bytes == 0)
+    return TSR_OK;
+  if (file != NO_FILE && page > 0 && offset % (uint64_t)page == 0)
+    code = mmap(NULL, module->code_bytes, PROT_READ | PROT_EXEC, MAP_PRIVATE, file, (off_t)offset);
+  if (code == MAP_FAILED)
+    return map_code_copy(module, program, diag);
+  module->code = code;
+  return TSR_OK;
+}
+
+/* ---- Loading ---- */
+
+static tsr_status load(tsr_module *module, const tsr_module_options *options, int file,
+                       tsr_diag *diag) {
+  TSR_TRY(tsr_module_read_tables(module, diag));
+  if ((options->flags & TSR_MODULE_VERIFY_WEIGHTS) != 0)
+    TSR_TRY(tsr_module_check_weights(module, diag));
+  TSR_TRY(select_program(module, options->target, diag));
+  TSR_TRY(map_code(module, file, diag));
+  module->programs[module->selected].image = module->code;
+  return tsr_module_describe(module, diag);
+}
+
+static tsr_status map_file(tsr_module *module, int file, tsr_diag *diag) {
+  struct stat info;
+  void *bytes;
+  if (fstat(file, &info) != 0)
+    return tsr_fail(diag, TSR_ERR_IO, "cannot read: %s", strerror(errno));
+  if (!S_ISREG(info.st_mode))
+    return tsr_fail(diag, TSR_ERR_IO, "cannot read: not a regular file");
+  if (info.st_size < (off_t)sizeof(tsm_header))
+    return tsr_fail(diag, TSR_ERR_FORMAT, "this is not a Tessera module: it has only %lld bytes",
+                    (long long)info.st_size);
+  bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, file, 0);
+  if (bytes == MAP_FAILED)
+    return tsr_fail(diag, TSR_ERR_IO, "cannot map: %s", strerror(errno));
+  module->bytes = (const unsigned char *)bytes;
+  module->size = (uint64_t)info.st_size;
+  module->storage = TSR_MODULE_MAPPED;
+  return TSR_OK;
+}
+
+static tsr_status load_file(tsr_module *module, const char *path, const tsr_module_options *options,
+                            tsr_diag *diag) {
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  tsr_status status;
+  if (file < 0)
+    return tsr_fail(diag, TSR_ERR_IO, "cannot open: %s", strerror(errno));
+  status = map_file(module, file, diag);
+  if (status == TSR_OK)
+    status = load(module, options, file, diag);
+  (void)close(file);
+  return status;
+}
+
+static tsr_status load_memory(tsr_module *module, const void *data, size_t bytes,
+                              const tsr_module_options *options, tsr_diag *diag) {
+  const tsr_allocator *allocator = module->allocator;
+  if (bytes < sizeof(tsm_header))
+    return tsr_fail(diag, TSR_ERR_FORMAT, "this is not a Tessera module: it has only %zu bytes",
+                    bytes);
+  module->bytes = (const unsigned char *)data;
+  if ((options->flags & TSR_MODULE_BORROW) == 0) {
+    void *copy = allocator->allocate(allocator->context, bytes, TSM_WEIGHT_ALIGNMENT);
+    if (copy == NULL)
+      return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory while loading a module");
+    memcpy(copy, data, bytes);
+    module->bytes = (const unsigned char *)copy;
+    module->storage = TSR_MODULE_OWNED;
+  } else if ((uintptr_t)data % TSM_WEIGHT_ALIGNMENT != 0) {
+    return tsr_fail(diag, TSR_ERR_ARGUMENT, "borrowed module bytes must start at a multiple of 64");
+  }
+  module->size = bytes;
+  return load(module, options, NO_FILE, diag);
+}
+
+/* Callers built against an older header pass a shorter structure. */
+static tsr_status read_options(const tsr_module_options *options, tsr_module_options *out_options,
+                               tsr_diag *diag) {
+  memset(out_options, 0, sizeof *out_options);
+  if (options != NULL && options->size < sizeof options->size)
+    return tsr_fail(diag, TSR_ERR_ARGUMENT, "tsr_module_options.size is not set");
+  if (options != NULL)
+    memcpy(out_options, options,
+           options->size < sizeof *options ? options->size : sizeof *out_options);
+  if (out_options->allocator == NULL)
+    out_options->allocator = tsr_allocator_default();
+  return TSR_OK;
+}
+
+static void give_message(const tsr_diag *diag, tsr_message *out_message) {
+  if (out_message != NULL)
+    tsr_diag_format(diag, out_message->text, sizeof out_message->text);
+}
+
+static tsr_status load_any(const char *path, const void *data, size_t bytes,
+                           const tsr_module_options *user_options, tsr_module **out_module,
+                           tsr_diag *diag) {
+  tsr_module_options options;
+  tsr_module *module;
+  tsr_status status;
+  if (out_module == NULL)
+    return tsr_fail(diag, TSR_ERR_ARGUMENT, "out_module is NULL");
+  *out_module = NULL;
+  if (path == NULL && data == NULL)
+    return tsr_fail(diag, TSR_ERR_ARGUMENT, "no module is given");
+  TSR_TRY(read_options(user_options, &options, diag));
+  module = create(options.allocator);
+  if (module == NULL)
+    return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory while loading a module");
+  status = path != NULL ? load_file(module, path, &options, diag)
+                        : load_memory(module, data, bytes, &options, diag);
+  if (status == TSR_OK)
+    *out_module = module;
+  else
+    tsr_module_release(module);
+  return status;
+}
+
+tsr_status tsr_module_load_file(const char *path, const tsr_module_options *options,
+                                tsr_module **out_module, tsr_message *out_message) {
+  tsr_diag diag;
+  tsr_status status;
+  if (out_message != NULL)
+    out_message->text[0] = '\0';
+  tsr_diag_clear(&diag);
+  status = load_any(path, NULL, 0, options, out_module, &diag);
+  if (status != TSR_OK) {
+    tsr_diag_set_file(&diag, path);
+    give_message(&diag, out_message);
+  }
+  return status;
+}
+
+tsr_status tsr_module_load_memory(const void *data, size_t bytes, const tsr_module_options *options,
+                                  tsr_module **out_module, tsr_message *out_message) {
+  tsr_diag diag;
+  tsr_status status;
+  if (out_message != NULL)
+    out_message->text[0] = '\0';
+  tsr_diag_clear(&diag);
+  status = load_any(NULL, data, bytes, options, out_module, &diag);
+  if (status != TSR_OK)
+    give_message(&diag, out_message);
+  return status;
+}
+
+tsr_status tsr_module_verify_weights(const tsr_module *module) {
+  return tsr_module_check_weights(module, NULL);
+}
