@@ -1,0 +1,106 @@
+#include "frontend/cli/model.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Where emitted texts go. */
+typedef struct emission {
+  const char *folder; /* NULL: standard output */
+  bool many_targets;
+  tsr_diag *diag;
+} emission;
+
+static uint32_t find_emit(const char *name) {
+#define EMIT(id, bit, text, what)                                                                  \
+  if (strcmp(name, text) == 0)                                                                     \
+    return TSR_EMIT_##id;
+  TSR_EMIT_LIST(EMIT)
+#undef EMIT
+  return 0;
+}
+
+static const char *extension(const char *kind) {
+  switch (find_emit(kind)) {
+  case TSR_EMIT_LL:
+    return "ll";
+  case TSR_EMIT_ASM:
+    return "s";
+  case TSR_EMIT_MANIFEST:
+    return "json";
+  default:
+    return "tsr";
+  }
+}
+
+static void write_text(emission *e, const char *path, const char *text) {
+  FILE *file = fopen(path, "w");
+  bool fine = file != NULL && fputs(text, file) >= 0;
+  if (file != NULL)
+    fine &= fclose(file) == 0;
+  if (!fine) {
+    tsr_diag_set_file(e->diag, path);
+    (void)tsr_fail(e->diag, TSR_ERR_IO, "%s", strerror(errno));
+  }
+}
+
+/* DIR/KIND.EXTENSION, with the target in the name when there are several. */
+static void take_text(void *context, const char *kind, const char *target, const char *text) {
+  emission *e = context;
+  if (e->folder == NULL) {
+    fputs(text, stdout);
+    return;
+  }
+  char path[4096], name[128];
+  snprintf(name, sizeof name, "%s%s", e->many_targets ? "." : "", e->many_targets ? target : "");
+  for (char *at = name; *at != '\0'; at++) {
+    if (*at == ':' || *at == '/')
+      *at = '-';
+  }
+  snprintf(path, sizeof path, "%s/%s%s.%s", e->folder, kind, name, extension(kind));
+  write_text(e, path, text);
+}
+
+static tsr_status compile(const tsr_cli_args *args, tsr_compile_options *options, emission *e) {
+  const char *output = tsr_cli_text(args, TSR_OPTION_OUTPUT, NULL);
+  if (e->folder != NULL && mkdir(e->folder, 0777) != 0 && errno != EEXIST) {
+    tsr_diag_set_file(e->diag, e->folder);
+    return tsr_fail(e->diag, TSR_ERR_IO, "%s", strerror(errno));
+  }
+  options->emit_function = take_text;
+  options->emit_context = e;
+  tsr_model_source source = {.path = args->positional[0]};
+  tsr_compilation *compilation;
+  TSR_TRY(tsr_pipeline_run(&source, options, tsr_allocator_default(), e->diag, &compilation));
+  tsr_status status = e->diag->status;
+  if (status == TSR_OK && output != NULL)
+    status = tsr_compilation_write_file(compilation, output, e->diag);
+  tsr_compilation_destroy(compilation);
+  return status;
+}
+
+int tsr_cli_compile(const tsr_cli_args *args) {
+  tsr_diag diag = {0};
+  tsr_cli_compile_options parsed;
+  tsr_status status = tsr_cli_compile_options_begin(args, &parsed, &diag);
+  int position = 0;
+  const char *name;
+  while ((name = tsr_cli_next(args, TSR_OPTION_EMIT, &position)) != NULL) {
+    parsed.options.emit |= find_emit(name);
+    if (find_emit(name) == 0) {
+      tsr_cli_compile_options_end(&parsed);
+      return tsr_cli_usage(args, "--emit knows no '%s'", name);
+    }
+  }
+  if (parsed.options.emit == 0 && !tsr_cli_has(args, TSR_OPTION_OUTPUT)) {
+    tsr_cli_compile_options_end(&parsed);
+    return tsr_cli_usage(args, "-o OUT.tsm is missing");
+  }
+  emission e = {.folder = tsr_cli_text(args, TSR_OPTION_EMIT_DIR, NULL),
+                .many_targets = parsed.options.target_count > 1,
+                .diag = &diag};
+  if (status == TSR_OK)
+    status = compile(args, &parsed.options, &e);
+  tsr_cli_compile_options_end(&parsed);
+  return status == TSR_OK ? TSR_EXIT_FINE : tsr_cli_bad(&diag);
+}

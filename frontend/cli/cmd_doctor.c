@@ -1,0 +1,82 @@
+#include "codegen/cpu/llvm_version.h"
+#include "frontend/cli/cuda_probe.h"
+#include "frontend/cli/options.h"
+#include "passes/poly/isl_version.h"
+#include "runtime/cpu_features.h"
+#include "tessera_commit.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/utsname.h>
+#include <tessera/version.h>
+
+static const char *x86_level(uint64_t features) {
+  static const struct {
+    uint64_t features;
+    const char *name;
+  } levels[] = {{TSR_CPU_X86_64_V4, "x86-64-v4"},
+                {TSR_CPU_X86_64_V3, "x86-64-v3"},
+                {TSR_CPU_X86_64_V2, "x86-64-v2"}};
+  for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+    if ((features & levels[i].features) == levels[i].features)
+      return levels[i].name;
+  }
+  return "generic";
+}
+
+static void print_cpu(void) {
+  uint64_t features = tsr_cpu_features();
+  char names[1024];
+  struct utsname system;
+  tsr_cpu_caches caches;
+  tsr_cpu_feature_names(features, names, sizeof names);
+  tsr_cpu_cache_sizes(&caches);
+  if (uname(&system) == 0)
+    printf("system     %s %s, %s\n", system.sysname, system.release, system.machine);
+  printf("cpu        level %s, %" PRIu32 " threads\n", x86_level(features), tsr_cpu_count());
+  printf("features   %s\n", *names != '\0' ? names : "none that Tessera knows");
+  printf("caches     L1 data %" PRIu64 " KiB, L2 %" PRIu64 " KiB, L3 %" PRIu64
+         " KiB, lines of %" PRIu32 " bytes\n",
+         caches.l1d_bytes >> 10, caches.l2_bytes >> 10, caches.l3_bytes >> 10, caches.line_bytes);
+  if ((features & TSR_CPU_AMX_TILE) != 0)
+    printf("amx        %s\n", tsr_cpu_request_amx() ? "the system permits it"
+                                                    : "the system refuses it; needs Linux 5.16");
+}
+
+static void print_libraries(void) {
+  char llvm[32], isl[64];
+  tsr_llvm_version(llvm, sizeof llvm);
+  tsr_isl_version(isl, sizeof isl);
+  printf("tessera    %s, commit %s, modules of version %" PRIu32 "\n", tsr_version_text(),
+         TESSERA_COMMIT, tsr_version_module_format());
+  printf("llvm       %s\n", llvm);
+  printf("isl        %s\n", isl);
+}
+
+static void print_cuda(void) {
+  tsr_cuda_probe probe;
+  tsr_cuda_probe_run(&probe);
+  if (probe.has_nvrtc)
+    printf("nvrtc      %d.%d\n", probe.nvrtc_major, probe.nvrtc_minor);
+  else
+    puts("nvrtc      missing: install libnvrtc of the CUDA toolkit (nvidia-cuda-toolkit)");
+  if (!probe.has_driver)
+    puts("driver     missing: libcuda.so.1 comes with NVIDIA's driver");
+  else if (probe.driver_error != 0)
+    printf("driver     does not start (CUDA error %d)\n", probe.driver_error);
+  else
+    printf("driver     serves CUDA %d.%d\n", probe.driver_version / 1000,
+           probe.driver_version % 1000 / 10);
+  for (int i = 0; i < probe.device_count && i < TSR_CUDA_PROBE_DEVICES; i++)
+    printf("gpu %d      %s, sm_%d%d\n", i, probe.devices[i].name, probe.devices[i].major,
+           probe.devices[i].minor);
+  if (probe.device_count == 0)
+    puts("gpu        none; compiling and running for the CPU needs none");
+}
+
+int tsr_cli_doctor(const tsr_cli_args *args) {
+  (void)args;
+  print_libraries();
+  print_cpu();
+  print_cuda();
+  return TSR_EXIT_FINE;
+}

@@ -1,0 +1,59 @@
+#include "frontend/cli/compare.h"
+#include "runtime/float_convert.h"
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+static const double absolute = 1e-7, relative = 1e-3;
+
+static bool floats_agree(double actual, double expected) {
+  if (isnan(actual) || isnan(expected))
+    return isnan(actual) && isnan(expected);
+  if (isinf(actual) || isinf(expected))
+    return actual == expected;
+  return fabs(actual - expected) <= absolute + relative * fabs(expected);
+}
+
+static bool elements_agree(const tsr_host_tensor *actual, const tsr_host_tensor *expected,
+                           int64_t index) {
+  if (tsr_dtype_class_of(actual->dtype) != TSR_CLASS_FLOAT)
+    return tsr_element_load_bits(actual->dtype, actual->data, index) ==
+           tsr_element_load_bits(expected->dtype, expected->data, index);
+  return floats_agree(tsr_element_load_f64(actual->dtype, actual->data, index),
+                      tsr_element_load_f64(expected->dtype, expected->data, index));
+}
+
+static bool same_type(const tsr_host_tensor *actual, const tsr_host_tensor *expected) {
+  return actual->dtype == expected->dtype && actual->rank == expected->rank &&
+         memcmp(actual->dims, expected->dims, actual->rank * sizeof *actual->dims) == 0;
+}
+
+bool tsr_tensors_agree(const tsr_host_tensor *actual, const tsr_host_tensor *expected,
+                       char *out_reason, size_t reason_size) {
+  if (!same_type(actual, expected)) {
+    char is[256], wanted[256];
+    tsr_host_tensor_type_text(actual->dtype, actual->rank, actual->dims, is, sizeof is);
+    tsr_host_tensor_type_text(expected->dtype, expected->rank, expected->dims, wanted,
+                              sizeof wanted);
+    snprintf(out_reason, reason_size, "is %s, not %s", is, wanted);
+    return false;
+  }
+  int64_t first = -1, different = 0;
+  double largest = 0;
+  for (int64_t i = 0; i < actual->count; i++) {
+    if (elements_agree(actual, expected, i))
+      continue;
+    if (different++ == 0)
+      first = i;
+    largest = fmax(largest, fabs(tsr_element_load_f64(actual->dtype, actual->data, i) -
+                                 tsr_element_load_f64(expected->dtype, expected->data, i)));
+  }
+  if (different > 0)
+    snprintf(out_reason, reason_size,
+             "element %" PRId64 " is %.9g, not %.9g; %" PRId64 " of %" PRId64
+             " differ, by %.3g at most",
+             first, tsr_element_load_f64(actual->dtype, actual->data, first),
+             tsr_element_load_f64(expected->dtype, expected->data, first), different, actual->count,
+             largest);
+  return different == 0;
+}

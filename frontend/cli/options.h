@@ -1,0 +1,112 @@
+/* Commands and options of the command line: two lists from which parsing, --help and COMMAND --help
+ * are made. */
+#ifndef TSR_FRONTEND_CLI_OPTIONS_H
+#define TSR_FRONTEND_CLI_OPTIONS_H
+#include "runtime/diag.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct tsr_cli_args tsr_cli_args;
+
+/* Exit statuses. */
+enum { TSR_EXIT_FINE = 0, TSR_EXIT_BAD = 1, TSR_EXIT_USAGE = 2 };
+
+/* X(NAME, "text", function, "arguments", fewest, most arguments (0: any number), "summary") */
+#define TSR_CLI_COMMAND_LIST(X)                                                                    \
+  X(COMPILE, "compile", tsr_cli_compile, "MODEL", 1, 1, "compile a model into a module")           \
+  X(RUN, "run", tsr_cli_run, "MODEL|OUT.tsm", 1, 1, "run a model or module once")                  \
+  X(VERIFY, "verify", tsr_cli_verify, "DIR...", 1, 0,                                              \
+    "run ONNX backend test directories and compare the results")                                   \
+  X(BENCH, "bench", tsr_cli_bench, "MODEL|OUT.tsm", 1, 1, "measure the latency of a model")        \
+  X(INSPECT, "inspect", tsr_cli_inspect, "OUT.tsm", 1, 1, "say what a module holds")               \
+  X(OPT, "opt", tsr_cli_opt, "FILE.tsr", 1, 1, "run passes over the text IR, print the result")    \
+  X(DOCTOR, "doctor", tsr_cli_doctor, "", 0, 0, "say what this machine has and what is missing")
+
+typedef enum tsr_cli_command_id {
+#define TSR_CLI_COMMAND_ENUM(name, ...) TSR_COMMAND_##name,
+  TSR_CLI_COMMAND_LIST(TSR_CLI_COMMAND_ENUM)
+#undef TSR_CLI_COMMAND_ENUM
+      TSR_COMMAND_COUNT
+} tsr_cli_command_id;
+
+#define TSR_CLI_COMMAND_FUNCTION(name, text, function, ...) int function(const tsr_cli_args *args);
+TSR_CLI_COMMAND_LIST(TSR_CLI_COMMAND_FUNCTION)
+#undef TSR_CLI_COMMAND_FUNCTION
+
+/* Sets of commands that take an option. */
+#define TSR_CLI_ON(name) (1u << TSR_COMMAND_##name)
+#define TSR_CLI_MODEL    (TSR_CLI_ON(COMPILE) | TSR_CLI_ON(RUN) | TSR_CLI_ON(BENCH))
+#define TSR_CLI_RUNS     (TSR_CLI_ON(RUN) | TSR_CLI_ON(BENCH))
+#define TSR_CLI_ALL      ((1u << TSR_COMMAND_COUNT) - 1)
+
+typedef enum tsr_cli_kind {
+  TSR_CLI_FLAG,
+  TSR_CLI_TEXT,  /* any text; may be given several times where the commands look at each */
+  TSR_CLI_COUNT, /* a decimal number, 0 or more */
+} tsr_cli_kind;
+
+/* X(NAME, "option", "VALUE" or NULL, kind, commands, "what it does") */
+#define TSR_CLI_OPTION_LIST(X)                                                                     \
+  X(OUTPUT, "-o", "OUT.tsm", TEXT, TSR_CLI_ON(COMPILE), "the module to write")                     \
+  X(TARGET, "--target", "TARGET", TEXT, TSR_CLI_MODEL | TSR_CLI_ON(VERIFY),                        \
+    "cpu (this machine) or cpu:FEATURES, such as cpu:x86-64-v3")                                   \
+  X(DIM, "--dim", "NAME=N", TEXT, TSR_CLI_MODEL, "fix a symbolic dim; NAME=LO..HI bounds it")      \
+  X(PRECISION, "--precision", "NAME", TEXT, TSR_CLI_MODEL, "f32")                                  \
+  X(NO_FUSE, "--no-fuse", NULL, FLAG, TSR_CLI_MODEL, "one kernel per operation")                   \
+  X(DETERMINISTIC, "--deterministic", NULL, FLAG, TSR_CLI_MODEL, "the same bits from every run")   \
+  X(EMIT, "--emit", "STAGE", TEXT, TSR_CLI_ON(COMPILE),                                            \
+    "show a stage too: graph, block, groups, plan, tile, ll, asm, manifest")                       \
+  X(EMIT_DIR, "--emit-dir", "DIR", TEXT, TSR_CLI_ON(COMPILE),                                      \
+    "where --emit writes; standard output when not given")                                         \
+  X(INPUT, "--input", "NAME=FILE.npy", TEXT, TSR_CLI_RUNS,                                         \
+    "an input's data; inputs not given are random")                                                \
+  X(OUTPUT_DIR, "--output-dir", "DIR", TEXT, TSR_CLI_ON(RUN), "write DIR/NAME.npy per output")     \
+  X(TRACE, "--trace", "FILE.json", TEXT, TSR_CLI_ON(RUN),                                          \
+    "write the time of every kernel, for Perfetto")                                                \
+  X(RUNS, "--runs", "N", COUNT, TSR_CLI_ON(BENCH), "timed runs (100)")                             \
+  X(SEED, "--seed", "N", COUNT, TSR_CLI_RUNS, "seed of random inputs (1)")                         \
+  X(JSON, "--json", "FILE", TEXT, TSR_CLI_ON(BENCH), "write the figures; - is standard output")    \
+  X(THREADS, "--threads", "N", COUNT, TSR_CLI_MODEL | TSR_CLI_ON(VERIFY),                          \
+    "threads; all processors when 0 or not given")                                                 \
+  X(TIMEOUT, "--timeout", "SECONDS", COUNT, TSR_CLI_ON(VERIFY), "time for one directory (60)")     \
+  X(PASS, "--pass", "NAME", TEXT, TSR_CLI_ON(OPT), "a pass to run; given again, the next one")     \
+  X(QUIET, "--quiet", NULL, FLAG, TSR_CLI_ALL, "no progress on standard error")                    \
+  X(HELP, "--help", NULL, FLAG, TSR_CLI_ALL, "this text")
+
+typedef enum tsr_cli_option_id {
+#define TSR_CLI_OPTION_ENUM(name, ...) TSR_OPTION_##name,
+  TSR_CLI_OPTION_LIST(TSR_CLI_OPTION_ENUM)
+#undef TSR_CLI_OPTION_ENUM
+      TSR_OPTION_COUNT
+} tsr_cli_option_id;
+
+typedef struct tsr_cli_given {
+  tsr_cli_option_id option;
+  const char *value; /* NULL for flags */
+} tsr_cli_given;
+
+/* A parsed command line. Texts are those of argv. */
+struct tsr_cli_args {
+  tsr_cli_command_id command;
+  const char **positional;
+  int positional_count;
+  tsr_cli_given *given;
+  int given_count;
+};
+
+/* Parses argv[1..] and runs the command, or prints what --help asks for. */
+int tsr_cli_main(int argc, char **argv);
+
+bool tsr_cli_has(const tsr_cli_args *args, tsr_cli_option_id option);
+/* The last value given, or `fallback`. */
+const char *tsr_cli_text(const tsr_cli_args *args, tsr_cli_option_id option, const char *fallback);
+int64_t tsr_cli_count(const tsr_cli_args *args, tsr_cli_option_id option, int64_t fallback);
+/* The next value of a repeated option, NULL at the end; *position starts at 0. */
+const char *tsr_cli_next(const tsr_cli_args *args, tsr_cli_option_id option, int *position);
+
+/* Print "error: ..." to stderr and return the exit status. A bad argument that concerns no file is
+ * wrong usage. */
+int tsr_cli_usage(const tsr_cli_args *args, const char *format, ...) TSR_PRINTF(2, 3);
+int tsr_cli_bad(const tsr_diag *diag);
+
+#endif
