@@ -14,6 +14,8 @@
 //   // ROUNDTRIP           the whole output equals this file, comments and blank lines left out
 //   //> TEXT               the whole output equals these lines
 //
+// A file with ROUNDTRIP and no command at all is run as "tessera opt %s".
+//
 // Runs of blanks count as one blank in CHECK lines. With --update, "//>" lines and the bodies of
 // ROUNDTRIP files that differ are rewritten from what the commands print now.
 #include <errno.h>
@@ -391,20 +393,22 @@ static bool has_line(const golden *test, size_t first, size_t last, const char *
   return false;
 }
 
-// Runs the command on line `at`; returns the line of the next command.
+// Runs the command on line `at`, or opt for a ROUNDTRIP there; returns the line of the next
+// command.
 static size_t run_one(golden *test, size_t at) {
   size_t end = at + 1;
   while (end < test->text.count && !is_command(test->text.at[end]))
     end++;
-  const char *command = after(test->text.at[at], "// RUN:");
-  int wanted = command == NULL;
+  const char *fails = after(test->text.at[at], "// FAIL:");
+  const char *command = fails != NULL ? fails : after(test->text.at[at], "// RUN:");
+  int wanted = fails != NULL;
   if (command == NULL)
-    command = after(test->text.at[at], "// FAIL:");
+    command = "tessera opt %s";
   lines output;
   int status = run_command(test, command, &output);
   int before = test->failures;
   size_t length = test->text.count;
-  bool roundtrip = has_line(test, at + 1, end, "// ROUNDTRIP");
+  bool roundtrip = has_line(test, at, end, "// ROUNDTRIP");
   if (status != wanted)
     fail(test, at, "exit status %d, not %d", status, wanted);
   else if (wanted == 1 && (output.count == 0 || !starts_with(output.at[0], "error: ")))
@@ -421,6 +425,18 @@ static size_t run_one(golden *test, size_t at) {
     show(&output);
   lines_free(&output);
   return end + test->text.count - length;
+}
+
+// The line of the first command, or of ROUNDTRIP where there is none, or the number of lines.
+static size_t first_command(const lines *text) {
+  size_t roundtrip = text->count;
+  for (size_t i = 0; i < text->count; i++) {
+    if (is_command(text->at[i]))
+      return i;
+    if (roundtrip == text->count && strcmp(text->at[i], "// ROUNDTRIP") == 0)
+      roundtrip = i;
+  }
+  return roundtrip;
 }
 
 static void write_back(golden *test) {
@@ -455,16 +471,10 @@ static int run_file(const char *path, bool update) {
   char scratch[4096];
   snprintf(scratch, sizeof scratch, "%s/tessera-golden-XXXXXX", base != NULL ? base : "/tmp");
   test.scratch = mkdtemp(scratch) == NULL ? NULL : append(checked(strdup(scratch)), "/t", 2);
-  int commands = 0;
-  for (size_t i = 0; i < test.text.count && test.scratch != NULL;) {
-    if (!is_command(test.text.at[i])) {
-      i++;
-      continue;
-    }
-    commands++;
+  size_t first = first_command(&test.text);
+  for (size_t i = first; i < test.text.count && test.scratch != NULL;)
     i = run_one(&test, i);
-  }
-  if (commands == 0)
+  if (first == test.text.count)
     fail(&test, 0, "no RUN or FAIL line was run");
   if (test.changed && test.failures == 0)
     write_back(&test);

@@ -69,6 +69,16 @@ try fail "// RUN: grep -v y %s
 x
 y"
 
+mkdir "$scratch/bin"
+printf '#!/bin/sh\n[ "$1" = opt ] && cat "$2"\n' >"$scratch/bin/tessera"
+chmod +x "$scratch/bin/tessera"
+PATH=$scratch/bin:$PATH
+try pass "// ROUNDTRIP
+x"
+printf '#!/bin/sh\necho y\n' >"$scratch/bin/tessera"
+try fail "// ROUNDTRIP
+x"
+
 printf '%s\n' "// RUN: $lines" "//> old" "// RUN: echo z" "//> older" "//> oldest" >"$scratch/case.tsr"
 "$golden" --update "$scratch/case.tsr" >/dev/null
 printf '%s\n' "// RUN: $lines" "//> a" "//> b 1" "//> c" "// RUN: echo z" "//> z" >"$scratch/wanted"
