@@ -1,0 +1,59 @@
+#!/bin/sh
+# From a machine with git alone to a trained model that runs: installs the build's packages (Debian 12, Ubuntu 24.04;
+# needs root or sudo), builds, fetches a model, compiles it, and identifies a few real files with it.
+set -eu
+cd "$(dirname "$0")/.."
+begin=$(date +%s)
+
+step() {
+  printf '\n== %s\n' "$1"
+}
+
+# timed COMMAND...: runs the command and prints how long it took.
+timed() {
+  from=$(date +%s%N)
+  "$@"
+  echo "took $((($(date +%s%N) - from) / 1000000)) ms"
+}
+
+step "Installing what is missing"
+tests/setup.sh python3 python3-pip
+
+step "Building Tessera"
+mkdir -p build
+if ! { cmake --preset release && cmake --build build/release -t tessera identify; } >build/quickstart.log 2>&1; then
+  tail -n 40 build/quickstart.log
+  echo "error: the build failed; all of its output is in build/quickstart.log" >&2
+  exit 1
+fi
+tessera=build/release/frontend/tessera
+"$tessera" doctor | sed -n '/^cpu/p;/^llvm/p'
+
+step "Fetching magika's model, which tells file types apart (PyPI, pinned checksum)"
+work=build/quickstart
+benchmarks/magika/fetch.sh $work
+ls -l $work/model.onnx
+
+step "Compiling it"
+timed "$tessera" compile $work/model.onnx -o $work/magika.tsm
+"$tessera" inspect $work/magika.tsm | sed -n '1,/^program/p'
+
+step "Identifying files"
+timed build/release/benchmarks/identify $work/magika.tsm $work/config.min.json \
+  runtime/pool.c CMakeLists.txt CMakePresets.json README.md tests/run.sh benchmarks/magika/compare.py \
+  $work/model.onnx "$tessera" /etc/services
+
+step "Measuring its latency for one file"
+"$tessera" bench $work/magika.tsm --dim "$("$tessera" inspect $work/magika.tsm | awk '/^dim/ {print $2; exit}')=1" --threads 1
+
+cat <<DONE
+
+== Done in $(($(date +%s) - begin)) s. How to go on:
+  alias tessera=$PWD/$tessera
+  tessera compile MODEL.onnx -o MODEL.tsm            a model of yours
+  tessera run MODEL.tsm --input NAME=FILE.npy        its outputs
+  tessera bench MODEL.tsm                            its latency
+  tessera --help                                     everything else
+  tests/run.sh                                       the tests
+  benchmarks/magika/identify.c                       a C program that runs a module
+DONE

@@ -1,0 +1,63 @@
+#!/bin/sh
+# Usage: benchmarks/spine.sh [ROUNDS]
+# Three comparisons on one thread, each measured in turns with its peer in one run: an fp32 matrix product of 512^3 and
+# a 3x3 convolution 56x56x64 with oneDNN, and magika's model with ONNX Runtime. Prints who wins by how much, writes the
+# figures to benchmarks/results/, and ends with status 1 when a result is wrong (never because it is slow).
+set -eu
+cd "$(dirname "$0")/.."
+rounds=${1:-40}
+export OMP_NUM_THREADS=1
+
+tests/setup.sh libdnnl-dev python3 python3-venv
+mkdir -p build
+if ! { cmake --preset release && cmake --build build/release -t tessera identify peer_onednn; } >build/spine.log 2>&1; then
+  tail -n 40 build/spine.log
+  echo "error: the build failed; all of its output is in build/spine.log" >&2
+  exit 1
+fi
+tessera=build/release/frontend/tessera
+programs=build/release/benchmarks
+work=build/spine
+benchmarks/magika/fetch.sh $work
+if [ ! -x $work/venv/bin/python ]; then
+  python3 -m venv $work/venv
+  $work/venv/bin/pip install -q --disable-pip-version-check numpy onnxruntime
+fi
+
+status=0
+rows=$work/rows.json
+: >$rows
+for kernel in gemm_512 conv_56x56x64; do
+  "$tessera" compile benchmarks/models/$kernel.tsr -o $work/$kernel.tsm --threads 1
+  "$tessera" compile benchmarks/models/${kernel}_weights.tsr -o $work/${kernel}_weights.tsm --threads 1
+  $programs/peer_onednn $kernel $work/$kernel.tsm $work/${kernel}_weights.tsm "$rounds" >>$rows || status=1
+done
+"$tessera" compile $work/model.onnx -o $work/magika.tsm --threads 1
+find runtime ir passes frontend benchmarks tests/golden /etc -maxdepth 2 -type f -size +1k -readable | sort | head -n 200 |
+  xargs $programs/identify --features $work/config.min.json >$work/features 2>/dev/null
+$work/venv/bin/python benchmarks/magika/compare.py "$tessera" $work/model.onnx $work/magika.tsm $work/features 15 \
+  >>$rows || status=1
+
+$work/venv/bin/python - $rows "$("$tessera" doctor | sed -n 's/^features *//p')" "$(git rev-parse --short=12 HEAD)" <<'REPORT'
+import datetime, json, os, subprocess, sys
+
+rows = [json.loads(line) for line in open(sys.argv[1])]
+cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
+compiler = subprocess.run(["gcc", "-dumpfullversion"], capture_output=True, text=True).stdout.strip()
+now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+result = {"benchmark": "spine", "date": now, "commit": sys.argv[3], "cpu": cpu, "features": sys.argv[2],
+          "compiler": "gcc " + compiler, "rows": rows}
+os.makedirs("benchmarks/results", exist_ok=True)
+path = "benchmarks/results/spine.json"
+with open(path, "w") as file:
+    json.dump(result, file, indent=1)
+    file.write("\n")
+for row in rows:
+    verdict = "wins" if row["ratio"] >= 1 else "loses"
+    right = row.get("same_labels", row.get("relative_difference", 1) <= 1e-4)
+    print(f"{row['name']:<18} {row['tessera']['median_ns'] / 1e6:8.3f} ms, {row['peer']} "
+          f"{row['other']['median_ns'] / 1e6:8.3f} ms: {verdict}, {row['ratio']:.2f} of the peer's speed"
+          f"{'' if right else '; THE RESULT IS WRONG'}")
+print(f"figures: {path}")
+REPORT
+exit $status
