@@ -10,7 +10,7 @@ mkdir -p "$dir"
 cat >"$dir/requirements.txt" <<'PIN'
 magika==1.0.3 --hash=sha256:3e9b49134e8116ee40b431664dcbed9e199413efddcce1a173c734b4e0521529
 PIN
-python3 -m pip download -q --disable-pip-version-check --root-user-action=ignore --no-deps --require-hashes \
+python3 -m pip download -q --disable-pip-version-check --no-deps --require-hashes \
   --only-binary=:all: --platform manylinux_2_28_x86_64 --python-version 3.11 -r "$dir/requirements.txt" -d "$dir"
 python3 -m zipfile -e "$dir/$wheel" "$dir/wheel"
 cp "$dir/wheel/$inside/config.min.json" "$dir/"
