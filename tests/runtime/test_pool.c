@@ -1,0 +1,164 @@
+#include "runtime/pool.h"
+#include "tests/runtime/programs.h"
+#include <check.h>
+#include <pthread.h>
+#include <unistd.h>
+
+typedef struct job {
+  atomic_int *hits; /* one per task */
+  atomic_int inside[TSR_POOL_MAX_THREADS];
+  atomic_int wrong;
+  uint32_t workers;
+  int64_t tasks;
+  const tsr_executor *nested;
+} job;
+
+static void count_hits(void *context, int64_t begin, int64_t end, uint32_t worker) {
+  job *self = (job *)context;
+  if (worker >= self->workers || begin < 0 || begin >= end || end > self->tasks ||
+      atomic_fetch_add(&self->inside[worker], 1) != 0)
+    atomic_fetch_add(&self->wrong, 1);
+  for (int64_t i = begin; i < end; i++)
+    atomic_fetch_add(&self->hits[i], 1);
+  atomic_fetch_sub(&self->inside[worker], 1);
+}
+
+static void check_job(const tsr_executor *executor, int64_t tasks, int rounds) {
+  job *self = (job *)calloc(1, sizeof *self);
+  self->hits = (atomic_int *)calloc((size_t)tasks + 1, sizeof *self->hits);
+  self->workers = executor->workers;
+  self->tasks = tasks;
+  for (int r = 0; r < rounds; r++)
+    executor->parallel_for(executor->context, tasks, count_hits, self);
+  for (int64_t i = 0; i < tasks; i++)
+    ck_assert_int_eq(atomic_load(&self->hits[i]), rounds);
+  ck_assert_int_eq(atomic_load(&self->wrong), 0);
+  free(self->hits);
+  free(self);
+}
+
+START_TEST(every_task_runs_once) {
+  static const uint32_t threads[] = {1, 2, 3, 8};
+  static const int64_t tasks[] = {0, 1, 2, 3, 7, 64, 1000, 100003};
+  for (size_t t = 0; t < TEST_LENGTH(threads); t++) {
+    tsr_pool *pool;
+    tsr_executor executor;
+    ck_assert_int_eq(tsr_pool_create(threads[t], NULL, &pool), TSR_OK);
+    executor = tsr_pool_executor(pool);
+    ck_assert_uint_eq(executor.workers, threads[t]);
+    for (size_t i = 0; i < TEST_LENGTH(tasks); i++)
+      check_job(&executor, tasks[i], 3);
+    tsr_pool_destroy(pool);
+  }
+}
+END_TEST
+
+START_TEST(many_short_jobs) {
+  tsr_pool *pool;
+  tsr_executor executor;
+  ck_assert_int_eq(tsr_pool_create(4, NULL, &pool), TSR_OK);
+  executor = tsr_pool_executor(pool);
+  check_job(&executor, 5, 20000);
+  tsr_pool_destroy(pool);
+}
+END_TEST
+
+/* Between the jobs the workers fall asleep. */
+START_TEST(sleeping_workers_wake) {
+  tsr_pool *pool;
+  tsr_executor executor;
+  ck_assert_int_eq(tsr_pool_create(3, NULL, &pool), TSR_OK);
+  executor = tsr_pool_executor(pool);
+  for (int i = 0; i < 50; i++) {
+    usleep(2000);
+    check_job(&executor, 100, 1);
+  }
+  tsr_pool_destroy(pool);
+}
+END_TEST
+
+static void *caller_main(void *argument) {
+  const tsr_executor *executor = (const tsr_executor *)argument;
+  for (int i = 0; i < 300; i++)
+    check_job(executor, 50, 1);
+  return NULL;
+}
+
+START_TEST(callers_share_a_pool) {
+  tsr_pool *pool;
+  tsr_executor executor;
+  pthread_t callers[4];
+  ck_assert_int_eq(tsr_pool_create(3, NULL, &pool), TSR_OK);
+  executor = tsr_pool_executor(pool);
+  for (int i = 0; i < 4; i++)
+    ck_assert_int_eq(pthread_create(&callers[i], NULL, caller_main, &executor), 0);
+  for (int i = 0; i < 4; i++)
+    pthread_join(callers[i], NULL);
+  tsr_pool_destroy(pool);
+}
+END_TEST
+
+static void nested_job(void *context, int64_t begin, int64_t end, uint32_t worker) {
+  job *self = (job *)context;
+  (void)worker;
+  for (int64_t i = begin; i < end; i++)
+    check_job(self->nested, 20, 1);
+}
+
+START_TEST(nested_calls_run_alone) {
+  tsr_pool *pool;
+  tsr_executor executor;
+  job outer;
+  memset(&outer, 0, sizeof outer);
+  ck_assert_int_eq(tsr_pool_create(3, NULL, &pool), TSR_OK);
+  executor = tsr_pool_executor(pool);
+  outer.nested = &executor;
+  executor.parallel_for(executor.context, 40, nested_job, &outer);
+  tsr_pool_destroy(pool);
+}
+END_TEST
+
+START_TEST(creation_can_fail) {
+  tsr_pool *pool = NULL;
+  test_heap heap;
+  ck_assert_int_eq(tsr_pool_create(TSR_POOL_MAX_THREADS + 1, NULL, &pool), TSR_ERR_ARGUMENT);
+  ck_assert_int_eq(tsr_pool_create(1, NULL, NULL), TSR_ERR_ARGUMENT);
+  for (int k = 1; k < 10; k++) {
+    tsr_status status;
+    test_heap_init(&heap, k);
+    status = tsr_pool_create(2, &heap.allocator, &pool);
+    if (status == TSR_OK) {
+      ck_assert_int_gt(k, 1);
+      tsr_pool_destroy(pool);
+    } else {
+      ck_assert_int_eq(status, TSR_ERR_OUT_OF_MEMORY);
+      ck_assert_ptr_null(pool);
+    }
+    ck_assert_int_eq(heap.live, 0);
+  }
+  ck_assert_int_eq(tsr_pool_create(0, NULL, &pool), TSR_OK);
+  ck_assert_uint_ge(tsr_pool_executor(pool).workers, 1);
+  tsr_pool_destroy(pool);
+  tsr_pool_destroy(NULL);
+}
+END_TEST
+
+int main(void) {
+  Suite *suite = suite_create("pool");
+  TCase *tests = tcase_create("all");
+  SRunner *runner;
+  int failed;
+  tcase_set_timeout(tests, 60);
+  tcase_add_test(tests, every_task_runs_once);
+  tcase_add_test(tests, many_short_jobs);
+  tcase_add_test(tests, sleeping_workers_wake);
+  tcase_add_test(tests, callers_share_a_pool);
+  tcase_add_test(tests, nested_calls_run_alone);
+  tcase_add_test(tests, creation_can_fail);
+  suite_add_tcase(suite, tests);
+  runner = srunner_create(suite);
+  srunner_run_all(runner, CK_NORMAL);
+  failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed != 0;
+}
