@@ -1,0 +1,300 @@
+/* Ops that make or rearrange tiles, and contract. */
+#include "codegen/cpu/emit.h"
+#include "runtime/float_convert.h"
+#include <string.h>
+
+/* Element `number` of the op's constant, as a compute value. */
+static LLVMValueRef const_element(tsr_emit *e, const tsr_attr *attr, tsr_dtype dtype,
+                                  uint32_t number) {
+  LLVMTypeRef type = tsr_numeric_compute_type(&e->math, dtype, 0);
+  bool whole = tsr_dtype_class_of(dtype) != TSR_CLASS_FLOAT && dtype != TSR_BOOL;
+  int64_t integer = 0;
+  switch (attr->kind) {
+  case TSR_ATTR_INT:
+    integer = attr->u.integer;
+    break;
+  case TSR_ATTR_BOOL:
+    integer = attr->u.boolean;
+    break;
+  case TSR_ATTR_FLOAT:
+    return tsr_emit_number(e, dtype, attr->u.number);
+  case TSR_ATTR_NUMBERS:
+    return tsr_emit_number(e, dtype, attr->u.numbers[number < attr->count ? number : 0]);
+  case TSR_ATTR_EXPRS:
+    if (tsr_expr_is_int(e->ir, attr->u.exprs[number < attr->count ? number : 0], &integer))
+      break;
+    return NULL;
+  default:
+    return NULL;
+  }
+  return whole ? LLVMConstInt(type, (unsigned long long)integer, true)
+               : tsr_emit_number(e, dtype, (double)integer);
+}
+
+static LLVMValueRef table_element(tsr_emit *e, const tsr_const_data *data, tsr_dtype dtype,
+                                  uint32_t number) {
+  LLVMTypeRef type = tsr_numeric_compute_type(&e->math, dtype, 0);
+  if (tsr_dtype_class_of(dtype) == TSR_CLASS_FLOAT)
+    return tsr_emit_number(e, dtype, tsr_element_load_f64(dtype, data->data, number));
+  int64_t integer = tsr_element_load_i64(dtype, data->data, number);
+  return LLVMConstInt(type, (unsigned long long)integer, true);
+}
+
+const tsr_emit_tile *tsr_emit_const(tsr_emit *e) {
+  tsr_emit_tile *tile = tsr_emit_tile_of_type(e, tsr_value_get(e->ir, e->op->results[0])->type);
+  const tsr_attr *attr = tsr_op_attr(e->ir, e->op_id, "value");
+  int64_t table = tsr_op_int(e->ir, e->op_id, "data", 0);
+  if (!tile)
+    return NULL;
+  const tsr_const_data *data = table > 0 ? tsr_const_get(e->ir, (uint32_t)table) : NULL;
+  bool in_table =
+      data && data->data && data->dtype == tile->dtype &&
+      data->bytes == (uint64_t)tile->rows * tile->lanes * tsr_dtype_bits(tile->dtype) / 8;
+  if (!attr && !in_table)
+    return tsr_emit_fail(e, TSR_ERR_UNSUPPORTED, "a constant in a kernel needs its value");
+  LLVMValueRef *lanes = tsr_emit_alloc(e, tile->lanes, sizeof *lanes);
+  for (uint32_t row = 0; lanes && row < tile->rows; ++row) {
+    for (uint32_t lane = 0; lane < tile->lanes; ++lane) {
+      uint32_t number = row * tile->lanes + lane;
+      lanes[lane] = attr ? const_element(e, attr, tile->dtype, number)
+                         : table_element(e, data, tile->dtype, number);
+      if (!lanes[lane])
+        return tsr_emit_fail(e, TSR_ERR_VERIFY, "the value is not a number");
+    }
+    tile->row[row] = tile->lanes == 1 ? lanes[0] : LLVMConstVector(lanes, tile->lanes);
+  }
+  return tile;
+}
+
+const tsr_emit_tile *tsr_emit_index_tile(tsr_emit *e) {
+  tsr_emit_tile *tile = tsr_emit_tile_of_type(e, tsr_value_get(e->ir, e->op->results[0])->type);
+  const tsr_attr *attr = tsr_op_attr(e->ir, e->op_id, "value");
+  if (!tile)
+    return NULL;
+  tsr_expr expr = attr && attr->kind == TSR_ATTR_EXPR  ? attr->u.expr
+                  : attr && attr->kind == TSR_ATTR_INT ? tsr_expr_int(e->ir, attr->u.integer)
+                                                       : 0;
+  if (!expr)
+    return tsr_emit_fail(e, TSR_ERR_VERIFY, "the value is not an index expression");
+  for (uint32_t row = 0; row < tile->rows; ++row) {
+    tsr_emit_point point = {tile->rank, tile->extents, row, tile->lanes};
+    LLVMValueRef value = tsr_emit_index_at(e, expr, &point);
+    value = tsr_numeric_convert(&e->math, value, TSR_I64, tile->dtype);
+    tile->row[row] = tsr_emit_splat(e, value, tile->lanes);
+  }
+  return tile;
+}
+
+/* --- contract --- */
+
+/* Row k of a matrix operand as [rows, lanes]; missing leading axes count as 1. */
+static bool matrix_shape(tsr_emit *e, const tsr_emit_tile *tile) {
+  if (tile->rank == 2)
+    return true;
+  tsr_emit_fail(e, TSR_ERR_VERIFY, "operands of contract must be tiles of rank 2");
+  return false;
+}
+
+static LLVMValueRef multiply_add(tsr_emit *e, tsr_dtype dtype, LLVMValueRef a, LLVMValueRef b,
+                                 LLVMValueRef c) {
+  if (tsr_dtype_class_of(dtype) == TSR_CLASS_FLOAT)
+    return tsr_math_fma(&e->math, a, b, c);
+  return LLVMBuildAdd(e->builder, LLVMBuildMul(e->builder, a, b, ""), c, "");
+}
+
+/* f16 and bf16 accumulators are f32 here and rounded when the op is done. */
+static tsr_dtype accumulator_dtype(tsr_dtype dtype) {
+  return dtype == TSR_F16 || dtype == TSR_BF16 ? TSR_F32 : dtype;
+}
+
+/* Rank-1 updates: for every k, a column of a times a row of b, in the order of k. */
+const tsr_emit_tile *tsr_emit_contract(tsr_emit *e) {
+  const char *atom = tsr_op_string(e->ir, e->op_id, "atom");
+  const tsr_emit_tile *a = tsr_emit_operand(e, 0), *b = a ? tsr_emit_operand(e, 1) : NULL;
+  const tsr_emit_tile *acc = b ? tsr_emit_operand(e, 2) : NULL;
+  if (!acc || !matrix_shape(e, a) || !matrix_shape(e, b) || !matrix_shape(e, acc))
+    return NULL;
+  if (atom && strncmp(atom, "fma.", 4) != 0)
+    return tsr_emit_fail(e, TSR_ERR_UNSUPPORTED, "atom '%s' has no code on the CPU", atom);
+  if (a->rows != acc->rows || b->lanes != acc->lanes || a->lanes != b->rows)
+    return tsr_emit_fail(e, TSR_ERR_VERIFY, "[%u, %u] x [%u, %u] + [%u, %u]", a->rows, a->lanes,
+                         b->rows, b->lanes, acc->rows, acc->lanes);
+  tsr_dtype dtype = accumulator_dtype(acc->dtype);
+  a = tsr_emit_convert(e, a, dtype);
+  b = a ? tsr_emit_convert(e, b, dtype) : NULL;
+  tsr_emit_tile *result = b ? tsr_emit_tile_new(e, acc->dtype, acc->extents, 2) : NULL;
+  if (!result)
+    return NULL;
+  memcpy(result->row, acc->row, acc->rows * sizeof *acc->row);
+  for (uint32_t k = 0; k < b->rows; ++k)
+    for (uint32_t row = 0; row < result->rows; ++row) {
+      LLVMValueRef element = tsr_emit_lane(e, a->row[row], k);
+      result->row[row] = multiply_add(e, dtype, tsr_emit_splat(e, element, result->lanes),
+                                      b->row[k], result->row[row]);
+    }
+  if (dtype != acc->dtype)
+    for (uint32_t row = 0; row < result->rows; ++row)
+      result->row[row] = tsr_numeric_convert(&e->math, result->row[row], dtype, acc->dtype);
+  return result;
+}
+
+/* --- transpose --- */
+
+enum { MAX_ZIPPED_ROWS = 1024 };
+
+static bool is_power_of_two(uint32_t number) {
+  return (number & (number - 1)) == 0;
+}
+
+/* Lanes of a and b in turn: the first half (or the second) of a0 b0 a1 b1 ... */
+static LLVMValueRef zip(tsr_emit *e, LLVMValueRef a, LLVMValueRef b, uint32_t lanes, bool second,
+                        uint32_t *mask) {
+  for (uint32_t i = 0; i < lanes; ++i)
+    mask[i] = (second ? lanes / 2 : 0) + i / 2 + (i % 2 ? lanes : 0);
+  return tsr_emit_shuffle(e, a, b, mask, lanes);
+}
+
+/* Takes the rows as one array of R * V elements. A perfect shuffle of it moves element p to 2 p mod
+ * (R V - 1); log2(R) of them move (r, c) = r V + c to c R + r: the transposed array. */
+static bool transpose_by_zips(tsr_emit *e, const tsr_emit_tile *tile, tsr_emit_tile *result) {
+  uint32_t rows = tile->rows, lanes = tile->lanes, longer = rows > lanes ? rows : lanes;
+  LLVMValueRef *from = tsr_emit_alloc(e, rows, sizeof *from);
+  LLVMValueRef *to = tsr_emit_alloc(e, rows, sizeof *to);
+  uint32_t *mask = tsr_emit_alloc(e, longer, sizeof *mask);
+  if (!from || !to || !mask)
+    return false;
+  memcpy(from, tile->row, rows * sizeof *from);
+  for (uint32_t step = 1; step < rows; step *= 2) {
+    for (uint32_t i = 0; i < rows / 2; ++i) {
+      to[2 * i] = zip(e, from[i], from[i + rows / 2], lanes, false, mask);
+      to[2 * i + 1] = zip(e, from[i], from[i + rows / 2], lanes, true, mask);
+    }
+    LLVMValueRef *swapped = from;
+    from = to;
+    to = swapped;
+  }
+  for (uint32_t row = 0; row < result->rows; ++row) {
+    uint32_t start = row * rows;
+    if (lanes >= rows) {
+      for (uint32_t i = 0; i < rows; ++i)
+        mask[i] = start % lanes + i;
+      LLVMValueRef source = from[start / lanes];
+      result->row[row] = lanes == rows ? source : tsr_emit_shuffle(e, source, NULL, mask, rows);
+      continue;
+    }
+    LLVMValueRef joined[MAX_ZIPPED_ROWS];
+    uint32_t count = rows / lanes, width = lanes;
+    memcpy(joined, from + start / lanes, count * sizeof *joined);
+    for (; count > 1; count /= 2, width *= 2) {
+      for (uint32_t i = 0; i < 2 * width; ++i)
+        mask[i] = i;
+      for (uint32_t i = 0; i < count / 2; ++i)
+        joined[i] = tsr_emit_shuffle(e, joined[2 * i], joined[2 * i + 1], mask, 2 * width);
+    }
+    result->row[row] = joined[0];
+  }
+  return true;
+}
+
+/* result[i...] = tile[j...] with i[axis] = j[perm[axis]], element by element. */
+static void transpose_by_elements(tsr_emit *e, const tsr_emit_tile *tile, const uint32_t *perm,
+                                  tsr_emit_tile *result) {
+  for (uint32_t row = 0; row < result->rows; ++row) {
+    LLVMValueRef value = LLVMGetPoison(
+        tsr_numeric_compute_type(&e->math, tile->dtype, result->lanes == 1 ? 0 : result->lanes));
+    for (uint32_t lane = 0; lane < result->lanes; ++lane) {
+      uint32_t source[TSR_MAX_RANK] = {0}, from = 0;
+      for (uint32_t axis = 0; axis < result->rank; ++axis)
+        source[perm[axis]] = axis + 1 == result->rank
+                                 ? lane
+                                 : tsr_emit_row_index(result->extents, result->rank, row, axis);
+      for (uint32_t axis = 0; axis + 1 < tile->rank; ++axis)
+        from = from * tile->extents[axis] + source[axis];
+      LLVMValueRef element = tsr_emit_lane(e, tile->row[from], source[tile->rank - 1]);
+      value = tsr_emit_insert(e, value, element, lane);
+    }
+    result->row[row] = value;
+  }
+}
+
+const tsr_emit_tile *tsr_emit_transpose(tsr_emit *e, const tsr_emit_tile *tile,
+                                        const uint32_t *perm) {
+  uint32_t extents[TSR_MAX_RANK] = {0};
+  for (uint32_t axis = 0; axis < tile->rank; ++axis)
+    extents[axis] = tile->extents[perm[axis]];
+  tsr_emit_tile *result = tsr_emit_tile_new(e, tile->dtype, extents, tile->rank);
+  if (!result)
+    return NULL;
+  bool swap = tile->rank == 2 && perm[0] == 1 && tile->lanes > 1 && tile->rows > 1;
+  bool powers = is_power_of_two(tile->rows) && is_power_of_two(tile->lanes);
+  if (!swap || !powers || tile->rows > MAX_ZIPPED_ROWS)
+    transpose_by_elements(e, tile, perm, result);
+  else if (!transpose_by_zips(e, tile, result))
+    return NULL;
+  return result;
+}
+
+const tsr_emit_tile *tsr_emit_transpose_op(tsr_emit *e) {
+  const tsr_emit_tile *tile = tsr_emit_operand(e, 0);
+  int64_t numbers[TSR_MAX_RANK];
+  uint32_t count = 0, perm[TSR_MAX_RANK] = {0}, seen = 0;
+  if (!tile)
+    return NULL;
+  bool fits = tsr_op_ints(e->ir, e->op_id, "perm", numbers, TSR_MAX_RANK, &count) &&
+              count == tile->rank && count > 0;
+  for (uint32_t axis = 0; fits && axis < count; ++axis) {
+    fits = numbers[axis] >= 0 && numbers[axis] < count;
+    perm[axis] = fits ? (uint32_t)numbers[axis] : 0;
+    seen |= 1U << perm[axis];
+  }
+  if (!fits || seen != (1U << count) - 1)
+    return tsr_emit_fail(e, TSR_ERR_VERIFY, "perm is not a permutation of the tile's axes");
+  return tsr_emit_transpose(e, tile, perm);
+}
+
+/* --- tile_slice --- */
+
+/* Starts are numbers once loops are unrolled. */
+static bool slice_starts(tsr_emit *e, const tsr_emit_tile *tile, const tsr_emit_tile *result,
+                         uint32_t *starts) {
+  const tsr_attr *attr = tsr_op_attr(e->ir, e->op_id, "start");
+  bool fits = attr && attr->kind == TSR_ATTR_EXPRS && attr->count == tile->rank &&
+              result->rank == tile->rank && tile->rank > 0 && result->dtype == tile->dtype;
+  for (uint32_t axis = 0; fits && axis < tile->rank; ++axis) {
+    LLVMValueRef value = tsr_emit_index(e, attr->u.exprs[axis]);
+    fits = LLVMIsAConstantInt(value) != NULL;
+    int64_t start = fits ? LLVMConstIntGetSExtValue(value) : 0;
+    fits = fits && start >= 0 && start + result->extents[axis] <= tile->extents[axis];
+    starts[axis] = (uint32_t)start;
+  }
+  if (!fits)
+    tsr_emit_fail(e, TSR_ERR_UNSUPPORTED, "start must be numbers inside the tile");
+  return fits;
+}
+
+const tsr_emit_tile *tsr_emit_slice(tsr_emit *e) {
+  const tsr_emit_tile *tile = tsr_emit_operand(e, 0);
+  tsr_type type = tsr_value_get(e->ir, e->op->results[0])->type;
+  tsr_emit_tile *result = tile ? tsr_emit_tile_of_type(e, type) : NULL;
+  uint32_t starts[TSR_MAX_RANK] = {0};
+  if (!result || !slice_starts(e, tile, result, starts))
+    return NULL;
+  uint32_t *mask = tsr_emit_alloc(e, result->lanes, sizeof *mask);
+  uint32_t rank = tile->rank;
+  for (uint32_t row = 0; mask && row < result->rows; ++row) {
+    uint32_t from = 0;
+    for (uint32_t axis = 0; axis + 1 < rank; ++axis)
+      from = from * tile->extents[axis] + starts[axis] +
+             tsr_emit_row_index(result->extents, rank, row, axis);
+    LLVMValueRef source = tile->row[from];
+    for (uint32_t lane = 0; lane < result->lanes; ++lane)
+      mask[lane] = starts[rank - 1] + lane;
+    if (result->lanes == tile->lanes)
+      result->row[row] = source;
+    else if (result->lanes == 1)
+      result->row[row] = tsr_emit_lane(e, source, mask[0]);
+    else
+      result->row[row] = tsr_emit_shuffle(e, source, NULL, mask, result->lanes);
+  }
+  return result;
+}
