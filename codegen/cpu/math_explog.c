@@ -34,7 +34,7 @@ typedef struct reduction {
 } reduction;
 
 /* n = round(x / ln 2) by adding a number whose unit is 1. */
-static reduction reduce(const mb *b, LLVMValueRef x, LLVMValueRef lo) {
+static reduction reduce(const mb *b, LLVMValueRef x) {
   const double magic = 0x1.8p52 + 2048;
   reduction d;
   LLVMValueRef sum = mb_fma(b, x, mb_real(b, log2_e), mb_real(b, magic));
@@ -44,8 +44,6 @@ static reduction reduce(const mb *b, LLVMValueRef x, LLVMValueRef lo) {
   LLVMValueRef low = mb_scale_by(b, d.n, ln2_32_lo);
   d.r = mb_sub(b, high, low);
   d.rest = mb_sub(b, mb_sub(b, high, d.r), low);
-  if (lo)
-    d.rest = mb_add(b, d.rest, lo);
   return d;
 }
 
@@ -67,9 +65,17 @@ static LLVMValueRef scale(const mb *b, LLVMValueRef p, LLVMValueRef bits, int sh
   return p;
 }
 
+/* A low part may be many units of r, so that it counts e^r times: a few terms of e^r will do. */
+static void add_low_part(const mb *b, reduction *d, LLVMValueRef lo) {
+  static const double exp_terms[] = {1, 1, 0.5, 1.0 / 6, 1.0 / 24};
+  d->rest = mb_fma(b, lo, MB_POLY(b, d->r, exp_terms), d->rest);
+}
+
 LLVMValueRef mb_exp_f64(const mb *b, LLVMValueRef hi, LLVMValueRef lo, int shift) {
   hi = mb_at_least(b, mb_at_most(b, hi, 760), -800);
-  reduction d = reduce(b, hi, lo);
+  reduction d = reduce(b, hi);
+  if (lo)
+    add_low_part(b, &d, lo);
   LLVMValueRef p = mb_add(b, mb_real(b, 1), expm1_reduced(b, &d));
   return scale(b, p, d.bits, shift);
 }
@@ -77,7 +83,7 @@ LLVMValueRef mb_exp_f64(const mb *b, LLVMValueRef hi, LLVMValueRef lo, int shift
 /* (e^r - 1) + (1 - 2^-n), times 2^n. Beyond n = 64 the power 2^-n no longer counts. */
 LLVMValueRef mb_expm1_f64(const mb *b, LLVMValueRef x) {
   LLVMValueRef bounded = mb_at_least(b, mb_at_most(b, x, 720), -40);
-  reduction d = reduce(b, bounded, NULL);
+  reduction d = reduce(b, bounded);
   LLVMValueRef p = expm1_reduced(b, &d);
   LLVMValueRef few = mb_at_most(b, d.n, 64);
   LLVMValueRef biased = mb_to_bits(b, mb_sub(b, mb_real(b, 0x1.8p52 + 1023), few));

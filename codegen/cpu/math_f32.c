@@ -1,7 +1,7 @@
 /* The float functions on the critical path (softmax, gelu, sigmoid): no branches, no integer
- * conversions, FMA polynomials. Coefficients: minimax fits made for this file (Remez exchange, for
- * the rationals Lawson's weighted least squares, in 45 digits); the error beside each is relative,
- * before rounding of coefficients and arithmetic. */
+ * conversions, FMA polynomials. Coefficients: minimax fits made for this file (Remez exchange in
+ * 30 or more digits); the error beside each is relative, before rounding of coefficients and
+ * arithmetic. */
 #include "codegen/cpu/math_build.h"
 
 static const double log2_e = 0x1.71547652b82fep+0;
@@ -17,26 +17,15 @@ static const double log_c[] = {0.3333333156458063,   -0.2500084997568598, 0.2000
                                -0.16622288551706269, 0.14199768906713933, -0.13169252388558916,
                                0.1278105624101878,   -0.07634392569287998};
 
-/* tanh(x) / x as a rational of x^2 on |x| <= 9.02: within 2^-29.9. */
-static const double tanh_p[] = {0.9999999990552565, 0.13785363540465215, 0.0040085081262126575,
-                                3.1589029015017926e-05, 5.0762025636493134e-08};
-static const double tanh_q[] = {1.0,
-                                0.47118695945866107,
-                                0.027737509737520732,
-                                0.0004207405455353834,
-                                1.6174820075799336e-06,
-                                7.374387283369066e-10};
+/* erf(x) / x - 1 in x^2 on |x| <= 0.85: within 2^-27 of erf. */
+static const double erf_small_c[] = {0.12837916018911752,  -0.37612571517478455,
+                                     0.11282713346168015,  -0.026802370500522133,
+                                     0.005050782825817673, -0.0006313228124292028};
 
-/* erf(x) / x as a rational of x^2 on |x| <= 3.92: within 2^-25.6. */
-static const double erf_p[] = {1.1283791462287316,     0.19039952318607237,
-                               0.05274798164706131,    0.0037653476568199843,
-                               0.00028488205589213345, 2.050222587244201e-06};
-static const double erf_q[] = {1.0,
-                               0.5020699262645438,
-                               0.11410639803019715,
-                               0.01496869828801091,
-                               0.0011624787754293453,
-                               3.809305998973538e-05};
+/* erfc(x)^(1/8) on 0.85..3.93: erf within 2^-27. */
+static const double erf_large_c[] = {
+    1.000175582393257,    -0.14203848848443923,   -0.06724546527175781,    -0.005279294423475567,
+    0.009179886153545253, -0.0011192902678549173, -0.00011437305434413326, 2.1634186180649914e-05};
 
 /* x * 2^n for the float n by AVX-512's scalef, one register at a time. */
 static LLVMValueRef scalef(const mb *b, LLVMValueRef x, LLVMValueRef n) {
@@ -118,21 +107,30 @@ LLVMValueRef mb_log_f32(const mb *b, LLVMValueRef x) {
   return mb_select(b, usual, y, special);
 }
 
-static LLVMValueRef odd_rational(const mb *b, LLVMValueRef x, double limit, const double *p,
-                                 unsigned p_count, const double *q, unsigned q_count) {
-  x = mb_at_least(b, mb_at_most(b, x, limit), -limit);
-  LLVMValueRef z = mb_mul(b, x, x);
-  LLVMValueRef top = mb_mul(b, x, mb_poly(b, z, p, p_count));
-  LLVMValueRef y = mb_div(b, top, mb_poly(b, z, q, q_count));
-  return mb_at_least(b, mb_at_most(b, y, 1), -1);
-}
-
+/* With m = e^(2|x|) - 1: m / (m + 2). Since |2x| is bounded by 18.04, 2^n is a float made from the
+ * low bits of the rounding sum, and m = 2^n (e^r - 1) + (2^n - 1). */
 LLVMValueRef mb_tanh_f32(const mb *b, LLVMValueRef x) {
-  return odd_rational(b, x, 9.02, tanh_p, sizeof tanh_p / sizeof *tanh_p, tanh_q,
-                      sizeof tanh_q / sizeof *tanh_q);
+  const double magic = 0x1.8p23 + 127;
+  LLVMValueRef a = mb_at_most(b, mb_abs(b, x), 9.02);
+  a = mb_add(b, a, a);
+  LLVMValueRef sum = mb_fma(b, a, mb_real(b, log2_e), mb_real(b, magic));
+  LLVMValueRef n = mb_sub(b, sum, mb_real(b, magic));
+  LLVMValueRef r = mb_fnma(b, n, mb_real(b, ln2_hi), a);
+  r = mb_fnma(b, n, mb_real(b, ln2_lo), r);
+  LLVMValueRef p = mb_fma(b, mb_mul(b, r, r), MB_POLY(b, r, exp_c), r);
+  LLVMValueRef power = mb_from_bits(b, LLVMBuildShl(b->at, mb_to_bits(b, sum), mb_int(b, 23), ""));
+  LLVMValueRef m = mb_fma(b, p, power, mb_sub(b, power, mb_real(b, 1)));
+  return mb_copysign(b, mb_div(b, m, mb_add(b, m, mb_real(b, 2))), x);
 }
 
+/* No division and no exponential: above 0.85, 1 - p(|x|)^8 with a polynomial p. */
 LLVMValueRef mb_erf_f32(const mb *b, LLVMValueRef x) {
-  return odd_rational(b, x, 3.92, erf_p, sizeof erf_p / sizeof *erf_p, erf_q,
-                      sizeof erf_q / sizeof *erf_q);
+  LLVMValueRef a = mb_abs(b, x);
+  LLVMValueRef small = mb_fma(b, x, MB_POLY(b, mb_mul(b, x, x), erf_small_c), x);
+  LLVMValueRef p = mb_at_most(b, a, 3.93);
+  p = MB_POLY(b, p, erf_large_c);
+  p = mb_mul(b, p, p);
+  p = mb_mul(b, p, p);
+  LLVMValueRef large = mb_copysign(b, mb_fnma(b, p, p, mb_real(b, 1)), x);
+  return mb_select(b, mb_lt(b, a, mb_real(b, 0.85)), small, large);
 }
