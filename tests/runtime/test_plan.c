@@ -71,7 +71,7 @@ END_TEST
 /* The gap of 128 fits better than the one of 256. */
 START_TEST(best_gap_is_taken) {
   tsr_plan_item items[] = {{1024, 0, 9, 0}, {256, 0, 4, 0}, {192, 0, 9, 0},
-                           {128, 0, 4, 0},  {64, 0, 9, 0},  {100, 5, 9, 0}};
+                           {128, 0, 4, 0},  {110, 0, 9, 0}, {100, 5, 9, 0}};
   tsr_plan_item *scratch[12];
   uint64_t total;
   ck_assert_int_eq(tsr_plan_arena(items, 6, scratch, &total), TSR_OK);
