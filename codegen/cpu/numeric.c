@@ -1,0 +1,220 @@
+#include "codegen/cpu/numeric.h"
+#include "codegen/cpu/math_build.h"
+#include "codegen/cpu/numeric_float.h"
+#include <assert.h>
+
+static bool is_narrow_float(tsr_dtype dtype) {
+  return dtype == TSR_F16 || dtype == TSR_BF16;
+}
+
+static bool is_float(tsr_dtype dtype) {
+  return tsr_dtype_class_of(dtype) == TSR_CLASS_FLOAT;
+}
+
+bool tsr_numeric_supports(tsr_dtype dtype) {
+  switch (tsr_dtype_class_of(dtype)) {
+  case TSR_CLASS_BOOL:
+    return true;
+  case TSR_CLASS_INT:
+  case TSR_CLASS_UINT:
+    return tsr_dtype_bits(dtype) >= 8;
+  case TSR_CLASS_FLOAT:
+    return tsr_dtype_bits(dtype) >= 16;
+  case TSR_CLASS_NONE:
+    break;
+  }
+  return false;
+}
+
+static LLVMTypeRef int_type(const tsr_math *math, unsigned bits, unsigned lanes) {
+  return mb_shape(LLVMIntTypeInContext(math->context, bits), lanes);
+}
+
+static LLVMTypeRef float_type(const tsr_math *math, bool is_f64, unsigned lanes) {
+  return mb_shape(is_f64 ? LLVMDoubleTypeInContext(math->context)
+                         : LLVMFloatTypeInContext(math->context),
+                  lanes);
+}
+
+LLVMTypeRef tsr_numeric_storage_type(const tsr_math *math, tsr_dtype dtype, unsigned lanes) {
+  assert(tsr_numeric_supports(dtype));
+  if (dtype == TSR_F32 || dtype == TSR_F64)
+    return float_type(math, dtype == TSR_F64, lanes);
+  return int_type(math, tsr_dtype_bits(dtype), lanes);
+}
+
+LLVMTypeRef tsr_numeric_compute_type(const tsr_math *math, tsr_dtype dtype, unsigned lanes) {
+  assert(tsr_numeric_supports(dtype));
+  if (is_float(dtype))
+    return float_type(math, dtype == TSR_F64, lanes);
+  return int_type(math, dtype == TSR_BOOL ? 1 : tsr_dtype_bits(dtype), lanes);
+}
+
+static unsigned width_of(LLVMValueRef value) {
+  return LLVMGetIntTypeWidth(mb_element_of(LLVMTypeOf(value)));
+}
+
+static LLVMTypeRef like(const tsr_math *math, LLVMValueRef value, unsigned bits) {
+  return int_type(math, bits, mb_lanes_of(LLVMTypeOf(value)));
+}
+
+LLVMValueRef tsr_numeric_widen(const tsr_math *math, tsr_dtype dtype, LLVMValueRef storage) {
+  switch (dtype) {
+  case TSR_BOOL:
+    return LLVMBuildICmp(math->builder, LLVMIntNE, storage, LLVMConstNull(LLVMTypeOf(storage)), "");
+  case TSR_F16:
+    return tsr_numeric_f16_to_f32(math, storage);
+  case TSR_BF16:
+    return tsr_numeric_bf16_to_f32(math, storage);
+  default:
+    return storage;
+  }
+}
+
+LLVMValueRef tsr_numeric_narrow(const tsr_math *math, tsr_dtype dtype, LLVMValueRef compute) {
+  switch (dtype) {
+  case TSR_BOOL:
+    return LLVMBuildZExt(math->builder, compute, like(math, compute, 8), "");
+  case TSR_F16:
+    return tsr_numeric_f32_to_f16(math, compute);
+  case TSR_BF16:
+    return tsr_numeric_f32_to_bf16(math, compute);
+  default:
+    return compute;
+  }
+}
+
+/* Truncation to a signed integer of 32 or 64 bits. What does not fit becomes the least value, which
+ * is a float; asking first keeps LLVM's conversion, which is undefined there, in its range. */
+static LLVMValueRef float_to_signed(const tsr_math *math, LLVMValueRef value, unsigned bits) {
+  mb b = mb_begin(math, LLVMTypeOf(value));
+  double limit = bits == 32 ? 0x1p31 : 0x1p63;
+  LLVMValueRef least = mb_real(&b, -limit);
+  LLVMValueRef below = mb_lt(&b, value, mb_real(&b, limit));
+  LLVMValueRef above =
+      b.is_f64 && bits == 32 ? mb_gt(&b, value, mb_real(&b, -limit - 1)) : mb_gt(&b, value, least);
+  LLVMValueRef safe = mb_select(&b, mb_both(&b, below, above), value, least);
+  return LLVMBuildFPToSI(b.at, safe, like(math, value, bits), "");
+}
+
+/* From 2^63 up the top bit is added by hand; what no u64 holds becomes 2^63. */
+static LLVMValueRef float_to_u64(const tsr_math *math, LLVMValueRef value) {
+  mb b = mb_begin(math, LLVMTypeOf(value));
+  LLVMTypeRef i64 = like(math, value, 64);
+  LLVMValueRef top = LLVMConstInt(LLVMInt64TypeInContext(math->context), UINT64_C(1) << 63, false);
+  LLVMValueRef upper =
+      mb_both(&b, mb_le(&b, mb_real(&b, 0x1p63), value), mb_lt(&b, value, mb_real(&b, 0x1p64)));
+  LLVMValueRef moved = mb_select(&b, upper, mb_sub(&b, value, mb_real(&b, 0x1p63)), value);
+  LLVMValueRef whole = float_to_signed(math, moved, 64);
+  LLVMValueRef flip = mb_select(&b, upper, mb_splat(top, b.lanes), LLVMConstNull(i64));
+  return LLVMBuildXor(b.at, whole, flip, "");
+}
+
+static LLVMValueRef float_to_int(const tsr_math *math, LLVMValueRef value, tsr_dtype to) {
+  unsigned bits = tsr_dtype_bits(to);
+  if (to == TSR_BOOL)
+    return LLVMBuildFCmp(math->builder, LLVMRealUNE, value, LLVMConstNull(LLVMTypeOf(value)), "");
+  if (to == TSR_U64)
+    return float_to_u64(math, value);
+  LLVMValueRef wide = float_to_signed(math, value, to == TSR_U32 || to == TSR_I64 ? 64 : 32);
+  return width_of(wide) == bits ? wide
+                                : LLVMBuildTrunc(math->builder, wide, like(math, value, bits), "");
+}
+
+static bool is_signed(tsr_dtype dtype) {
+  return tsr_dtype_class_of(dtype) == TSR_CLASS_INT;
+}
+
+static LLVMValueRef int_to_int(const tsr_math *math, LLVMValueRef value, tsr_dtype from,
+                               tsr_dtype to) {
+  unsigned from_bits = width_of(value), bits = tsr_dtype_bits(to);
+  LLVMTypeRef type = like(math, value, bits);
+  if (to == TSR_BOOL)
+    return from == TSR_BOOL ? value
+                            : LLVMBuildICmp(math->builder, LLVMIntNE, value,
+                                            LLVMConstNull(LLVMTypeOf(value)), "");
+  if (from_bits == bits)
+    return value;
+  if (from_bits > bits)
+    return LLVMBuildTrunc(math->builder, value, type, "");
+  return is_signed(from) ? LLVMBuildSExt(math->builder, value, type, "")
+                         : LLVMBuildZExt(math->builder, value, type, "");
+}
+
+/* From 2^53 up in magnitude the low 11 bits become one sticky bit above them, so that the double is
+ * exact and a later rounding to a narrower type sees what was cut off. */
+static LLVMValueRef with_sticky_bit(const tsr_math *math, LLVMValueRef value, bool sign) {
+  LLVMBuilderRef at = math->builder;
+  LLVMTypeRef type = LLVMTypeOf(value);
+  unsigned lanes = mb_lanes_of(type);
+  LLVMTypeRef i64 = LLVMInt64TypeInContext(math->context);
+  LLVMValueRef mask = mb_splat(LLVMConstInt(i64, 0x7ff, false), lanes);
+  LLVMValueRef limit = mb_splat(LLVMConstInt(i64, UINT64_C(1) << 53, false), lanes);
+  LLVMValueRef low = LLVMBuildAnd(at, value, mask, "");
+  LLVMValueRef any = LLVMBuildICmp(at, LLVMIntNE, low, LLVMConstNull(type), "");
+  LLVMValueRef kept = LLVMBuildAnd(at, value, LLVMBuildNot(at, mask, ""), "");
+  LLVMValueRef bit = mb_splat(LLVMConstInt(i64, 0x800, false), lanes);
+  LLVMValueRef sticky =
+      LLVMBuildOr(at, kept, LLVMBuildSelect(at, any, bit, LLVMConstNull(type), ""), "");
+  LLVMValueRef negative = LLVMBuildICmp(at, LLVMIntSLT, value, LLVMConstNull(type), "");
+  LLVMValueRef magnitude =
+      sign ? LLVMBuildSelect(at, negative, LLVMBuildNeg(at, value, ""), value, "") : value;
+  LLVMValueRef small = LLVMBuildICmp(at, LLVMIntULT, magnitude, limit, "");
+  return LLVMBuildSelect(at, small, value, sticky, "");
+}
+
+/* The float that rounds to the narrow type as the integer does. */
+static LLVMValueRef int_to_narrow(const tsr_math *math, LLVMValueRef value, tsr_dtype from) {
+  unsigned lanes = mb_lanes_of(LLVMTypeOf(value)), bits = width_of(value);
+  LLVMTypeRef f32 = float_type(math, false, lanes), f64 = float_type(math, true, lanes);
+  bool sign = is_signed(from);
+  if (bits < 32)
+    return sign ? LLVMBuildSIToFP(math->builder, value, f32, "")
+                : LLVMBuildUIToFP(math->builder, value, f32, "");
+  if (bits == 64)
+    value = with_sticky_bit(math, value, sign);
+  LLVMValueRef wide = sign ? LLVMBuildSIToFP(math->builder, value, f64, "")
+                           : LLVMBuildUIToFP(math->builder, value, f64, "");
+  return tsr_numeric_f64_to_f32_odd(math, wide);
+}
+
+static LLVMValueRef int_to_float(const tsr_math *math, LLVMValueRef value, tsr_dtype from,
+                                 tsr_dtype to) {
+  LLVMTypeRef type = float_type(math, to == TSR_F64, mb_lanes_of(LLVMTypeOf(value)));
+  if (is_narrow_float(to) && from != TSR_BOOL)
+    return int_to_narrow(math, value, from);
+  return is_signed(from) ? LLVMBuildSIToFP(math->builder, value, type, "")
+                         : LLVMBuildUIToFP(math->builder, value, type, "");
+}
+
+/* For the narrow types a float that has yet to be rounded to them. */
+static LLVMValueRef convert_unrounded(const tsr_math *math, LLVMValueRef value, tsr_dtype from,
+                                      tsr_dtype to) {
+  LLVMTypeRef type = LLVMTypeOf(value);
+  if (!is_float(from))
+    return is_float(to) ? int_to_float(math, value, from, to) : int_to_int(math, value, from, to);
+  if (!is_float(to))
+    return float_to_int(math, value, to);
+  if (from == TSR_F64 && is_narrow_float(to))
+    return tsr_numeric_f64_to_f32_odd(math, value);
+  if (from == TSR_F64 && to == TSR_F32)
+    return LLVMBuildFPTrunc(math->builder, value, float_type(math, false, mb_lanes_of(type)), "");
+  if (from != TSR_F64 && to == TSR_F64)
+    return LLVMBuildFPExt(math->builder, value, float_type(math, true, mb_lanes_of(type)), "");
+  return value;
+}
+
+LLVMValueRef tsr_numeric_convert_storage(const tsr_math *math, LLVMValueRef value, tsr_dtype from,
+                                         tsr_dtype to) {
+  assert(tsr_numeric_supports(from) && tsr_numeric_supports(to));
+  return tsr_numeric_narrow(math, to, convert_unrounded(math, value, from, to));
+}
+
+LLVMValueRef tsr_numeric_convert(const tsr_math *math, LLVMValueRef value, tsr_dtype from,
+                                 tsr_dtype to) {
+  assert(tsr_numeric_supports(from) && tsr_numeric_supports(to));
+  LLVMValueRef result = convert_unrounded(math, value, from, to);
+  if (!is_narrow_float(to) || from == to)
+    return result;
+  return tsr_numeric_widen(math, to, tsr_numeric_narrow(math, to, result));
+}
