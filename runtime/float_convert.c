@@ -54,13 +54,15 @@ static double decode_sign(double magnitude, bool negative) {
 
 double tsr_float_decode(tsr_dtype dtype, uint64_t bits) {
   const float_format *format = &formats[dtype];
-  uint64_t sign_bit = (uint64_t)1 << (format->bits - 1);
-  uint64_t code = bits & (sign_bit - 1), fraction, exponent;
-  bool negative = (bits & sign_bit) != 0;
+  uint64_t sign_bit, code, fraction, exponent;
+  bool negative;
   if (dtype == TSR_F64)
     return double_from_bits(bits);
   if (dtype == TSR_F8E8M0)
     return decode_e8m0(bits);
+  sign_bit = (uint64_t)1 << (format->bits - 1);
+  code = bits & (sign_bit - 1);
+  negative = (bits & sign_bit) != 0;
   if (code > format->largest || (format->unsigned_zero && negative && code == 0))
     return decode_sign(code == format->infinity && code != 0 ? (double)INFINITY : (double)NAN,
                        negative);
