@@ -27,7 +27,7 @@ static LLVMValueRef equals(const shape *s, LLVMValueRef value, int64_t wanted) {
   return LLVMBuildICmp(s->at, LLVMIntEQ, value, constant(s, wanted), "");
 }
 
-static LLVMValueRef select(const shape *s, LLVMValueRef mask, LLVMValueRef a, LLVMValueRef b) {
+static LLVMValueRef choose(const shape *s, LLVMValueRef mask, LLVMValueRef a, LLVMValueRef b) {
   return LLVMBuildSelect(s->at, mask, a, b, "");
 }
 
@@ -56,29 +56,29 @@ static LLVMValueRef divide_as_integer(const shape *s, LLVMValueRef a, LLVMValueR
   if (!s->is_signed)
     return LLVMBuildUDiv(s->at, a, divisor, "");
   LLVMValueRef inverts = equals(s, divisor, -1);
-  LLVMValueRef safe = select(s, inverts, constant(s, 1), divisor);
-  return select(s, inverts, LLVMBuildNeg(s->at, a, ""), LLVMBuildSDiv(s->at, a, safe, ""));
+  LLVMValueRef safe = choose(s, inverts, constant(s, 1), divisor);
+  return choose(s, inverts, LLVMBuildNeg(s->at, a, ""), LLVMBuildSDiv(s->at, a, safe, ""));
 }
 
 LLVMValueRef tsr_numeric_divide(const tsr_math *math, tsr_int_division kind, LLVMValueRef a,
                                 LLVMValueRef b, bool is_signed) {
   shape s = shape_of(math, a, is_signed);
   LLVMValueRef none = equals(&s, b, 0), zero = constant(&s, 0);
-  LLVMValueRef divisor = select(&s, none, constant(&s, 1), b);
+  LLVMValueRef divisor = choose(&s, none, constant(&s, 1), b);
   LLVMValueRef q =
       s.lanes && s.bits <= 32 ? divide_as_float(&s, a, divisor) : divide_as_integer(&s, a, divisor);
   if (kind == TSR_INT_DIV_TRUNC || (kind == TSR_INT_DIV_FLOOR && !is_signed))
-    return select(&s, none, zero, q);
+    return choose(&s, none, zero, q);
   LLVMValueRef r = LLVMBuildSub(s.at, a, LLVMBuildMul(s.at, q, divisor, ""), "");
   if (is_signed && kind != TSR_INT_REM_TRUNC) {
     LLVMValueRef signs = LLVMBuildXor(s.at, r, divisor, "");
     LLVMValueRef differ = LLVMBuildICmp(s.at, LLVMIntSLT, signs, zero, "");
     LLVMValueRef inexact = LLVMBuildNot(s.at, equals(&s, r, 0), "");
     LLVMValueRef below = LLVMBuildAnd(s.at, differ, inexact, "");
-    r = select(&s, below, LLVMBuildAdd(s.at, r, divisor, ""), r);
-    q = select(&s, below, LLVMBuildSub(s.at, q, constant(&s, 1), ""), q);
+    r = choose(&s, below, LLVMBuildAdd(s.at, r, divisor, ""), r);
+    q = choose(&s, below, LLVMBuildSub(s.at, q, constant(&s, 1), ""), q);
   }
-  return select(&s, none, zero, kind == TSR_INT_DIV_FLOOR ? q : r);
+  return choose(&s, none, zero, kind == TSR_INT_DIV_FLOOR ? q : r);
 }
 
 LLVMValueRef tsr_numeric_shift(const tsr_math *math, tsr_int_shift kind, LLVMValueRef value,
@@ -86,12 +86,12 @@ LLVMValueRef tsr_numeric_shift(const tsr_math *math, tsr_int_shift kind, LLVMVal
   shape s = shape_of(math, value, kind == TSR_INT_ASHR);
   LLVMValueRef last = constant(&s, (int64_t)s.bits - 1);
   LLVMValueRef within = LLVMBuildICmp(s.at, LLVMIntULE, count, last, "");
-  LLVMValueRef safe = select(&s, within, count, last);
+  LLVMValueRef safe = choose(&s, within, count, last);
   if (kind == TSR_INT_ASHR)
     return LLVMBuildAShr(s.at, value, safe, "");
   LLVMValueRef shifted = kind == TSR_INT_SHL ? LLVMBuildShl(s.at, value, safe, "")
                                              : LLVMBuildLShr(s.at, value, safe, "");
-  return select(&s, within, shifted, constant(&s, 0));
+  return choose(&s, within, shifted, constant(&s, 0));
 }
 
 static LLVMValueRef any_set(const shape *s, LLVMValueRef value) {
@@ -116,7 +116,7 @@ static LLVMValueRef power_loop(const shape *s, LLVMValueRef function, LLVMValueR
   for (unsigned i = 0; i < 3; i++)
     phi[i] = LLVMBuildPhi(s->at, s->type, "");
   LLVMValueRef low = LLVMBuildAnd(s->at, phi[2], constant(s, 1), "");
-  next[0] = select(s, equals(s, low, 1), LLVMBuildMul(s->at, phi[0], phi[1], ""), phi[0]);
+  next[0] = choose(s, equals(s, low, 1), LLVMBuildMul(s->at, phi[0], phi[1], ""), phi[0]);
   next[1] = LLVMBuildMul(s->at, phi[1], phi[1], "");
   next[2] = LLVMBuildLShr(s->at, phi[2], constant(s, 1), "");
   for (unsigned i = 0; i < 3; i++)
@@ -133,14 +133,14 @@ static void fill_ipow(const tsr_math *inner, LLVMValueRef function, bool is_sign
   LLVMValueRef zero = constant(&s, 0), one = constant(&s, 1), count = exponent;
   LLVMValueRef negative = LLVMBuildICmp(s.at, LLVMIntSLT, exponent, zero, "");
   if (is_signed)
-    count = select(&s, negative, zero, exponent);
+    count = choose(&s, negative, zero, exponent);
   LLVMValueRef power = power_loop(&s, function, base, count);
   if (is_signed) {
     LLVMValueRef odd = equals(&s, LLVMBuildAnd(s.at, exponent, one, ""), 1);
-    LLVMValueRef of_minus_one = select(&s, odd, constant(&s, -1), one);
-    LLVMValueRef inverse = select(&s, equals(&s, base, -1), of_minus_one, zero);
-    inverse = select(&s, equals(&s, base, 1), one, inverse);
-    power = select(&s, negative, inverse, power);
+    LLVMValueRef of_minus_one = choose(&s, odd, constant(&s, -1), one);
+    LLVMValueRef inverse = choose(&s, equals(&s, base, -1), of_minus_one, zero);
+    inverse = choose(&s, equals(&s, base, 1), one, inverse);
+    power = choose(&s, negative, inverse, power);
   }
   LLVMBuildRet(s.at, power);
 }
