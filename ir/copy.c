@@ -1,0 +1,325 @@
+/* Replacing values, cloning ops, and copying a whole IR so that ids follow the order of the text.
+ */
+#include "ir/copy.h"
+#include "ir/ir_internal.h"
+#include <string.h>
+
+/* --- replacing --- */
+
+typedef struct replacement {
+  tsr_value from, to;
+} replacement;
+
+static tsr_expr map_replaced(tsr_ir *ir, void *context, tsr_expr leaf) {
+  const replacement *r = (const replacement *)context;
+  return tsr_expr_get(ir, leaf).value == r->from ? tsr_expr_value(ir, r->to) : leaf;
+}
+
+static tsr_expr replace_in(tsr_ir *ir, tsr_expr expr, replacement *r) {
+  return tsr_expr_rewrite(ir, expr, TSR_LEAF_BIT(TSR_INDEX_VALUE), map_replaced, r);
+}
+
+/* The list with `from` replaced: itself when nothing changes, a copy otherwise, NULL on failure. */
+static const tsr_expr *replace_in_list(tsr_ir *ir, const tsr_expr *list, uint32_t count,
+                                       replacement *r) {
+  tsr_expr *changed = NULL;
+  for (uint32_t i = 0; i < count; i++) {
+    tsr_expr expr = replace_in(ir, list[i], r);
+    if (expr == 0)
+      return NULL;
+    if (expr != list[i] && changed == NULL) {
+      changed = (tsr_expr *)tsr_ir_copy(ir, list, count * sizeof *list);
+      if (changed == NULL)
+        return NULL;
+    }
+    if (changed != NULL)
+      changed[i] = expr;
+  }
+  return changed == NULL ? list : changed;
+}
+
+static void replace_operand(tsr_ir *ir, tsr_op op, uint32_t number, replacement *r) {
+  const tsr_operand *operand = &tsr_op_get(ir, op)->operands[number];
+  tsr_value value = operand->value == r->from ? r->to : operand->value;
+  const tsr_expr *subscripts =
+      replace_in_list(ir, operand->subscripts, operand->subscript_count, r);
+  bool failed = subscripts == NULL && operand->subscript_count != 0;
+  if (failed || (value == operand->value && subscripts == operand->subscripts))
+    return;
+  if (operand->subscripted)
+    tsr_op_set_element(ir, op, number, value, subscripts, operand->subscript_count);
+  else
+    tsr_op_set_operand(ir, op, number, value);
+}
+
+static void replace_attr(tsr_ir *ir, tsr_op op, const tsr_attr *attr, replacement *r) {
+  if (attr->kind == TSR_ATTR_EXPR) {
+    tsr_expr expr = replace_in(ir, attr->u.expr, r);
+    if (expr != 0 && expr != attr->u.expr)
+      tsr_op_set_expr(ir, op, attr->key, expr);
+  } else if (attr->kind == TSR_ATTR_EXPRS) {
+    const tsr_expr *exprs = replace_in_list(ir, attr->u.exprs, attr->count, r);
+    if (exprs != NULL && exprs != attr->u.exprs)
+      tsr_op_set_exprs(ir, op, attr->key, exprs, attr->count);
+  }
+}
+
+static bool replace_bounds(tsr_ir *ir, tsr_value arg, replacement *r) {
+  tsr_value_data *data = &tsr_value_slot_of(ir, arg)->data;
+  tsr_expr lo = replace_in(ir, data->lo, r), hi = replace_in(ir, data->hi, r);
+  if (data->hi == 0 || lo == 0 || hi == 0 || (lo == data->lo && hi == data->hi))
+    return false;
+  tsr_expr_count_uses(ir, lo, 1);
+  tsr_expr_count_uses(ir, hi, 1);
+  tsr_expr_count_uses(ir, data->lo, -1);
+  tsr_expr_count_uses(ir, data->hi, -1);
+  data->lo = lo;
+  data->hi = hi;
+  return true;
+}
+
+static bool replace_in_op(tsr_ir *ir, tsr_op op, replacement *r) {
+  const tsr_op_data *data = tsr_op_get(ir, op);
+  bool ranges_changed = false;
+  for (uint32_t i = 0; i < data->operand_count; i++)
+    replace_operand(ir, op, i, r);
+  for (uint32_t i = 0; i < data->attr_count; i++)
+    replace_attr(ir, op, &data->attrs[i], r);
+  for (uint32_t i = 0; i < data->region_count; i++) {
+    const tsr_region_data *region = tsr_region_get(ir, data->regions[i]);
+    for (uint32_t a = 0; a < region->arg_count; a++)
+      ranges_changed = replace_bounds(ir, region->args[a], r) || ranges_changed;
+  }
+  return ranges_changed;
+}
+
+/* Uses mostly stand behind the definition, so the search starts there and ends with the last use.
+ */
+void tsr_value_replace_all(tsr_ir *ir, tsr_value from, tsr_value to) {
+  replacement r = {from, to};
+  uint32_t count = ir->ops.count, start;
+  bool ranges_changed = false;
+  if (from == 0 || to == 0 || from == to)
+    return;
+  start = tsr_value_get(ir, from)->def;
+  for (uint32_t i = 0; i < count && tsr_value_slot_of(ir, from)->uses != 0; i++) {
+    tsr_op op = (start - 1 + i) % count + 1;
+    if (!tsr_op_slot_of(ir, op)->erased)
+      ranges_changed = replace_in_op(ir, op, &r) || ranges_changed;
+  }
+  if (ranges_changed)
+    tsr_expr_refresh_intervals(ir);
+}
+
+/* --- copying --- */
+
+/* Within one IR unmapped values stand for themselves; from one IR to another all are mapped, and
+ * dims and constants have the same ids in both. */
+typedef struct copier {
+  tsr_ir *to;
+  const tsr_ir *from;
+  tsr_value *map;
+  uint32_t map_size;
+} copier;
+
+static tsr_value map_value(const copier *c, tsr_value value) {
+  tsr_value mapped = value < c->map_size ? c->map[value] : 0;
+  return mapped != 0 || c->to != c->from ? mapped : value;
+}
+
+static tsr_expr map_leaf(tsr_ir *ir, void *context, tsr_expr leaf) {
+  return tsr_expr_value(ir, map_value((const copier *)context, tsr_expr_get(ir, leaf).value));
+}
+
+static tsr_expr rebuild(copier *c, tsr_expr expr) {
+  tsr_expr_node node = tsr_expr_get(c->from, expr);
+  tsr_expr a;
+  switch (node.op) {
+  case TSR_INDEX_INT:
+    return tsr_expr_int(c->to, node.number);
+  case TSR_INDEX_DIM:
+    return tsr_expr_dim(c->to, node.dim);
+  case TSR_INDEX_VALUE:
+    return tsr_expr_value(c->to, map_value(c, node.value));
+  case TSR_INDEX_LANE:
+    return tsr_expr_lane(c->to, (unsigned)node.number);
+  default:
+    a = rebuild(c, node.a);
+    return tsr_expr_binary(c->to, node.op, a, rebuild(c, node.b));
+  }
+}
+
+static tsr_expr map_expr(copier *c, tsr_expr expr) {
+  if (expr == 0)
+    return 0;
+  if (c->to == c->from)
+    return tsr_expr_rewrite(c->to, expr, TSR_LEAF_BIT(TSR_INDEX_VALUE), map_leaf, c);
+  return rebuild(c, expr);
+}
+
+static tsr_expr *map_exprs(copier *c, const tsr_expr *exprs, uint32_t count) {
+  tsr_expr *mapped = (tsr_expr *)tsr_ir_alloc(c->to, count * sizeof *mapped);
+  for (uint32_t i = 0; mapped != NULL && i < count; i++)
+    mapped[i] = map_expr(c, exprs[i]);
+  return mapped;
+}
+
+static tsr_type map_type(copier *c, tsr_type type) {
+  const tsr_type_info *info = tsr_type_get(c->from, type);
+  tsr_expr *dims;
+  if (c->to == c->from || type == 0)
+    return type;
+  if (info->level == TSR_LEVEL_NONE)
+    return tsr_type_index(c->to);
+  dims = map_exprs(c, info->dims, info->rank);
+  return dims == NULL ? 0 : tsr_type_make(c->to, info->level, info->dtype, dims, info->rank);
+}
+
+static void record(copier *c, tsr_value from, tsr_value to) {
+  if (from < c->map_size)
+    c->map[from] = to;
+  tsr_value_set_name(c->to, to, tsr_value_get(c->from, from)->name);
+}
+
+static void copy_operands(copier *c, tsr_op to, const tsr_op_data *from) {
+  for (uint32_t i = 0; i < from->operand_count; i++) {
+    const tsr_operand *operand = &from->operands[i];
+    tsr_value value = map_value(c, operand->value);
+    tsr_expr *subscripts = map_exprs(c, operand->subscripts, operand->subscript_count);
+    if (subscripts == NULL)
+      return;
+    if (operand->subscripted)
+      tsr_op_add_element(c->to, to, value, subscripts, operand->subscript_count);
+    else
+      tsr_op_add_operand(c->to, to, value);
+  }
+}
+
+static void copy_attrs(copier *c, tsr_op to, const tsr_op_data *from) {
+  for (uint32_t i = 0; i < from->attr_count; i++) {
+    const tsr_attr *attr = &from->attrs[i];
+    if (attr->kind == TSR_ATTR_EXPR) {
+      tsr_op_set_expr(c->to, to, attr->key, map_expr(c, attr->u.expr));
+    } else if (attr->kind == TSR_ATTR_EXPRS) {
+      tsr_expr *exprs = map_exprs(c, attr->u.exprs, attr->count);
+      if (exprs != NULL)
+        tsr_op_set_exprs(c->to, to, attr->key, exprs, attr->count);
+    } else {
+      tsr_op_set_attr(c->to, to, attr);
+    }
+  }
+}
+
+static void copy_arg(copier *c, tsr_region to, tsr_value arg) {
+  const tsr_value_data *data = tsr_value_get(c->from, arg);
+  int64_t step;
+  tsr_value value;
+  if (data->hi != 0) {
+    (void)tsr_expr_is_int(c->from, data->step, &step);
+    value = tsr_region_add_index(c->to, to, data->role, map_expr(c, data->lo),
+                                 map_expr(c, data->hi), step);
+  } else {
+    value = tsr_region_add_arg(c->to, to, data->role, map_type(c, data->type));
+  }
+  record(c, arg, value);
+}
+
+static tsr_op copy_op(copier *c, tsr_op op, tsr_region region);
+
+/* Stops at what was the last op at first, so that an op can be cloned into itself. */
+static void copy_region(copier *c, tsr_op to, tsr_region from) {
+  const tsr_region_data *data = tsr_region_get(c->from, from);
+  tsr_op last = data->last, op = data->first;
+  tsr_region region = tsr_op_add_region(c->to, to);
+  for (uint32_t i = 0; i < data->arg_count; i++)
+    copy_arg(c, region, data->args[i]);
+  while (op != 0 && c->to->status == TSR_OK) {
+    (void)copy_op(c, op, region);
+    op = op == last ? 0 : tsr_op_get(c->from, op)->next;
+  }
+}
+
+static tsr_op copy_op(copier *c, tsr_op op, tsr_region region) {
+  const tsr_op_data *from = tsr_op_get(c->from, op);
+  tsr_op to = tsr_op_append(c->to, region, from->code);
+  if (to == 0)
+    return 0;
+  for (uint32_t i = 0; i < from->result_count; i++) {
+    const tsr_value_data *result = tsr_value_get(c->from, from->results[i]);
+    record(c, from->results[i], tsr_op_add_result(c->to, to, map_type(c, result->type)));
+  }
+  for (uint32_t i = 0; i < from->region_count; i++)
+    copy_region(c, to, from->regions[i]);
+  copy_operands(c, to, from);
+  copy_attrs(c, to, from);
+  if (from->symbol != NULL)
+    tsr_op_set_symbol(c->to, to, from->symbol);
+  for (uint32_t i = 0; i < from->origin_count; i++)
+    tsr_op_add_origin(c->to, to, from->origins[i]);
+  tsr_op_slot_of(c->to, to)->data.line = from->line;
+  return c->to->status == TSR_OK ? to : 0;
+}
+
+tsr_op tsr_op_clone(tsr_ir *ir, tsr_op op, tsr_region region, tsr_value *map, uint32_t map_size) {
+  copier c = {ir, ir, map, map_size};
+  size_t bytes = 0;
+  tsr_op clone;
+  if (op == 0 || region == 0)
+    return 0;
+  if (map == NULL) {
+    c.map_size = ir->values.count + 1;
+    bytes = c.map_size * sizeof *c.map;
+    c.map = (tsr_value *)ir->allocator->allocate(ir->allocator->context, bytes, 16);
+    if (c.map == NULL)
+      return tsr_ir_poison(ir, TSR_ERR_OUT_OF_MEMORY, "out of memory");
+    memset(c.map, 0, bytes);
+  }
+  clone = copy_op(&c, op, region);
+  if (map == NULL)
+    ir->allocator->release(ir->allocator->context, c.map, bytes);
+  return clone;
+}
+
+static void copy_tables(copier *c) {
+  for (tsr_dim dim = 1; dim <= c->from->dims.count; dim++) {
+    const tsr_dim_slot *slot = tsr_dim_slot_of(c->from, dim);
+    if (slot->data.from_device)
+      (void)tsr_dim_add_device(c->to, slot->data.name, map_expr(c, slot->data.bound));
+    else
+      (void)tsr_dim_add(c->to, slot->data.name, slot->data.lo, slot->data.hi,
+                        slot->hint_given ? slot->data.hint : 0);
+    if (c->to->status != TSR_OK)
+      return;
+  }
+  for (uint32_t i = 1; i <= c->from->consts.count; i++) {
+    const tsr_const_data *data = tsr_const_get(c->from, i);
+    void *item;
+    if (tsr_store_add(c->to, &c->to->consts, &item) == 0)
+      return;
+    *(tsr_const_data *)item = *data;
+  }
+}
+
+tsr_status tsr_ir_copy_in_order(const tsr_ir *from, const tsr_allocator *allocator,
+                                tsr_ir **out_ir) {
+  copier c = {NULL, from, NULL, from->values.count + 1};
+  tsr_status status;
+  size_t bytes = c.map_size * sizeof *c.map;
+  *out_ir = NULL;
+  TSR_TRY(tsr_ir_create(allocator, &c.to));
+  c.map = (tsr_value *)allocator->allocate(allocator->context, bytes, 16);
+  if (c.map != NULL) {
+    memset(c.map, 0, bytes);
+    copy_tables(&c);
+    for (tsr_op op = tsr_region_get(from, from->top)->first; op != 0 && c.to->status == TSR_OK;
+         op = tsr_op_get(from, op)->next)
+      (void)copy_op(&c, op, c.to->top);
+    allocator->release(allocator->context, c.map, bytes);
+  }
+  status = c.map == NULL ? TSR_ERR_OUT_OF_MEMORY : c.to->status;
+  if (status == TSR_OK)
+    *out_ir = c.to;
+  else
+    tsr_ir_destroy(c.to);
+  return status;
+}

@@ -1,0 +1,11 @@
+/* A copy of a whole IR. */
+#ifndef TSR_IR_COPY_H
+#define TSR_IR_COPY_H
+#include "ir/ir.h"
+
+/* Every top-level op with its values numbered in the order of the text; dims and constants keep
+ * their ids, the bytes of constants are shared (`from` must outlive the copy). */
+TSR_WARN_UNUSED tsr_status tsr_ir_copy_in_order(const tsr_ir *from, const tsr_allocator *allocator,
+                                                tsr_ir **out_ir);
+
+#endif
