@@ -1,0 +1,80 @@
+/* The importer's state: scopes of names, call frames of inlined functions, and the list of what is
+ * unsupported. Shared by import.c, scope.c and the lowerings of control flow. */
+#ifndef TSR_FRONTEND_ONNX_IMPORTER_H
+#define TSR_FRONTEND_ONNX_IMPORTER_H
+#include "frontend/onnx/lower.h"
+
+typedef struct tsr_scope_slot {
+  const char *name; /* NULL: free */
+  tsr_imported *imported;
+} tsr_scope_slot;
+
+/* Names visible in a graph; a subgraph sees those of `parent` too. */
+typedef struct tsr_scope {
+  const struct tsr_scope *parent;
+  tsr_scope_slot *slots;
+  uint32_t room, used;
+} tsr_scope;
+
+/* The call that is being inlined: where ref_attr_name and opset versions are looked up. */
+typedef struct tsr_frame {
+  const struct tsr_frame *caller;
+  const tsr_onnx_node *call;
+  const tsr_onnx_function *function;
+  const tsr_onnx_opset *opsets;
+  uint64_t opset_count;
+} tsr_frame;
+
+typedef struct tsr_unsupported tsr_unsupported;
+
+struct tsr_importer {
+  const tsr_onnx_model *model;
+  const tsr_import_options *options;
+  tsr_ir *ir;
+  tsr_builder builder;
+  tsr_arena *arena; /* of the IR */
+  tsr_diag *diag;
+  tsr_scope *scope;
+  tsr_scope dims;      /* dim_param -> its expression, in dims[0] */
+  tsr_scope constants; /* names of the main graph's initializers */
+  const tsr_frame *frame;
+  uint32_t depth; /* of inlined functions and unrolled bodies */
+  uint64_t node_budget;
+  uint32_t fresh_dims;
+  tsr_unsupported *unsupported, **unsupported_end;
+  uint32_t unsupported_count;
+};
+
+/* What one import may expand to, in nodes: bounds unrolling and recursive functions. */
+enum { TSR_IMPORT_NODE_LIMIT = 1 << 20, TSR_IMPORT_DEPTH_LIMIT = 64 };
+
+const tsr_onnx_attribute *tsr_importer_attribute(const tsr_importer *importer,
+                                                 const tsr_onnx_node *node, const char *name);
+
+/* NULL when the name is not visible. */
+tsr_imported *tsr_scope_find(const tsr_scope *scope, const char *name);
+/* False when memory is out. */
+bool tsr_scope_set(tsr_importer *importer, tsr_scope *scope, const char *name,
+                   tsr_imported *imported);
+bool tsr_scope_has_own(const tsr_scope *scope, const char *name);
+
+/* An order of `count` nodes in which every value is made before it is used: indices in the arena.
+ * TSR_ERR_FORMAT names a node on a cycle. */
+TSR_WARN_UNUSED tsr_status tsr_import_order(tsr_importer *importer, const tsr_onnx_node *nodes,
+                                            uint64_t count, const uint64_t **out_order);
+
+/* A constant over the tensor's bytes; NULL when memory is out. */
+tsr_imported *tsr_import_tensor(tsr_importer *importer, const tsr_onnx_tensor *tensor);
+
+/* Imports the initializers and nodes of a subgraph in a new scope below the current one whose
+ * inputs are bound to `inputs`, and gives its outputs. */
+TSR_WARN_UNUSED tsr_status tsr_import_subgraph(tsr_lower *l, const tsr_onnx_graph *graph,
+                                               tsr_imported *const *inputs, uint32_t input_count,
+                                               tsr_imported **outputs, uint32_t output_count);
+
+/* The row for an operator at an opset; NULL when there is none. `out_known_name` tells whether the
+ * table has the operator at another opset. */
+const tsr_onnx_op *tsr_onnx_op_find(const char *domain, const char *name, int64_t opset,
+                                    bool *out_known_name);
+
+#endif

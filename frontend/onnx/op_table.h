@@ -1,0 +1,35 @@
+/* The operator table: op_table.def has one row per operator and range of opsets. */
+#ifndef TSR_FRONTEND_ONNX_OP_TABLE_H
+#define TSR_FRONTEND_ONNX_OP_TABLE_H
+#include "frontend/onnx/lower.h"
+
+/* What the rows of the Reduce operators pass as `arg`. */
+typedef enum tsr_onnx_reduction {
+  TSR_ONNX_REDUCE_SUM,
+  TSR_ONNX_REDUCE_PROD,
+  TSR_ONNX_REDUCE_MAX,
+  TSR_ONNX_REDUCE_MIN,
+  TSR_ONNX_REDUCE_MEAN,
+  TSR_ONNX_REDUCE_L1,
+  TSR_ONNX_REDUCE_L2,
+  TSR_ONNX_REDUCE_LOG_SUM,
+  TSR_ONNX_REDUCE_LOG_SUM_EXP,
+  TSR_ONNX_REDUCE_SUM_SQUARE
+} tsr_onnx_reduction;
+
+#define ONNX_OP(name, since, until, function, arg, fold)                                           \
+  tsr_status tsr_lower_op_##function(tsr_lower *l);
+#include "frontend/onnx/op_table.def"
+#undef ONNX_OP
+
+bool tsr_fold_unary(tsr_lower *l);
+bool tsr_fold_binary(tsr_lower *l);
+bool tsr_fold_cast(tsr_lower *l);
+bool tsr_fold_where(tsr_lower *l);
+bool tsr_fold_gather(tsr_lower *l);
+bool tsr_fold_reduce(tsr_lower *l);
+
+/* round(scaled) + zero in zero's dtype, clipped. */
+tsr_value tsr_quantize(tsr_lower *l, tsr_value scaled, tsr_value zero);
+
+#endif

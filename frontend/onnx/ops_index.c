@@ -1,0 +1,350 @@
+/* Gathers, scatters, orderings, and tensors made from positions. */
+#include "frontend/onnx/build.h"
+#include "frontend/onnx/op_table.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+tsr_status tsr_lower_op_gather(tsr_lower *l) {
+  uint32_t axis;
+  TSR_TRY(tsr_lower_need(l, 2));
+  TSR_TRY(tsr_lower_axis_attr(l, "axis", 0, l->in[0]->rank, &axis));
+  tsr_lower_set(l, 0, tsr_graph_gather(l->b, tsr_lower_value(l, 0), tsr_lower_value(l, 1), axis));
+  return TSR_OK;
+}
+
+tsr_status tsr_lower_op_gather_elements(tsr_lower *l) {
+  uint32_t axis;
+  TSR_TRY(tsr_lower_need(l, 2));
+  TSR_TRY(tsr_lower_axis_attr(l, "axis", 0, l->in[0]->rank, &axis));
+  tsr_lower_set(
+      l, 0, tsr_graph_gather_elements(l->b, tsr_lower_value(l, 0), tsr_lower_value(l, 1), axis));
+  return TSR_OK;
+}
+
+tsr_status tsr_lower_op_gather_nd(tsr_lower *l) {
+  TSR_TRY(tsr_lower_need(l, 2));
+  int64_t batch = tsr_lower_int(l, "batch_dims", 0);
+  if (batch < 0 || batch >= (int64_t)l->in[1]->rank || batch > (int64_t)l->in[0]->rank)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "batch_dims %lld is out of range", (long long)batch);
+  tsr_lower_set(
+      l, 0,
+      tsr_graph_gather_nd(l->b, tsr_lower_value(l, 0), tsr_lower_value(l, 1), (uint32_t)batch));
+  return TSR_OK;
+}
+
+/* The IR's word for ONNX's `reduction`; NULL when it is none. */
+static const char *reduction(tsr_lower *l) {
+  static const char *const names[] = {"none", "add", "mul", "max", "min"};
+  const char *given = tsr_lower_text(l, "reduction", "none");
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (strcmp(given, names[i]) == 0)
+      return names[i];
+  return NULL;
+}
+
+tsr_status tsr_lower_op_scatter_elements(tsr_lower *l) {
+  uint32_t axis;
+  const char *combine = reduction(l);
+  TSR_TRY(tsr_lower_need(l, 3));
+  TSR_TRY(tsr_lower_axis_attr(l, "axis", 0, l->in[0]->rank, &axis));
+  if (!combine)
+    return tsr_lower_wrong(l, TSR_ERR_FORMAT, "unknown reduction");
+  tsr_lower_set(l, 0,
+                tsr_graph_scatter_elements(l->b, tsr_lower_value(l, 0), tsr_lower_value(l, 1),
+                                           tsr_lower_value(l, 2), axis, combine));
+  return TSR_OK;
+}
+
+tsr_status tsr_lower_op_scatter_nd(tsr_lower *l) {
+  const char *combine = reduction(l);
+  TSR_TRY(tsr_lower_need(l, 3));
+  if (!combine)
+    return tsr_lower_wrong(l, TSR_ERR_FORMAT, "unknown reduction");
+  tsr_lower_set(l, 0,
+                tsr_graph_scatter_nd(l->b, tsr_lower_value(l, 0), tsr_lower_value(l, 1),
+                                     tsr_lower_value(l, 2), combine));
+  return TSR_OK;
+}
+
+tsr_status tsr_lower_op_top_k(tsr_lower *l) {
+  uint32_t axis;
+  int64_t k;
+  tsr_value values, indices;
+  TSR_TRY(tsr_lower_need(l, 1));
+  TSR_TRY(tsr_lower_axis_attr(l, "axis", -1, l->in[0]->rank, &axis));
+  if (l->opset < 10)
+    k = tsr_lower_int(l, "k", 0);
+  else if (!tsr_lower_scalar_int(l, 1, &k))
+    return tsr_lower_unknown(l, 1, "K");
+  tsr_graph_topk(l->b, tsr_lower_value(l, 0), e_int(l, k), axis,
+                 tsr_lower_int(l, "largest", 1) != 0, &values, &indices);
+  tsr_lower_set(l, 0, values);
+  tsr_lower_set(l, 1, indices);
+  return TSR_OK;
+}
+
+tsr_status tsr_lower_op_arg_reduce(tsr_lower *l) {
+  uint32_t axis;
+  TSR_TRY(tsr_lower_need(l, 1));
+  tsr_value x = tsr_lower_value(l, 0);
+  TSR_TRY(tsr_lower_axis_attr(l, "axis", 0, v_rank(l, x), &axis));
+  bool last = tsr_lower_int(l, "select_last_index", 0) != 0;
+  tsr_value y = tsr_graph_arg_reduce(l->b, x, l->arg ? "max" : "min", axis, last);
+  if (tsr_lower_int(l, "keepdims", 1) != 0)
+    y = v_unsqueeze(l, y, axis);
+  tsr_lower_set(l, 0, y);
+  return TSR_OK;
+}
+
+/* The position along `axis` in the shape of x. */
+static tsr_value positions(tsr_lower *l, const tsr_expr *dims, uint32_t rank, uint32_t axis) {
+  return tsr_graph_iota(l->b, TSR_I64, dims, rank, axis);
+}
+
+tsr_status tsr_lower_op_hardmax(tsr_lower *l) {
+  uint32_t axis;
+  TSR_TRY(tsr_lower_need(l, 1));
+  tsr_value x = tsr_lower_value(l, 0), flat = x;
+  uint32_t rank = v_rank(l, x);
+  TSR_TRY(tsr_lower_axis_attr(l, "axis", l->opset < 13 ? 1 : -1, rank, &axis));
+  tsr_expr dims[TSR_MAX_RANK];
+  for (uint32_t i = 0; i < rank; i++)
+    dims[i] = v_dim(l, x, i);
+  if (l->opset < 13) {
+    tsr_expr two[2] = {e_int(l, 1), e_int(l, 1)};
+    for (uint32_t i = 0; i < rank; i++)
+      two[i >= axis] = e_mul(l, two[i >= axis], dims[i]);
+    flat = v_reshape(l, x, two, 2);
+    axis = 1;
+  }
+  tsr_value best = v_unsqueeze(l, tsr_graph_arg_reduce(l->b, flat, "max", axis, false), axis);
+  tsr_value here = v_eq(
+      l, positions(l, v_type(l, x) ? v_type(l, flat)->dims : dims, v_rank(l, flat), axis), best);
+  tsr_lower_set(l, 0, v_reshape(l, v_cast(l, here, v_dtype(l, x)), dims, rank));
+  return TSR_OK;
+}
+
+tsr_status tsr_lower_op_cum_sum(tsr_lower *l) {
+  int64_t given;
+  uint32_t axis;
+  TSR_TRY(tsr_lower_need(l, 2));
+  tsr_value x = tsr_lower_value(l, 0);
+  if (!tsr_lower_scalar_int(l, 1, &given))
+    return tsr_lower_unknown(l, 1, "axis");
+  if (!tsr_lower_axis(given, v_rank(l, x), &axis))
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "axis %lld is out of range", (long long)given);
+  tsr_lower_set(l, 0,
+                tsr_graph_scan(l->b, x, "add", axis, tsr_lower_int(l, "exclusive", 0) != 0,
+                               tsr_lower_int(l, "reverse", 0) != 0));
+  return TSR_OK;
+}
+
+tsr_status tsr_lower_op_one_hot(tsr_lower *l) {
+  TSR_TRY(tsr_lower_need(l, 3));
+  tsr_value at = v_cast(l, tsr_lower_value(l, 0), TSR_I64), values = tsr_lower_value(l, 2);
+  uint32_t rank = v_rank(l, at) + 1, axis;
+  tsr_expr dims[TSR_MAX_RANK];
+  double depth;
+  if (!tsr_lower_scalar_float(l, 1, &depth))
+    return tsr_lower_unknown(l, 1, "depth");
+  if (rank > TSR_MAX_RANK || !(depth >= 0 && depth < 1e15))
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "depth %g, rank %u", depth, rank);
+  TSR_TRY(tsr_lower_axis_attr(l, "axis", -1, rank, &axis));
+  tsr_value size = tsr_graph_scalar_int(l->b, TSR_I64, (int64_t)depth);
+  tsr_value negative = v_lt(l, at, v_number(l, at, 0));
+  at = v_unsqueeze(l, v_select(l, negative, v_add(l, at, size), at), axis);
+  for (uint32_t i = 0; i < rank; i++)
+    dims[i] = i == axis ? e_int(l, (int64_t)depth) : v_dim(l, at, i);
+  tsr_expr one = e_int(l, 1);
+  tsr_value off = v_to_scalar(l, v_slice_axis(l, values, 0, e_int(l, 0), one));
+  tsr_value on = v_to_scalar(l, v_slice_axis(l, values, 0, one, one));
+  tsr_lower_set(l, 0, v_select(l, v_eq(l, positions(l, dims, rank, axis), at), on, off));
+  return TSR_OK;
+}
+
+/* column - row >= k over the last two axes, as a [rows, columns] matrix of bools. */
+static tsr_value column_minus_row(tsr_lower *l, tsr_expr rows, tsr_expr columns) {
+  tsr_expr dims[2] = {rows, columns};
+  return v_sub(l, positions(l, dims, 2, 1), positions(l, dims, 2, 0));
+}
+
+tsr_status tsr_lower_op_eye_like(tsr_lower *l) {
+  TSR_TRY(tsr_lower_need(l, 1));
+  const tsr_imported *x = l->in[0];
+  if (x->rank != 2)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "needs rank 2, not %u", x->rank);
+  int64_t type = tsr_lower_int(l, "dtype", 0);
+  tsr_dtype dtype = type ? tsr_onnx_dtype(type) : x->dtype;
+  if (dtype == TSR_DTYPE_NONE)
+    return tsr_lower_unsupported(l, "dtype %s", tsr_onnx_dtype_name(type));
+  tsr_value gap = column_minus_row(l, x->dims[0], x->dims[1]);
+  tsr_value k = tsr_graph_scalar_int(l->b, TSR_I64, tsr_lower_int(l, "k", 0));
+  tsr_lower_set(l, 0, v_cast(l, v_eq(l, gap, k), dtype));
+  return TSR_OK;
+}
+
+tsr_status tsr_lower_op_trilu(tsr_lower *l) {
+  TSR_TRY(tsr_lower_need(l, 1));
+  tsr_value x = tsr_lower_value(l, 0);
+  uint32_t rank = v_rank(l, x);
+  if (rank < 2)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "needs rank 2 or more, not %u", rank);
+  tsr_value gap = column_minus_row(l, v_dim(l, x, rank - 2), v_dim(l, x, rank - 1));
+  tsr_value k = tsr_lower_has(l, 1) ? v_to_scalar(l, v_cast(l, tsr_lower_value(l, 1), TSR_I64))
+                                    : tsr_graph_scalar_int(l->b, TSR_I64, 0);
+  bool upper = tsr_lower_int(l, "upper", 1) != 0;
+  tsr_value kept = upper ? v_ge(l, gap, k) : v_le(l, gap, k);
+  tsr_lower_set(l, 0, v_select(l, kept, x, v_number(l, x, 0)));
+  return TSR_OK;
+}
+
+/* start + i * delta; symbolic bounds need a known positive delta. */
+static tsr_status integer_range(tsr_lower *l) {
+  const tsr_content *start = tsr_lower_content(l, 0), *limit = tsr_lower_content(l, 1);
+  int64_t delta;
+  if (!start || !limit || start->count != 1 || limit->count != 1)
+    return tsr_lower_unknown(l, start ? 1 : 0, "start and limit");
+  if (!tsr_lower_scalar_int(l, 2, &delta))
+    return tsr_lower_unknown(l, 2, "delta");
+  if (delta == 0 || delta == INT64_MIN)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "delta %lld", (long long)delta);
+  tsr_expr span = delta > 0 ? e_sub(l, limit->exprs[0], start->exprs[0])
+                            : e_sub(l, start->exprs[0], limit->exprs[0]);
+  tsr_expr count = tsr_expr_ceildiv_int(l->ir, span, delta > 0 ? delta : -delta);
+  count = e_max(l, count, e_int(l, 0));
+  tsr_dtype dtype = l->in[0]->dtype;
+  tsr_imported first = *l->in[0];
+  int64_t number;
+  if (tsr_expr_is_int(l->ir, count, &number) && number <= 64) {
+    tsr_expr *exprs = tsr_lower_alloc(l, (uint64_t)number, sizeof *exprs);
+    for (int64_t i = 0; exprs && i < number; i++)
+      exprs[i] = tsr_expr_add_int(l->ir, start->exprs[0], i * delta);
+    tsr_content content = {.count = (uint64_t)number, .exprs = exprs};
+    if (exprs)
+      tsr_lower_set_content(l, 0, dtype, &count, 1, &content);
+    return TSR_OK;
+  }
+  first.value = 0;
+  first.data = NULL;
+  first.content = start;
+  tsr_value at = positions(l, &count, 1, 0);
+  at = v_cast(l, v_mul_number(l, at, (double)delta), dtype);
+  tsr_lower_set(l, 0, v_add(l, at, v_to_scalar(l, tsr_imported_value(l, &first))));
+  return TSR_OK;
+}
+
+tsr_status tsr_lower_op_range(tsr_lower *l) {
+  double start, limit, delta;
+  TSR_TRY(tsr_lower_need(l, 3));
+  if (tsr_dtype_class_of(l->in[0]->dtype) != TSR_CLASS_FLOAT)
+    return integer_range(l);
+  for (uint32_t i = 0; i < 3; i++)
+    if (!tsr_lower_content(l, i))
+      return tsr_lower_unknown(l, i, "start, limit and delta");
+  tsr_lower_scalar_float(l, 0, &start);
+  tsr_lower_scalar_float(l, 1, &limit);
+  tsr_lower_scalar_float(l, 2, &delta);
+  double count = ceil((limit - start) / delta);
+  if (!(count <= 1e12))
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "a range of %g elements", count);
+  tsr_expr dim = e_int(l, count > 0 ? (int64_t)count : 0);
+  tsr_value at = v_cast(l, positions(l, &dim, 1, 0), TSR_F64);
+  tsr_value y = v_add_number(l, v_mul_number(l, at, delta), start);
+  tsr_lower_set(l, 0, v_cast(l, y, l->in[0]->dtype));
+  return TSR_OK;
+}
+
+/* A small tensor of integers may take part in shape arithmetic: content. False: too large, symbolic
+ * or of floats. */
+static bool constant_content(tsr_lower *l, tsr_dtype dtype, const void *data,
+                             const tsr_content *shape) {
+  enum { MOST = 64 };
+  int64_t count = 1, extent;
+  for (uint64_t i = 0; i < shape->count; i++)
+    if (!tsr_expr_is_int(l->ir, shape->exprs[i], &extent) || extent < 0 || extent > MOST ||
+        (count *= extent) > MOST)
+      return false;
+  tsr_imported one = {.dtype = dtype, .data = data};
+  const tsr_content *value = tsr_imported_content(l, &one);
+  tsr_expr *exprs = tsr_lower_alloc(l, (uint64_t)count, sizeof *exprs);
+  if (!value || !value->exprs || !exprs)
+    return false;
+  for (int64_t i = 0; i < count; i++)
+    exprs[i] = value->exprs[0];
+  tsr_content content = {.count = (uint64_t)count, .exprs = exprs};
+  tsr_lower_set_content(l, 0, dtype, shape->exprs, (uint32_t)shape->count, &content);
+  return true;
+}
+
+tsr_status tsr_lower_op_constant_of_shape(tsr_lower *l) {
+  static const int64_t zero = 0;
+  TSR_TRY(tsr_lower_need(l, 1));
+  const tsr_content *shape = tsr_lower_content(l, 0);
+  const tsr_onnx_attribute *attribute = tsr_lower_attr(l, "value");
+  const tsr_onnx_tensor *given =
+      attribute && attribute->type == TSR_ONNX_TENSOR ? attribute->t : NULL;
+  if (!shape || (shape->count > 0 && !shape->exprs))
+    return tsr_lower_unknown(l, 0, "shape");
+  if (shape->count > TSR_MAX_RANK)
+    return tsr_lower_wrong(l, TSR_ERR_LIMIT, "a shape of rank %llu",
+                           (unsigned long long)shape->count);
+  if (given && (given->dtype == TSR_DTYPE_NONE || given->elements != 1))
+    return tsr_lower_unsupported(l, "a value that is not one number");
+  tsr_dtype dtype = given ? given->dtype : TSR_F32;
+  const void *data = given ? given->data : &zero;
+  if (constant_content(l, dtype, data, shape))
+    return TSR_OK;
+  tsr_value scalar = tsr_graph_const(l->b, dtype, NULL, 0, data, true);
+  tsr_lower_set(l, 0, tsr_graph_broadcast(l->b, scalar, shape->exprs, (uint32_t)shape->count));
+  return TSR_OK;
+}
+
+/* Along the time axis the first `length` entries of each batch row turn round. */
+tsr_status tsr_lower_op_reverse_sequence(tsr_lower *l) {
+  TSR_TRY(tsr_lower_need(l, 2));
+  tsr_value x = tsr_lower_value(l, 0);
+  uint32_t batch, time, rank = v_rank(l, x);
+  TSR_TRY(tsr_lower_axis_attr(l, "batch_axis", 1, rank, &batch));
+  TSR_TRY(tsr_lower_axis_attr(l, "time_axis", 0, rank, &time));
+  tsr_value length = v_along(l, v_cast(l, tsr_lower_value(l, 1), TSR_I64), batch, rank);
+  tsr_value at = positions(l, v_type(l, x)->dims, rank, time);
+  tsr_value mirrored = v_sub(l, v_add_number(l, length, -1), at);
+  tsr_value from = v_select(l, v_lt(l, at, length), mirrored, at);
+  tsr_lower_set(l, 0, tsr_graph_gather_elements(l->b, x, from, time));
+  return TSR_OK;
+}
+
+/* A name for a dim that the device finds out, after the node. */
+static const char *dim_name(tsr_lower *l) {
+  const char *origin = l->b->origin ? l->b->origin : l->node->op_type;
+  char *name = tsr_arena_printf(l->arena, "nz_%s", origin);
+  for (char *c = name; c && *c; c++)
+    if (!((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9')))
+      *c = '_';
+  while (name && tsr_dim_find(l->ir, name))
+    name = tsr_arena_printf(l->arena, "%s_", name);
+  return name ? name : "";
+}
+
+tsr_status tsr_lower_op_non_zero(tsr_lower *l) {
+  TSR_TRY(tsr_lower_need(l, 1));
+  tsr_lower_set(l, 0, tsr_graph_nonzero(l->b, tsr_lower_value(l, 0), dim_name(l)));
+  return TSR_OK;
+}
+
+tsr_status tsr_lower_op_compress(tsr_lower *l) {
+  TSR_TRY(tsr_lower_need(l, 2));
+  tsr_value x = tsr_lower_value(l, 0), condition = tsr_lower_value(l, 1);
+  uint32_t axis = 0;
+  if (tsr_lower_attr(l, "axis"))
+    TSR_TRY(tsr_lower_axis_attr(l, "axis", 0, v_rank(l, x), &axis));
+  else {
+    tsr_expr all = tsr_type_elements(l->ir, tsr_value_get(l->ir, x)->type);
+    x = v_reshape(l, x, &all, 1);
+  }
+  tsr_value found = tsr_graph_nonzero(l->b, condition, dim_name(l));
+  tsr_expr dim = v_dim(l, found, 1);
+  tsr_lower_set(l, 0, tsr_graph_gather(l->b, x, v_reshape(l, found, &dim, 1), axis));
+  return TSR_OK;
+}

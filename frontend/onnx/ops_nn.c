@@ -1,0 +1,395 @@
+/* Convolutions and pools. */
+#include "frontend/onnx/op_table.h"
+#include "frontend/onnx/window.h"
+#include <math.h>
+#include <string.h>
+
+/* --- windows --- */
+
+static tsr_status read_list(tsr_lower *l, const char *name, uint32_t count, int64_t otherwise,
+                            int64_t least, int64_t *out) {
+  uint32_t given;
+  const int64_t *list = tsr_lower_ints(l, name, &given);
+  if (list && given != count)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "%s has %u entries for %u axes", name, given, count);
+  for (uint32_t i = 0; i < count; i++) {
+    out[i] = list ? list[i] : otherwise;
+    if (out[i] < least || out[i] > INT32_MAX)
+      return tsr_lower_wrong(l, TSR_ERR_SHAPE, "%s has an entry of %lld", name, (long long)out[i]);
+  }
+  return TSR_OK;
+}
+
+tsr_status tsr_window_read_lists(tsr_lower *l, uint32_t spatial, tsr_value weights,
+                                 tsr_window *out) {
+  int64_t pads[2 * TSR_MAX_RANK];
+  memset(out, 0, sizeof *out);
+  out->spatial = spatial;
+  TSR_TRY(read_list(l, "strides", spatial, 1, 1, out->strides));
+  TSR_TRY(read_list(l, "dilations", spatial, 1, 1, out->dilations));
+  TSR_TRY(read_list(l, "pads", 2 * spatial, 0, -INT32_MAX, pads));
+  for (uint32_t i = 0; i < spatial; i++) {
+    out->low[i] = e_int(l, pads[i]);
+    out->high[i] = e_int(l, pads[i + spatial]);
+    if (weights && !v_static_dim(l, weights, i + 2, &out->kernel[i]))
+      return tsr_lower_unsupported(l, "weights of symbolic shape");
+  }
+  if (!weights)
+    return read_list(l, "kernel_shape", spatial, 0, 1, out->kernel);
+  return TSR_OK;
+}
+
+static int64_t reach_of(const tsr_window *w, uint32_t i) {
+  return (w->kernel[i] - 1) * w->dilations[i] + 1;
+}
+
+/* auto_pad SAME: as many windows as ceil(extent / stride); the odd element of the padding goes to
+ * the end for SAME_UPPER. */
+static void pad_same(tsr_lower *l, tsr_value x, bool upper, tsr_window *w) {
+  for (uint32_t i = 0; i < w->spatial; i++) {
+    tsr_expr extent = v_dim(l, x, i + 2);
+    tsr_expr windows = tsr_expr_ceildiv_int(l->ir, extent, w->strides[i]);
+    tsr_expr needed = tsr_expr_mul_int(l->ir, tsr_expr_add_int(l->ir, windows, -1), w->strides[i]);
+    needed = e_sub(l, tsr_expr_add_int(l->ir, needed, reach_of(w, i)), extent);
+    needed = e_max(l, needed, e_int(l, 0));
+    tsr_expr small = tsr_expr_floordiv_int(l->ir, needed, 2), large = e_sub(l, needed, small);
+    w->low[i] = upper ? small : large;
+    w->high[i] = upper ? large : small;
+  }
+}
+
+tsr_status tsr_window_read(tsr_lower *l, tsr_value x, tsr_value weights, tsr_window *out) {
+  uint32_t rank = v_rank(l, x);
+  const char *mode = tsr_lower_text(l, "auto_pad", "NOTSET");
+  if (rank < 3)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "an input of rank %u; needs 3 or more", rank);
+  if (weights && v_rank(l, weights) != rank)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "weights of rank %u for an input of rank %u",
+                           v_rank(l, weights), rank);
+  TSR_TRY(tsr_window_read_lists(l, rank - 2, weights, out));
+  bool upper = strcmp(mode, "SAME_UPPER") == 0;
+  if (upper || strcmp(mode, "SAME_LOWER") == 0)
+    pad_same(l, x, upper, out);
+  else if (strcmp(mode, "VALID") == 0)
+    for (uint32_t i = 0; i < out->spatial; i++)
+      out->low[i] = out->high[i] = e_int(l, 0);
+  else if (strcmp(mode, "NOTSET") != 0)
+    return tsr_lower_wrong(l, TSR_ERR_FORMAT, "auto_pad '%s'", mode);
+  return TSR_OK;
+}
+
+/* --- convolutions --- */
+
+static tsr_value add_bias(tsr_lower *l, tsr_value y, uint32_t input) {
+  if (!tsr_lower_has(l, input))
+    return y;
+  return v_add(l, y, v_along(l, tsr_lower_value(l, input), 1, v_rank(l, y)));
+}
+
+tsr_status tsr_lower_op_conv(tsr_lower *l) {
+  tsr_window w;
+  TSR_TRY(tsr_lower_need(l, 2));
+  tsr_value x = tsr_lower_value(l, 0), weights = tsr_lower_value(l, 1);
+  TSR_TRY(tsr_window_read(l, x, weights, &w));
+  tsr_value y = tsr_graph_conv(l->b, x, weights, w.strides, w.dilations, w.low, w.high,
+                               tsr_lower_int(l, "group", 1));
+  tsr_lower_set(l, 0, add_bias(l, y, 2));
+  return TSR_OK;
+}
+
+/* x minus its zero point as i32; zero points of rank 1 run along `axis`. */
+static tsr_value unbiased(tsr_lower *l, uint32_t input, uint32_t zero, uint32_t axis) {
+  tsr_value x = v_cast(l, tsr_lower_value(l, input), TSR_I32);
+  if (!tsr_lower_has(l, zero))
+    return x;
+  tsr_value z = v_cast(l, tsr_lower_value(l, zero), TSR_I32);
+  bool list = v_rank(l, z) == 1 && !tsr_expr_equals_int(l->ir, v_dim(l, z, 0), 1);
+  return v_sub(l, x, list ? v_along(l, z, axis, v_rank(l, x)) : v_to_scalar(l, z));
+}
+
+tsr_status tsr_lower_op_conv_integer(tsr_lower *l) {
+  tsr_window w;
+  TSR_TRY(tsr_lower_need(l, 2));
+  tsr_value x = unbiased(l, 0, 2, 1), weights = unbiased(l, 1, 3, 0);
+  TSR_TRY(tsr_window_read(l, x, weights, &w));
+  tsr_lower_set(l, 0,
+                tsr_graph_conv(l->b, x, weights, w.strides, w.dilations, w.low, w.high,
+                               tsr_lower_int(l, "group", 1)));
+  return TSR_OK;
+}
+
+tsr_status tsr_lower_op_qlinear_conv(tsr_lower *l) {
+  tsr_window w;
+  TSR_TRY(tsr_lower_need(l, 8));
+  tsr_value x = unbiased(l, 0, 2, 1), weights = unbiased(l, 3, 5, 0);
+  TSR_TRY(tsr_window_read(l, x, weights, &w));
+  tsr_value y = tsr_graph_conv(l->b, x, weights, w.strides, w.dilations, w.low, w.high,
+                               tsr_lower_int(l, "group", 1));
+  y = v_cast(l, add_bias(l, y, 8), TSR_F32);
+  tsr_value scale = v_to_scalar(l, tsr_lower_value(l, 1)), by = tsr_lower_value(l, 4);
+  bool list = v_rank(l, by) == 1 && !tsr_expr_equals_int(l->ir, v_dim(l, by, 0), 1);
+  by = list ? v_along(l, by, 1, v_rank(l, y)) : v_to_scalar(l, by);
+  tsr_value factor = v_div(l, v_mul(l, scale, by), v_to_scalar(l, tsr_lower_value(l, 6)));
+  tsr_lower_set(l, 0, tsr_quantize(l, v_mul(l, y, factor), tsr_lower_value(l, 7)));
+  return TSR_OK;
+}
+
+/* [C, M / groups, k...] to [M, C / groups, k...] with every kernel axis reversed. */
+static tsr_value turn_weights(tsr_lower *l, tsr_value w, int64_t groups) {
+  tsr_expr dims[TSR_MAX_RANK], split[TSR_MAX_RANK + 1], start[TSR_MAX_RANK];
+  int64_t perm[TSR_MAX_RANK + 1], step[TSR_MAX_RANK];
+  uint32_t rank = v_rank(l, w);
+  tsr_expr inner = tsr_expr_floordiv_int(l->ir, v_dim(l, w, 0), groups);
+  split[0] = e_int(l, groups);
+  split[1] = inner;
+  perm[0] = 0;
+  perm[1] = 2;
+  perm[2] = 1;
+  dims[0] = tsr_expr_mul_int(l->ir, v_dim(l, w, 1), groups);
+  dims[1] = inner;
+  for (uint32_t i = 1; i < rank; i++) {
+    split[i + 1] = v_dim(l, w, i);
+    if (i >= 2) {
+      perm[i + 1] = i + 1;
+      dims[i] = v_dim(l, w, i);
+    }
+  }
+  tsr_value y = tsr_graph_transpose(l->b, v_reshape(l, w, split, rank + 1), perm);
+  y = v_reshape(l, y, dims, rank);
+  for (uint32_t i = 0; i < rank; i++) {
+    start[i] = i < 2 ? e_int(l, 0) : tsr_expr_add_int(l->ir, dims[i], -1);
+    step[i] = i < 2 ? 1 : -1;
+  }
+  return tsr_graph_slice(l->b, y, start, step, dims);
+}
+
+/* Pads that make the result `output_shape`, or stride times the input for auto_pad SAME. */
+static tsr_status transposed_pads(tsr_lower *l, tsr_value x, const int64_t *extra, tsr_window *w) {
+  uint32_t count;
+  const char *mode = tsr_lower_text(l, "auto_pad", "NOTSET");
+  const int64_t *shape = tsr_lower_ints(l, "output_shape", &count);
+  bool upper = strcmp(mode, "SAME_UPPER") == 0, same = upper || strcmp(mode, "SAME_LOWER") == 0;
+  if (shape && count != w->spatial)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "output_shape has %u entries for %u axes", count,
+                           w->spatial);
+  for (uint32_t i = 0; i < w->spatial && (shape || same); i++) {
+    tsr_expr extent = v_dim(l, x, i + 2);
+    tsr_expr wanted = shape ? e_int(l, shape[i]) : tsr_expr_mul_int(l->ir, extent, w->strides[i]);
+    tsr_expr full = tsr_expr_mul_int(l->ir, tsr_expr_add_int(l->ir, extent, -1), w->strides[i]);
+    full = tsr_expr_add_int(l->ir, full, extra[i] + reach_of(w, i));
+    tsr_expr total = e_max(l, e_sub(l, full, wanted), e_int(l, 0));
+    tsr_expr small = tsr_expr_floordiv_int(l->ir, total, 2), large = e_sub(l, total, small);
+    w->low[i] = upper ? small : large;
+    w->high[i] = upper ? large : small;
+  }
+  return TSR_OK;
+}
+
+/* A convolution of the input spread out by the strides with the reversed kernel. */
+tsr_status tsr_lower_op_conv_transpose(tsr_lower *l) {
+  tsr_window w;
+  int64_t extra[TSR_MAX_RANK], interior[TSR_MAX_RANK] = {0}, ones[TSR_MAX_RANK];
+  tsr_expr low[TSR_MAX_RANK], high[TSR_MAX_RANK], none[TSR_MAX_RANK];
+  TSR_TRY(tsr_lower_need(l, 2));
+  tsr_value x = tsr_lower_value(l, 0), weights = tsr_lower_value(l, 1);
+  uint32_t rank = v_rank(l, x);
+  int64_t groups = tsr_lower_int(l, "group", 1);
+  if (rank < 3 || v_rank(l, weights) != rank || groups < 1)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "ranks %u and %u, %lld groups", rank,
+                           v_rank(l, weights), (long long)groups);
+  TSR_TRY(tsr_window_read_lists(l, rank - 2, weights, &w));
+  TSR_TRY(read_list(l, "output_padding", w.spatial, 0, 0, extra));
+  TSR_TRY(transposed_pads(l, x, extra, &w));
+  for (uint32_t i = 0; i < rank; i++) {
+    low[i] = high[i] = e_int(l, 0);
+    if (i < 2)
+      continue;
+    int64_t reach = reach_of(&w, i - 2) - 1;
+    low[i] = e_sub(l, e_int(l, reach), w.low[i - 2]);
+    high[i] = e_sub(l, e_int(l, reach + extra[i - 2]), w.high[i - 2]);
+    interior[i] = w.strides[i - 2] - 1;
+    none[i - 2] = e_int(l, 0);
+    ones[i - 2] = 1;
+  }
+  tsr_value spread = tsr_graph_pad(l->b, x, v_number(l, x, 0), low, high, interior, "constant");
+  tsr_value y = tsr_graph_conv(l->b, spread, turn_weights(l, weights, groups), ones, w.dilations,
+                               none, none, groups);
+  tsr_lower_set(l, 0, add_bias(l, y, 2));
+  return TSR_OK;
+}
+
+/* --- pools --- */
+
+/* ceil_mode: a last window that begins inside the input or its low padding counts, however far it
+ * reaches; `out_extra` is what it needs beyond the padding. */
+static void round_up(tsr_lower *l, tsr_value x, tsr_window *w, tsr_expr *out_extra) {
+  for (uint32_t i = 0; i < w->spatial; i++) {
+    out_extra[i] = e_int(l, 0);
+    if (tsr_lower_int(l, "ceil_mode", 0) == 0)
+      continue;
+    tsr_expr begun = e_add(l, v_dim(l, x, i + 2), w->low[i]);
+    tsr_expr room = e_sub(l, e_add(l, begun, w->high[i]), e_int(l, reach_of(w, i)));
+    tsr_expr last = tsr_expr_ceildiv_int(l->ir, room, w->strides[i]);
+    tsr_expr limit = tsr_expr_add_int(l->ir, begun, -1);
+    last = e_min(l, last, tsr_expr_floordiv_int(l->ir, limit, w->strides[i]));
+    tsr_expr needed = e_sub(l, tsr_expr_mul_int(l->ir, last, w->strides[i]), room);
+    out_extra[i] = e_max(l, needed, e_int(l, 0));
+  }
+}
+
+static tsr_value pool(tsr_lower *l, tsr_value x, const char *combine, const tsr_window *w,
+                      const tsr_expr *extra) {
+  tsr_expr high[TSR_MAX_RANK];
+  for (uint32_t i = 0; i < w->spatial; i++)
+    high[i] = e_add(l, w->high[i], extra[i]);
+  return tsr_graph_pool(l->b, x, combine, w->spatial, w->kernel, w->strides, w->dilations, w->low,
+                        high);
+}
+
+/* Where each window's largest element stands in the input, by comparing every window position:
+ * a window of the positions masked to where the maximum is. */
+static tsr_value pool_indices(tsr_lower *l, tsr_value x, const tsr_window *w,
+                              const tsr_expr *extra);
+
+tsr_status tsr_lower_op_max_pool(tsr_lower *l) {
+  tsr_window w;
+  tsr_expr extra[TSR_MAX_RANK];
+  TSR_TRY(tsr_lower_need(l, 1));
+  tsr_value x = tsr_lower_value(l, 0);
+  TSR_TRY(tsr_window_read(l, x, 0, &w));
+  round_up(l, x, &w, extra);
+  tsr_lower_set(l, 0, pool(l, x, "max", &w, extra));
+  if (tsr_lower_wants(l, 1) && v_rank(l, x) == 4 && tsr_lower_int(l, "storage_order", 0) == 0)
+    tsr_lower_set(l, 1, pool_indices(l, x, &w, extra));
+  return TSR_OK;
+}
+
+/* Each offset in the window gives one strided slice of the padded input; the first offset in
+ * row-major order that reaches the maximum wins. Windows of up to 64 elements. */
+static tsr_value pool_indices(tsr_lower *l, tsr_value x, const tsr_window *w,
+                              const tsr_expr *extra) {
+  tsr_expr low[4], high[4], start[4], flat[4];
+  int64_t step[4] = {1, 1, w->strides[0], w->strides[1]};
+  for (uint32_t i = 0; i < 4; i++) {
+    low[i] = i < 2 ? e_int(l, 0) : w->low[i - 2];
+    high[i] = i < 2 ? e_int(l, 0) : e_add(l, w->high[i - 2], extra[i - 2]);
+    start[i] = e_int(l, 0);
+    flat[i] = v_dim(l, x, i);
+  }
+  if (w->kernel[0] * w->kernel[1] > 64)
+    return 0;
+  tsr_expr all = tsr_type_elements(l->ir, tsr_value_get(l->ir, x)->type);
+  tsr_value at = v_reshape(l, tsr_graph_iota(l->b, TSR_I64, &all, 1, 0), flat, 4);
+  at = tsr_graph_pad(l->b, at, v_number(l, at, -1), low, high, NULL, "constant");
+  double least = v_is_float(l, x) ? (double)-INFINITY : v_dtype(l, x) == TSR_I8 ? -128 : 0;
+  tsr_value padded = tsr_graph_pad(l->b, x, v_number(l, x, least), low, high, NULL, "constant");
+  tsr_value best = 0, best_at = 0, shape = pool(l, x, "max", w, extra);
+  for (int64_t r = 0; r < w->kernel[0]; r++)
+    for (int64_t c = 0; c < w->kernel[1]; c++) {
+      start[2] = e_int(l, r * w->dilations[0]);
+      start[3] = e_int(l, c * w->dilations[1]);
+      const tsr_type_info *type = shape ? v_type(l, shape) : NULL;
+      if (!type)
+        return 0;
+      tsr_value here = tsr_graph_slice(l->b, padded, start, step, type->dims);
+      tsr_value here_at = tsr_graph_slice(l->b, at, start, step, type->dims);
+      if (!best) {
+        best = here;
+        best_at = here_at;
+        continue;
+      }
+      tsr_value unset = v_lt(l, best_at, v_number(l, best_at, 0));
+      tsr_value wins = v_or(l, v_gt(l, here, best), unset);
+      best = v_select(l, wins, here, best);
+      best_at = v_select(l, wins, here_at, best_at);
+    }
+  return best_at;
+}
+
+static bool all_zero(tsr_lower *l, const tsr_expr *e, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++)
+    if (!tsr_expr_equals_int(l->ir, e[i], 0))
+      return false;
+  return true;
+}
+
+/* The number of elements that each window averages, [1, 1, windows...]: pads count when
+ * count_include_pad, what ceil_mode adds never does. */
+static tsr_value window_counts(tsr_lower *l, tsr_value x, const tsr_window *w,
+                               const tsr_expr *extra, bool include_pad) {
+  tsr_expr dims[TSR_MAX_RANK] = {e_int(l, 1), e_int(l, 1)};
+  tsr_window counted = *w;
+  for (uint32_t i = 0; i < w->spatial; i++) {
+    dims[i + 2] = v_dim(l, x, i + 2);
+    if (!include_pad)
+      continue;
+    dims[i + 2] = e_add(l, dims[i + 2], e_add(l, w->low[i], w->high[i]));
+    counted.low[i] = counted.high[i] = e_int(l, 0);
+  }
+  tsr_value ones = tsr_graph_splat(l->b, v_dtype(l, x), 1, dims, w->spatial + 2);
+  return pool(l, ones, "add", &counted, extra);
+}
+
+tsr_status tsr_lower_op_average_pool(tsr_lower *l) {
+  tsr_window w;
+  tsr_expr extra[TSR_MAX_RANK];
+  TSR_TRY(tsr_lower_need(l, 1));
+  tsr_value x = tsr_lower_value(l, 0), wide = v_widen(l, x);
+  TSR_TRY(tsr_window_read(l, x, 0, &w));
+  round_up(l, x, &w, extra);
+  bool include_pad = tsr_lower_int(l, "count_include_pad", 0) != 0;
+  bool pads = !all_zero(l, w.low, w.spatial) || !all_zero(l, w.high, w.spatial);
+  bool full = all_zero(l, extra, w.spatial) && (include_pad || !pads);
+  tsr_value sum = pool(l, wide, "add", &w, extra), y;
+  if (full) {
+    double size = 1;
+    for (uint32_t i = 0; i < w.spatial; i++)
+      size *= (double)w.kernel[i];
+    y = v_div(l, sum, v_number(l, sum, size));
+  } else
+    y = v_div(l, sum, window_counts(l, wide, &w, extra, include_pad));
+  tsr_lower_set(l, 0, v_cast(l, y, v_dtype(l, x)));
+  return TSR_OK;
+}
+
+tsr_status tsr_lower_op_lp_pool(tsr_lower *l) {
+  tsr_window w;
+  tsr_expr extra[TSR_MAX_RANK];
+  TSR_TRY(tsr_lower_need(l, 1));
+  tsr_value x = tsr_lower_value(l, 0), wide = v_widen(l, x);
+  TSR_TRY(tsr_window_read(l, x, 0, &w));
+  round_up(l, x, &w, extra);
+  double p = (double)tsr_lower_int(l, "p", 2);
+  tsr_value terms = v_abs(l, wide);
+  if (p != 1)
+    terms = p == 2 ? v_mul(l, wide, wide) : v_pow(l, terms, v_number(l, wide, p));
+  tsr_value y = pool(l, terms, "add", &w, extra);
+  if (p != 1)
+    y = p == 2 ? v_sqrt(l, y) : v_pow(l, y, v_number(l, y, 1 / p));
+  tsr_lower_set(l, 0, v_cast(l, y, v_dtype(l, x)));
+  return TSR_OK;
+}
+
+/* Over all spatial axes: `arg` 0 average, 1 maximum, 2 p-norm. */
+tsr_status tsr_lower_op_global_pool(tsr_lower *l) {
+  int64_t axes[TSR_MAX_RANK];
+  TSR_TRY(tsr_lower_need(l, 1));
+  tsr_value x = tsr_lower_value(l, 0), wide = v_widen(l, x), y;
+  uint32_t rank = v_rank(l, x);
+  if (rank < 2)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "rank %u", rank);
+  for (uint32_t i = 2; i < rank; i++)
+    axes[i - 2] = i;
+  double p = (double)tsr_lower_int(l, "p", 2);
+  if (l->arg == 0)
+    y = v_mean_keep(l, wide, axes, rank - 2);
+  else if (l->arg == 1)
+    y = v_reduce_keep(l, wide, "max", axes, rank - 2);
+  else {
+    tsr_value powers = v_pow(l, v_abs(l, wide), v_number(l, wide, p));
+    y = v_reduce_keep(l, powers, "add", axes, rank - 2);
+    y = v_pow(l, y, v_number(l, y, 1 / p));
+  }
+  tsr_lower_set(l, 0, v_cast(l, y, v_dtype(l, x)));
+  return TSR_OK;
+}

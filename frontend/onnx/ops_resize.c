@@ -1,0 +1,408 @@
+/* Resize and Upsample: along each axis a sum of a few gathers with constant weights, computed here
+ * from ONNX's formulas in float64; whole-number nearest scaling is a broadcast. */
+#include "frontend/onnx/build.h"
+#include "frontend/onnx/op_table.h"
+#include <math.h>
+#include <string.h>
+
+enum { MAX_TAPS = 32 };
+
+typedef enum interpolation { NEAREST, LINEAR, CUBIC } interpolation;
+
+typedef struct resize {
+  interpolation mode;
+  const char *transform; /* coordinate_transformation_mode */
+  const char *rounding;  /* nearest_mode */
+  double cubic_a, extrapolation;
+  bool exclude_outside, antialias, crop;
+  double scales[TSR_MAX_RANK];
+  tsr_expr sizes[TSR_MAX_RANK];
+  bool given[TSR_MAX_RANK]; /* the axis takes part */
+  double roi_start[TSR_MAX_RANK], roi_end[TSR_MAX_RANK];
+} resize;
+
+/* The source coordinate of output position i. */
+static double source_of(const resize *r, uint32_t axis, int64_t i, int64_t in, int64_t out) {
+  double x = (double)i, scale = r->scales[axis], wide = (double)out;
+  if (strcmp(r->transform, "asymmetric") == 0)
+    return x / scale;
+  if (strcmp(r->transform, "align_corners") == 0)
+    return out == 1 ? 0 : x * (double)(in - 1) / (wide - 1);
+  if (strcmp(r->transform, "tf_half_pixel_for_nn") == 0)
+    return (x + 0.5) / scale;
+  if (strcmp(r->transform, "pytorch_half_pixel") == 0)
+    return out > 1 ? (x + 0.5) / scale - 0.5 : 0;
+  if (r->crop) {
+    double start = r->roi_start[axis], end = r->roi_end[axis];
+    if (out == 1)
+      return 0.5 * (start + end) * (double)(in - 1);
+    return start * (double)(in - 1) + x * (end - start) * (double)(in - 1) / (wide - 1);
+  }
+  if (strcmp(r->transform, "half_pixel_symmetric") == 0) {
+    double adjustment = wide / (scale * (double)in);
+    double offset = (double)in / 2 * (1 - adjustment);
+    return offset + (x + 0.5) / scale - 0.5;
+  }
+  return (x + 0.5) / scale - 0.5;
+}
+
+static double round_to(const resize *r, double x) {
+  if (strcmp(r->rounding, "floor") == 0)
+    return floor(x);
+  if (strcmp(r->rounding, "ceil") == 0)
+    return ceil(x);
+  if (strcmp(r->rounding, "round_prefer_ceil") == 0)
+    return floor(x + 0.5);
+  return ceil(x - 0.5);
+}
+
+static double cubic_weight(double a, double t) {
+  t = fabs(t);
+  if (t <= 1)
+    return ((a + 2) * t - (a + 3)) * t * t + 1;
+  return t < 2 ? ((a * t - 5 * a) * t + 8 * a) * t - 4 * a : 0;
+}
+
+/* Taps of one output position: source positions (perhaps outside) and weights. */
+typedef struct taps {
+  uint32_t count;
+  int64_t at[MAX_TAPS];
+  double weight[MAX_TAPS];
+} taps;
+
+static bool make_taps(const resize *r, uint32_t axis, double x, taps *out) {
+  double stretch = r->antialias && r->scales[axis] < 1 ? 1 / r->scales[axis] : 1;
+  double reach = (r->mode == CUBIC ? 2 : 1) * stretch, sum = 0;
+  out->count = 0;
+  if (r->mode == NEAREST) {
+    out->count = 1;
+    out->at[0] = (int64_t)round_to(r, x);
+    out->weight[0] = 1;
+    return true;
+  }
+  for (double p = floor(x - reach) + 1; p <= floor(x) + ceil(reach); p++) {
+    double t = (p - x) / stretch;
+    double weight = r->mode == CUBIC ? cubic_weight(r->cubic_a, t) : fabs(t) < 1 ? 1 - fabs(t) : 0;
+    if (stretch == 1 && r->mode == LINEAR && p > floor(x) + 1)
+      break;
+    if (out->count == MAX_TAPS)
+      return false;
+    out->at[out->count] = (int64_t)p;
+    out->weight[out->count++] = weight;
+    sum += weight;
+  }
+  for (uint32_t i = 0; i < out->count && stretch != 1; i++)
+    out->weight[i] /= sum;
+  return true;
+}
+
+static void keep_inside(const resize *r, int64_t in, taps *t) {
+  double sum = 0;
+  for (uint32_t i = 0; i < t->count; i++) {
+    bool outside = t->at[i] < 0 || t->at[i] >= in;
+    if (outside && r->exclude_outside)
+      t->weight[i] = 0;
+    if (outside)
+      t->at[i] = t->at[i] < 0 ? 0 : in - 1;
+    sum += t->weight[i];
+  }
+  for (uint32_t i = 0; i < t->count && r->exclude_outside && sum != 0; i++)
+    t->weight[i] /= sum;
+}
+
+typedef struct axis_plan {
+  uint32_t taps;
+  int64_t *at[MAX_TAPS]; /* per tap: a source position for every output position */
+  double *weight[MAX_TAPS];
+  double *beyond; /* 1 where the extrapolation value stands; NULL: nowhere */
+} axis_plan;
+
+static bool allocate_plan(tsr_lower *l, axis_plan *plan, uint32_t count, int64_t out) {
+  for (; plan->taps < count; plan->taps++) {
+    plan->at[plan->taps] = tsr_lower_alloc(l, (uint64_t)out, sizeof(int64_t));
+    plan->weight[plan->taps] = tsr_lower_alloc(l, (uint64_t)out, sizeof(double));
+    if (!plan->at[plan->taps] || !plan->weight[plan->taps])
+      return false;
+  }
+  return true;
+}
+
+static tsr_status plan_axis(tsr_lower *l, const resize *r, uint32_t axis, int64_t in, int64_t out,
+                            axis_plan *plan) {
+  memset(plan, 0, sizeof *plan);
+  if (r->crop)
+    plan->beyond = tsr_lower_alloc(l, (uint64_t)out, sizeof(double));
+  for (int64_t i = 0; i < out; i++) {
+    taps t;
+    double x = source_of(r, axis, i, in, out);
+    if (!(fabs(x) < 1e9) || !make_taps(r, axis, x, &t))
+      return tsr_lower_unsupported(l, "a scale of %g along axis %u", r->scales[axis], axis);
+    keep_inside(r, in, &t);
+    if (!allocate_plan(l, plan, t.count, out))
+      return TSR_ERR_OUT_OF_MEMORY;
+    for (uint32_t k = 0; k < t.count; k++) {
+      plan->at[k][i] = t.at[k];
+      plan->weight[k][i] = t.weight[k];
+    }
+    if (plan->beyond)
+      plan->beyond[i] = x < 0 || x > (double)(in - 1);
+  }
+  return TSR_OK;
+}
+
+/* Nearest with every source position repeated `factor` times. */
+static bool is_repeat(const axis_plan *plan, int64_t in, int64_t out) {
+  if (plan->taps != 1 || plan->beyond || in == 0 || out % in != 0)
+    return false;
+  for (int64_t i = 0; i < out; i++)
+    if (plan->at[0][i] != i / (out / in))
+      return false;
+  return true;
+}
+
+static tsr_value repeat(tsr_lower *l, tsr_value x, uint32_t axis, int64_t factor) {
+  tsr_expr dims[TSR_MAX_RANK + 1], merged[TSR_MAX_RANK];
+  uint32_t rank = v_rank(l, x);
+  for (uint32_t i = 0; i <= rank; i++)
+    dims[i] = i == axis + 1 ? e_int(l, factor) : v_dim(l, x, i <= axis ? i : i - 1);
+  for (uint32_t i = 0; i < rank; i++)
+    merged[i] = i == axis ? tsr_expr_mul_int(l->ir, v_dim(l, x, i), factor) : v_dim(l, x, i);
+  tsr_value y = tsr_graph_broadcast(l->b, v_unsqueeze(l, x, axis + 1), dims, rank + 1);
+  return v_reshape(l, y, merged, rank);
+}
+
+static tsr_value apply_plan(tsr_lower *l, const resize *r, tsr_value x, uint32_t axis, int64_t out,
+                            const axis_plan *plan) {
+  tsr_value sum = 0;
+  uint32_t rank = v_rank(l, x);
+  for (uint32_t k = 0; k < plan->taps; k++) {
+    tsr_value at = v_vector_i64(l, plan->at[k], (uint32_t)out);
+    tsr_value part = tsr_graph_gather(l->b, x, at, axis);
+    if (r->mode != NEAREST) {
+      tsr_value weight = v_vector_float(l, v_dtype(l, x), plan->weight[k], (uint32_t)out);
+      part = v_mul(l, part, v_along(l, weight, axis, rank));
+    }
+    sum = sum ? v_add(l, sum, part) : part;
+  }
+  if (plan->beyond) {
+    tsr_value outside = v_vector_float(l, TSR_F32, plan->beyond, (uint32_t)out);
+    outside = v_along(l, v_cast(l, outside, TSR_BOOL), axis, rank);
+    sum = v_select(l, outside, v_number(l, x, r->extrapolation), sum);
+  }
+  return sum;
+}
+
+/* Whole-number scales that repeat whatever the extent is: asymmetric with floor, and half_pixel
+ * with rounding to nearest. */
+static bool repeats_always(const resize *r, uint32_t axis) {
+  double scale = r->scales[axis];
+  bool half = strcmp(r->transform, "half_pixel") == 0 && r->rounding[0] == 'r';
+  bool plain = strcmp(r->transform, "asymmetric") == 0 && strcmp(r->rounding, "floor") == 0;
+  return r->mode == NEAREST && scale >= 1 && scale == floor(scale) && scale < 65536 &&
+         (half || plain);
+}
+
+static tsr_status resize_axis(tsr_lower *l, const resize *r, uint32_t axis, tsr_value *x) {
+  int64_t in, out;
+  axis_plan plan;
+  bool known = v_static_dim(l, *x, axis, &in);
+  if (!known || !tsr_expr_is_int(l->ir, r->sizes[axis], &out)) {
+    if (r->scales[axis] == 1 && !r->crop)
+      return TSR_OK;
+    if (!repeats_always(r, axis))
+      return tsr_lower_unsupported(l, "a symbolic extent along axis %u", axis);
+    *x = repeat(l, *x, axis, (int64_t)r->scales[axis]);
+    return TSR_OK;
+  }
+  if (out > INT32_MAX || out < 0 || (in == 0 && out > 0))
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "extent %lld along axis %u", (long long)out, axis);
+  if (in == out && r->scales[axis] == 1 && !r->crop)
+    return TSR_OK;
+  TSR_TRY(plan_axis(l, r, axis, in, out, &plan));
+  if (is_repeat(&plan, in, out))
+    *x = repeat(l, *x, axis, out / in);
+  else
+    *x = apply_plan(l, r, *x, axis, out, &plan);
+  return TSR_OK;
+}
+
+/* --- reading the node --- */
+
+static tsr_status read_mode(tsr_lower *l, resize *r) {
+  const char *mode = tsr_lower_text(l, "mode", "nearest");
+  r->mode = strcmp(mode, "nearest") == 0                                   ? NEAREST
+            : strcmp(mode, "linear") == 0 || strcmp(mode, "bilinear") == 0 ? LINEAR
+                                                                           : CUBIC;
+  if (r->mode == CUBIC && strcmp(mode, "cubic") != 0)
+    return tsr_lower_unsupported(l, "mode '%s'", mode);
+  bool old = l->row->arg == 1 || l->opset < 11;
+  r->transform =
+      tsr_lower_text(l, "coordinate_transformation_mode", old ? "asymmetric" : "half_pixel");
+  r->rounding = tsr_lower_text(l, "nearest_mode", old ? "floor" : "round_prefer_floor");
+  r->cubic_a = (double)tsr_lower_float(l, "cubic_coeff_a", -0.75f);
+  r->extrapolation = (double)tsr_lower_float(l, "extrapolation_value", 0);
+  r->exclude_outside = tsr_lower_int(l, "exclude_outside", 0) != 0;
+  r->antialias = tsr_lower_int(l, "antialias", 0) != 0;
+  r->crop = strcmp(r->transform, "tf_crop_and_resize") == 0;
+  return TSR_OK;
+}
+
+/* Scales or sizes are per entry of `axes`, or per axis. */
+typedef struct axis_list {
+  int64_t axes[TSR_MAX_RANK];
+  uint32_t count;
+} axis_list;
+
+static tsr_status read_axes(tsr_lower *l, uint32_t rank, axis_list *out) {
+  const int64_t *axes = tsr_lower_ints(l, "axes", &out->count);
+  if (axes)
+    return tsr_lower_axes(l, axes, out->count, rank, out->axes);
+  out->count = rank;
+  for (uint32_t i = 0; i < rank; i++)
+    out->axes[i] = i;
+  return TSR_OK;
+}
+
+static tsr_status use_scales(tsr_lower *l, tsr_value x, const axis_list *list, const double *scales,
+                             uint64_t count, resize *r) {
+  if (count != list->count)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "%llu scales for %u axes", (unsigned long long)count,
+                           list->count);
+  for (uint32_t i = 0; i < list->count; i++) {
+    uint32_t axis = (uint32_t)list->axes[i];
+    int64_t extent;
+    if (!(scales[i] > 0 && scales[i] < 1e6))
+      return tsr_lower_wrong(l, TSR_ERR_SHAPE, "a scale of %g", scales[i]);
+    r->scales[axis] = scales[i];
+    double span = r->crop ? r->roi_end[axis] - r->roi_start[axis] : 1;
+    if (v_static_dim(l, x, axis, &extent))
+      r->sizes[axis] = e_int(l, (int64_t)floor((double)extent * span * scales[i]));
+    else if (scales[i] == floor(scales[i]) && !r->crop)
+      r->sizes[axis] = tsr_expr_mul_int(l->ir, v_dim(l, x, axis), (int64_t)scales[i]);
+    else
+      r->sizes[axis] = 0;
+  }
+  return TSR_OK;
+}
+
+/* keep_aspect_ratio_policy: one scale for all axes, the smallest or the largest. */
+static void keep_aspect(tsr_lower *l, tsr_value x, const axis_list *list, resize *r) {
+  const char *policy = tsr_lower_text(l, "keep_aspect_ratio_policy", "stretch");
+  if (strcmp(policy, "stretch") == 0)
+    return;
+  bool larger = strcmp(policy, "not_smaller") == 0;
+  double scale = 0;
+  for (uint32_t i = 0; i < list->count; i++) {
+    double own = r->scales[list->axes[i]];
+    if (i == 0 || (larger ? own > scale : own < scale))
+      scale = own;
+  }
+  for (uint32_t i = 0; i < list->count; i++) {
+    uint32_t axis = (uint32_t)list->axes[i];
+    int64_t extent = 0;
+    v_static_dim(l, x, axis, &extent);
+    r->scales[axis] = scale;
+    r->sizes[axis] = e_int(l, (int64_t)floor(scale * (double)extent + 0.5));
+  }
+}
+
+static tsr_status use_sizes(tsr_lower *l, tsr_value x, const axis_list *list,
+                            const tsr_content *sizes, resize *r) {
+  if (sizes->count != list->count || !sizes->exprs)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "%llu sizes for %u axes",
+                           (unsigned long long)sizes->count, list->count);
+  for (uint32_t i = 0; i < list->count; i++) {
+    uint32_t axis = (uint32_t)list->axes[i];
+    int64_t in, out;
+    tsr_expr dim = v_dim(l, x, axis);
+    r->sizes[axis] = sizes->exprs[i];
+    r->scales[axis] = 1;
+    if (dim == sizes->exprs[i])
+      continue;
+    if (tsr_expr_is_int(l->ir, dim, &in) && tsr_expr_is_int(l->ir, sizes->exprs[i], &out) && in > 0)
+      r->scales[axis] = (double)out / (double)in;
+    else {
+      tsr_expr ratio = tsr_expr_binary(l->ir, TSR_INDEX_FLOORDIV, sizes->exprs[i], dim);
+      if (!tsr_expr_is_int(l->ir, ratio, &out) ||
+          tsr_expr_mul_int(l->ir, dim, out) != sizes->exprs[i])
+        return tsr_lower_unsupported(l, "a symbolic extent along axis %u", axis);
+      r->scales[axis] = (double)out;
+    }
+  }
+  keep_aspect(l, x, list, r);
+  return TSR_OK;
+}
+
+static tsr_status read_roi(tsr_lower *l, const axis_list *list, resize *r) {
+  if (!r->crop)
+    return TSR_OK;
+  const tsr_content *roi = tsr_lower_content(l, 1);
+  if (!roi || !roi->floats)
+    return tsr_lower_unknown(l, 1, "roi");
+  if (roi->count != 2 * (uint64_t)list->count)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "a roi of %llu entries",
+                           (unsigned long long)roi->count);
+  for (uint32_t i = 0; i < list->count; i++) {
+    r->roi_start[list->axes[i]] = roi->floats[i];
+    r->roi_end[list->axes[i]] = roi->floats[i + list->count];
+  }
+  return TSR_OK;
+}
+
+static tsr_status upsample_attrs(tsr_lower *l, tsr_value x, const axis_list *list, resize *r) {
+  uint32_t count;
+  double scales[TSR_MAX_RANK];
+  const float *given = tsr_lower_floats(l, "scales", &count);
+  if (!given || count > TSR_MAX_RANK)
+    return tsr_lower_wrong(l, TSR_ERR_FORMAT, "scales are missing");
+  for (uint32_t i = 0; i < count; i++)
+    scales[i] = (double)given[i];
+  return use_scales(l, x, list, scales, count, r);
+}
+
+static tsr_status read_target(tsr_lower *l, tsr_value x, const axis_list *list, resize *r) {
+  uint32_t at = l->row->arg == 1 || l->opset < 11 ? 1 : 2;
+  if (l->row->arg == 1 && l->opset < 9)
+    return upsample_attrs(l, x, list, r);
+  if (tsr_lower_has(l, 3) && at == 2) {
+    const tsr_content *sizes = tsr_lower_content(l, 3);
+    if (!sizes)
+      return tsr_lower_unknown(l, 3, "sizes");
+    if (sizes->count > 0)
+      return use_sizes(l, x, list, sizes, r);
+  }
+  const tsr_content *scales = tsr_lower_content(l, at);
+  if (!scales || !scales->floats)
+    return tsr_lower_unknown(l, at, "scales");
+  return use_scales(l, x, list, scales->floats, scales->count, r);
+}
+
+/* `arg` 1: Upsample. */
+tsr_status tsr_lower_op_resize(tsr_lower *l) {
+  resize r;
+  axis_list list;
+  TSR_TRY(tsr_lower_need(l, 1));
+  tsr_value x = tsr_lower_value(l, 0), y = v_widen(l, x);
+  uint32_t rank = v_rank(l, x);
+  memset(&r, 0, sizeof r);
+  for (uint32_t i = 0; i < rank; i++) {
+    r.scales[i] = 1;
+    r.roi_end[i] = 1;
+    r.sizes[i] = v_dim(l, x, i);
+  }
+  TSR_TRY(read_mode(l, &r));
+  TSR_TRY(read_axes(l, rank, &list));
+  TSR_TRY(read_roi(l, &list, &r));
+  TSR_TRY(read_target(l, x, &list, &r));
+  if (r.mode == NEAREST)
+    y = x;
+  else if (!v_is_float(l, y))
+    y = v_cast(l, y, TSR_F32);
+  bool crop = r.crop;
+  for (uint32_t i = 0; i < rank; i++) {
+    r.crop = crop && (r.roi_start[i] != 0 || r.roi_end[i] != 1 || r.scales[i] != 1);
+    TSR_TRY(resize_axis(l, &r, i, &y));
+  }
+  tsr_lower_set(l, 0, v_cast(l, y, v_dtype(l, x)));
+  return TSR_OK;
+}

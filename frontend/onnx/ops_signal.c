@@ -1,0 +1,160 @@
+/* Windows and the discrete Fourier transform. */
+#include "frontend/onnx/build.h"
+#include "frontend/onnx/op_table.h"
+#include <math.h>
+#include <string.h>
+
+static const double pi = 3.14159265358979323846;
+
+/* a0 - a1 cos(2 pi n / N) + a2 cos(4 pi n / N): `arg` 0 Hann, 1 Hamming, 2 Blackman; N is the size,
+ * less 1 unless periodic. */
+tsr_status tsr_lower_op_window(tsr_lower *l) {
+  static const double rows[3][3] = {
+      {0.5, 0.5, 0}, {25.0 / 46.0, 21.0 / 46.0, 0}, {0.42, 0.5, 0.08}};
+  int64_t size, type = tsr_lower_int(l, "output_datatype", 1);
+  tsr_dtype dtype = tsr_onnx_dtype(type);
+  TSR_TRY(tsr_lower_need(l, 1));
+  if (!tsr_lower_scalar_int(l, 0, &size))
+    return tsr_lower_unknown(l, 0, "size");
+  if (dtype == TSR_DTYPE_NONE)
+    return tsr_lower_unsupported(l, "output type %s", tsr_onnx_dtype_name(type));
+  if (size < 0 || size > INT32_MAX)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "size %lld", (long long)size);
+  const double *a = rows[l->arg];
+  double period = (double)(tsr_lower_int(l, "periodic", 1) ? size : size - 1);
+  tsr_expr dim = e_int(l, size);
+  tsr_value at = v_cast(l, tsr_graph_iota(l->b, TSR_I64, &dim, 1, 0), TSR_F64);
+  tsr_value angle = v_mul_number(l, at, 2 * pi / (period > 0 ? period : 1));
+  tsr_value y = v_add_number(l, v_mul_number(l, v_cos(l, angle), -a[1]), a[0]);
+  if (a[2] != 0)
+    y = v_add(l, y, v_mul_number(l, v_cos(l, v_mul_number(l, angle, 2)), a[2]));
+  tsr_lower_set(l, 0, v_cast(l, y, dtype));
+  return TSR_OK;
+}
+
+/* cos and -sin (or +sin) of 2 pi j k / n as a constant [n, bins, 2]: the angle is reduced first, so
+ * that large j k lose nothing. */
+static tsr_value fourier_matrix(tsr_lower *l, tsr_dtype dtype, int64_t n, int64_t samples,
+                                int64_t bins, bool inverse, bool sine) {
+  double *numbers = tsr_lower_alloc(l, (uint64_t)(samples * bins), sizeof *numbers);
+  for (int64_t j = 0; numbers && j < samples; j++)
+    for (int64_t k = 0; k < bins; k++) {
+      double angle = 2 * pi * (double)(j * k % n) / (double)n;
+      double value = sine ? (inverse ? sin(angle) : -sin(angle)) : cos(angle);
+      numbers[j * bins + k] = inverse ? value / (double)n : value;
+    }
+  if (!numbers)
+    return 0;
+  tsr_expr dims[2] = {e_int(l, samples), e_int(l, bins)};
+  tsr_value flat = v_vector_float(l, dtype, numbers, (uint32_t)(samples * bins));
+  return v_reshape(l, flat, dims, 2);
+}
+
+typedef struct complex_value {
+  tsr_value re, im; /* im 0: real */
+} complex_value;
+
+/* Splits the last axis (1 or 2 parts) off. */
+static complex_value take_parts(tsr_lower *l, tsr_value x) {
+  complex_value c = {0, 0};
+  uint32_t last = v_rank(l, x) - 1;
+  int64_t parts = 0;
+  v_static_dim(l, x, last, &parts);
+  tsr_expr dims[TSR_MAX_RANK], one = e_int(l, 1);
+  for (uint32_t i = 0; i < last; i++)
+    dims[i] = v_dim(l, x, i);
+  c.re = v_reshape(l, v_slice_axis(l, x, last, e_int(l, 0), one), dims, last);
+  if (parts == 2)
+    c.im = v_reshape(l, v_slice_axis(l, x, last, one, one), dims, last);
+  return c;
+}
+
+static tsr_value join_parts(tsr_lower *l, tsr_value re, tsr_value im) {
+  uint32_t rank = v_rank(l, re);
+  tsr_value parts[2] = {v_unsqueeze(l, re, rank), v_unsqueeze(l, im, rank)};
+  return tsr_graph_concat(l->b, parts, 2, rank);
+}
+
+/* x [..., samples] times the matrix. */
+static tsr_value transform(tsr_lower *l, complex_value x, tsr_value cosines, tsr_value sines) {
+  tsr_value re = v_matmul(l, x.re, cosines, false, false);
+  tsr_value im = v_matmul(l, x.re, sines, false, false);
+  if (x.im) {
+    re = v_sub(l, re, v_matmul(l, x.im, sines, false, false));
+    im = v_add(l, im, v_matmul(l, x.im, cosines, false, false));
+  }
+  return join_parts(l, re, im);
+}
+
+tsr_status tsr_lower_op_dft(tsr_lower *l) {
+  int64_t n, length, parts, axis = tsr_lower_int(l, "axis", 1);
+  uint32_t at;
+  TSR_TRY(tsr_lower_need(l, 1));
+  tsr_value x = tsr_lower_value(l, 0);
+  uint32_t rank = v_rank(l, x);
+  bool inverse = tsr_lower_int(l, "inverse", 0) != 0, onesided = tsr_lower_int(l, "onesided", 0);
+  if (l->opset >= 20) {
+    axis = -2;
+    if (tsr_lower_has(l, 2) && !tsr_lower_scalar_int(l, 2, &axis))
+      return tsr_lower_unknown(l, 2, "axis");
+  }
+  if (rank < 2 || !tsr_lower_axis(axis, rank, &at) || at == rank - 1)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "axis %lld, rank %u", (long long)axis, rank);
+  if (!v_static_dim(l, x, at, &n) || !v_static_dim(l, x, rank - 1, &parts))
+    return tsr_lower_unsupported(l, "a symbolic dim");
+  length = n;
+  if (tsr_lower_has(l, 1) && !tsr_lower_scalar_int(l, 1, &length))
+    return tsr_lower_unknown(l, 1, "dft_length");
+  if (length < 1 || length > 4096 || parts < 1 || parts > 2 || (inverse && onesided))
+    return tsr_lower_unsupported(l, "length %lld, %lld parts", (long long)length, (long long)parts);
+  int64_t samples = n < length ? n : length, bins = onesided ? length / 2 + 1 : length;
+  tsr_dtype dtype = v_dtype(l, x);
+  tsr_value wide = v_slice_axis(l, v_widen(l, x), at, e_int(l, 0), e_int(l, samples));
+  complex_value c = take_parts(l, v_move_axis(l, wide, at, rank - 2));
+  tsr_dtype compute = v_dtype(l, wide);
+  tsr_value cosines = fourier_matrix(l, compute, length, samples, bins, inverse, false);
+  tsr_value sines = fourier_matrix(l, compute, length, samples, bins, inverse, true);
+  tsr_value y = v_move_axis(l, transform(l, c, cosines, sines), rank - 2, at);
+  tsr_lower_set(l, 0, v_cast(l, y, dtype));
+  return TSR_OK;
+}
+
+/* Frames as slices of the signal: windowed, transformed, stacked. */
+tsr_status tsr_lower_op_stft(tsr_lower *l) {
+  int64_t n, parts, step, length;
+  TSR_TRY(tsr_lower_need(l, 2));
+  tsr_value x = tsr_lower_value(l, 0), wide = v_widen(l, x);
+  if (!tsr_lower_scalar_int(l, 1, &step))
+    return tsr_lower_unknown(l, 1, "frame_step");
+  if (v_rank(l, x) != 3 || !v_static_dim(l, x, 1, &n) || !v_static_dim(l, x, 2, &parts) ||
+      parts < 1 || parts > 2)
+    return tsr_lower_unsupported(l, "a signal of symbolic length");
+  tsr_value window = tsr_lower_has(l, 2) ? v_cast(l, tsr_lower_value(l, 2), v_dtype(l, wide)) : 0;
+  if (tsr_lower_has(l, 3)) {
+    if (!tsr_lower_scalar_int(l, 3, &length))
+      return tsr_lower_unknown(l, 3, "frame_length");
+  } else if (!window || !v_static_dim(l, window, 0, &length))
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "neither window nor frame_length");
+  bool onesided = tsr_lower_int(l, "onesided", 1) != 0;
+  if (step < 1 || length < 1 || length > n || length > 4096 || (n - length) / step > 4096)
+    return tsr_lower_unsupported(l, "frames of %lld at steps of %lld", (long long)length,
+                                 (long long)step);
+  uint32_t frames = (uint32_t)((n - length) / step + 1);
+  int64_t bins = onesided ? length / 2 + 1 : length;
+  tsr_dtype compute = v_dtype(l, wide);
+  tsr_value *rows = tsr_lower_alloc(l, frames, sizeof *rows);
+  for (uint32_t i = 0; rows && i < frames; i++) {
+    tsr_value frame = v_slice_axis(l, wide, 1, e_int(l, (int64_t)i * step), e_int(l, length));
+    if (window)
+      frame = v_mul(l, frame, v_along(l, window, 1, 3));
+    rows[i] = v_unsqueeze(l, frame, 1);
+  }
+  if (!rows)
+    return TSR_OK;
+  tsr_value stack = frames == 1 ? rows[0] : tsr_graph_concat(l->b, rows, frames, 1);
+  tsr_value cosines = fourier_matrix(l, compute, length, length, bins, false, false);
+  tsr_value sines = fourier_matrix(l, compute, length, length, bins, false, true);
+  tsr_value y = transform(l, take_parts(l, stack), cosines, sines);
+  tsr_lower_set(l, 0, v_cast(l, y, v_dtype(l, x)));
+  return TSR_OK;
+}
