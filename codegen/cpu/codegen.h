@@ -2,26 +2,18 @@
  * position-independent image. Which part of the tile IR is taken stands in codegen/README.md. */
 #ifndef TSR_CODEGEN_CPU_CODEGEN_H
 #define TSR_CODEGEN_CPU_CODEGEN_H
-#include "codegen/cpu/llvm_target.h"
+#include "codegen/cpu/cpu_isa.h"
+#include "codegen/program.h"
 #include "ir/ir.h"
+#include "runtime/arena.h"
 #include <tessera/status.h>
-
-/* A compiled kernel. Its function is a tsr_cpu_kernel (runtime/program.h): `buffers` in the order
- * of the kernel's arguments, `dims[i]` the value of `this->dims[i]`, tasks numbered row-major over
- * the grid variables, `scratch` of scratch_bytes aligned to 64. */
-typedef struct tsr_cpu_kernel_code {
-  const char *symbol;
-  uint64_t entry; /* offset in the image */
-  uint64_t scratch_bytes;
-  const tsr_dim *dims; /* the symbolic dims that the kernel reads */
-  uint32_t dim_count;
-} tsr_cpu_kernel_code;
 
 /* All memory belongs to the arena given to tsr_codegen_cpu. */
 typedef struct tsr_cpu_code {
   const void *image;
   uint64_t image_bytes;
-  const tsr_cpu_kernel_code *kernels; /* in the order of the IR */
+  const tsr_kernel_code
+      *kernels; /* in the order of the IR; see runtime/program.h for the interface */
   uint32_t kernel_count;
   const char *ll;       /* optimised LLVM IR, or NULL when not asked for */
   const char *assembly; /* or NULL */

@@ -1,8 +1,8 @@
-/* CPU targets: what `--target cpu[:FEATURES]` names, and the LLVM target machine, function
- * attributes and pass pipeline that code for it is made with. Nothing here looks at the name of the
- * CPU: virtual machines report wrong ones. */
+/* The LLVM target machine, function attributes and pass pipeline that code for a CPU target is made
+ * with. */
 #ifndef TSR_CODEGEN_CPU_LLVM_TARGET_H
 #define TSR_CODEGEN_CPU_LLVM_TARGET_H
+#include "codegen/cpu/cpu_isa.h"
 #include "runtime/arena.h"
 #include "runtime/diag.h"
 #include <llvm-c/TargetMachine.h>
@@ -10,50 +10,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* Ordered: a machine of one x86 level runs code of the levels before it. */
-typedef enum tsr_cpu_level {
-  TSR_CPU_LEVEL_GENERIC,   /* the host's architecture where it is not x86-64, its baseline */
-  TSR_CPU_LEVEL_X86_64_V2, /* SSE4.2: 16 registers of 128 bits, no FMA */
-  TSR_CPU_LEVEL_X86_64_V3, /* AVX2, FMA, F16C, BMI2: 16 registers of 256 bits */
-  TSR_CPU_LEVEL_X86_64_V4, /* AVX-512 F, BW, CD, DQ, VL: 32 registers of 512 bits */
-} tsr_cpu_level;
-
-typedef struct tsr_cpu_isa {
-  tsr_cpu_level level;
-  bool avx512_vnni;
-  bool avx512_bf16;
-  bool avx512_fp16;
-  bool amx_int8;
-  bool amx_bf16;
-  bool has_fma;              /* llvm.fma is one instruction */
-  bool has_f16_convert;      /* half <-> float are instructions */
-  unsigned vector_bits;      /* of the widest vector register */
-  unsigned vector_registers; /* of that width */
-} tsr_cpu_isa;
-
-enum { TSR_CPU_ISA_TEXT = 96 };
-
-/* Parses what stands after "cpu" in a target: "" (this machine), or ":" and one of x86-64-v2,
- * x86-64-v3, x86-64-v4, avx2 (= v3), avx512 (= v4), host, generic (not on x86); then any number of
- * "+vnni",
- * "+bf16", "+fp16", "+amx-int8", "+amx-bf16", which need v4. The whole target ("cpu:avx2") is taken
- * too. TSR_ERR_ARGUMENT for anything else, with the list of what is allowed. */
-TSR_WARN_UNUSED tsr_status tsr_cpu_isa_parse(const char *text, tsr_diag *diag,
-                                             tsr_cpu_isa *out_isa);
-/* What this machine and its kernel support. amx_*: only what the CPU has; permission to use it is
- * the runtime's affair. */
-void tsr_cpu_isa_host(tsr_cpu_isa *out_isa);
-/* The best isa whose code a machine with these TSR_CPU_* bits (runtime/cpu_features.h) runs, and
- * the bits that code for an isa needs. GENERIC has none. */
-void tsr_cpu_isa_from_features(uint64_t features, tsr_cpu_isa *out_isa);
-uint64_t tsr_cpu_isa_features(const tsr_cpu_isa *isa);
-/* Canonical text, which parses back to the same isa: "cpu:x86-64-v4+vnni+bf16". */
-void tsr_cpu_isa_text(const tsr_cpu_isa *isa, char out_text[TSR_CPU_ISA_TEXT]);
-/* True when a machine with `have` runs code made for `need`. */
-bool tsr_cpu_isa_covers(const tsr_cpu_isa *have, const tsr_cpu_isa *need);
-/* Lanes of the widest vector register for elements of `bits`. */
-unsigned tsr_cpu_isa_lanes(const tsr_cpu_isa *isa, unsigned bits);
 
 /* A target machine; used by one thread at a time, any number of modules one after another. */
 typedef struct tsr_llvm_target {

@@ -1,4 +1,4 @@
-#include "codegen/cpu/llvm_target.h"
+#include "codegen/cpu/cpu_isa.h"
 #include "runtime/cpu_features.h"
 #include <assert.h>
 #include <stdio.h>
