@@ -165,20 +165,20 @@ tsr_status tsr_exec_dim_value(tsr_exec *exec, uint32_t index, int64_t *out_value
 }
 
 tsr_status tsr_exec_set_trace(tsr_exec *exec, const char *path) {
-  tsr_trace_event *events;
+  uint32_t launches;
   if (exec == NULL)
     return TSR_ERR_ARGUMENT;
-  events = exec->trace.events;
+  launches = exec->program->launch_count;
   if (tsr_trace_close(&exec->trace) != TSR_OK)
     return tsr_exec_fail(exec, TSR_ERR_IO, "cannot write the trace file");
   if (path == NULL)
     return TSR_OK;
-  if (events == NULL)
-    events = (tsr_trace_event *)tsr_arena_alloc_array(&exec->memory, exec->program->launch_count,
-                                                      sizeof *events);
-  if (events == NULL)
+  if (exec->trace_events == NULL)
+    exec->trace_events = (tsr_trace_event *)tsr_arena_alloc_array(&exec->memory, launches,
+                                                                  sizeof *exec->trace_events);
+  if (exec->trace_events == NULL)
     return tsr_exec_fail(exec, TSR_ERR_OUT_OF_MEMORY, "no memory for a trace");
-  if (tsr_trace_open(&exec->trace, path, events, exec->program->launch_count) != TSR_OK)
+  if (tsr_trace_open(&exec->trace, path, exec->trace_events, launches) != TSR_OK)
     return tsr_exec_fail(exec, TSR_ERR_IO, "cannot write the trace file '%s'", path);
   return TSR_OK;
 }

@@ -86,6 +86,7 @@ struct tsr_exec {
   uint32_t *plan_buffers;
   tsr_plan_item **plan_scratch;
   tsr_trace trace;
+  tsr_trace_event *trace_events; /* made when a trace is first wanted */
   tsr_exec_stats stats;
   tsr_status last_status;
   char last_error[1024];
