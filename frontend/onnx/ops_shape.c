@@ -425,7 +425,12 @@ static bool set_slice(tsr_lower *l, uint32_t output, const tsr_expr *start, cons
 
 static void slice_output(tsr_lower *l, uint32_t output, const tsr_expr *start, const int64_t *step,
                          const tsr_expr *extent) {
-  if (!set_slice(l, output, start, step, extent))
+  bool whole = true;
+  for (uint32_t i = 0; i < l->in[0]->rank; i++)
+    whole &= step[i] == 1 && extent[i] == l->in[0]->dims[i];
+  if (whole)
+    tsr_lower_set_imported(l, output, l->in[0]);
+  else if (!set_slice(l, output, start, step, extent))
     tsr_lower_set(l, output, tsr_graph_slice(l->b, tsr_lower_value(l, 0), start, step, extent));
 }
 
