@@ -3,7 +3,7 @@
  * Canonical form. Every expression is a sum of terms, ADD leaning left; a term is a product of
  * atoms times an integer that is not 1, MUL leaning left with the integer last; the constant is the
  * last term. Atoms are leaves and compounds (divisions, min, max, comparisons, and, or). Factors
- * and terms stand in the order of tsr_expr_order: dims by id, values by id, lanes, compounds.
+ * and terms stand in the order of tsr_expr_order: dims by id, values by id, compounds, lanes.
  * Products of sums are multiplied out. A node (op, a, b) is made only when no rule applies to
  * exactly these operands, and rules look at nothing but the operands and the immutable ranges of
  * dims and index variables, so that building an expression again from its parts (as the parser does
@@ -149,8 +149,8 @@ tsr_expr tsr_expr_lane(tsr_ir *ir, unsigned axis) {
 /* A product stands before its first factor, a sum next to its first term. */
 static int rank_of(tsr_index_op op) {
   static const int ranks[TSR_INDEX_OP_COUNT] = {
-      [TSR_INDEX_MUL] = 0,   [TSR_INDEX_ADD] = 1,  [TSR_INDEX_DIM] = 2,
-      [TSR_INDEX_VALUE] = 3, [TSR_INDEX_LANE] = 4, [TSR_INDEX_INT] = 1000};
+      [TSR_INDEX_MUL] = 0,   [TSR_INDEX_ADD] = 1,    [TSR_INDEX_DIM] = 2,
+      [TSR_INDEX_VALUE] = 3, [TSR_INDEX_LANE] = 900, [TSR_INDEX_INT] = 1000};
   return ranks[op] != 0 || op == TSR_INDEX_MUL ? ranks[op] : 10 + (int)op;
 }
 

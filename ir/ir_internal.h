@@ -138,7 +138,7 @@ tsr_expr tsr_expr_divide(tsr_ir *ir, tsr_index_op op, tsr_expr a, tsr_expr b);
 tsr_expr tsr_expr_min_max(tsr_ir *ir, tsr_index_op op, tsr_expr a, tsr_expr b);
 tsr_expr tsr_expr_compare_op(tsr_ir *ir, tsr_index_op op, tsr_expr a, tsr_expr b);
 tsr_expr tsr_expr_logic(tsr_ir *ir, tsr_index_op op, tsr_expr a, tsr_expr b);
-/* The stable order of atoms: dims, values, lanes, compounds, integers. */
+/* The stable order of atoms: dims, values, compounds, lanes, integers. */
 int tsr_expr_order(const tsr_ir *ir, tsr_expr a, tsr_expr b);
 /* The factors of a product in order; at most TSR_EXPR_MAX_FACTORS. */
 uint32_t tsr_expr_factors(const tsr_ir *ir, tsr_expr atom, tsr_expr *out_factors);

@@ -221,6 +221,8 @@ static bool parse_index_list(tsr_parser *p, tsr_op op, tsr_arg_role role) {
   tsr_region region = first_region(p, op);
   if (!tsr_parse_expect(p, '('))
     return false;
+  if (tsr_parse_accept(p, ')'))
+    return true;
   do
     if (!parse_index(p, region, role))
       return false;
@@ -276,8 +278,21 @@ static bool parse_operand(tsr_parser *p, tsr_op op) {
   return tsr_parse_fine(p);
 }
 
+/* `%a, %b =` starts the next op, also behind one that has no operands. */
+static bool at_results(const tsr_parser *p) {
+  tsr_lexer ahead = p->lexer;
+  tsr_token token = tsr_lexer_next(&ahead);
+  while (token.kind == TSR_TOKEN_PUNCTUATION && token.character == ',') {
+    token = tsr_lexer_next(&ahead);
+    if (token.kind != TSR_TOKEN_VALUE)
+      return false;
+    token = tsr_lexer_next(&ahead);
+  }
+  return token.kind == TSR_TOKEN_PUNCTUATION && token.character == '=';
+}
+
 static bool parse_operands(tsr_parser *p, tsr_op op) {
-  if (p->token.kind != TSR_TOKEN_VALUE)
+  if (p->token.kind != TSR_TOKEN_VALUE || at_results(p))
     return tsr_parse_fine(p);
   do
     if (!parse_operand(p, op))

@@ -561,10 +561,19 @@ static void put_kernel_args(printer *p, const tsr_region_data *region) {
   put(p, ")");
 }
 
+static uint32_t count_role(const printer *p, const tsr_region_data *region, tsr_arg_role role) {
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < region->arg_count; i++)
+    count += tsr_value_get(p->ir, region->args[i])->role == role;
+  return count;
+}
+
 static void put_ranges(printer *p, const tsr_op_data *data, const tsr_region_data *region) {
   if (data->code == TSR_OP_KERNEL)
     put_kernel_args(p, region);
   put_role(p, region, TSR_ROLE_GRID, " grid");
+  if (data->code == TSR_OP_KERNEL && count_role(p, region, TSR_ROLE_GRID) == 0)
+    put(p, " grid()");
   put_role(p, region, TSR_ROLE_PAR, " par");
   put_role(p, region, TSR_ROLE_RED, " red");
   for (uint32_t i = 0; i < region->arg_count; i++)
@@ -572,13 +581,6 @@ static void put_ranges(printer *p, const tsr_op_data *data, const tsr_region_dat
       put(p, " ");
       put_index(p, region->args[i]);
     }
-}
-
-static uint32_t count_role(const printer *p, const tsr_region_data *region, tsr_arg_role role) {
-  uint32_t count = 0;
-  for (uint32_t i = 0; i < region->arg_count; i++)
-    count += tsr_value_get(p->ir, region->args[i])->role == role;
-  return count;
 }
 
 static void put_operand(printer *p, const tsr_operand *operand) {
