@@ -1,0 +1,55 @@
+/* What passes know about the machine that code is made for: facts, no code generator. A pass is a
+ * pure function of its input and of this. */
+#ifndef TSR_IR_TARGET_H
+#define TSR_IR_TARGET_H
+#include "runtime/cpu_features.h"
+#include <stdbool.h>
+#include <tessera/dtype.h>
+
+typedef enum tsr_target_kind { TSR_TARGET_CPU, TSR_TARGET_CUDA } tsr_target_kind;
+
+typedef struct tsr_target {
+  tsr_target_kind kind;
+  char name[96];         /* as `--target` takes it: "cpu:x86-64-v4" */
+  uint64_t cpu_features; /* TSR_CPU_* bits that the code may use */
+  unsigned capability;   /* CUDA: 80, 90 */
+  unsigned vector_bits;  /* of the widest vector register */
+  unsigned vector_registers;
+  bool has_fma;
+  uint64_t l1_bytes, l2_bytes, l3_bytes; /* one core's data cache, its second level, the last */
+  unsigned line_bytes;
+  unsigned threads; /* that a run will use; 1 when unknown */
+  /* Measured or typical rates, bytes per cycle and core; the model ranks by their ratios. */
+  double l1_rate, l2_rate, l3_rate, memory_rate;
+  double launch_cycles; /* one launch of one kernel on one thread */
+  double fork_cycles;   /* waking the other threads */
+} tsr_target;
+
+/* A CPU whose code may use `features` (TSR_CPU_* bits, 0: the architecture's baseline). Caches that
+ * are 0 take typical sizes. */
+void tsr_target_cpu(uint64_t features, const tsr_cpu_caches *caches, unsigned threads,
+                    tsr_target *out_target);
+/* This machine. */
+void tsr_target_host(unsigned threads, tsr_target *out_target);
+/* Lanes of the widest vector register for elements of `bits`, at least 1. */
+unsigned tsr_target_lanes(const tsr_target *target, unsigned bits);
+
+typedef enum tsr_atom_place { TSR_ATOM_REG, TSR_ATOM_MEMORY } tsr_atom_place;
+typedef enum tsr_atom_scope { TSR_ATOM_THREAD, TSR_ATOM_MACHINE } tsr_atom_scope;
+
+/* A row of atoms.def. */
+typedef struct tsr_atom {
+  const char *text;
+  unsigned m, n, k;
+  tsr_dtype a, b, c;
+  tsr_atom_place place;
+  uint64_t features;
+  double rate;
+  tsr_atom_scope scope;
+  tsr_target_kind kind;
+} tsr_atom;
+
+const tsr_atom *tsr_atom_find(const char *text); /* NULL when unknown */
+const tsr_atom *tsr_atom_at(unsigned number);    /* NULL past the end */
+
+#endif

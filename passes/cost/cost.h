@@ -1,0 +1,31 @@
+/* The analytic model: cycles of one core for a candidate, from counts of vector operations and of
+ * bytes that cross each level. It ranks candidates; absolute figures are rough. */
+#ifndef TSR_PASSES_COST_COST_H
+#define TSR_PASSES_COST_COST_H
+#include "ir/target.h"
+
+typedef struct tsr_cost {
+  double cycles;                                /* of the whole launch, on the target's threads */
+  double compute, near, far, packing, overhead; /* cycles by cause; near: L2, far: beyond it */
+  char why[192];                                /* one line: the causes, greatest first */
+} tsr_cost;
+
+/* A contraction of `outer` times [m, k] x [k, n] and its schedule. */
+typedef struct tsr_cost_contract {
+  int64_t outer, m, n, k;
+  int64_t a_bytes, b_bytes; /* of one element as register tiles read it */
+  int64_t mr, nr, lanes;    /* lanes: elements of one vector */
+  int64_t mc, nc;
+  double pack_a, pack_b; /* cycles to copy one element; 0: not packed at run time */
+  bool columns_outside;
+  bool strided_b; /* b's columns are gathered in the register tile */
+} tsr_cost_contract;
+
+void tsr_cost_of_contract(const tsr_target *target, const tsr_cost_contract *shape,
+                          tsr_cost *out_cost);
+
+/* Cycles per element of an access whose consecutive lanes are `stride` elements apart (INT64_MAX:
+ * anywhere), in vectors of `lanes`. */
+double tsr_cost_of_access(const tsr_target *target, int64_t stride, int64_t lanes, bool store);
+
+#endif

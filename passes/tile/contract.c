@@ -1,0 +1,325 @@
+/* Strategy "contract": register tiles of mr x nr over blocks of mc x nc. A task is one block; its
+ * operands come as panels packed at compile time (constants), as panels that the task packs into l2
+ * scratch, or straight from their buffers. */
+#include "passes/tile/contract_emit.h"
+#include <string.h>
+
+enum { MAX_OUTER_GRID = 2 };
+
+/* --- panels of constants --- */
+
+/* Gives the constant under `operand` the layout [outer axes, panels, depth axes, lanes of a panel]:
+ * what one register tile reads is then one run of memory. */
+static void panel_constant(tsr_contract_emit *e, const tsr_contract_operand *operand,
+                           const tsr_contract_side *side) {
+  tsr_nest *nest = e->nest;
+  tsr_ir *ir = e->ir;
+  tsr_nest_access *access = operand->main;
+  tsr_nest_buffer *buffer = &nest->buffers[access->buffer];
+  tsr_expr from[TSR_NEST_AXES + 1], to[TSR_NEST_AXES + 1], subs[TSR_MAX_RANK], dims[TSR_MAX_RANK];
+  tsr_expr *map = tsr_arena_alloc_array(nest->arena, TSR_MAX_RANK, sizeof *map);
+  uint32_t rank = 0, count = 0;
+  if (map == NULL)
+    return;
+  const uint32_t axis = (uint32_t)side->axis;
+  for (uint32_t pass = 0; pass < 2; pass++) {
+    const uint32_t *list = pass == 0 ? e->c->outer : e->c->depth;
+    const uint32_t length = pass == 0 ? e->c->outer_count : e->c->depth_count;
+    for (uint32_t i = 0; i < length; i++) {
+      bool used = false;
+      for (uint32_t d = 0; d < access->rank; d++)
+        used = used || tsr_expr_uses_value(ir, access->subs[d], nest->axes[list[i]].variable);
+      if (!used || rank + 2 >= TSR_MAX_RANK)
+        continue;
+      from[count] = subs[rank] = nest->axes[list[i]].leaf;
+      dims[rank] = nest->axes[list[i]].extent;
+      to[count++] = tsr_expr_lane(ir, rank++);
+    }
+    if (pass == 0) {
+      subs[rank] = side->leaves[TSR_SIDE_PANEL];
+      dims[rank] = tsr_expr_ceildiv_int(ir, nest->axes[axis].extent, side->tile);
+      from[count] = nest->axes[axis].leaf;
+      to[count++] = tsr_expr_mul_int(ir, tsr_expr_lane(ir, rank++), side->tile);
+    }
+  }
+  for (uint32_t i = 0; i < count; i++)
+    if (from[i] == nest->axes[axis].leaf)
+      to[i] = tsr_expr_add(ir, to[i], tsr_expr_lane(ir, rank));
+  subs[rank] = side->leaves[TSR_SIDE_LANE];
+  dims[rank++] = tsr_expr_int(ir, side->tile);
+  for (uint32_t d = 0; d < access->rank; d++)
+    map[d] = tsr_expr_substitute(ir, access->subs[d], from, to, count);
+  buffer->map = map;
+  buffer->map_rank = access->rank;
+  memcpy(buffer->map_dims, buffer->dims, access->rank * sizeof *buffer->dims);
+  buffer->rank = access->rank = rank;
+  memcpy(buffer->dims, dims, rank * sizeof *dims);
+  memcpy(access->subs, subs, rank * sizeof *subs);
+}
+
+/* --- sides --- */
+
+static tsr_contract_side side_of(tsr_contract_emit *e, int axis, int lane, int64_t tile,
+                                 int64_t block) {
+  tsr_contract_side side = {.axis = axis, .lane = lane, .tile = tile, .block = block};
+  tsr_ir *ir = e->ir;
+  for (unsigned i = 0; i < TSR_SIDE_LEAVES; i++)
+    side.leaves[i] = tsr_expr_lane(ir, 8 + (unsigned)lane * TSR_SIDE_LEAVES + i);
+  side.extent = axis >= 0 ? e->nest->axes[axis].extent : tsr_expr_int(ir, 1);
+  side.number = tsr_expr_int(ir, 0);
+  int64_t size = 0;
+  side.whole = axis < 0 || block <= 0 || (tsr_expr_is_int(ir, side.extent, &size) && size <= block);
+  return side;
+}
+
+static void bind_leaf(tsr_body *body, tsr_expr leaf, tsr_expr to) {
+  for (uint32_t i = 0; i < body->leaf_count; i++)
+    if (body->from[i] == leaf) {
+      body->to[i] = to;
+      return;
+    }
+  if (body->leaf_count < TSR_NEST_LEAVES) {
+    body->from[body->leaf_count] = leaf;
+    body->to[body->leaf_count++] = to;
+  }
+}
+
+/* Binds the side's axis and leaves to panel `panel` of all, `local` of the block. */
+void tsr_contract_bind(tsr_contract_emit *e, const tsr_contract_side *side, tsr_expr panel,
+                       tsr_expr local, int64_t extent) {
+  tsr_ir *ir = e->ir;
+  tsr_body *body = &e->body;
+  const tsr_expr lane = extent > 1 ? tsr_expr_lane(ir, (unsigned)side->lane) : tsr_expr_int(ir, 0);
+  tsr_expr position = tsr_expr_mul_int(ir, panel, side->tile);
+  const tsr_expr column = tsr_expr_add(ir, tsr_expr_mul_int(ir, local, side->tile), lane);
+  if (side->flat)
+    position = tsr_expr_add(ir, tsr_expr_mul_int(ir, side->number, side->block),
+                            tsr_expr_mul_int(ir, local, side->tile));
+  body->extents[side->lane] = extent;
+  if (side->axis >= 0)
+    tsr_body_bind(body, (uint32_t)side->axis, tsr_expr_add(ir, position, lane));
+  bind_leaf(body, side->leaves[TSR_SIDE_PANEL], panel);
+  bind_leaf(body, side->leaves[TSR_SIDE_LANE], lane);
+  bind_leaf(body, side->leaves[TSR_SIDE_LOCAL], local);
+  bind_leaf(body, side->leaves[TSR_SIDE_COLUMN], column);
+}
+
+tsr_expr tsr_contract_first_panel(const tsr_contract_emit *e, const tsr_contract_side *side) {
+  return side->whole ? tsr_expr_int(e->ir, 0)
+                     : tsr_expr_mul_int(e->ir, side->number, side->block / side->tile);
+}
+
+/* --- the register tile --- */
+
+static void depth_loop(tsr_contract_emit *e, uint32_t level, tsr_value acc, tsr_value *out) {
+  tsr_body *body = &e->body;
+  tsr_ir *ir = e->ir;
+  uint32_t inner = 0;
+  for (uint32_t i = level; i < e->c->depth_count; i++)
+    inner |= 1u << e->c->depth[i];
+  tsr_body_hoist(body, e->c->a.value, inner);
+  tsr_body_hoist(body, e->c->b.value, inner);
+  if (level == e->c->depth_count) {
+    const tsr_value b =
+        tsr_body_spread(body, tsr_body_value(body, e->c->b.value), 1, body->extents[1]);
+    const tsr_value a =
+        tsr_body_spread(body, tsr_body_value(body, e->c->a.value), body->extents[0], 1);
+    tsr_op op = tsr_op_append(ir, body->region, TSR_OP_CONTRACT);
+    tsr_op_add_operand(ir, op, a);
+    tsr_op_add_operand(ir, op, b);
+    tsr_op_add_operand(ir, op, acc);
+    tsr_op_set_string(ir, op, "atom", e->c->atom);
+    *out = tsr_op_add_result(ir, op,
+                             tsr_tile_type(ir, e->c->dtype, body->extents[0], body->extents[1]));
+    return;
+  }
+  const uint32_t axis = e->c->depth[level];
+  const tsr_region outer = body->region;
+  tsr_tile_loop loop =
+      tsr_tile_for(ir, outer, tsr_expr_int(ir, 0), e->nest->axes[axis].extent, &acc, 1);
+  if (level + 1 == e->c->depth_count && e->unroll > 1)
+    tsr_op_set_int(ir, loop.op, "unroll", e->unroll);
+  const uint32_t mark = tsr_body_mark(body);
+  tsr_value next = 0;
+  body->region = loop.body;
+  tsr_body_bind(body, axis, loop.index);
+  depth_loop(e, level + 1, loop.carried[0], &next);
+  tsr_tile_yield(ir, loop.body, &next, 1);
+  tsr_body_release(body, mark);
+  body->region = outer;
+  tsr_body_bind(body, axis, tsr_expr_int(ir, 0));
+  *out = loop.op == 0 ? 0 : tsr_op_get(ir, loop.op)->results[0];
+}
+
+static void register_tile(tsr_contract_emit *e) {
+  tsr_body *body = &e->body;
+  const uint32_t mark = tsr_body_mark(body);
+  const tsr_value zero =
+      tsr_tile_const(e->ir, body->region, e->c->dtype, 0, body->extents[0], body->extents[1]);
+  tsr_value sum = 0;
+  body->stored_count = e->stored_count;
+  depth_loop(e, 0, zero, &sum);
+  body->stored_count = 0;
+  tsr_body_release(body, mark);
+  tsr_body_set(body, tsr_op_get(e->ir, e->c->reduce)->results[0], sum);
+  tsr_body_stores(body);
+  tsr_body_release(body, mark);
+}
+
+static void walk(tsr_contract_emit *e, unsigned order);
+
+static void at_panel(tsr_contract_emit *e, unsigned order, const tsr_contract_side *side,
+                     tsr_expr panel, tsr_expr local, int64_t extent) {
+  const uint32_t mark = tsr_body_mark(&e->body);
+  tsr_contract_bind(e, side, panel, local, extent);
+  walk(e, order + 1);
+  tsr_body_release(&e->body, mark);
+}
+
+/* Columns that run through whole rows: the number in a block is known, and what hangs over the last
+ * block's end is not stored. */
+static void walk_flat(tsr_contract_emit *e, unsigned order, const tsr_contract_side *side) {
+  tsr_body *body = &e->body;
+  const tsr_region outer = body->region;
+  const int64_t panels = side->block / side->tile, rest = side->block % side->tile;
+  if (panels > 0) {
+    tsr_tile_loop loop =
+        tsr_tile_for(e->ir, outer, tsr_expr_int(e->ir, 0), tsr_expr_int(e->ir, panels), NULL, 0);
+    body->region = loop.body;
+    at_panel(e, order, side, loop.index, loop.index, side->tile);
+    body->region = outer;
+  }
+  if (rest > 0)
+    at_panel(e, order, side, tsr_expr_int(e->ir, panels), tsr_expr_int(e->ir, panels), rest);
+}
+
+static void walk_side(tsr_contract_emit *e, unsigned order, const tsr_contract_side *side) {
+  tsr_body *body = &e->body;
+  tsr_ir *ir = e->ir;
+  const tsr_region outer = body->region;
+  const tsr_expr whole = tsr_expr_floordiv_int(ir, side->extent, side->tile);
+  const tsr_expr left = tsr_expr_mod_int(ir, side->extent, side->tile);
+  const tsr_expr lo = tsr_contract_first_panel(e, side);
+  tsr_expr hi = whole, cond = 0;
+  int64_t rest = side->tile;
+  if (!side->whole)
+    hi = tsr_tile_min(ir, tsr_expr_add_int(ir, lo, side->block / side->tile), whole);
+  if (!tsr_expr_equals_int(ir, whole, 0)) {
+    tsr_tile_loop loop = tsr_tile_for(ir, outer, lo, hi, NULL, 0);
+    body->region = loop.body;
+    at_panel(e, order, side, loop.index, tsr_expr_sub(ir, loop.index, lo), side->tile);
+    body->region = outer;
+  }
+  if (tsr_expr_equals_int(ir, left, 0))
+    return;
+  if (!tsr_expr_is_int(ir, left, &rest)) {
+    rest = side->tile;
+    cond = tsr_expr_binary(ir, TSR_INDEX_LT, tsr_expr_int(ir, 0), left);
+  }
+  if (!side->whole) {
+    const tsr_expr here = tsr_expr_binary(ir, TSR_INDEX_LT, whole,
+                                          tsr_expr_add_int(ir, lo, side->block / side->tile));
+    cond = cond == 0 ? here : tsr_expr_binary(ir, TSR_INDEX_AND, cond, here);
+  }
+  if (cond != 0)
+    body->region = tsr_tile_if(ir, outer, cond);
+  at_panel(e, order, side, whole, tsr_expr_sub(ir, whole, lo), rest);
+  body->region = outer;
+}
+
+static void walk(tsr_contract_emit *e, unsigned order) {
+  if (order == 2) {
+    register_tile(e);
+    return;
+  }
+  const tsr_contract_side *side = (order == 0) == e->columns_outside ? &e->n : &e->m;
+  if (side->axis < 0) {
+    at_panel(e, order, side, tsr_expr_int(e->ir, 0), tsr_expr_int(e->ir, 0), 1);
+    return;
+  }
+  if (side->flat)
+    walk_flat(e, order, side);
+  else
+    walk_side(e, order, side);
+}
+
+/* --- tasks --- */
+
+static tsr_expr block_count(tsr_contract_emit *e, const tsr_contract_side *side) {
+  return tsr_expr_ceildiv_int(e->ir, side->extent, side->block);
+}
+
+static void add_grid(tsr_contract_emit *e, tsr_region region) {
+  tsr_ir *ir = e->ir;
+  const tsr_expr zero = tsr_expr_int(ir, 0);
+  for (uint32_t i = 0; i < e->c->outer_count; i++) {
+    const tsr_nest_axis *axis = &e->nest->axes[e->c->outer[i]];
+    if (i < MAX_OUTER_GRID)
+      tsr_body_bind(&e->body, e->c->outer[i],
+                    tsr_expr_value(ir, tsr_region_add_index(ir, region, TSR_ROLE_GRID, zero,
+                                                            axis->extent, 1)));
+  }
+  tsr_contract_side *list[2] = {&e->m, &e->n};
+  for (unsigned i = 0; i < 2; i++)
+    if (!list[i]->whole)
+      list[i]->number = tsr_expr_value(
+          ir, tsr_region_add_index(ir, region, TSR_ROLE_GRID, zero, block_count(e, list[i]), 1));
+}
+
+static void emit_task(tsr_contract_emit *e, uint32_t outer) {
+  tsr_body *body = &e->body;
+  if (outer >= e->c->outer_count) {
+    if (e->pack_b)
+      tsr_contract_pack_b(e);
+    if (e->pack_a)
+      tsr_contract_pack_a(e);
+    walk(e, 0);
+    return;
+  }
+  const uint32_t axis = e->c->outer[outer];
+  const tsr_region region = body->region;
+  tsr_tile_loop loop =
+      tsr_tile_for(e->ir, region, tsr_expr_int(e->ir, 0), e->nest->axes[axis].extent, NULL, 0);
+  const uint32_t mark = tsr_body_mark(body);
+  body->region = loop.body;
+  tsr_body_bind(body, axis, loop.index);
+  emit_task(e, outer + 1);
+  tsr_body_release(body, mark);
+  body->region = region;
+}
+
+void tsr_contract_layout(tsr_nest *nest, const tsr_schedule *schedule) {
+  tsr_contract_emit e = {.nest = nest, .ir = nest->ir, .c = tsr_contract_match(nest)};
+  const int64_t *knobs = schedule->knobs;
+  if (e.c == NULL)
+    return;
+  if (e.c->b.packable && !e.c->flat) {
+    const tsr_contract_side n = side_of(&e, e.c->n, 1, knobs[TSR_KNOB_NR], knobs[TSR_KNOB_NC]);
+    panel_constant(&e, &e.c->b, &n);
+  }
+  if (e.c->a.packable) {
+    const tsr_contract_side m = side_of(&e, e.c->m, 0, knobs[TSR_KNOB_MR], knobs[TSR_KNOB_MC]);
+    panel_constant(&e, &e.c->a, &m);
+  }
+}
+
+tsr_status tsr_tile_contract(tsr_nest *nest, const tsr_schedule *schedule, tsr_region region,
+                             tsr_diag *diag) {
+  const int64_t *knobs = schedule->knobs;
+  tsr_contract_emit e = {.nest = nest, .ir = nest->ir, .c = tsr_contract_match(nest)};
+  if (e.c == NULL)
+    return tsr_fail(diag, TSR_ERR_ARGUMENT, "the block is no contraction");
+  if (!tsr_body_begin(&e.body, nest, region))
+    return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory in tiling");
+  e.unroll = knobs[TSR_KNOB_UNROLL];
+  e.columns_outside = knobs[TSR_KNOB_OUTER] == 1;
+  e.pack_a = knobs[TSR_KNOB_PACK_A] == 1;
+  e.pack_b = knobs[TSR_KNOB_PACK_B] == 1;
+  e.m = side_of(&e, e.c->m, 0, e.c->m >= 0 ? knobs[TSR_KNOB_MR] : 1, knobs[TSR_KNOB_MC]);
+  e.n = side_of(&e, e.c->n, 1, knobs[TSR_KNOB_NR], knobs[TSR_KNOB_NC]);
+  e.n.flat = e.c->flat;
+  add_grid(&e, region);
+  emit_task(&e, e.c->outer_count < MAX_OUTER_GRID ? e.c->outer_count : MAX_OUTER_GRID);
+  tsr_body_release(&e.body, 0);
+  return tsr_ir_status(nest->ir);
+}

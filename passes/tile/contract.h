@@ -1,0 +1,42 @@
+/* Contractions: blocks whose only reduction is a sum of products of two operands, recognised by
+ * what varies with what, whatever ops they came from. */
+#ifndef TSR_PASSES_TILE_CONTRACT_H
+#define TSR_PASSES_TILE_CONTRACT_H
+#include "passes/tile/nest.h"
+
+/* The row operand (a: varies with m, its elements are broadcast) or the column operand (b: varies
+ * with n, on the lanes). */
+typedef struct tsr_contract_operand {
+  tsr_value value;
+  uint32_t varies;
+  bool constant;         /* its largest access reads a constant */
+  bool packable;         /* the constant can be laid out in panels at compile time */
+  int64_t side_stride;   /* of that access along m (n) */
+  int depth_axis;        /* red axis along which it is contiguous, or -1 */
+  int64_t bytes;         /* of one element */
+  tsr_nest_access *main; /* that access, or NULL */
+  bool checked;          /* its subscripts may leave the buffer (padding) */
+} tsr_contract_operand;
+
+typedef struct tsr_contraction {
+  tsr_op reduce;
+  tsr_dtype dtype;
+  const char *atom;
+  tsr_contract_operand a, b;
+  int m, n; /* axes; m is -1 for a vector times a matrix */
+  uint32_t outer[TSR_NEST_AXES], outer_count;
+  uint32_t depth[TSR_NEST_AXES], depth_count; /* red axes, innermost last */
+  bool depth_fixed;
+  int64_t depth_size; /* their product */
+  /* n runs over whole rows of two variables, n = y * width + x, which only b reads apart. */
+  bool flat;
+  uint32_t flat_x;
+  tsr_expr flat_rows;
+  int64_t flat_width, flat_rows_size;
+} tsr_contraction;
+
+/* NULL: the block is no contraction. Joins the flat pair in the nest; further calls return the same
+ * answer. */
+const tsr_contraction *tsr_contract_match(tsr_nest *nest);
+
+#endif

@@ -1,0 +1,252 @@
+#include "passes/tile/contract.h"
+
+#include <string.h>
+
+static bool in_mask(uint32_t mask, uint32_t axis) {
+  return (mask >> axis & 1) != 0;
+}
+
+static uint32_t par_mask(const tsr_nest *nest) {
+  uint32_t mask = 0;
+  for (uint32_t i = 0; i < nest->par_count; i++)
+    if (!nest->axes[i].gone)
+      mask |= 1u << i;
+  return mask;
+}
+
+static tsr_op only_reduce(const tsr_nest *nest) {
+  tsr_op found = 0;
+  if (nest->reduce_count != 1 || nest->proc)
+    return 0;
+  TSR_FOR_EACH_OP (nest->ir, tsr_op_get(nest->ir, nest->op)->regions[0], op)
+    if (tsr_op_get(nest->ir, op)->code == TSR_OP_REDUCE)
+      found = op;
+  return found;
+}
+
+static const char *atom_of(tsr_dtype dtype) {
+  for (unsigned i = 0; tsr_atom_at(i) != NULL; i++) {
+    const tsr_atom *atom = tsr_atom_at(i);
+    if (atom->kind == TSR_TARGET_CPU && atom->m == 1 && atom->k == 1 && atom->features == 0 &&
+        atom->a == dtype && atom->b == dtype && atom->c == dtype)
+      return atom->text;
+  }
+  return NULL;
+}
+
+/* Accesses (a mask by number) that the value reads through. */
+static uint64_t accesses_under(const tsr_nest *nest, tsr_value value) {
+  const tsr_value_data *data = tsr_value_get(nest->ir, value);
+  uint64_t mask = 0;
+  if (data->role != TSR_ROLE_RESULT || data->def == nest->op)
+    return 0;
+  const tsr_op_data *op = tsr_op_get(nest->ir, data->def);
+  for (uint32_t i = 0; i < nest->access_count && i < 64; i++)
+    if (nest->accesses[i].op == data->def)
+      mask |= UINT64_C(1) << i;
+  for (uint32_t i = 0; i < op->operand_count; i++)
+    if (!op->operands[i].subscripted)
+      mask |= accesses_under(nest, op->operands[i].value);
+  return mask;
+}
+
+static bool is_simple(const tsr_nest *nest, tsr_value value) {
+  const tsr_value_data *data = tsr_value_get(nest->ir, value);
+  if (data->role != TSR_ROLE_RESULT)
+    return false;
+  const tsr_op_data *op = tsr_op_get(nest->ir, data->def);
+  if (op->region_count > 0 || op->code == TSR_OP_GATHER_LOAD)
+    return false;
+  for (uint32_t i = 0; i < op->operand_count; i++)
+    if (!op->operands[i].subscripted && !is_simple(nest, op->operands[i].value))
+      return false;
+  return true;
+}
+
+static unsigned axes_of(const tsr_nest *nest, const tsr_nest_access *access) {
+  unsigned count = 0;
+  for (uint32_t i = 0; i < nest->axis_count; i++)
+    for (uint32_t d = 0; d < access->rank; d++)
+      if (tsr_expr_uses_value(nest->ir, access->subs[d], nest->axes[i].variable)) {
+        count++;
+        break;
+      }
+  return count;
+}
+
+/* Whether a subscript can be outside for some point of the block. */
+static bool leaves_buffer(const tsr_nest *nest, const tsr_nest_access *access) {
+  for (uint32_t d = 0; d < access->rank; d++) {
+    const tsr_expr last = tsr_expr_add_int(nest->ir, nest->buffers[access->buffer].dims[d], -1);
+    if (!tsr_expr_prove_nonnegative(nest->ir, access->subs[d], NULL, 0) ||
+        !tsr_expr_prove_nonnegative(nest->ir, tsr_expr_sub(nest->ir, last, access->subs[d]), NULL,
+                                    0))
+      return true;
+  }
+  return false;
+}
+
+/* A constant of plain bytes that only this access reads, every axis of known extent. */
+static bool can_panel(const tsr_nest *nest, const tsr_nest_access *access) {
+  const tsr_nest_buffer *buffer = &nest->buffers[access->buffer];
+  if (!buffer->constant || access->indirect || tsr_op_attr(nest->ir, access->op, "pad") != NULL)
+    return false;
+  for (uint32_t i = 0; i < nest->access_count; i++)
+    if (&nest->accesses[i] != access && nest->accesses[i].kind != TSR_ACCESS_INDEX &&
+        nest->accesses[i].buffer == access->buffer)
+      return false;
+  for (uint32_t d = 0; d < access->rank; d++)
+    for (uint32_t i = 0; i < nest->axis_count; i++)
+      if (!nest->axes[i].fixed &&
+          tsr_expr_uses_value(nest->ir, access->subs[d], nest->axes[i].variable))
+        return false;
+  return true;
+}
+
+static void read_operand(const tsr_nest *nest, tsr_value value, int side,
+                         tsr_contract_operand *out) {
+  const uint64_t under = accesses_under(nest, value);
+  unsigned most = 0;
+  *out = (tsr_contract_operand){.value = value, .varies = nest->varies[value], .depth_axis = -1};
+  out->bytes = (tsr_dtype_bits(tsr_value_type(nest->ir, value)->dtype) + 7) / 8;
+  for (uint32_t i = 0; i < nest->access_count && i < 64; i++) {
+    tsr_nest_access *access = &nest->accesses[i];
+    if ((under >> i & 1) == 0 || access->kind != TSR_ACCESS_LOAD)
+      continue;
+    if (out->main == NULL || axes_of(nest, access) > most) {
+      out->main = access;
+      most = axes_of(nest, access);
+    }
+  }
+  if (out->main == NULL)
+    return;
+  out->side_stride = side >= 0 ? tsr_nest_stride(nest, out->main, (uint32_t)side) : 0;
+  for (uint32_t i = nest->par_count; i < nest->axis_count; i++)
+    if (!nest->axes[i].gone && tsr_nest_stride(nest, out->main, i) == 1)
+      out->depth_axis = (int)i;
+  out->constant = nest->buffers[out->main->buffer].constant;
+  out->packable = side >= 0 && out->side_stride != 0 && can_panel(nest, out->main);
+  out->checked = leaves_buffer(nest, out->main);
+}
+
+/* The par variable that the first store is contiguous along. */
+static int lane_axis(const tsr_nest *nest) {
+  for (uint32_t i = 0; i < nest->access_count; i++) {
+    if (nest->accesses[i].kind != TSR_ACCESS_STORE)
+      continue;
+    for (uint32_t k = 0; k < nest->par_count; k++)
+      if (!nest->axes[k].gone && tsr_nest_stride(nest, &nest->accesses[i], k) == 1)
+        return (int)k;
+    return -1;
+  }
+  return -1;
+}
+
+static int largest_axis(const tsr_nest *nest, uint32_t mask) {
+  int best = -1;
+  for (uint32_t i = 0; i < nest->axis_count; i++)
+    if (in_mask(mask, i) && !nest->axes[i].gone &&
+        (best < 0 || nest->axes[i].size >= nest->axes[best].size))
+      best = (int)i;
+  return best;
+}
+
+/* Another column variable whose rows the output keeps end to end: n then runs through both. */
+static void flatten(tsr_nest *nest, tsr_contraction *c, uint32_t own) {
+  const uint64_t spare = accesses_under(nest, c->b.value);
+  const uint32_t x = (uint32_t)c->n;
+  const tsr_nest_axis inner = nest->axes[x];
+  if (!inner.fixed || inner.size < 1 || nest->access_count > 64 || c->b.constant)
+    return;
+  for (uint32_t i = nest->par_count; i < nest->axis_count; i++)
+    if (!nest->axes[i].gone && !nest->axes[i].fixed)
+      return;
+  for (uint32_t y = 0; y < nest->par_count; y++) {
+    if (y == x || !in_mask(own, y) || nest->axes[y].gone)
+      continue;
+    const tsr_expr rows = nest->axes[y].extent;
+    const int64_t rows_size = nest->axes[y].size;
+    if (!tsr_nest_join_pair(nest, y, x, spare))
+      continue;
+    c->flat = true;
+    c->flat_x = x;
+    c->flat_rows = rows;
+    c->flat_rows_size = rows_size;
+    c->flat_width = inner.size;
+    c->n = (int)y;
+    return;
+  }
+}
+
+/* The axis along which a is contiguous goes innermost. */
+static void order_depth(const tsr_nest *nest, tsr_contraction *c) {
+  c->depth_fixed = true;
+  c->depth_size = 1;
+  for (uint32_t i = nest->par_count; i < nest->axis_count; i++) {
+    if (nest->axes[i].gone)
+      continue;
+    c->depth_fixed = c->depth_fixed && nest->axes[i].fixed;
+    c->depth_size *= nest->axes[i].size;
+    if ((int)i != c->a.depth_axis)
+      c->depth[c->depth_count++] = i;
+  }
+  if (c->a.depth_axis >= 0)
+    c->depth[c->depth_count++] = (uint32_t)c->a.depth_axis;
+}
+
+static bool sides(tsr_nest *nest, tsr_contraction *c, const tsr_op_data *product) {
+  const tsr_value x = product->operands[0].value, y = product->operands[1].value;
+  const uint32_t par = par_mask(nest), vx = nest->varies[x], vy = nest->varies[y];
+  c->n = lane_axis(nest);
+  if (c->n < 0)
+    return false;
+  const uint32_t n = (uint32_t)c->n;
+  if (in_mask(vx, n) == in_mask(vy, n))
+    return false;
+  const bool second = in_mask(vy, n);
+  const uint32_t va = second ? vx : vy, vb = second ? vy : vx;
+  c->m = largest_axis(nest, va & ~vb & par);
+  read_operand(nest, second ? x : y, c->m, &c->a);
+  read_operand(nest, second ? y : x, c->n, &c->b);
+  return c->a.main != NULL && c->b.main != NULL;
+}
+
+static bool match(tsr_nest *nest, tsr_contraction *c) {
+  c->reduce = only_reduce(nest);
+  if (c->reduce == 0)
+    return false;
+  const tsr_op_data *reduce = tsr_op_get(nest->ir, c->reduce);
+  const char *combine = tsr_op_string(nest->ir, c->reduce, "combine");
+  if (reduce->region_count > 0 || reduce->operand_count != 1 || combine == NULL ||
+      strcmp(combine, "add") != 0)
+    return false;
+  const tsr_value product = reduce->operands[0].value;
+  if (tsr_value_get(nest->ir, product)->role != TSR_ROLE_RESULT || !is_simple(nest, product))
+    return false;
+  const tsr_op_data *mul = tsr_op_get(nest->ir, tsr_value_get(nest->ir, product)->def);
+  c->dtype = tsr_value_type(nest->ir, product)->dtype;
+  c->atom = atom_of(c->dtype);
+  if (mul->code != TSR_OP_MUL || c->atom == NULL || !sides(nest, c, mul))
+    return false;
+  const uint32_t own = c->b.varies & ~c->a.varies & par_mask(nest);
+  /* A column that must be gathered pays only when several rows share it, or offline. */
+  if (c->b.side_stride != 1 && !c->b.packable &&
+      (c->m < 0 || nest->axes[c->m].size < 4 || nest->axes[c->n].size < 4))
+    return false;
+  flatten(nest, c, own);
+  order_depth(nest, c);
+  for (uint32_t i = 0; i < nest->par_count; i++)
+    if (!nest->axes[i].gone && (int)i != c->m && (int)i != c->n)
+      c->outer[c->outer_count++] = i;
+  return true;
+}
+
+const tsr_contraction *tsr_contract_match(tsr_nest *nest) {
+  if (!nest->matched) {
+    tsr_contraction *c = tsr_arena_alloc(nest->arena, sizeof *c);
+    nest->matched = true;
+    if (c != NULL && match(nest, c))
+      nest->contraction = c;
+  }
+  return nest->contraction;
+}

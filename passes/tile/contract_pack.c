@@ -1,0 +1,266 @@
+/* Packing at run time: a task copies its block of an operand into l2 scratch, in the order in which
+ * the register tiles read it. Copies are whole vectors along whatever axis is contiguous in the
+ * source; where that is a red axis, square tiles are turned on the way. */
+#include "passes/tile/contract_emit.h"
+#include <string.h>
+
+enum { TURN = 16, MAX_COPY_LANES = 64, UNROLLED_TAPS = 4 };
+
+/* A copy under construction: loops over the depth axes around one copied tile. */
+typedef struct packing {
+  tsr_contract_emit *e;
+  const tsr_contract_operand *operand;
+  const tsr_body_stored *to;
+  int turned;     /* depth axis on the tile's rows, or -1 */
+  int lengthwise; /* depth axis on the lanes, or -1 */
+  void (*inside)(struct packing *p);
+} packing;
+
+static void store_tile(packing *p) {
+  tsr_body *body = &p->e->body;
+  tsr_ir *ir = p->e->ir;
+  tsr_expr subs[TSR_NEST_AXES + 2];
+  unsigned lanes = 0;
+  const uint32_t mark = tsr_body_mark(body);
+  for (uint32_t d = 0; d < p->to->rank; d++) {
+    subs[d] = tsr_body_expr(body, p->to->subs[d]);
+    lanes |= tsr_body_lanes(body, subs[d]);
+  }
+  const tsr_value tile =
+      tsr_body_spread(body, tsr_body_value(body, p->operand->value),
+                      lanes & 1 ? body->extents[0] : 1, lanes & 2 ? body->extents[1] : 1);
+  tsr_op store = tsr_op_append(ir, body->region, TSR_OP_STORE);
+  tsr_op_add_operand(ir, store, tile);
+  tsr_op_add_element(ir, store, p->to->buffer, subs, p->to->rank);
+  tsr_body_release(body, mark);
+}
+
+static void depth_level(packing *p, uint32_t level);
+
+static void bound_level(packing *p, uint32_t level, tsr_expr position) {
+  tsr_body *body = &p->e->body;
+  const uint32_t mark = tsr_body_mark(body), axis = p->e->c->depth[level];
+  tsr_body_bind(body, axis, position);
+  depth_level(p, level + 1);
+  tsr_body_bind(body, axis, tsr_expr_int(p->e->ir, 0));
+  tsr_body_release(body, mark);
+}
+
+/* An axis taken `step` at a time on tile axis `lane`; the rest has its exact extent. */
+static void stepped_level(packing *p, uint32_t level, int64_t step, unsigned lane) {
+  tsr_body *body = &p->e->body;
+  tsr_ir *ir = p->e->ir;
+  const int64_t size = p->e->nest->axes[p->e->c->depth[level]].size;
+  const int64_t saved = body->extents[lane];
+  const tsr_region outer = body->region;
+  if (size / step > 0) {
+    tsr_tile_loop loop =
+        tsr_tile_for(ir, outer, tsr_expr_int(ir, 0), tsr_expr_int(ir, size / step), NULL, 0);
+    body->region = loop.body;
+    body->extents[lane] = step;
+    bound_level(p, level,
+                tsr_expr_add(ir, tsr_expr_mul_int(ir, loop.index, step), tsr_expr_lane(ir, lane)));
+    body->region = outer;
+  }
+  const int64_t rest = size % step;
+  if (rest > 0) {
+    body->extents[lane] = rest;
+    tsr_expr at = tsr_expr_int(ir, size - rest);
+    if (rest > 1)
+      at = tsr_expr_add(ir, at, tsr_expr_lane(ir, lane));
+    bound_level(p, level, at);
+  }
+  body->extents[lane] = saved;
+}
+
+static void depth_level(packing *p, uint32_t level) {
+  tsr_body *body = &p->e->body;
+  tsr_ir *ir = p->e->ir;
+  if (level == p->e->c->depth_count) {
+    p->inside(p);
+    return;
+  }
+  const uint32_t axis = p->e->c->depth[level];
+  const tsr_nest_axis *a = &p->e->nest->axes[axis];
+  if ((int)axis == p->turned) {
+    stepped_level(p, level, TURN, 0);
+    return;
+  }
+  if ((int)axis == p->lengthwise) {
+    stepped_level(p, level, MAX_COPY_LANES, 1);
+    return;
+  }
+  /* Taps of a padded window one by one: which lanes are outside is then known at compile time. */
+  if (level + 1 == p->e->c->depth_count && p->operand->checked && a->size <= UNROLLED_TAPS) {
+    for (int64_t i = 0; i < a->size; i++)
+      bound_level(p, level, tsr_expr_int(ir, i));
+    return;
+  }
+  const tsr_region outer = body->region;
+  tsr_tile_loop loop =
+      tsr_tile_for(ir, outer, tsr_expr_int(ir, 0), tsr_expr_int(ir, a->size), NULL, 0);
+  body->region = loop.body;
+  bound_level(p, level, loop.index);
+  body->region = outer;
+}
+
+static tsr_value scratch(tsr_contract_emit *e, tsr_dtype dtype, const tsr_expr *dims,
+                         uint32_t rank) {
+  tsr_op op = tsr_op_append(e->ir, e->body.region, TSR_OP_ALLOC);
+  return tsr_op_add_result(e->ir, op, tsr_type_make(e->ir, TSR_LEVEL_L2, dtype, dims, rank));
+}
+
+static tsr_body_stored *new_stored(tsr_contract_emit *e, const tsr_contract_operand *operand) {
+  tsr_body_stored *stored = &e->body.stored[e->stored_count++];
+  *stored = (tsr_body_stored){.value = operand->value};
+  stored->dtype = tsr_value_type(e->ir, operand->value)->dtype;
+  return stored;
+}
+
+static void add_dim(tsr_body_stored *stored, tsr_expr *dims, tsr_expr sub, tsr_expr extent) {
+  dims[stored->rank] = extent;
+  stored->subs[stored->rank++] = sub;
+}
+
+static void add_depth(tsr_contract_emit *e, tsr_body_stored *stored, tsr_expr *dims) {
+  for (uint32_t i = 0; i < e->c->depth_count; i++) {
+    const tsr_nest_axis *axis = &e->nest->axes[e->c->depth[i]];
+    add_dim(stored, dims, axis->leaf, axis->extent);
+  }
+}
+
+/* --- panels: [panel, depth..., lane] --- */
+
+static void panel_part(packing *p, tsr_expr panel, tsr_expr local, int64_t offset, int64_t extent) {
+  tsr_contract_emit *e = p->e;
+  tsr_contract_side part = e->n;
+  tsr_body *body = &e->body;
+  const uint32_t mark = tsr_body_mark(body);
+  tsr_contract_bind(e, &part, panel, local, extent);
+  if (offset > 0) {
+    const uint32_t axis = (uint32_t)part.axis;
+    tsr_body_bind(body, axis, tsr_expr_add_int(e->ir, body->to[axis], offset));
+    for (uint32_t i = e->nest->axis_count; i < body->leaf_count; i++)
+      if (body->from[i] == part.leaves[TSR_SIDE_LANE])
+        body->to[i] = tsr_expr_add_int(e->ir, body->to[i], offset);
+  }
+  depth_level(p, 0);
+  tsr_body_release(body, mark);
+}
+
+static void pack_panels(tsr_contract_emit *e, packing *p, tsr_body_stored *stored) {
+  tsr_ir *ir = e->ir;
+  tsr_body *body = &e->body;
+  tsr_contract_side *n = &e->n;
+  tsr_expr dims[TSR_NEST_AXES + 2];
+  int64_t size = 0;
+  int64_t panels = n->block / n->tile;
+  if (tsr_expr_is_int(ir, n->extent, &size) && (size + n->tile - 1) / n->tile < panels)
+    panels = (size + n->tile - 1) / n->tile;
+  add_dim(stored, dims, n->leaves[TSR_SIDE_LOCAL], tsr_expr_int(ir, panels));
+  add_depth(e, stored, dims);
+  add_dim(stored, dims, n->leaves[TSR_SIDE_LANE], tsr_expr_int(ir, n->tile));
+  stored->buffer = scratch(e, stored->dtype, dims, stored->rank);
+  const tsr_region outer = body->region;
+  const tsr_expr lo = tsr_contract_first_panel(e, n);
+  const tsr_expr all = tsr_expr_ceildiv_int(ir, n->extent, n->tile);
+  tsr_tile_loop loop =
+      tsr_tile_for(ir, outer, lo, tsr_tile_min(ir, tsr_expr_add_int(ir, lo, panels), all), NULL, 0);
+  body->region = loop.body;
+  const int64_t step = p->turned >= 0 && n->tile > TURN ? TURN : n->tile;
+  for (int64_t at = 0; at < n->tile; at += step)
+    panel_part(p, loop.index, tsr_expr_sub(ir, loop.index, lo), at,
+               n->tile - at < step ? n->tile - at : step);
+  body->region = outer;
+}
+
+/* --- whole output rows: [depth..., column] --- */
+
+/* Row `row` of the block, columns at `from` to `from` + extent of it. */
+static void flat_part(packing *p, tsr_expr row, tsr_expr from, int64_t extent) {
+  tsr_contract_emit *e = p->e;
+  tsr_body *body = &e->body;
+  tsr_ir *ir = e->ir;
+  const int64_t width = e->c->flat_width;
+  const tsr_expr lane = extent > 1 ? tsr_expr_lane(ir, 1) : tsr_expr_int(ir, 0);
+  const tsr_expr x = tsr_expr_add(ir, from, lane), zero = tsr_expr_int(ir, 0);
+  const uint32_t mark = tsr_body_mark(body);
+  tsr_contract_bind(e, &e->n, zero, zero, extent);
+  const tsr_expr first = tsr_expr_mul_int(ir, e->n.number, e->n.block / width);
+  tsr_body_bind(body, (uint32_t)e->n.axis, tsr_expr_add(ir, first, row));
+  tsr_body_bind(body, e->c->flat_x, x);
+  for (uint32_t i = e->nest->axis_count; i < body->leaf_count; i++)
+    if (body->from[i] == e->n.leaves[TSR_SIDE_COLUMN])
+      body->to[i] = tsr_expr_add(ir, tsr_expr_mul_int(ir, row, width), x);
+  depth_level(p, 0);
+  tsr_body_bind(body, e->c->flat_x, zero);
+  tsr_body_release(body, mark);
+}
+
+static void pack_flat(tsr_contract_emit *e, packing *p, tsr_body_stored *stored) {
+  tsr_ir *ir = e->ir;
+  tsr_body *body = &e->body;
+  tsr_expr dims[TSR_NEST_AXES + 2];
+  const int64_t width = e->c->flat_width, rows = e->n.block / width;
+  const int64_t lanes = 16, padded = (e->n.block + lanes - 1) / lanes * lanes;
+  add_depth(e, stored, dims);
+  add_dim(stored, dims, e->n.leaves[TSR_SIDE_COLUMN],
+          tsr_expr_int(ir, padded % 512 == 0 ? padded + lanes : padded));
+  stored->buffer = scratch(e, stored->dtype, dims, stored->rank);
+  const tsr_region outer = body->region;
+  tsr_tile_loop loop =
+      tsr_tile_for(ir, outer, tsr_expr_int(ir, 0), tsr_expr_int(ir, rows), NULL, 0);
+  body->region = loop.body;
+  const int64_t step = p->turned >= 0 ? TURN : MAX_COPY_LANES;
+  for (int64_t at = 0; at < width; at += step)
+    flat_part(p, loop.index, tsr_expr_int(ir, at), width - at < step ? width - at : step);
+  body->region = outer;
+}
+
+void tsr_contract_pack_b(tsr_contract_emit *e) {
+  tsr_body_stored *stored = new_stored(e, &e->c->b);
+  packing p = {.e = e, .operand = &e->c->b, .to = stored, .turned = -1, .lengthwise = -1};
+  p.inside = store_tile;
+  if (e->c->b.side_stride != 1)
+    p.turned = e->c->b.depth_axis;
+  if (e->c->flat)
+    pack_flat(e, &p, stored);
+  else
+    pack_panels(e, &p, stored);
+}
+
+/* Rows of a, each contiguous along the depth, with a stride that spreads over the cache's sets; or,
+ * where a is contiguous along m, one line of m per depth. */
+void tsr_contract_pack_a(tsr_contract_emit *e) {
+  tsr_body_stored *stored = new_stored(e, &e->c->a);
+  tsr_ir *ir = e->ir;
+  tsr_body *body = &e->body;
+  tsr_contract_side *m = &e->m;
+  packing p = {.e = e, .operand = &e->c->a, .to = stored, .turned = -1, .lengthwise = -1};
+  tsr_expr dims[TSR_NEST_AXES + 2];
+  int64_t size = 0, rows = m->block;
+  if (tsr_expr_is_int(ir, m->extent, &size) && size < rows)
+    rows = size;
+  p.inside = store_tile;
+  p.lengthwise = (int)e->c->depth[e->c->depth_count - 1];
+  add_dim(stored, dims, m->leaves[TSR_SIDE_COLUMN],
+          tsr_expr_int(ir, (rows + m->tile - 1) / m->tile * m->tile));
+  add_depth(e, stored, dims);
+  dims[stored->rank - 1] = tsr_expr_add_int(ir, dims[stored->rank - 1], 16);
+  stored->buffer = scratch(e, stored->dtype, dims, stored->rank);
+  const tsr_region outer = body->region;
+  const tsr_expr zero = tsr_expr_int(ir, 0);
+  const tsr_expr first = tsr_expr_mul_int(ir, tsr_contract_first_panel(e, m), m->tile);
+  const tsr_expr last = tsr_tile_min(ir, tsr_expr_add_int(ir, first, m->block), m->extent);
+  tsr_tile_loop loop = tsr_tile_for(ir, outer, first, last, NULL, 0);
+  const uint32_t mark = tsr_body_mark(body);
+  body->region = loop.body;
+  tsr_contract_bind(e, m, zero, zero, 1);
+  tsr_body_bind(body, (uint32_t)m->axis, loop.index);
+  for (uint32_t i = e->nest->axis_count; i < body->leaf_count; i++)
+    if (body->from[i] == m->leaves[TSR_SIDE_COLUMN])
+      body->to[i] = tsr_expr_sub(ir, loop.index, first);
+  depth_level(&p, 0);
+  tsr_body_release(body, mark);
+  body->region = outer;
+}

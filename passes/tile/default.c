@@ -1,0 +1,389 @@
+/* Default schedules: a small set of candidates per block, ranked by the analytic model. */
+#include "passes/cost/cost.h"
+#include "passes/tile/contract.h"
+#include <math.h>
+
+enum { GRAIN = 20000 };
+
+static int64_t least(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
+static int64_t greatest(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+
+static int64_t up_to(int64_t a, int64_t multiple) {
+  return (a + multiple - 1) / multiple * multiple;
+}
+
+/* --- nest --- */
+
+static double red_points(const tsr_nest *nest) {
+  double points = 1;
+  for (uint32_t i = nest->par_count; i < nest->axis_count; i++)
+    if (!nest->axes[i].gone)
+      points *= (double)greatest(nest->axes[i].size, 1);
+  return points;
+}
+
+static uint32_t op_varies(const tsr_nest *nest, const tsr_nest_access *access) {
+  uint32_t mask = 0;
+  for (uint32_t d = 0; d < access->rank; d++)
+    for (uint32_t i = 0; i < nest->axis_count; i++)
+      if (tsr_expr_uses_value(nest->ir, access->subs[d], nest->axes[i].variable))
+        mask |= 1u << i;
+  return mask;
+}
+
+static uint32_t red_mask(const tsr_nest *nest) {
+  uint32_t mask = 0;
+  for (uint32_t i = nest->par_count; i < nest->axis_count; i++)
+    mask |= 1u << i;
+  return mask;
+}
+
+/* Do the elements that are summed vary with the axis? Then lanes cannot be a red axis's too. */
+static bool reduces_over(const tsr_nest *nest, int axis) {
+  TSR_FOR_EACH_OP (nest->ir, tsr_op_get(nest->ir, nest->op)->regions[0], op) {
+    const tsr_op_data *data = tsr_op_get(nest->ir, op);
+    if (data->code != TSR_OP_REDUCE)
+      continue;
+    for (uint32_t i = 0; axis >= 0 && i < data->operand_count; i++)
+      if (nest->varies[data->operands[i].value] >> axis & 1)
+        return true;
+  }
+  return false;
+}
+
+static bool has_region_reduce(const tsr_nest *nest) {
+  TSR_FOR_EACH_OP (nest->ir, tsr_op_get(nest->ir, nest->op)->regions[0], op)
+    if (tsr_op_get(nest->ir, op)->code == TSR_OP_REDUCE &&
+        tsr_op_get(nest->ir, op)->region_count > 0)
+      return true;
+  return false;
+}
+
+/* Vector slots that an axis of this size fills. */
+static double fill(int64_t size, int64_t lanes) {
+  return size <= 0 ? 1 : (double)size / (double)up_to(size, lanes);
+}
+
+/* Cycles per par point with `vector` (par) and `fold` (red) on the lanes; -1: none. */
+static double nest_cycles(const tsr_nest *nest, int vector, int fold, int64_t lanes) {
+  const double points = red_points(nest);
+  const uint32_t red = red_mask(nest);
+  const bool shared = reduces_over(nest, vector);
+  const int inside = shared ? vector : fold;
+  const double fill_in = inside < 0 ? 1 : fill(nest->axes[inside].size, lanes);
+  const double fill_out = vector < 0 ? 1 : fill(nest->axes[vector].size, lanes);
+  double cycles = 0;
+  for (uint32_t i = 0; i < nest->access_count; i++) {
+    const tsr_nest_access *access = &nest->accesses[i];
+    if (access->kind == TSR_ACCESS_INDEX)
+      continue;
+    const bool deep = (op_varies(nest, access) & red) != 0;
+    const int axis = deep ? inside : vector;
+    int64_t stride = axis < 0 ? INT64_MAX : tsr_nest_stride(nest, access, (uint32_t)axis);
+    if (access->indirect && stride == 0)
+      stride = INT64_MAX;
+    cycles += (deep ? points / fill_in : 1 / fill_out) *
+              tsr_cost_of_access(nest->target, stride, axis < 0 ? 1 : lanes,
+                                 access->kind == TSR_ACCESS_STORE);
+  }
+  const double ops = 1 + (double)nest->op_count;
+  const double wide = (double)lanes;
+  if (nest->reduce_count > 0)
+    cycles += ops * points / (inside < 0 ? 1 : wide * fill_in) +
+              (shared || fold < 0 ? 0 : 3 * log2(wide) + 8);
+  return cycles + ops / (vector < 0 ? 1 : wide * fill_out);
+}
+
+double tsr_nest_tile_cycles(const tsr_nest *nest, const tsr_schedule *schedule) {
+  const int64_t *knobs = schedule->knobs;
+  const int64_t lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(nest->widest));
+  const double points = (double)(knobs[TSR_KNOB_VECTOR] >= 0 ? knobs[TSR_KNOB_LANES] : 1) *
+                        (double)(knobs[TSR_KNOB_SIDE] >= 0 ? knobs[TSR_KNOB_ROWS] : 1);
+  return 2 +
+         points * nest_cycles(nest, (int)knobs[TSR_KNOB_VECTOR], (int)knobs[TSR_KNOB_FOLD], lanes);
+}
+
+/* A load that is contiguous along another par axis than the lanes: the pair makes square tiles that
+ * are turned in registers. */
+static int side_of_vector(const tsr_nest *nest, int vector) {
+  if (vector < 0 || nest->reduce_count > 0)
+    return -1;
+  for (uint32_t i = 0; i < nest->access_count; i++) {
+    const tsr_nest_access *access = &nest->accesses[i];
+    if (access->kind != TSR_ACCESS_LOAD || access->indirect)
+      continue;
+    const int64_t stride = tsr_nest_stride(nest, access, (uint32_t)vector);
+    if (stride == 0 || stride == 1 || stride == INT64_MAX)
+      continue;
+    for (uint32_t k = 0; k < nest->par_count; k++)
+      if ((int)k != vector && !nest->axes[k].gone && nest->axes[k].size >= 4 &&
+          nest->axes[vector].size >= 4 && tsr_nest_stride(nest, access, k) == 1)
+        return (int)k;
+  }
+  return -1;
+}
+
+static void default_nest(tsr_nest *nest, tsr_schedule *out) {
+  const int64_t lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(nest->widest));
+  const bool region = has_region_reduce(nest);
+  double best = HUGE_VAL;
+  int vector = -1, fold = -1;
+  for (int v = -1; v < (int)nest->par_count; v++)
+    for (int f = -1; f < (int)nest->axis_count; f++) {
+      if ((v >= 0 && nest->axes[v].gone) || (f >= 0 && (f < (int)nest->par_count || region)) ||
+          (f >= 0 && (nest->axes[f].gone || reduces_over(nest, v))))
+        continue;
+      const double cycles = nest_cycles(nest, v, f, lanes);
+      if (cycles < best) {
+        best = cycles;
+        vector = v;
+        fold = f;
+      }
+    }
+  out->strategy = TSR_STRATEGY_NEST;
+  int64_t *knobs = out->knobs;
+  const int side = side_of_vector(nest, vector);
+  const int64_t several = side >= 0 ? 1 : nest->op_count <= 8 ? 4 : nest->op_count <= 40 ? 2 : 1;
+  const int wide = vector >= 0 ? vector : fold;
+  int64_t row = lanes * (vector < 0 && fold >= 0 ? 4 : several);
+  while (wide >= 0 && row > lanes && row > nest->axes[wide].size)
+    row /= 2;
+  if (wide >= 0 && nest->axes[wide].fixed && nest->axes[wide].size > 0)
+    row = least(row, nest->axes[wide].size);
+  knobs[TSR_KNOB_VECTOR] = vector;
+  knobs[TSR_KNOB_FOLD] = fold;
+  knobs[TSR_KNOB_LANES] = wide < 0 ? 1 : row;
+  knobs[TSR_KNOB_SIDE] = side;
+  knobs[TSR_KNOB_ROWS] = side < 0 ? 1 : least(lanes, greatest(nest->axes[side].size, 1));
+  knobs[TSR_KNOB_UNROLL] = 1;
+  knobs[TSR_KNOB_GRAIN] = GRAIN;
+}
+
+/* --- contract --- */
+
+typedef struct choosing {
+  tsr_nest *nest;
+  const tsr_contraction *c;
+  int64_t m, n, k, outer, lanes;
+  bool pack_a, pack_b;
+} choosing;
+
+static double copy_cycles(const choosing *s, const tsr_contract_operand *operand) {
+  const double vector = 3.0 / (double)s->lanes;
+  if (operand->side_stride == 1)
+    return vector;
+  return operand->depth_axis >= 0 ? 3 * vector : 1.5;
+}
+
+/* b is packed when a register tile could not read whole vectors of it, or when enough rows share
+ * the copy to pay for it. */
+static bool wants_pack_b(const choosing *s) {
+  const tsr_contract_operand *b = &s->c->b;
+  if (s->c->flat)
+    return true;
+  if (!s->c->depth_fixed || b->packable)
+    return false;
+  const int64_t panel = s->k * s->lanes * b->bytes;
+  if (panel > (int64_t)s->nest->target->l2_bytes * 4)
+    return false;
+  return b->side_stride != 1 || b->checked || s->m >= 48;
+}
+
+static bool wants_pack_a(const choosing *s) {
+  const tsr_contract_operand *a = &s->c->a;
+  if (a->packable || !s->c->depth_fixed || s->c->m < 0 || s->m < 4 || s->n < 4 * s->lanes ||
+      a->depth_axis < 0 || s->k * a->bytes > (int64_t)s->nest->target->l2_bytes / 8)
+    return false;
+  return a->checked || a->side_stride * a->bytes % 2048 == 0;
+}
+
+static int64_t flat_rows(const choosing *s, int64_t target) {
+  const int64_t rows = greatest(s->c->flat_rows_size, 1);
+  int64_t best = least(rows, greatest(1, target / s->c->flat_width));
+  int64_t fixed = 0;
+  if (!tsr_expr_is_int(s->nest->ir, s->c->flat_rows, &fixed))
+    return best;
+  while (best > 1 && rows % best != 0)
+    best--;
+  return best;
+}
+
+/* Blocks: the operand that a task copies or rereads stays in half of L2. */
+static void choose_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *knobs) {
+  const int64_t half = (int64_t)s->nest->target->l2_bytes / 2;
+  const int64_t all_m = up_to(greatest(s->m, 1), mr), all_n = up_to(greatest(s->n, 1), nr);
+  int64_t mc = all_m, nc = all_n;
+  if (s->pack_b) {
+    nc = least(all_n, greatest(nr, half / greatest(1, s->k * s->c->b.bytes) / nr * nr));
+  } else if (s->k * s->n * s->c->b.bytes > half) {
+    mc = least(all_m, greatest(mr, half / greatest(1, s->k * s->c->a.bytes) / mr * mr));
+    mc = up_to((all_m + (all_m / mc + (all_m % mc != 0)) - 1) / (all_m / mc + (all_m % mc != 0)),
+               mr);
+  }
+  const int64_t wanted = s->nest->target->threads > 1 ? 4 * (int64_t)s->nest->target->threads : 1;
+  const double work = (double)s->m * (double)s->n * (double)s->k / (2.0 * (double)s->lanes);
+  while (s->outer * ((all_m + mc - 1) / mc) * ((all_n + nc - 1) / nc) < wanted &&
+         work * (double)s->outer > 4 * GRAIN) {
+    const int64_t rows = mc / mr, columns = nc / nr;
+    if (rows <= 1 && columns <= 1)
+      break;
+    if (rows >= 2 * columns || columns <= 1 || (!s->pack_b && rows > 1 && s->m > s->n))
+      mc = up_to(rows, 2) / 2 * mr;
+    else
+      nc = up_to(columns, 2) / 2 * nr;
+  }
+  knobs[TSR_KNOB_MC] = mc;
+  knobs[TSR_KNOB_NC] = s->c->flat ? flat_rows(s, nc) * s->c->flat_width : nc;
+}
+
+static double candidate_cycles(const choosing *s, const int64_t *knobs) {
+  const tsr_contraction *c = s->c;
+  tsr_cost_contract shape = {.outer = s->outer,
+                             .m = s->m,
+                             .n = s->n,
+                             .k = s->k,
+                             .a_bytes = c->a.bytes,
+                             .b_bytes = c->b.bytes,
+                             .mr = knobs[TSR_KNOB_MR],
+                             .nr = knobs[TSR_KNOB_NR],
+                             .lanes = s->lanes,
+                             .mc = knobs[TSR_KNOB_MC],
+                             .nc = knobs[TSR_KNOB_NC],
+                             .columns_outside = knobs[TSR_KNOB_OUTER] == 1};
+  shape.pack_a = s->pack_a ? copy_cycles(s, &c->a) : 0;
+  shape.pack_b = s->pack_b ? copy_cycles(s, &c->b) : 0;
+  shape.strided_b = !s->pack_b && !c->b.packable && c->b.side_stride != 1;
+  /* The rests of flat columns come once per block. */
+  if (c->flat) {
+    shape.outer *= up_to(s->n, shape.nc) / shape.nc;
+    shape.n = least(s->n, shape.nc);
+    shape.nc = shape.n;
+  }
+  tsr_cost cost;
+  tsr_cost_of_contract(s->nest->target, &shape, &cost);
+  return cost.cycles;
+}
+
+static bool fits_registers(const tsr_target *target, int64_t mr, int64_t vectors) {
+  return mr * vectors + vectors + 1 <= (int64_t)target->vector_registers;
+}
+
+static void default_contract(choosing *s, tsr_schedule *out) {
+  static const int64_t widths[] = {1, 2, 3, 4, 5, 6, 8};
+  double best = HUGE_VAL;
+  tsr_schedule try = {.strategy = TSR_STRATEGY_CONTRACT};
+  int64_t *knobs = try.knobs;
+  const int64_t most_rows = s->c->m < 0 ? 1 : least(28, greatest(s->m, 1));
+  for (unsigned w = 0; w < sizeof widths / sizeof *widths; w++)
+    for (int64_t mr = 1; mr <= most_rows; mr++) {
+      int64_t nr = widths[w] * s->lanes;
+      if (!fits_registers(s->nest->target, mr, widths[w]) || (w > 0 && nr >= s->n + s->lanes))
+        continue;
+      knobs[TSR_KNOB_MR] = mr;
+      knobs[TSR_KNOB_NR] = nr;
+      knobs[TSR_KNOB_UNROLL] = 4;
+      knobs[TSR_KNOB_PACK_A] = s->pack_a;
+      knobs[TSR_KNOB_PACK_B] = s->pack_b;
+      knobs[TSR_KNOB_OUTER] = !s->pack_b;
+      knobs[TSR_KNOB_GRAIN] = GRAIN;
+      choose_blocks(s, mr, nr, knobs);
+      const double cycles = candidate_cycles(s, knobs);
+      if (cycles < best) {
+        best = cycles;
+        *out = try;
+      }
+    }
+}
+
+void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule) {
+  *out_schedule = (tsr_schedule){.strategy = TSR_STRATEGY_PROC};
+  out_schedule->knobs[TSR_KNOB_GRAIN] = GRAIN;
+  if (nest->proc)
+    return;
+  choosing s = {.nest = nest, .c = tsr_contract_match(nest), .m = 1, .outer = 1};
+  if (s.c == NULL) {
+    default_nest(nest, out_schedule);
+    return;
+  }
+  s.m = s.c->m < 0 ? 1 : nest->axes[s.c->m].size;
+  s.n = nest->axes[s.c->n].size;
+  s.k = s.c->depth_size;
+  s.lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(s.c->dtype));
+  for (uint32_t i = 0; i < s.c->outer_count; i++)
+    s.outer *= greatest(nest->axes[s.c->outer[i]].size, 1);
+  s.pack_b = wants_pack_b(&s);
+  s.pack_a = wants_pack_a(&s);
+  default_contract(&s, out_schedule);
+}
+
+/* --- checking --- */
+
+static tsr_status refuse(const char *kernel, tsr_knob knob, const char *why, tsr_diag *diag) {
+  return tsr_fail(diag, TSR_ERR_ARGUMENT, "schedule @%s: '%s' %s", kernel, tsr_knob_get(knob)->text,
+                  why);
+}
+
+static bool is_par(const tsr_nest *nest, int64_t axis) {
+  return axis >= 0 && axis < nest->par_count && !nest->axes[axis].gone;
+}
+
+static tsr_status check_nest(const tsr_nest *nest, const int64_t *knobs, const char *kernel,
+                             tsr_diag *diag) {
+  const int64_t vector = knobs[TSR_KNOB_VECTOR], fold = knobs[TSR_KNOB_FOLD];
+  const int64_t side = knobs[TSR_KNOB_SIDE];
+  if (vector >= 0 && !is_par(nest, vector))
+    return refuse(kernel, TSR_KNOB_VECTOR, "is no parallel variable of the block", diag);
+  if (fold >= 0 && (fold < nest->par_count || fold >= nest->axis_count || nest->axes[fold].gone))
+    return refuse(kernel, TSR_KNOB_FOLD, "is no reduced variable of the block", diag);
+  if (side >= 0 && (!is_par(nest, side) || side == vector))
+    return refuse(kernel, TSR_KNOB_SIDE, "must be another parallel variable than 'vector'", diag);
+  if (knobs[TSR_KNOB_LANES] < 1 || knobs[TSR_KNOB_ROWS] < 1 || knobs[TSR_KNOB_GRAIN] < 1)
+    return refuse(kernel, TSR_KNOB_LANES, "rows and grain must be at least 1", diag);
+  return TSR_OK;
+}
+
+static tsr_status check_contract(tsr_nest *nest, const int64_t *knobs, const char *kernel,
+                                 tsr_diag *diag) {
+  const tsr_contraction *c = tsr_contract_match(nest);
+  if (c == NULL)
+    return tsr_fail(diag, TSR_ERR_ARGUMENT,
+                    "schedule @%s: the block is no contraction; use strategy = \"nest\"", kernel);
+  const int64_t lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(c->dtype));
+  const int64_t mr = knobs[TSR_KNOB_MR], nr = knobs[TSR_KNOB_NR];
+  if (mr < 1 || (c->m < 0 && mr != 1))
+    return refuse(kernel, TSR_KNOB_MR, "must be 1 where there are no rows", diag);
+  if (nr < 1 || mr * up_to(nr, lanes) / lanes > 8 * (int64_t)nest->target->vector_registers)
+    return refuse(kernel, TSR_KNOB_NR, "makes a register tile beyond the registers", diag);
+  if (knobs[TSR_KNOB_MC] < mr || knobs[TSR_KNOB_MC] % mr != 0)
+    return refuse(kernel, TSR_KNOB_MC, "must be a multiple of 'mr'", diag);
+  if (c->flat && (knobs[TSR_KNOB_NC] < 1 || knobs[TSR_KNOB_NC] % c->flat_width != 0))
+    return refuse(kernel, TSR_KNOB_NC, "must be a multiple of the output's row", diag);
+  if (!c->flat && (knobs[TSR_KNOB_NC] < nr || knobs[TSR_KNOB_NC] % nr != 0))
+    return refuse(kernel, TSR_KNOB_NC, "must be a multiple of 'nr'", diag);
+  if (c->flat && knobs[TSR_KNOB_PACK_B] != 1)
+    return refuse(kernel, TSR_KNOB_PACK_B, "must be 1: columns run through whole rows", diag);
+  if (!c->depth_fixed && (knobs[TSR_KNOB_PACK_A] == 1 || knobs[TSR_KNOB_PACK_B] == 1))
+    return refuse(kernel, TSR_KNOB_PACK_B, "needs a reduced extent that is known", diag);
+  if ((c->a.packable || c->m < 0) && knobs[TSR_KNOB_PACK_A] == 1)
+    return refuse(kernel, TSR_KNOB_PACK_A, "must be 0: the operand is packed already", diag);
+  if (c->b.packable && !c->flat && knobs[TSR_KNOB_PACK_B] == 1)
+    return refuse(kernel, TSR_KNOB_PACK_B, "must be 0: the operand is packed already", diag);
+  return TSR_OK;
+}
+
+tsr_status tsr_schedule_check(tsr_nest *nest, const tsr_schedule *schedule, const char *kernel,
+                              tsr_diag *diag) {
+  if (nest->proc != (schedule->strategy == TSR_STRATEGY_PROC))
+    return tsr_fail(diag, TSR_ERR_ARGUMENT, "schedule @%s: strategy \"proc\" is for procs only",
+                    kernel);
+  if (schedule->strategy == TSR_STRATEGY_NEST)
+    return check_nest(nest, schedule->knobs, kernel, diag);
+  if (schedule->strategy == TSR_STRATEGY_CONTRACT)
+    return check_contract(nest, schedule->knobs, kernel, diag);
+  return TSR_OK;
+}

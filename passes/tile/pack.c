@@ -1,0 +1,250 @@
+/* Relayouts of constants, evaluated: the packed bytes become constants of their own. */
+#include "ir/const_bytes.h"
+#include "passes/tile/tile.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* offset = base + sum stride[i]*lane[i] where all subscripts are linear; each subscript is checked
+ * against its dim, since what is outside is 0. */
+typedef struct relayout {
+  uint32_t rank, source_rank;
+  int64_t dims[TSR_MAX_RANK], source_dims[TSR_MAX_RANK];
+  int64_t base[TSR_MAX_RANK];
+  int64_t coefficients[TSR_MAX_RANK][TSR_MAX_RANK]; /* by subscript, lane */
+  size_t element;
+  const unsigned char *source;
+  unsigned char *target;
+} relayout;
+
+static tsr_status static_dims(const tsr_ir *ir, const tsr_type_info *type, int64_t *out,
+                              tsr_diag *diag) {
+  for (uint32_t i = 0; i < type->rank; i++)
+    if (!tsr_expr_is_int(ir, type->dims[i], &out[i]))
+      return tsr_fail(diag, TSR_ERR_SHAPE, "relayout of a constant with a symbolic shape");
+  return TSR_OK;
+}
+
+static tsr_status read_map(tsr_ir *ir, tsr_op op, relayout *r, tsr_diag *diag) {
+  const tsr_attr *map = tsr_op_attr(ir, op, "map");
+  tsr_expr lanes[TSR_MAX_RANK], rest;
+  if (map == NULL || map->kind != TSR_ATTR_EXPRS || map->count != r->source_rank)
+    return tsr_fail(diag, TSR_ERR_VERIFY, "relayout: the map needs one subscript per dim");
+  for (uint32_t i = 0; i < r->rank; i++)
+    lanes[i] = tsr_expr_lane(ir, i);
+  for (uint32_t d = 0; d < map->count; d++)
+    if (!tsr_expr_linear(ir, map->u.exprs[d], lanes, r->rank, r->coefficients[d], &rest) ||
+        !tsr_expr_is_int(ir, rest, &r->base[d]))
+      return tsr_fail(diag, TSR_ERR_UNSUPPORTED, "relayout: a subscript is not linear");
+  return TSR_OK;
+}
+
+/* One innermost row: lanes whose subscripts are inside are copied, in one piece where they are
+ * neighbours in the source. */
+static void copy_row(const relayout *r, const int64_t *subscripts, unsigned char *to) {
+  const uint32_t last = r->rank - 1;
+  const int64_t count = r->dims[last];
+  int64_t offset = 0, stride = 0, lo = 0, hi = count;
+  for (uint32_t d = 0; d < r->source_rank; d++) {
+    const int64_t c = r->coefficients[d][last], at = subscripts[d];
+    offset = offset * r->source_dims[d] + at;
+    stride = stride * r->source_dims[d] + c;
+    if (c == 0) {
+      hi = at < 0 || at >= r->source_dims[d] ? 0 : hi;
+      continue;
+    }
+    while (lo < hi && (at + c * lo < 0 || at + c * lo >= r->source_dims[d]))
+      lo++;
+    while (hi > lo && (at + c * (hi - 1) < 0 || at + c * (hi - 1) >= r->source_dims[d]))
+      hi--;
+  }
+  if (hi <= lo)
+    return;
+  const unsigned char *from = r->source + (offset + stride * lo) * (int64_t)r->element;
+  if (stride == 1) {
+    memcpy(to + lo * (int64_t)r->element, from, (size_t)(hi - lo) * r->element);
+    return;
+  }
+  for (int64_t i = lo; i < hi; i++, from += stride * (int64_t)r->element)
+    memcpy(to + i * (int64_t)r->element, from, r->element);
+}
+
+static void copy_all(const relayout *r) {
+  int64_t position[TSR_MAX_RANK] = {0}, rows = 1;
+  for (uint32_t i = 0; i + 1 < r->rank; i++)
+    rows *= r->dims[i];
+  unsigned char *to = r->target;
+  for (int64_t row = 0; row < rows; row++) {
+    int64_t subscripts[TSR_MAX_RANK];
+    for (uint32_t d = 0; d < r->source_rank; d++) {
+      subscripts[d] = r->base[d];
+      for (uint32_t i = 0; i + 1 < r->rank; i++)
+        subscripts[d] += r->coefficients[d][i] * position[i];
+    }
+    copy_row(r, subscripts, to);
+    to += r->dims[r->rank - 1] * (int64_t)r->element;
+    for (uint32_t i = r->rank - 1; i-- > 0;) {
+      if (++position[i] < r->dims[i])
+        break;
+      position[i] = 0;
+    }
+  }
+}
+
+/* The const op under a relayout, through a reshape that only joins dims. */
+static tsr_op source_const(const tsr_ir *ir, tsr_op op) {
+  const tsr_value value = tsr_op_get(ir, op)->operands[0].value;
+  const tsr_value_data *data = tsr_value_get(ir, value);
+  if (data->role != TSR_ROLE_RESULT)
+    return 0;
+  const tsr_opcode code = tsr_op_get(ir, data->def)->code;
+  if (code == TSR_OP_RESHAPE)
+    return source_const(ir, data->def);
+  return code == TSR_OP_CONST ? data->def : 0;
+}
+
+typedef struct packing {
+  tsr_ir *ir;
+  tsr_diag *diag;
+  tsr_arena scratch;
+  tsr_region graph;
+  struct {
+    tsr_op constant, relayout;
+    tsr_value packed;
+  } * done;
+  uint32_t count, capacity;
+} packing;
+
+static bool same_map(const tsr_ir *ir, tsr_op a, tsr_op b) {
+  const tsr_attr *x = tsr_op_attr(ir, a, "map"), *y = tsr_op_attr(ir, b, "map");
+  const tsr_value va = tsr_op_get(ir, a)->results[0], vb = tsr_op_get(ir, b)->results[0];
+  return x->count == y->count && tsr_value_get(ir, va)->type == tsr_value_get(ir, vb)->type &&
+         memcmp(x->u.exprs, y->u.exprs, x->count * sizeof *x->u.exprs) == 0;
+}
+
+static tsr_value packed_before(const packing *p, tsr_op constant, tsr_op op) {
+  for (uint32_t i = 0; i < p->count; i++)
+    if (p->done[i].constant == constant && same_map(p->ir, p->done[i].relayout, op))
+      return p->done[i].packed;
+  return 0;
+}
+
+static tsr_status remember(packing *p, tsr_op constant, tsr_op op, tsr_value packed) {
+  if (p->count == p->capacity) {
+    const uint32_t capacity = p->capacity == 0 ? 64 : p->capacity * 2;
+    void *bigger = tsr_arena_alloc_array(tsr_ir_arena(p->ir), capacity, sizeof *p->done);
+    if (bigger == NULL)
+      return tsr_fail(p->diag, TSR_ERR_OUT_OF_MEMORY, "out of memory in packing");
+    if (p->count > 0)
+      memcpy(bigger, p->done, p->count * sizeof *p->done);
+    p->done = bigger;
+    p->capacity = capacity;
+  }
+  p->done[p->count].constant = constant;
+  p->done[p->count].relayout = op;
+  p->done[p->count++].packed = packed;
+  return TSR_OK;
+}
+
+/* The constant is made at the graph's start, where all regions that share it see it. */
+static tsr_status evaluate(packing *p, tsr_op constant, tsr_op op, tsr_value *out_packed) {
+  tsr_ir *ir = p->ir;
+  relayout r = {0};
+  const tsr_op_data *data = tsr_op_get(ir, op);
+  const tsr_type_info *type = tsr_value_type(ir, data->results[0]);
+  const tsr_type_info *source = tsr_value_type(ir, data->operands[0].value);
+  r.rank = type->rank;
+  r.source_rank = source->rank;
+  TSR_TRY(static_dims(ir, type, r.dims, p->diag));
+  TSR_TRY(static_dims(ir, source, r.source_dims, p->diag));
+  TSR_TRY(read_map(ir, op, &r, p->diag));
+  const unsigned bits = tsr_dtype_bits(type->dtype);
+  if (bits % 8 != 0 || r.rank == 0)
+    return tsr_fail(p->diag, TSR_ERR_UNSUPPORTED, "relayout of elements of %u bits", bits);
+  int64_t count = 1;
+  for (uint32_t i = 0; i < r.rank; i++)
+    if (__builtin_mul_overflow(count, r.dims[i], &count))
+      return tsr_fail(p->diag, TSR_ERR_SHAPE, "relayout: too many elements");
+  const void *bytes = NULL;
+  uint64_t byte_count = 0;
+  TSR_TRY(tsr_const_bytes(ir, constant, &p->scratch, p->diag, &bytes, &byte_count));
+  r.element = bits / 8;
+  r.source = bytes;
+  r.target = tsr_arena_alloc_array(tsr_ir_arena(ir), (size_t)(count > 0 ? count : 1), r.element);
+  if (r.target == NULL)
+    return tsr_fail(p->diag, TSR_ERR_OUT_OF_MEMORY, "out of memory in packing");
+  if (count > 0)
+    copy_all(&r);
+  const uint32_t number =
+      tsr_const_add(ir, type->dtype, r.target, (uint64_t)count * r.element, false);
+  tsr_op made = tsr_op_insert_before(ir, tsr_region_get(ir, p->graph)->first, TSR_OP_CONST);
+  tsr_op_set_int(ir, made, "data", (int64_t)number);
+  tsr_op_copy_origins(ir, made, op);
+  *out_packed = tsr_op_add_result(ir, made, tsr_value_get(ir, data->results[0])->type);
+  return remember(p, constant, op, *out_packed);
+}
+
+static tsr_status pack_region(packing *p, tsr_region region) {
+  for (tsr_op op = tsr_region_get(p->ir, region)->first, next; op != 0; op = next) {
+    const tsr_op_data *data = tsr_op_get(p->ir, op);
+    next = data->next;
+    for (uint32_t i = 0; i < data->region_count; i++)
+      TSR_TRY(pack_region(p, data->regions[i]));
+    const tsr_op constant = data->code == TSR_OP_RELAYOUT ? source_const(p->ir, op) : 0;
+    if (constant == 0)
+      continue;
+    tsr_value packed = packed_before(p, constant, op);
+    if (packed == 0)
+      TSR_TRY(evaluate(p, constant, op, &packed));
+    tsr_arena_reset(&p->scratch);
+    tsr_value_replace_all(p->ir, data->results[0], packed);
+  }
+  return TSR_OK;
+}
+
+/* Relayouts go first, then what only they used: reshapes and the constants in their old order. */
+static void sweep(tsr_ir *ir, tsr_region region, const uint32_t *uses, uint32_t value_count,
+                  bool last) {
+  for (tsr_op op = tsr_region_get(ir, region)->last, before; op != 0; op = before) {
+    const tsr_op_data *data = tsr_op_get(ir, op);
+    before = data->prev;
+    for (uint32_t i = 0; i < data->region_count; i++)
+      sweep(ir, data->regions[i], uses, value_count, last);
+    const bool wanted = last ? data->code == TSR_OP_CONST
+                             : data->code == TSR_OP_RELAYOUT || data->code == TSR_OP_RESHAPE;
+    if (wanted && data->results[0] <= value_count && uses[data->results[0]] == 0)
+      tsr_op_erase(ir, op);
+  }
+}
+
+static tsr_status sweep_graphs(packing *p) {
+  for (unsigned round = 0; round < 3; round++) {
+    const uint32_t count = tsr_value_count(p->ir);
+    uint32_t *uses = tsr_arena_alloc_array(&p->scratch, count + 1, sizeof *uses);
+    if (uses == NULL)
+      return tsr_fail(p->diag, TSR_ERR_OUT_OF_MEMORY, "out of memory in packing");
+    tsr_ir_count_uses(p->ir, uses);
+    TSR_FOR_EACH_OP (p->ir, tsr_ir_top(p->ir), graph)
+      if (tsr_op_get(p->ir, graph)->code == TSR_OP_GRAPH)
+        sweep(p->ir, tsr_op_get(p->ir, graph)->regions[0], uses, count, round == 2);
+  }
+  return TSR_OK;
+}
+
+tsr_status tsr_pass_pack(tsr_ir *ir, tsr_diag *diag) {
+  packing p = {.ir = ir, .diag = diag};
+  tsr_arena_init(&p.scratch, tsr_ir_allocator(ir));
+  tsr_status status = TSR_OK;
+  bool packed = false;
+  for (tsr_op op = tsr_region_get(ir, tsr_ir_top(ir))->first; op != 0 && status == TSR_OK;
+       op = tsr_op_get(ir, op)->next)
+    if (tsr_op_get(ir, op)->code == TSR_OP_GRAPH) {
+      p.graph = tsr_op_get(ir, op)->regions[0];
+      p.count = 0;
+      status = pack_region(&p, p.graph);
+      packed = packed || p.count > 0;
+    }
+  if (status == TSR_OK && packed)
+    status = sweep_graphs(&p);
+  tsr_arena_reset(&p.scratch);
+  return status != TSR_OK ? status : tsr_ir_status(ir);
+}

@@ -1,0 +1,55 @@
+/* The schedule of one kernel: a strategy and the values of knobs.def. */
+#ifndef TSR_PASSES_TILE_SCHEDULE_H
+#define TSR_PASSES_TILE_SCHEDULE_H
+#include "ir/ir.h"
+#include "ir/target.h"
+
+typedef struct tsr_nest tsr_nest;
+
+typedef enum tsr_strategy {
+  TSR_STRATEGY_NEST,
+  TSR_STRATEGY_CONTRACT,
+  TSR_STRATEGY_PROC
+} tsr_strategy;
+
+/* Masks of knobs.def. */
+enum {
+  TSR_KNOB_OF_NEST = 1 << TSR_STRATEGY_NEST,
+  TSR_KNOB_OF_CONTRACT = 1 << TSR_STRATEGY_CONTRACT,
+  TSR_KNOB_OF_PROC = 1 << TSR_STRATEGY_PROC
+};
+
+typedef enum tsr_knob {
+#define TSR_KNOB(name, text, least, greatest, strategies, meaning) TSR_KNOB_##name,
+#include "passes/tile/knobs.def"
+#undef TSR_KNOB
+  TSR_KNOB_COUNT
+} tsr_knob;
+
+typedef struct tsr_knob_info {
+  const char *text, *meaning;
+  int64_t least, greatest;
+  unsigned strategies;
+} tsr_knob_info;
+
+const tsr_knob_info *tsr_knob_get(tsr_knob knob);
+const char *tsr_strategy_text(tsr_strategy strategy);
+
+typedef struct tsr_schedule {
+  tsr_strategy strategy;
+  int64_t knobs[TSR_KNOB_COUNT]; /* those of other strategies are 0 */
+} tsr_schedule;
+
+/* From and to the attributes of a `schedule` op. Reading checks names, kinds and ranges; knobs that
+ * are not there keep the value they have in `inout`. */
+TSR_WARN_UNUSED tsr_status tsr_schedule_read(const tsr_ir *ir, tsr_op op, tsr_diag *diag,
+                                             tsr_schedule *inout);
+void tsr_schedule_write(tsr_ir *ir, tsr_op op, const tsr_schedule *schedule);
+
+/* The default for a block, by the analytic model. `nest` is joined already. */
+void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule);
+/* Does the schedule fit the block and the target? `kernel` is for the message. */
+TSR_WARN_UNUSED tsr_status tsr_schedule_check(tsr_nest *nest, const tsr_schedule *schedule,
+                                              const char *kernel, tsr_diag *diag);
+
+#endif

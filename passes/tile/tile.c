@@ -1,0 +1,378 @@
+/* Blocks become kernels and launches. */
+#include "passes/tile/tile.h"
+#include "passes/tile/contract.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { NAME_BYTES = 24 };
+
+/* A kernel made or to be made. */
+typedef struct made_kernel {
+  tsr_op block; /* the first block of its kind */
+  tsr_op kernel;
+  char name[NAME_BYTES];
+  uint32_t op_count; /* of the block: what differs here needs no comparison */
+  tsr_schedule schedule;
+} made_kernel;
+
+typedef struct tiling {
+  tsr_ir *ir;
+  const tsr_target *target;
+  const tsr_plan_source *plan;
+  tsr_diag *diag;
+  tsr_arena arena; /* of the pass */
+  tsr_nest_pool pool;
+  tsr_arena per_block; /* reset after each */
+  made_kernel *kernels;
+  uint32_t count, capacity;
+  uint32_t first_number; /* of kernels: those below exist already */
+} tiling;
+
+static tsr_status out_of_memory(tiling *t) {
+  return tsr_fail(t->diag, TSR_ERR_OUT_OF_MEMORY, "out of memory in tiling");
+}
+
+static tsr_status begin(tiling *t) {
+  tsr_arena_init(&t->arena, tsr_ir_allocator(t->ir));
+  tsr_arena_init(&t->per_block, tsr_ir_allocator(t->ir));
+  const uint32_t values = tsr_value_count(t->ir);
+  t->pool = (tsr_nest_pool){.arena = &t->per_block, .value_count = values};
+  t->pool.varies = tsr_arena_alloc_array(&t->arena, values + 1, sizeof *t->pool.varies);
+  t->pool.memo = tsr_arena_alloc_array(&t->arena, values + 1, sizeof *t->pool.memo);
+  return t->pool.varies == NULL || t->pool.memo == NULL ? out_of_memory(t) : TSR_OK;
+}
+
+static void end(tiling *t) {
+  tsr_arena_reset(&t->per_block);
+  tsr_arena_reset(&t->arena);
+}
+
+/* --- schedules --- */
+
+static tsr_status add_where(tiling *t, tsr_op block) {
+  const tsr_op_data *data = tsr_op_get(t->ir, block);
+  tsr_diag_set_node(t->diag, data->origin_count > 0 ? data->origins[0] : "",
+                    tsr_opcode_info(data->code)->text);
+  return t->diag != NULL && t->diag->status != TSR_OK ? t->diag->status : TSR_ERR_INTERNAL;
+}
+
+static tsr_status from_plan(tiling *t, const char *name, tsr_schedule *inout) {
+  if (t->plan == NULL || t->plan->plan == 0)
+    return TSR_OK;
+  TSR_FOR_EACH_OP (t->plan->ir, tsr_op_get(t->plan->ir, t->plan->plan)->regions[0], op) {
+    const tsr_op_data *data = tsr_op_get(t->plan->ir, op);
+    if (data->code == TSR_OP_SCHEDULE && data->symbol != NULL && strcmp(data->symbol, name) == 0)
+      return tsr_schedule_read(t->plan->ir, op, t->diag, inout);
+  }
+  return TSR_OK;
+}
+
+/* The nest of a block and its schedule. A block that is a contraction but is scheduled as a plain
+ * nest is read anew: matching has joined axes that only contractions may join. */
+static tsr_status prepare(tiling *t, tsr_op block, const char *name, tsr_nest **out_nest,
+                          tsr_schedule *out_schedule) {
+  TSR_TRY(tsr_nest_read(t->ir, t->target, &t->pool, block, t->diag, out_nest));
+  tsr_nest_join(*out_nest);
+  tsr_schedule_default(*out_nest, out_schedule);
+  TSR_TRY(from_plan(t, name, out_schedule));
+  const tsr_contraction *c = (*out_nest)->contraction;
+  if (out_schedule->strategy == TSR_STRATEGY_NEST && c != NULL && c->flat) {
+    TSR_TRY(tsr_nest_read(t->ir, t->target, &t->pool, block, t->diag, out_nest));
+    tsr_nest_join(*out_nest);
+  }
+  return tsr_schedule_check(*out_nest, out_schedule, name, t->diag);
+}
+
+/* --- kernels --- */
+
+/* Inputs in the order of their first use, then the block's results. */
+static void add_arguments(tiling *t, tsr_nest *nest, tsr_region region) {
+  const tsr_op_data *data = tsr_op_get(t->ir, nest->op);
+  for (uint32_t i = 0; i < nest->buffer_count; i++) {
+    tsr_nest_buffer *b = &nest->buffers[i];
+    if (!b->result)
+      b->arg =
+          tsr_region_add_arg(t->ir, region, TSR_ROLE_IN,
+                             tsr_type_make(t->ir, TSR_LEVEL_GLOBAL, b->dtype, b->dims, b->rank));
+  }
+  for (uint32_t k = 0; k < data->result_count; k++)
+    for (uint32_t i = 0; i < nest->buffer_count; i++) {
+      tsr_nest_buffer *b = &nest->buffers[i];
+      if (b->result && b->value == data->results[k])
+        b->arg =
+            tsr_region_add_arg(t->ir, region, b->read ? TSR_ROLE_INOUT : TSR_ROLE_OUT,
+                               tsr_type_make(t->ir, TSR_LEVEL_GLOBAL, b->dtype, b->dims, b->rank));
+    }
+}
+
+static tsr_status make_kernel(tiling *t, tsr_nest *nest, made_kernel *kernel) {
+  tsr_ir *ir = t->ir;
+  const tsr_schedule *schedule = &kernel->schedule;
+  if (schedule->strategy == TSR_STRATEGY_CONTRACT)
+    tsr_contract_layout(nest, schedule);
+  kernel->kernel = tsr_op_append(ir, tsr_ir_top(ir), TSR_OP_KERNEL);
+  tsr_op_set_symbol(ir, kernel->kernel, kernel->name);
+  tsr_op_set_string(ir, kernel->kernel, "target", t->target->name);
+  tsr_op_copy_origins(ir, kernel->kernel, nest->op);
+  const tsr_region region = tsr_op_add_region(ir, kernel->kernel);
+  add_arguments(t, nest, region);
+  switch (schedule->strategy) {
+  case TSR_STRATEGY_CONTRACT:
+    return tsr_tile_contract(nest, schedule, region, t->diag);
+  case TSR_STRATEGY_PROC:
+    return tsr_tile_proc(nest, schedule, region, t->diag);
+  default:
+    return tsr_tile_nest(nest, schedule, region, t->diag);
+  }
+}
+
+/* The tensor as a launch passes it: a constant that the kernel reads in panels is laid out first.
+ */
+static tsr_value launch_operand(tiling *t, const tsr_nest *nest, const tsr_nest_buffer *b) {
+  tsr_ir *ir = t->ir;
+  if (b->map == NULL)
+    return b->value;
+  tsr_value source = b->value;
+  if (b->map_rank != b->original_rank) {
+    tsr_op reshape = tsr_op_insert_before(ir, nest->op, TSR_OP_RESHAPE);
+    tsr_op_add_operand(ir, reshape, source);
+    tsr_op_copy_origins(ir, reshape, nest->op);
+    source = tsr_op_add_result(
+        ir, reshape, tsr_type_make(ir, TSR_LEVEL_GLOBAL, b->dtype, b->map_dims, b->map_rank));
+  }
+  tsr_op relayout = tsr_op_insert_before(ir, nest->op, TSR_OP_RELAYOUT);
+  tsr_op_add_operand(ir, relayout, source);
+  tsr_op_set_exprs(ir, relayout, "map", b->map, b->map_rank);
+  tsr_op_copy_origins(ir, relayout, nest->op);
+  return tsr_op_add_result(ir, relayout,
+                           tsr_type_make(ir, TSR_LEVEL_GLOBAL, b->dtype, b->dims, b->rank));
+}
+
+/* Before the block, which stays for comparison with later ones. */
+static tsr_status make_launch(tiling *t, const tsr_nest *nest, const char *name) {
+  tsr_ir *ir = t->ir;
+  uint32_t count = 0;
+  tsr_value *operands =
+      tsr_arena_alloc_array(&t->per_block, nest->buffer_count + 1, sizeof *operands);
+  if (operands == NULL)
+    return out_of_memory(t);
+  for (uint32_t i = 0; i < nest->buffer_count; i++)
+    if (!nest->buffers[i].result)
+      operands[count++] = launch_operand(t, nest, &nest->buffers[i]);
+  tsr_op launch = tsr_op_insert_before(ir, nest->op, TSR_OP_LAUNCH);
+  tsr_op_set_symbol(ir, launch, name);
+  for (uint32_t i = 0; i < count; i++)
+    tsr_op_add_operand(ir, launch, operands[i]);
+  tsr_op_copy_origins(ir, launch, nest->op);
+  const tsr_op_data *data = tsr_op_get(ir, nest->op);
+  for (uint32_t i = 0; i < data->result_count; i++) {
+    const tsr_type_info *type = tsr_value_type(ir, data->results[i]);
+    tsr_op_add_result(ir, launch,
+                      tsr_type_make(ir, TSR_LEVEL_GLOBAL, type->dtype, type->dims, type->rank));
+  }
+  return tsr_ir_status(ir);
+}
+
+/* --- finding blocks --- */
+
+static uint32_t ops_within(const tsr_ir *ir, tsr_op op) {
+  const tsr_op_data *data = tsr_op_get(ir, op);
+  uint32_t count = 1;
+  for (uint32_t i = 0; i < data->region_count; i++)
+    TSR_FOR_EACH_OP (ir, data->regions[i], inner)
+      count += ops_within(ir, inner);
+  return count;
+}
+
+static made_kernel *same_kernel(tiling *t, tsr_op block, uint32_t op_count) {
+  for (uint32_t i = 0; i < t->count; i++)
+    if (t->kernels[i].op_count == op_count &&
+        tsr_nest_same_block(t->ir, &t->pool, t->kernels[i].block, block))
+      return &t->kernels[i];
+  return NULL;
+}
+
+static made_kernel *new_kernel(tiling *t, tsr_op block, uint32_t op_count) {
+  if (t->count == t->capacity) {
+    const uint32_t capacity = t->capacity == 0 ? 64 : t->capacity * 2;
+    made_kernel *bigger = tsr_arena_alloc_array(&t->arena, capacity, sizeof *bigger);
+    if (bigger == NULL)
+      return NULL;
+    if (t->count > 0)
+      memcpy(bigger, t->kernels, t->count * sizeof *bigger);
+    t->kernels = bigger;
+    t->capacity = capacity;
+  }
+  made_kernel *kernel = &t->kernels[t->count];
+  *kernel = (made_kernel){.block = block, .op_count = op_count};
+  snprintf(kernel->name, sizeof kernel->name, "k%u", t->first_number + t->count);
+  t->count++;
+  return kernel;
+}
+
+typedef tsr_status (*block_visitor)(tiling *t, tsr_op block);
+
+/* Blocks of a group go before it; its results are theirs. */
+static void take_apart(tiling *t, tsr_op group) {
+  const tsr_op_data *data = tsr_op_get(t->ir, group);
+  const tsr_region region = data->regions[0];
+  for (tsr_op op = tsr_region_get(t->ir, region)->first, next; op != 0; op = next) {
+    const tsr_op_data *inner = tsr_op_get(t->ir, op);
+    next = inner->next;
+    if (inner->code == TSR_OP_YIELD) {
+      for (uint32_t i = 0; i < data->result_count && i < inner->operand_count; i++)
+        tsr_value_replace_all(t->ir, data->results[i], inner->operands[i].value);
+      continue;
+    }
+    for (uint32_t i = 0; i < inner->result_count; i++) {
+      const tsr_type_info *type = tsr_value_type(t->ir, inner->results[i]);
+      tsr_value_set_type(
+          t->ir, inner->results[i],
+          tsr_type_make(t->ir, TSR_LEVEL_GLOBAL, type->dtype, type->dims, type->rank));
+    }
+    tsr_op_move_before(t->ir, op, group);
+  }
+  tsr_op_erase(t->ir, group);
+}
+
+static void take_groups_apart(tiling *t, tsr_region region) {
+  for (tsr_op op = tsr_region_get(t->ir, region)->first, next; op != 0; op = next) {
+    const tsr_op_data *data = tsr_op_get(t->ir, op);
+    next = data->next;
+    if (data->code == TSR_OP_GROUP)
+      take_apart(t, op);
+    else if (data->code != TSR_OP_BLOCK && data->code != TSR_OP_PROC)
+      for (uint32_t i = 0; i < data->region_count; i++)
+        take_groups_apart(t, data->regions[i]);
+  }
+}
+
+static tsr_status visit_region(tiling *t, tsr_region region, block_visitor visit) {
+  for (tsr_op op = tsr_region_get(t->ir, region)->first, next; op != 0; op = next) {
+    const tsr_op_data *data = tsr_op_get(t->ir, op);
+    next = data->next;
+    if (data->code == TSR_OP_BLOCK || data->code == TSR_OP_PROC) {
+      const tsr_status status = visit(t, op);
+      tsr_arena_reset(&t->per_block);
+      if (status != TSR_OK)
+        return status;
+    } else {
+      for (uint32_t i = 0; i < data->region_count; i++)
+        TSR_TRY(visit_region(t, data->regions[i], visit));
+    }
+  }
+  return TSR_OK;
+}
+
+static tsr_status visit_graphs(tiling *t, block_visitor visit) {
+  for (tsr_op op = tsr_region_get(t->ir, tsr_ir_top(t->ir))->first; op != 0;
+       op = tsr_op_get(t->ir, op)->next)
+    if (tsr_op_get(t->ir, op)->code == TSR_OP_GRAPH)
+      TSR_TRY(visit_region(t, tsr_op_get(t->ir, op)->regions[0], visit));
+  return TSR_OK;
+}
+
+/* --- the two passes --- */
+
+static tsr_status tile_block(tiling *t, tsr_op block) {
+  const uint32_t op_count = ops_within(t->ir, block);
+  made_kernel *kernel = same_kernel(t, block, op_count);
+  tsr_nest *nest = NULL;
+  if (kernel != NULL) {
+    TSR_TRY(tsr_nest_read(t->ir, t->target, &t->pool, block, t->diag, &nest));
+    tsr_nest_join(nest);
+    if (kernel->schedule.strategy == TSR_STRATEGY_CONTRACT)
+      tsr_contract_layout(nest, &kernel->schedule);
+    return make_launch(t, nest, kernel->name);
+  }
+  kernel = new_kernel(t, block, op_count);
+  if (kernel == NULL)
+    return out_of_memory(t);
+  tsr_status status = prepare(t, block, kernel->name, &nest, &kernel->schedule);
+  if (status == TSR_OK)
+    status = make_kernel(t, nest, kernel);
+  if (status != TSR_OK) {
+    (void)add_where(t, block);
+    return status;
+  }
+  return make_launch(t, nest, kernel->name);
+}
+
+/* Its launch stands before each block: results change hands, and the block goes. */
+static tsr_status retire_block(tiling *t, tsr_op block) {
+  const tsr_op_data *data = tsr_op_get(t->ir, block);
+  const tsr_op_data *launch = tsr_op_get(t->ir, data->prev);
+  for (uint32_t i = 0; i < data->result_count; i++)
+    tsr_value_replace_all(t->ir, data->results[i], launch->results[i]);
+  tsr_op_erase(t->ir, block);
+  return tsr_ir_status(t->ir);
+}
+
+static tsr_status ir_failure(tiling *t, tsr_status status) {
+  if (status == TSR_OK)
+    status = tsr_ir_status(t->ir);
+  if (status != TSR_OK && t->diag != NULL && t->diag->status == TSR_OK)
+    *t->diag = *tsr_ir_diag(t->ir);
+  return status;
+}
+
+tsr_status tsr_pass_tile(tsr_ir *ir, const tsr_target *target, const tsr_plan_source *plan,
+                         tsr_diag *diag) {
+  tiling t = {.ir = ir, .target = target, .plan = plan, .diag = diag};
+  TSR_FOR_EACH_OP (ir, tsr_ir_top(ir), op)
+    if (tsr_op_get(ir, op)->code == TSR_OP_KERNEL)
+      t.first_number++;
+  TSR_FOR_EACH_OP (ir, tsr_ir_top(ir), graph)
+    if (tsr_op_get(ir, graph)->code == TSR_OP_GRAPH)
+      take_groups_apart(&t, tsr_op_get(ir, graph)->regions[0]);
+  tsr_status status = begin(&t);
+  if (status == TSR_OK)
+    status = visit_graphs(&t, tile_block);
+  if (status == TSR_OK)
+    status = visit_graphs(&t, retire_block);
+  status = ir_failure(&t, status);
+  end(&t);
+  return status;
+}
+
+static tsr_status plan_block(tiling *t, tsr_op block) {
+  const uint32_t op_count = ops_within(t->ir, block);
+  if (same_kernel(t, block, op_count) != NULL)
+    return TSR_OK;
+  made_kernel *kernel = new_kernel(t, block, op_count);
+  tsr_nest *nest = NULL;
+  return kernel == NULL ? out_of_memory(t)
+                        : prepare(t, block, kernel->name, &nest, &kernel->schedule);
+}
+
+tsr_status tsr_plan_default(tsr_ir *ir, const tsr_target *target, tsr_diag *diag,
+                            tsr_op *out_plan) {
+  tiling t = {.ir = ir, .target = target, .diag = diag};
+  if (out_plan != NULL)
+    *out_plan = 0;
+  const char *symbol = "plan";
+  TSR_FOR_EACH_OP (ir, tsr_ir_top(ir), graph)
+    if (tsr_op_get(ir, graph)->code == TSR_OP_GRAPH) {
+      take_groups_apart(&t, tsr_op_get(ir, graph)->regions[0]);
+      symbol = tsr_op_get(ir, graph)->symbol;
+    }
+  tsr_status status = begin(&t);
+  if (status == TSR_OK)
+    status = visit_graphs(&t, plan_block);
+  if (status == TSR_OK) {
+    tsr_op plan = tsr_op_append(ir, tsr_ir_top(ir), TSR_OP_PLAN);
+    tsr_op_set_symbol(ir, plan, symbol);
+    tsr_op_set_string(ir, plan, "target", target->name);
+    const tsr_region region = tsr_op_add_region(ir, plan);
+    for (uint32_t i = 0; i < t.count; i++) {
+      tsr_op schedule = tsr_op_append(ir, region, TSR_OP_SCHEDULE);
+      tsr_op_set_symbol(ir, schedule, t.kernels[i].name);
+      tsr_schedule_write(ir, schedule, &t.kernels[i].schedule);
+    }
+    if (out_plan != NULL)
+      *out_plan = plan;
+  }
+  status = ir_failure(&t, status);
+  end(&t);
+  return status;
+}
