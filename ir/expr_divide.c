@@ -263,8 +263,18 @@ static void split_by_expr(tsr_ir *ir, division *d) {
     tsr_sum_add_expr(ir, &d->rest, d->a, 1);
 }
 
+/* Intervals alone may leave one value: (-1) floordiv N is -1. */
+static bool constant_result(const tsr_ir *ir, const division *d, tsr_expr rest, int64_t *out) {
+  const tsr_expr_slot *a = tsr_expr_slot_of(ir, rest), *b = tsr_expr_slot_of(ir, d->b);
+  tsr_interval range =
+      tsr_interval_apply(d->op, (tsr_interval){a->lo, a->hi}, (tsr_interval){b->lo, b->hi});
+  *out = range.lo;
+  return range.lo == range.hi;
+}
+
 static tsr_expr divide_by_expr(tsr_ir *ir, division *d) {
   tsr_expr rest, part;
+  int64_t number;
   bool ceil = d->op == TSR_INDEX_CEILDIV;
   if (tsr_expr_slot_of(ir, d->b)->lo < 1)
     return tsr_expr_node_make(ir, d->op, d->a, d->b);
@@ -274,6 +284,8 @@ static tsr_expr divide_by_expr(tsr_ir *ir, division *d) {
     return 0;
   if (tsr_expr_equals_int(ir, rest, 0))
     part = rest;
+  else if (constant_result(ir, d, rest, &number))
+    part = tsr_expr_int(ir, number);
   else if (tsr_expr_proves_difference(ir, rest, tsr_expr_int(ir, 0), ceil) &&
            tsr_expr_proves_difference(ir, d->b, rest, ceil ? 0 : 1))
     part = d->op == TSR_INDEX_MOD ? rest : tsr_expr_int(ir, ceil);

@@ -3,11 +3,11 @@
  * The goal is kept as a sum. One step replaces a term by something that is never greater: an index
  * variable by its first or last value, a quotient by the relation with its dividend, a lane by its
  * extent. The goal follows from the smaller sum, and in the end only dims are left, whose intervals
- * decide. Compounds go first, because what they contain may cancel against what remains (N - 1 - i
- * with i below (N floordiv 16)*16), then index variables from the innermost (youngest) outwards,
- * since bounds mention outer ones, then lanes and dims. Where several bounds hold, each is tried;
- * the number of steps is bounded. Products lose one factor at a time, the others known not to be
- * negative. */
+ * decide. Compounds of index variables go first, because what they contain may cancel against what
+ * remains; then index variables from the innermost (youngest) outwards, since bounds mention outer
+ * ones; then lanes, and compounds of dims, which the bounds of index variables may have cancelled
+ * (N - 1 - i with i below (N floordiv 16)*16). Where several bounds hold, each is tried; the number
+ * of steps is bounded. Products lose one factor at a time, the others known not to be negative. */
 #include "ir/ir_internal.h"
 
 enum { MAX_STEPS = 160, MAX_NESTING = 24 };
@@ -132,11 +132,11 @@ static bool prove_quotient(proof *p, const tsr_sum *goal, uint32_t number,
   bool above = goal->terms[number].factor < 0, floor = node->op == TSR_INDEX_FLOORDIV;
   int64_t divisor, factor = goal->terms[number].factor, by, slack = 0;
   tsr_expr moved;
-  if (!tsr_expr_is_int(p->ir, node->b, &divisor) || divisor <= 0)
+  if (interval_of(p, node->b).lo < 1)
     return false;
-  by = divisor / tsr_gcd(divisor, factor);
+  by = tsr_expr_is_int(p->ir, node->b, &divisor) ? divisor / tsr_gcd(divisor, factor) : 0;
   tsr_sum_copy(&scaled, goal);
-  if (scale_goal(&scaled, by)) {
+  if (by != 0 && scale_goal(&scaled, by)) {
     factor = scaled.terms[number].factor / divisor;
     if (floor != above && __builtin_mul_overflow(factor, floor ? 1 - divisor : divisor - 1, &slack))
       return false;
@@ -257,20 +257,36 @@ static bool prove_compound(proof *p, const tsr_sum *goal, uint32_t number) {
 
 /* --- choosing --- */
 
-/* Which term goes first: greater is earlier. */
+static bool has_device_dim(const tsr_ir *ir, tsr_expr expr) {
+  tsr_expr_node node = tsr_expr_get(ir, expr);
+  if (node.op == TSR_INDEX_DIM)
+    return tsr_dim_get(ir, node.dim)->from_device;
+  return node.op > TSR_INDEX_LANE && (has_device_dim(ir, node.a) || has_device_dim(ir, node.b));
+}
+
+enum { LAST = 1, FIXED = 2, DEVICE = 4, DEVICE_COMPOUND = 5, LANE = 6 };
+#define VARIABLE (UINT64_C(1) << 32)
+#define COMPOUND (UINT64_C(1) << 33)
+
+/* Which term goes first: greater is earlier, 0 never. */
 static uint64_t urgency(const proof *p, tsr_expr atom) {
-  tsr_expr_node node = tsr_expr_get(p->ir, atom);
-  switch (node.op) {
+  const unsigned moving = TSR_LEAF_BIT(TSR_INDEX_VALUE) | TSR_LEAF_BIT(TSR_INDEX_LANE);
+  const tsr_expr_slot *slot = tsr_expr_slot_of(p->ir, atom);
+  switch (slot->node.op) {
   case TSR_INDEX_DIM:
-    return tsr_dim_get(p->ir, node.dim)->from_device ? 1 : 0;
+    return tsr_dim_get(p->ir, slot->node.dim)->from_device ? DEVICE : 0;
   case TSR_INDEX_LANE:
-    return 2;
+    return LANE;
   case TSR_INDEX_VALUE:
-    return UINT64_C(1) << 32 | node.value;
-  case TSR_INDEX_MUL:
-    return UINT64_C(1) << 34 | tsr_expr_slot_of(p->ir, atom)->depth;
+    return VARIABLE | slot->node.value;
+  case TSR_INDEX_MUL: {
+    uint64_t a = urgency(p, slot->node.a), b = urgency(p, slot->node.b), most = a > b ? a : b;
+    return most == 0 ? LAST : most;
+  }
   default:
-    return UINT64_C(1) << 33 | tsr_expr_slot_of(p->ir, atom)->depth;
+    if ((slot->leaves & moving) != 0)
+      return COMPOUND | slot->depth;
+    return has_device_dim(p->ir, atom) ? DEVICE_COMPOUND : FIXED;
   }
 }
 
