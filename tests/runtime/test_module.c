@@ -6,7 +6,9 @@
 #include "tests/runtime/programs.h"
 #include <check.h>
 #include <dirent.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -400,6 +402,36 @@ START_TEST(failed_writes_leave_nothing) {
 }
 END_TEST
 
+/* A full disk, at every size at which it may fill: the old file stays, nothing else appears. */
+START_TEST(full_disks_leave_the_old_file) {
+  tsr_program chain = test_chain_program(), filter = test_filter_program();
+  const tsr_program *old = &filter, *program = &chain;
+  image expected = write_one(&filter);
+  char folder[512], path[600];
+  struct rlimit before, limit;
+  tsr_module *module;
+  temporary_path(folder, sizeof folder, "full");
+  (void)snprintf(path, sizeof path, "%s/m.tsm", folder);
+  ck_assert_int_eq(mkdir(folder, 0777), 0);
+  ck_assert_int_eq(tsr_module_write(path, &old, 1, NULL, NULL), TSR_OK);
+  (void)signal(SIGXFSZ, SIG_IGN);
+  ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+  limit = before;
+  for (limit.rlim_cur = 0; limit.rlim_cur < 8200; limit.rlim_cur += 100) {
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    ck_assert_int_eq(tsr_module_write(path, &program, 1, NULL, NULL), TSR_ERR_IO);
+  }
+  ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+  ck_assert_int_eq(tsr_module_load_file(path, NULL, &module, NULL), TSR_OK);
+  ck_assert_uint_eq(module->size, expected.size);
+  ck_assert_mem_eq(module->bytes, expected.bytes, expected.size);
+  tsr_module_release(module);
+  ck_assert_int_eq(unlink(path), 0);
+  ck_assert_int_eq(rmdir(folder), 0); /* empty */
+  free(expected.bytes);
+}
+END_TEST
+
 START_TEST(bad_arguments) {
   tsr_module_options options;
   tsr_module *module;
@@ -475,6 +507,7 @@ int main(void) {
   tcase_add_test(tests, selection_names_missing_features);
   tcase_add_test(tests, files_appear_whole);
   tcase_add_test(tests, failed_writes_leave_nothing);
+  tcase_add_test(tests, full_disks_leave_the_old_file);
   tcase_add_test(tests, bad_arguments);
   tcase_add_test(tests, allocation_failures_are_clean);
   suite_add_tcase(suite, tests);
