@@ -188,6 +188,6 @@ void tsr_emit_loop(tsr_emit *e);
 /* Adds the function to the module. `out_kernel->dims` is in `result_arena`; entry is left 0. */
 TSR_WARN_UNUSED tsr_status tsr_emit_kernel(tsr_ir *ir, tsr_op kernel, const tsr_math *math,
                                            tsr_arena *scratch_arena, tsr_arena *result_arena,
-                                           tsr_diag *diag, tsr_cpu_kernel_code *out_kernel);
+                                           tsr_diag *diag, tsr_kernel_code *out_kernel);
 
 #endif

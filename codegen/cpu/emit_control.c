@@ -208,7 +208,7 @@ static uint32_t assume_all(tsr_emit *e, const tsr_expr *exprs, uint32_t count) {
 }
 
 void tsr_emit_region_versioned(tsr_emit *e, tsr_region region) {
-  tsr_expr checks[MAX_VERSION_CHECKS];
+  tsr_expr checks[MAX_VERSION_CHECKS] = {0};
   uint32_t count = tsr_emit_region_checks(e, region, checks, MAX_VERSION_CHECKS);
   if (count == 0) {
     tsr_emit_region(e, region);
@@ -369,7 +369,7 @@ static uint32_t split_checks(tsr_emit *e, const counted_loop *loop, const tsr_ex
 
 static progress run_split(tsr_emit *e, const counted_loop *loop, progress start,
                           const tsr_expr *checks, uint32_t count) {
-  tsr_expr kept[MAX_VERSION_CHECKS];
+  tsr_expr kept[MAX_VERSION_CHECKS] = {0};
   LLVMValueRef end = tsr_emit_index(e, loop->range->hi), clean_end = end;
   uint32_t kept_count = split_checks(e, loop, checks, count, kept, &clean_end);
   if (kept_count == 0)
@@ -395,7 +395,7 @@ static tile_ref *run_all(tsr_emit *e, const counted_loop *loop, tile_ref *carrie
 
 /* Checks that do not change in the loop are asked once, before it. */
 static tile_ref *run_versions(tsr_emit *e, const counted_loop *loop, tile_ref *carried) {
-  tsr_expr checks[MAX_VERSION_CHECKS], fixed[MAX_VERSION_CHECKS];
+  tsr_expr checks[MAX_VERSION_CHECKS] = {0}, fixed[MAX_VERSION_CHECKS] = {0};
   uint32_t fixed_count = 0, joined = 0;
   uint32_t count = tsr_emit_region_checks(e, loop->region, checks, MAX_VERSION_CHECKS);
   for (uint32_t i = 0; i < count; ++i)

@@ -251,7 +251,7 @@ static void emit_tasks(tsr_emit *e, const kernel_parts *parts, tsr_region region
   LLVMBuildRetVoid(b);
 }
 
-static void emit_kernel(tsr_emit *e, tsr_op kernel, tsr_cpu_kernel_code *out_kernel) {
+static void emit_kernel(tsr_emit *e, tsr_op kernel, tsr_kernel_code *out_kernel) {
   const tsr_op_data *op = tsr_op_get(e->ir, kernel);
   kernel_parts parts = {0};
   e->op = op;
@@ -282,7 +282,7 @@ static void emit_kernel(tsr_emit *e, tsr_op kernel, tsr_cpu_kernel_code *out_ker
 
 tsr_status tsr_emit_kernel(tsr_ir *ir, tsr_op kernel, const tsr_math *math,
                            tsr_arena *scratch_arena, tsr_arena *result_arena, tsr_diag *diag,
-                           tsr_cpu_kernel_code *out_kernel) {
+                           tsr_kernel_code *out_kernel) {
   LLVMContextRef context = math->context;
   tsr_emit e = {.ir = ir,
                 .arena = scratch_arena,
@@ -295,7 +295,7 @@ tsr_status tsr_emit_kernel(tsr_ir *ir, tsr_op kernel, const tsr_math *math,
                 .i64 = LLVMInt64TypeInContext(context),
                 .pointer = LLVMPointerTypeInContext(context, 0),
                 .slot_count = tsr_value_count(ir) + 1};
-  *out_kernel = (tsr_cpu_kernel_code){0};
+  *out_kernel = (tsr_kernel_code){0};
   e.slots = tsr_emit_alloc(&e, e.slot_count, sizeof *e.slots);
   e.dim_values = tsr_emit_alloc(&e, tsr_dim_count(ir) + 1, sizeof *e.dim_values);
   e.dims = tsr_emit_alloc(&e, tsr_dim_count(ir) + 1, sizeof *e.dims);
