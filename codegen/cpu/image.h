@@ -2,9 +2,9 @@
  * without relocations, without undefined symbols and without writable data, so that mapping it
  * readable and executable at any page-aligned address is all the linking there is.
  *
- *   offset 0                                                        size
- *   | code of all functions | 64-byte gap | read-only constants ... |
- *     16-byte aligned entries               each section at its own alignment, at most 4096
+ *   offset 0       64                                                               size
+ *   | 64-byte gap | code of all functions | 64-byte gap | read-only constants ... |
+ *                   16-byte aligned entries               each section at its own alignment
  */
 #ifndef TSR_CODEGEN_CPU_IMAGE_H
 #define TSR_CODEGEN_CPU_IMAGE_H
