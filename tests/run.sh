@@ -1,8 +1,8 @@
 #!/bin/sh
 # Usage: tests/run.sh [--sanitize] [--long] [--no-install] [-j JOBS]
 # Installs what is missing, builds with assertions, runs every test and prints ctest's summary last.
-#   --sanitize    after that the same with clang's address and undefined behaviour sanitizers, and the runtime's tests
-#                 with its thread sanitizer
+#   --sanitize    after that the same with clang's address and undefined behaviour sanitizers, and those of the runtime's
+#                 tests that use threads with its thread sanitizer
 #   --long        the long tests too, which take hours rather than minutes
 #   --no-install  installs nothing
 #   -j JOBS       programs built and tests run side by side; as many as there are processors when not given
@@ -67,7 +67,7 @@ fi
 check release all
 if [ $sanitize = yes ]; then
   check asan-ubsan all
-  check tsan tests_runtime -L '^runtime$'
+  check tsan tests_runtime -R '^runtime\.(exec|module|pool)'
   for preset in asan-ubsan tsan; do
     printf '\n== %s\n' "$preset"
     cat "$logs/$preset"
