@@ -11,7 +11,7 @@ static uint32_t count_kernels(const tsr_ir *ir) {
 }
 
 static tsr_status emit_kernels(tsr_ir *ir, const tsr_math *math, tsr_arena *arena, tsr_diag *diag,
-                               tsr_cpu_kernel_code *kernels) {
+                               tsr_kernel_code *kernels) {
   tsr_arena scratch;
   uint32_t number = 0;
   tsr_status status = TSR_OK;
@@ -27,7 +27,7 @@ static tsr_status emit_kernels(tsr_ir *ir, const tsr_math *math, tsr_arena *aren
   return status;
 }
 
-static tsr_status find_entries(const tsr_image *image, tsr_cpu_kernel_code *kernels, uint32_t count,
+static tsr_status find_entries(const tsr_image *image, tsr_kernel_code *kernels, uint32_t count,
                                tsr_arena *arena, tsr_diag *diag) {
   for (uint32_t i = 0; i < count; ++i) {
     const tsr_image_symbol *found = tsr_image_find(image, kernels[i].symbol);
@@ -46,7 +46,7 @@ static tsr_status compile_module(tsr_ir *ir, const tsr_math *math,
                                  tsr_diag *diag, tsr_cpu_code *code) {
   uint32_t count = count_kernels(ir);
   tsr_image image;
-  tsr_cpu_kernel_code *kernels = tsr_arena_alloc_array(arena, count, sizeof *kernels);
+  tsr_kernel_code *kernels = tsr_arena_alloc_array(arena, count, sizeof *kernels);
   if (!kernels)
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
   TSR_TRY(emit_kernels(ir, math, arena, diag, kernels));

@@ -12,8 +12,9 @@
  * before is that equal address parts meet (gvn) and leave the loops (licm, which needs MemorySSA:
  * without `loop-mssa` LLVM aborts). `sroa` first: kernels keep tiles in values, but spilled
  * temporaries of helper functions may be allocas. */
-static const char pipeline[] = "function(sroa,instcombine,simplifycfg,gvn,loop-simplify,"
-                               "loop-mssa(licm),instcombine,simplifycfg)";
+static const char pipeline[] =
+    "function(sroa,instcombine<no-verify-fixpoint>,simplifycfg,gvn,loop-simplify,"
+    "loop-mssa(licm),instcombine<no-verify-fixpoint>,simplifycfg)";
 
 static tsr_status llvm_failure(tsr_diag *diag, const char *what, char *message) {
   tsr_status status =
