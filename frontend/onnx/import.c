@@ -193,6 +193,36 @@ static tsr_status bind_outputs(tsr_importer *im, tsr_lower *l, const char *label
   return TSR_OK;
 }
 
+/* What the results would be under the assumptions about inputs, for operators further on that
+ * cannot do without. */
+static void fold_assumptions(const tsr_lower *l) {
+  tsr_lower assumed = *l;
+  uint64_t assumes = 0;
+  assumed.in = tsr_arena_alloc_array(l->arena, l->in_count, sizeof *assumed.in);
+  assumed.out = tsr_arena_alloc_array(l->arena, l->out_count, sizeof *assumed.out);
+  tsr_imported *copies = tsr_arena_alloc_array(l->arena, l->in_count, sizeof *copies);
+  if (!l->row->fold || !assumed.in || !assumed.out || !copies)
+    return;
+  for (uint32_t i = 0; i < l->in_count; i++) {
+    if (!l->in[i])
+      continue;
+    copies[i] = *l->in[i];
+    assumed.in[i] = &copies[i];
+    assumes |= copies[i].assumes;
+    if (copies[i].assumed) {
+      copies[i].value = 0;
+      copies[i].content = copies[i].assumed;
+    }
+  }
+  if (assumes == 0 || !l->row->fold(&assumed))
+    return;
+  for (uint32_t i = 0; i < l->out_count; i++)
+    if (assumed.out[i] && assumed.out[i]->content && l->out[i]) {
+      l->out[i]->assumed = assumed.out[i]->content;
+      l->out[i]->assumes = assumes;
+    }
+}
+
 static tsr_status lower_node(tsr_importer *im, const tsr_onnx_node *node, const tsr_onnx_op *row,
                              int64_t opset, tsr_imported **in, const char *label) {
   tsr_lower l = {.importer = im,
@@ -219,6 +249,8 @@ static tsr_status lower_node(tsr_importer *im, const tsr_onnx_node *node, const 
   }
   if (status != TSR_OK)
     return tsr_fail(im->diag, status, "%s", l.reason);
+  if (im->options->assumption_count > 0)
+    fold_assumptions(&l);
   return bind_outputs(im, &l, label);
 }
 
@@ -484,6 +516,16 @@ static tsr_status input_dims(tsr_importer *im, const tsr_onnx_value_info *info, 
   return TSR_OK;
 }
 
+static void assume_input(tsr_importer *im, tsr_imported *input,
+                         const tsr_import_assumption *assumption) {
+  tsr_lower l = {.importer = im, .ir = im->ir, .b = &im->builder, .arena = im->arena};
+  if (!assumption || assumption->tensor->dtype != input->dtype ||
+      assumption - im->options->assumptions >= 64)
+    return;
+  input->assumes = (uint64_t)1 << (assumption - im->options->assumptions);
+  input->assumed = tsr_imported_assume(&l, assumption);
+}
+
 static tsr_status import_input(tsr_importer *im, const tsr_onnx_value_info *info) {
   tsr_expr dims[TSR_MAX_RANK];
   uint32_t rank = 0;
@@ -506,11 +548,9 @@ static tsr_status import_input(tsr_importer *im, const tsr_onnx_value_info *info
   if (!imported)
     return no_memory(im);
   const tsr_type_info *type = tsr_value_type(im->ir, value);
-  *imported = (tsr_imported){.value = value,
-                             .dtype = type->dtype,
-                             .rank = type->rank,
-                             .dims = type->dims,
-                             .assumption = find_assumption(im, info->name)};
+  *imported =
+      (tsr_imported){.value = value, .dtype = type->dtype, .rank = type->rank, .dims = type->dims};
+  assume_input(im, imported, find_assumption(im, info->name));
   return bind(im, info->name, imported);
 }
 

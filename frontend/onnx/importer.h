@@ -63,6 +63,9 @@ bool tsr_scope_has_own(const tsr_scope *scope, const char *name);
 TSR_WARN_UNUSED tsr_status tsr_import_order(tsr_importer *importer, const tsr_onnx_node *nodes,
                                             uint64_t count, const uint64_t **out_order);
 
+/* The content that an assumption gives its input; NULL when it is large. */
+const tsr_content *tsr_imported_assume(tsr_lower *l, const tsr_import_assumption *assumption);
+
 /* A constant over the tensor's bytes; NULL when memory is out. */
 tsr_imported *tsr_import_tensor(tsr_importer *importer, const tsr_onnx_tensor *tensor);
 

@@ -136,14 +136,17 @@ const tsr_content *tsr_imported_content(tsr_lower *l, tsr_imported *imported) {
   return imported->content;
 }
 
-static const tsr_content *assumed_content(tsr_lower *l, tsr_imported *imported) {
-  tsr_import_assumption *assumption = imported->assumption;
-  if (!assumption || assumption->tensor->dtype != imported->dtype)
-    return NULL;
+const tsr_content *tsr_imported_assume(tsr_lower *l, const tsr_import_assumption *assumption) {
+  const tsr_onnx_tensor *tensor = assumption->tensor;
+  return decode_content(l, tensor->dtype, tensor->data, (uint64_t)tensor->elements);
+}
+
+static const tsr_content *assumed_content(tsr_lower *l, const tsr_imported *imported) {
   if (!imported->assumed)
-    imported->assumed = decode_content(l, imported->dtype, assumption->tensor->data,
-                                       (uint64_t)assumption->tensor->elements);
-  assumption->used |= imported->assumed != NULL;
+    return NULL;
+  const tsr_import_options *options = l->importer->options;
+  for (uint32_t i = 0; i < options->assumption_count && i < 64; i++)
+    options->assumptions[i].used |= (imported->assumes >> i & 1) != 0;
   return imported->assumed;
 }
 

@@ -33,10 +33,10 @@ typedef struct tsr_imported {
   const tsr_expr *dims;
   const void *data; /* bytes of a constant, or NULL */
   const tsr_content *content;
-  tsr_import_assumption *assumption; /* of an input */
-  const tsr_content *assumed;        /* its content, once needed */
-  const char *note;                  /* of a broken value: why, when no node has reported it */
-  struct tsr_imported **items;       /* of a sequence */
+  uint64_t assumes;            /* set of assumptions, by number, that `assumed` rests on */
+  const tsr_content *assumed;  /* the content under them */
+  const char *note;            /* of a broken value: why, when no node has reported it */
+  struct tsr_imported **items; /* of a sequence */
   uint64_t item_count;
 } tsr_imported;
 

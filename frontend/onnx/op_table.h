@@ -27,6 +27,7 @@ bool tsr_fold_binary(tsr_lower *l);
 bool tsr_fold_cast(tsr_lower *l);
 bool tsr_fold_where(tsr_lower *l);
 bool tsr_fold_gather(tsr_lower *l);
+bool tsr_fold_moves(tsr_lower *l);
 bool tsr_fold_reduce(tsr_lower *l);
 
 /* round(scaled) + zero in zero's dtype, clipped. */

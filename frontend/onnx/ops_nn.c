@@ -163,7 +163,8 @@ static tsr_value turn_weights(tsr_lower *l, tsr_value w, int64_t groups) {
   return tsr_graph_slice(l->b, y, start, step, dims);
 }
 
-/* Pads that make the result `output_shape`, or stride times the input for auto_pad SAME. */
+/* Pads that make the result `output_shape`, or stride times the input for auto_pad SAME. A result
+ * larger than what there is gets zeros at its end. */
 static tsr_status transposed_pads(tsr_lower *l, tsr_value x, const int64_t *extra, tsr_window *w) {
   uint32_t count;
   const char *mode = tsr_lower_text(l, "auto_pad", "NOTSET");
@@ -177,10 +178,10 @@ static tsr_status transposed_pads(tsr_lower *l, tsr_value x, const int64_t *extr
     tsr_expr wanted = shape ? e_int(l, shape[i]) : tsr_expr_mul_int(l->ir, extent, w->strides[i]);
     tsr_expr full = tsr_expr_mul_int(l->ir, tsr_expr_add_int(l->ir, extent, -1), w->strides[i]);
     full = tsr_expr_add_int(l->ir, full, extra[i] + reach_of(w, i));
-    tsr_expr total = e_max(l, e_sub(l, full, wanted), e_int(l, 0));
+    tsr_expr balance = e_sub(l, full, wanted), total = e_max(l, balance, e_int(l, 0));
     tsr_expr small = tsr_expr_floordiv_int(l->ir, total, 2), large = e_sub(l, total, small);
     w->low[i] = upper ? small : large;
-    w->high[i] = upper ? large : small;
+    w->high[i] = e_add(l, upper ? large : small, e_sub(l, balance, total));
   }
   return TSR_OK;
 }

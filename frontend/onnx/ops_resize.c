@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { MAX_TAPS = 32 };
+enum { MAX_TAPS = 32, MAX_EXTENT = 1 << 17 };
 
 typedef enum interpolation { NEAREST, LINEAR, CUBIC } interpolation;
 
@@ -21,13 +21,14 @@ typedef struct resize {
   double roi_start[TSR_MAX_RANK], roi_end[TSR_MAX_RANK];
 } resize;
 
-/* The source coordinate of output position i. */
+/* The source coordinate of output position i. ONNX's formulas take the output's width before it is
+ * rounded down: `wide`. */
 static double source_of(const resize *r, uint32_t axis, int64_t i, int64_t in, int64_t out) {
-  double x = (double)i, scale = r->scales[axis], wide = (double)out;
+  double x = (double)i, scale = r->scales[axis], wide = scale * (double)in;
   if (strcmp(r->transform, "asymmetric") == 0)
     return x / scale;
   if (strcmp(r->transform, "align_corners") == 0)
-    return out == 1 ? 0 : x * (double)(in - 1) / (wide - 1);
+    return wide == 1 || out == 1 ? 0 : x * (double)(in - 1) / (wide - 1);
   if (strcmp(r->transform, "tf_half_pixel_for_nn") == 0)
     return (x + 0.5) / scale;
   if (strcmp(r->transform, "pytorch_half_pixel") == 0)
@@ -36,10 +37,10 @@ static double source_of(const resize *r, uint32_t axis, int64_t i, int64_t in, i
     double start = r->roi_start[axis], end = r->roi_end[axis];
     if (out == 1)
       return 0.5 * (start + end) * (double)(in - 1);
-    return start * (double)(in - 1) + x * (end - start) * (double)(in - 1) / (wide - 1);
+    return start * (double)(in - 1) + x * (end - start) * (double)(in - 1) / ((double)out - 1);
   }
   if (strcmp(r->transform, "half_pixel_symmetric") == 0) {
-    double adjustment = wide / (scale * (double)in);
+    double adjustment = (double)out / wide;
     double offset = (double)in / 2 * (1 - adjustment);
     return offset + (x + 0.5) / scale - 0.5;
   }
@@ -214,10 +215,12 @@ static tsr_status resize_axis(tsr_lower *l, const resize *r, uint32_t axis, tsr_
     *x = repeat(l, *x, axis, (int64_t)r->scales[axis]);
     return TSR_OK;
   }
-  if (out > INT32_MAX || out < 0 || (in == 0 && out > 0))
+  if (out < 0 || (in == 0 && out > 0))
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "extent %lld along axis %u", (long long)out, axis);
   if (in == out && r->scales[axis] == 1 && !r->crop)
     return TSR_OK;
+  if (out > MAX_EXTENT)
+    return tsr_lower_unsupported(l, "an extent of %lld along axis %u", (long long)out, axis);
   TSR_TRY(plan_axis(l, r, axis, in, out, &plan));
   if (is_repeat(&plan, in, out))
     *x = repeat(l, *x, axis, out / in);

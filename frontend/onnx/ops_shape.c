@@ -57,7 +57,8 @@ static void set_reshaped(tsr_lower *l, const tsr_expr *dims, uint32_t rank) {
   if (content || x->data) {
     *y = *x;
     y->value = 0;
-    y->assumption = NULL;
+    y->assumes = 0;
+    y->assumed = NULL;
     y->rank = rank;
     y->dims = kept;
     tsr_lower_set_imported(l, 0, y);
@@ -679,6 +680,14 @@ tsr_status tsr_lower_op_space_to_depth(tsr_lower *l) {
   tsr_value y = tsr_graph_transpose(l->b, v_reshape(l, x, split, 6), perm);
   tsr_lower_set(l, 0, v_reshape(l, y, dims, 4));
   return TSR_OK;
+}
+
+/* For operators whose lowering moves known contents by itself. */
+bool tsr_fold_moves(tsr_lower *l) {
+  for (uint32_t i = 0; i < l->in_count; i++)
+    if (l->in[i] && !tsr_imported_content(l, l->in[i]))
+      return false;
+  return l->row->lower(l) == TSR_OK && l->out_count == 1 && l->out[0] && l->out[0]->value == 0;
 }
 
 /* --- gather of known indices, the rest in ops_index.c --- */

@@ -4,6 +4,9 @@
 #include <math.h>
 #include <string.h>
 
+/* Bounds what a transform's matrix takes. */
+enum { MAX_LENGTH = 2048 };
+
 static const double pi = 3.14159265358979323846;
 
 /* a0 - a1 cos(2 pi n / N) + a2 cos(4 pi n / N): `arg` 0 Hann, 1 Hamming, 2 Blackman; N is the size,
@@ -105,7 +108,7 @@ tsr_status tsr_lower_op_dft(tsr_lower *l) {
   length = n;
   if (tsr_lower_has(l, 1) && !tsr_lower_scalar_int(l, 1, &length))
     return tsr_lower_unknown(l, 1, "dft_length");
-  if (length < 1 || length > 4096 || parts < 1 || parts > 2 || (inverse && onesided))
+  if (length < 1 || length > MAX_LENGTH || parts < 1 || parts > 2 || (inverse && onesided))
     return tsr_lower_unsupported(l, "length %lld, %lld parts", (long long)length, (long long)parts);
   int64_t samples = n < length ? n : length, bins = onesided ? length / 2 + 1 : length;
   tsr_dtype dtype = v_dtype(l, x);
@@ -136,7 +139,7 @@ tsr_status tsr_lower_op_stft(tsr_lower *l) {
   } else if (!window || !v_static_dim(l, window, 0, &length))
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "neither window nor frame_length");
   bool onesided = tsr_lower_int(l, "onesided", 1) != 0;
-  if (step < 1 || length < 1 || length > n || length > 4096 || (n - length) / step > 4096)
+  if (step < 1 || length < 1 || length > n || length > MAX_LENGTH || (n - length) / step > 4096)
     return tsr_lower_unsupported(l, "frames of %lld at steps of %lld", (long long)length,
                                  (long long)step);
   uint32_t frames = (uint32_t)((n - length) / step + 1);
