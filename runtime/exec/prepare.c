@@ -83,15 +83,7 @@ static tsr_status check_bound_output(tsr_exec *exec, uint32_t number, uint32_t r
   return TSR_OK;
 }
 
-/* Launches of later stages that read the output hold its old address. */
-static void set_output_pointer(tsr_exec *exec, uint32_t index, void *pointer) {
-  exec_buffer *state = &exec->buffers[index];
-  if (state->pointer != pointer)
-    for (uint32_t i = state->first_stage + 1; i < exec->stage_count; i++)
-      exec->stages[i].linked = false;
-  state->pointer = pointer;
-}
-
+/* Where the address changes, later stages are unlinked already: dims or bindings changed. */
 static tsr_status place_output(tsr_exec *exec, uint32_t number) {
   uint32_t index = exec->program->outputs[number].buffer;
   const tsr_buffer_desc *buffer = &exec->program->buffers[index];
@@ -102,13 +94,13 @@ static tsr_status place_output(tsr_exec *exec, uint32_t number) {
   TSR_TRY(tsr_exec_shape(exec, buffer, what, output->shape, &output->bytes));
   if (output->caller.bound) {
     TSR_TRY(check_bound_output(exec, number, buffer->rank));
-    set_output_pointer(exec, index, output->bytes != 0 ? output->caller.data : NULL);
+    exec->buffers[index].pointer = output->bytes != 0 ? output->caller.data : NULL;
     return TSR_OK;
   }
   TSR_TRY(tsr_exec_grow(exec, &output->own, output->bytes == 0 ? 1 : output->bytes, &moved));
   if (!exec->buffers[index].used)
     memset(output->own.data, 0, output->own.bytes);
-  set_output_pointer(exec, index, output->own.data);
+  exec->buffers[index].pointer = output->own.data;
   return TSR_OK;
 }
 

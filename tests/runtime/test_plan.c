@@ -68,15 +68,20 @@ START_TEST(chain_reuses_memory) {
 }
 END_TEST
 
-/* The gap of 128 fits better than the one of 256. */
+/* The later gap of 128 fits better than the one of 256, then the earlier one of 256 better than
+ * that of 384. */
 START_TEST(best_gap_is_taken) {
   tsr_plan_item items[] = {{1024, 0, 9, 0}, {256, 0, 4, 0}, {192, 0, 9, 0},
                            {128, 0, 4, 0},  {110, 0, 9, 0}, {100, 5, 9, 0}};
-  tsr_plan_item *scratch[12];
+  tsr_plan_item more[] = {{1024, 0, 9, 0}, {256, 0, 4, 0}, {192, 0, 9, 0}, {128, 0, 4, 0},
+                          {120, 0, 4, 0},  {110, 0, 4, 0}, {100, 0, 9, 0}, {90, 5, 9, 0}};
+  tsr_plan_item *scratch[16];
   uint64_t total;
   ck_assert_int_eq(tsr_plan_arena(items, 6, scratch, &total), TSR_OK);
   ck_assert_uint_eq(total, 1024 + 256 + 192 + 128 + 128);
   ck_assert_uint_eq(items[5].offset, items[3].offset);
+  ck_assert_int_eq(tsr_plan_arena(more, 8, scratch, &total), TSR_OK);
+  ck_assert_uint_eq(more[7].offset, more[1].offset);
 }
 END_TEST
 
