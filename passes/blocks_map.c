@@ -19,17 +19,17 @@ tsr_value tsr_read(tsr_emitter *e, tsr_value x, const tsr_expr *subscripts, uint
   int64_t integer;
   if (x == 0)
     return 0;
-  if (tsr_const_splat(e->ir, x, &number, &integer))
-    return tsr_emit_splat(e, x);
+  if (tsr_value_splat(e->ir, x, &number, &integer))
+    return tsr_point_splat(e, x);
   const tsr_value_data *data = tsr_value_get(e->ir, x);
   if (data->role == TSR_ROLE_RESULT && tsr_op_get(e->ir, data->def)->code == TSR_OP_INDEX) {
     const tsr_attr *attr = tsr_op_attr(e->ir, data->def, "value");
     if (attr != NULL && attr->kind == TSR_ATTR_INT)
-      return tsr_emit_int(e, tsr_scalar_dtype(e->ir, x), attr->u.integer);
+      return tsr_point_int(e, tsr_scalar_dtype(e->ir, x), attr->u.integer);
     if (attr != NULL && attr->kind == TSR_ATTR_EXPR)
-      return tsr_emit_index(e, tsr_scalar_dtype(e->ir, x), attr->u.expr);
+      return tsr_point_index(e, tsr_scalar_dtype(e->ir, x), attr->u.expr);
   }
-  return tsr_emit_load(e, x, subscripts, count);
+  return tsr_point_load(e, x, subscripts, count);
 }
 
 tsr_value tsr_read_broadcast(tsr_emitter *e, tsr_value x, const tsr_expr *axes, uint32_t rank) {
@@ -77,7 +77,7 @@ static tsr_value map_elementwise(tsr_emitter *e, tsr_op op, const tsr_expr *axes
 static tsr_value map_iota(tsr_emitter *e, tsr_op op, const tsr_expr *axes) {
   tsr_dtype dtype = result_type(e->ir, op)->dtype;
   tsr_expr position = axes[tsr_op_int(e->ir, op, "axis", 0)];
-  return tsr_emit_cast(e, tsr_emit_index(e, TSR_I64, position), dtype);
+  return tsr_point_cast(e, tsr_point_index(e, TSR_I64, position), dtype);
 }
 
 static tsr_value map_transpose(tsr_emitter *e, tsr_op op, const tsr_expr *axes) {
@@ -163,15 +163,15 @@ static tsr_value map_pad(tsr_emitter *e, tsr_op op, const tsr_expr *axes) {
     return tsr_read(e, x, subscripts, type->rank);
   double number;
   int64_t integer;
-  bool splat = tsr_const_splat(ir, value, &number, &integer) &&
+  bool splat = tsr_value_splat(ir, value, &number, &integer) &&
                (tsr_dtype_is_float(type->dtype) || (int64_t)number == integer);
-  tsr_value loaded = tsr_emit_load_pad(e, x, subscripts, type->rank, splat ? number : 0);
+  tsr_value loaded = tsr_point_load_pad(e, x, subscripts, type->rank, splat ? number : 0);
   tsr_expr guard = splat         ? between
                    : bounds == 0 ? between
                                  : and_also(ir, bounds, between ? between : tsr_expr_int(ir, 1));
   if (guard == 0)
     return loaded;
-  return tsr_emit_select(e, tsr_emit_condition(e, guard), loaded, tsr_read(e, value, NULL, 0));
+  return tsr_point_select(e, tsr_point_condition(e, guard), loaded, tsr_read(e, value, NULL, 0));
 }
 
 /* A chain of selects from the last part to the first; loads beyond a part give 0 and are not
@@ -194,9 +194,9 @@ static tsr_value map_concat(tsr_emitter *e, tsr_op op, const tsr_expr *axes) {
     subscripts[axis] = tsr_expr_sub(ir, axes[axis], n == 0 ? tsr_expr_int(ir, 0) : ends[0]);
     tsr_value part = tsr_read(e, x, subscripts, rank);
     tsr_expr before = tsr_expr_binary(ir, TSR_INDEX_LT, axes[axis], end);
-    chosen = chosen == 0 ? part : tsr_emit_select(e, tsr_emit_condition(e, before), part, chosen);
+    chosen = chosen == 0 ? part : tsr_point_select(e, tsr_point_condition(e, before), part, chosen);
   }
-  return chosen != 0 ? chosen : tsr_emit_int(e, result_type(ir, op)->dtype, 0);
+  return chosen != 0 ? chosen : tsr_point_int(e, result_type(ir, op)->dtype, 0);
 }
 
 static tsr_value map_relayout(tsr_emitter *e, tsr_op op, const tsr_expr *axes) {
@@ -211,19 +211,19 @@ static tsr_value map_relayout(tsr_emitter *e, tsr_op op, const tsr_expr *axes) {
     from[i] = tsr_expr_lane(ir, i);
   for (uint32_t i = 0; i < rank; i++)
     subscripts[i] = tsr_expr_substitute(ir, map[i], from, axes, lanes);
-  return tsr_emit_load(e, x, subscripts, rank);
+  return tsr_point_load(e, x, subscripts, rank);
 }
 
 tsr_value tsr_normalise_index(tsr_emitter *e, tsr_value index, tsr_expr extent) {
-  tsr_value wide = tsr_emit_cast(e, index, TSR_I64);
-  tsr_value zero = tsr_emit_int(e, TSR_I64, 0);
+  tsr_value wide = tsr_point_cast(e, index, TSR_I64);
+  tsr_value zero = tsr_point_int(e, TSR_I64, 0);
   if (tsr_dtype_class_of(tsr_scalar_dtype(e->ir, index)) == TSR_CLASS_INT) {
-    tsr_value wrapped = tsr_emit_binary(e, TSR_OP_ADD, wide, tsr_emit_index(e, TSR_I64, extent));
-    tsr_value negative = tsr_emit_binary(e, TSR_OP_LT, wide, zero);
-    wide = tsr_emit_select(e, negative, wrapped, wide);
+    tsr_value wrapped = tsr_point_binary(e, TSR_OP_ADD, wide, tsr_point_index(e, TSR_I64, extent));
+    tsr_value negative = tsr_point_binary(e, TSR_OP_LT, wide, zero);
+    wide = tsr_point_select(e, negative, wrapped, wide);
   }
-  tsr_value last = tsr_emit_index(e, TSR_I64, tsr_expr_add_int(e->ir, extent, -1));
-  return tsr_emit_binary(e, TSR_OP_MAX, tsr_emit_binary(e, TSR_OP_MIN, wide, last), zero);
+  tsr_value last = tsr_point_index(e, TSR_I64, tsr_expr_add_int(e->ir, extent, -1));
+  return tsr_point_binary(e, TSR_OP_MAX, tsr_point_binary(e, TSR_OP_MIN, wide, last), zero);
 }
 
 static tsr_expr read_index(tsr_emitter *e, tsr_value indices, const tsr_expr *at, uint32_t rank,
@@ -307,10 +307,10 @@ bool tsr_lower_is_map(tsr_opcode code) {
 tsr_op tsr_lower_map(tsr_ir *ir, tsr_op op) {
   const tsr_type_info *type = result_type(ir, op);
   tsr_expr axes[TSR_MAX_RANK];
-  tsr_emitter e = tsr_emit_begin(ir, TSR_OP_BLOCK, op);
-  tsr_value result = tsr_emit_result(&e, type);
-  tsr_emit_axes(&e, TSR_ROLE_PAR, type->dims, type->rank, axes);
+  tsr_emitter e = tsr_point_begin(ir, TSR_OP_BLOCK, op);
+  tsr_value result = tsr_point_result(&e, type);
+  tsr_point_axes(&e, TSR_ROLE_PAR, type->dims, type->rank, axes);
   tsr_value value = find_rule(tsr_op_get(ir, op)->code)(&e, op, axes);
-  tsr_emit_store(&e, value, result, axes, type->rank);
+  tsr_point_store(&e, value, result, axes, type->rank);
   return e.op;
 }

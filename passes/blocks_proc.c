@@ -38,7 +38,7 @@ static tsr_emitter emit_nest(tsr_emitter *e, const tsr_expr *extents, uint32_t c
     if (tsr_expr_equals_int(e->ir, extents[i], 1))
       out_axes[i] = zero(e);
     else
-      body = tsr_emit_for(&body, zero(e), extents[i], NULL, 0, &out_axes[i], NULL, NULL);
+      body = tsr_point_for(&body, zero(e), extents[i], NULL, 0, &out_axes[i], NULL, NULL);
   }
   return body;
 }
@@ -46,9 +46,9 @@ static tsr_emitter emit_nest(tsr_emitter *e, const tsr_expr *extents, uint32_t c
 /* Begins a proc with one par axis for each axis of `type` but `skipped`. */
 static tsr_emitter begin_rows(tsr_ir *ir, tsr_op op, const tsr_type_info *type, uint32_t skipped,
                               tsr_expr *out_axes) {
-  tsr_emitter e = tsr_emit_begin(ir, TSR_OP_PROC, op);
+  tsr_emitter e = tsr_point_begin(ir, TSR_OP_PROC, op);
   for (uint32_t i = 0; i < type->rank; i++)
-    out_axes[i] = i == skipped ? 0 : tsr_emit_axis(&e, TSR_ROLE_PAR, type->dims[i]);
+    out_axes[i] = i == skipped ? 0 : tsr_point_axis(&e, TSR_ROLE_PAR, type->dims[i]);
   return e;
 }
 
@@ -61,35 +61,35 @@ tsr_op tsr_lower_scan(tsr_ir *ir, tsr_op op) {
   tsr_dtype dtype = tsr_accumulator_dtype(type->dtype);
   tsr_expr at[TSR_MAX_RANK], step;
   tsr_emitter e = begin_rows(ir, op, type, axis, at);
-  tsr_value result = tsr_emit_result(&e, type), carried;
-  tsr_value init = tsr_emit_identity(&e, dtype, combine);
-  tsr_emitter body = tsr_emit_for(&e, zero(&e), type->dims[axis], &init, 1, &step, &carried, NULL);
+  tsr_value result = tsr_point_result(&e, type), carried;
+  tsr_value init = tsr_point_identity(&e, dtype, combine);
+  tsr_emitter body = tsr_point_for(&e, zero(&e), type->dims[axis], &init, 1, &step, &carried, NULL);
   bool reverse = tsr_op_bool(ir, op, "reverse", false);
   tsr_expr last = tsr_expr_add_int(ir, type->dims[axis], -1);
   at[axis] = reverse ? tsr_expr_sub(ir, last, step) : step;
-  tsr_value element = tsr_emit_cast(&body, tsr_read(&body, x, at, type->rank), dtype);
-  tsr_value next = tsr_emit_combine(&body, combine, carried, element);
+  tsr_value element = tsr_point_cast(&body, tsr_read(&body, x, at, type->rank), dtype);
+  tsr_value next = tsr_point_combine(&body, combine, carried, element);
   tsr_value stored = tsr_op_bool(ir, op, "exclusive", false) ? carried : next;
-  tsr_emit_store(&body, tsr_emit_cast(&body, stored, type->dtype), result, at, type->rank);
-  tsr_emit_yield(&body, &next, 1);
+  tsr_point_store(&body, tsr_point_cast(&body, stored, type->dtype), result, at, type->rank);
+  tsr_point_yield(&body, &next, 1);
   return e.op;
 }
 
 /* Counts from the end when negative; what is out of range after that is dropped by the store. */
 static tsr_expr scatter_subscript(tsr_emitter *e, tsr_value index, tsr_expr extent) {
-  tsr_value wide = tsr_emit_cast(e, index, TSR_I64);
+  tsr_value wide = tsr_point_cast(e, index, TSR_I64);
   if (tsr_dtype_class_of(tsr_scalar_dtype(e->ir, index)) != TSR_CLASS_INT)
     return as_subscript(e, wide);
-  tsr_value wrapped = tsr_emit_binary(e, TSR_OP_ADD, wide, tsr_emit_index(e, TSR_I64, extent));
-  tsr_value negative = tsr_emit_binary(e, TSR_OP_LT, wide, tsr_emit_int(e, TSR_I64, 0));
-  return as_subscript(e, tsr_emit_select(e, negative, wrapped, wide));
+  tsr_value wrapped = tsr_point_binary(e, TSR_OP_ADD, wide, tsr_point_index(e, TSR_I64, extent));
+  tsr_value negative = tsr_point_binary(e, TSR_OP_LT, wide, tsr_point_int(e, TSR_I64, 0));
+  return as_subscript(e, tsr_point_select(e, negative, wrapped, wide));
 }
 
 static void emit_update(tsr_emitter *e, const char *combine, tsr_value update, tsr_value result,
                         const tsr_expr *at, uint32_t rank) {
   if (tsr_combiner_opcode(combine) != TSR_OP_NONE)
-    update = tsr_emit_combine(e, combine, tsr_emit_load(e, result, at, rank), update);
-  tsr_emit_store(e, update, result, at, rank);
+    update = tsr_point_combine(e, combine, tsr_point_load(e, result, at, rank), update);
+  tsr_point_store(e, update, result, at, rank);
 }
 
 /* Updates in the order of the indices; the axes that indices do not address are parallel. */
@@ -102,11 +102,11 @@ tsr_op tsr_lower_scatter_nd(tsr_ir *ir, tsr_op op) {
   tsr_expr_is_int(ir, places->dims[lead], &known);
   uint32_t width = (uint32_t)known;
   tsr_expr at[TSR_MAX_RANK], from[TSR_MAX_RANK], place[TSR_MAX_RANK];
-  tsr_emitter e = tsr_emit_begin(ir, TSR_OP_PROC, op);
-  tsr_value result = tsr_emit_result(&e, type);
-  tsr_emit_axes(&e, TSR_ROLE_PAR, type->dims + width, type->rank - width, at + width);
+  tsr_emitter e = tsr_point_begin(ir, TSR_OP_PROC, op);
+  tsr_value result = tsr_point_result(&e, type);
+  tsr_point_axes(&e, TSR_ROLE_PAR, type->dims + width, type->rank - width, at + width);
   tsr_emitter copy = emit_nest(&e, type->dims, width, at);
-  tsr_emit_store(&copy, tsr_read(&copy, x, at, type->rank), result, at, type->rank);
+  tsr_point_store(&copy, tsr_read(&copy, x, at, type->rank), result, at, type->rank);
   tsr_emitter body = emit_nest(&e, places->dims, lead, place);
   memcpy(from, place, lead * sizeof *from);
   memcpy(from + lead, at + width, (type->rank - width) * sizeof *from);
@@ -127,9 +127,9 @@ tsr_op tsr_lower_scatter_elements(tsr_ir *ir, tsr_op op) {
   uint32_t axis = (uint32_t)tsr_op_int(ir, op, "axis", 0);
   tsr_expr at[TSR_MAX_RANK], from[TSR_MAX_RANK], covered = 0;
   tsr_emitter e = begin_rows(ir, op, type, axis, at);
-  tsr_value result = tsr_emit_result(&e, type);
+  tsr_value result = tsr_point_result(&e, type);
   tsr_emitter copy = emit_nest(&e, &type->dims[axis], 1, &at[axis]);
-  tsr_emit_store(&copy, tsr_read(&copy, x, at, type->rank), result, at, type->rank);
+  tsr_point_store(&copy, tsr_read(&copy, x, at, type->rank), result, at, type->rank);
   for (uint32_t i = 0; i < type->rank; i++)
     if (i != axis && places->dims[i] != type->dims[i])
       covered = tsr_inside(ir, covered, at[i], places->dims[i]);
@@ -161,46 +161,46 @@ typedef struct pair {
 
 static pair load_pair(tsr_emitter *e, topk *t, tsr_expr place) {
   t->at[t->axis] = place;
-  return (pair){.value = tsr_emit_load(e, t->values, t->at, t->rank),
-                .index = tsr_emit_load(e, t->indices, t->at, t->rank)};
+  return (pair){.value = tsr_point_load(e, t->values, t->at, t->rank),
+                .index = tsr_point_load(e, t->indices, t->at, t->rank)};
 }
 
 static void store_pair(tsr_emitter *e, topk *t, tsr_expr place, pair p) {
   t->at[t->axis] = place;
-  tsr_emit_store(e, p.value, t->values, t->at, t->rank);
-  tsr_emit_store(e, p.index, t->indices, t->at, t->rank);
+  tsr_point_store(e, p.value, t->values, t->at, t->rank);
+  tsr_point_store(e, p.index, t->indices, t->at, t->rank);
 }
 
 /* True when `a` stands before `b` in the result. NaN is greater than every number. */
 static tsr_value before(tsr_emitter *e, const topk *t, pair a, pair b) {
-  tsr_value better = tsr_emit_binary(e, t->largest ? TSR_OP_GT : TSR_OP_LT, a.value, b.value);
-  tsr_value tie = tsr_emit_binary(e, TSR_OP_EQ, a.value, b.value);
+  tsr_value better = tsr_point_binary(e, t->largest ? TSR_OP_GT : TSR_OP_LT, a.value, b.value);
+  tsr_value tie = tsr_point_binary(e, TSR_OP_EQ, a.value, b.value);
   if (tsr_dtype_is_float(t->dtype)) {
-    tsr_value nan_a = tsr_emit_unary(e, TSR_OP_ISNAN, a.value);
-    tsr_value nan_b = tsr_emit_unary(e, TSR_OP_ISNAN, b.value);
+    tsr_value nan_a = tsr_point_unary(e, TSR_OP_ISNAN, a.value);
+    tsr_value nan_b = tsr_point_unary(e, TSR_OP_ISNAN, b.value);
     tsr_value wins = t->largest ? nan_a : nan_b, loses = t->largest ? nan_b : nan_a;
-    tsr_value only = tsr_emit_binary(e, TSR_OP_AND, wins, tsr_emit_unary(e, TSR_OP_NOT, loses));
-    tie = tsr_emit_binary(e, TSR_OP_OR, tie, tsr_emit_binary(e, TSR_OP_AND, nan_a, nan_b));
-    better = tsr_emit_binary(e, TSR_OP_OR, better, only);
+    tsr_value only = tsr_point_binary(e, TSR_OP_AND, wins, tsr_point_unary(e, TSR_OP_NOT, loses));
+    tie = tsr_point_binary(e, TSR_OP_OR, tie, tsr_point_binary(e, TSR_OP_AND, nan_a, nan_b));
+    better = tsr_point_binary(e, TSR_OP_OR, better, only);
   }
-  tsr_value earlier = tsr_emit_binary(e, TSR_OP_LT, a.index, b.index);
-  return tsr_emit_binary(e, TSR_OP_OR, better, tsr_emit_binary(e, TSR_OP_AND, tie, earlier));
+  tsr_value earlier = tsr_point_binary(e, TSR_OP_LT, a.index, b.index);
+  return tsr_point_binary(e, TSR_OP_OR, better, tsr_point_binary(e, TSR_OP_AND, tie, earlier));
 }
 
 /* The child to move up, and where it stands: the worse of the two at 2 * place + 1 and + 2. */
 static pair worse_child(tsr_emitter *e, topk *t, tsr_value place, tsr_value size,
                         tsr_value *out_place, tsr_value *out_exists) {
-  tsr_value one = tsr_emit_int(e, TSR_I64, 1);
-  tsr_value twice = tsr_emit_binary(e, TSR_OP_ADD, place, place);
-  tsr_value left = tsr_emit_binary(e, TSR_OP_ADD, twice, one);
-  tsr_value right = tsr_emit_binary(e, TSR_OP_ADD, left, one);
+  tsr_value one = tsr_point_int(e, TSR_I64, 1);
+  tsr_value twice = tsr_point_binary(e, TSR_OP_ADD, place, place);
+  tsr_value left = tsr_point_binary(e, TSR_OP_ADD, twice, one);
+  tsr_value right = tsr_point_binary(e, TSR_OP_ADD, left, one);
   pair l = load_pair(e, t, as_subscript(e, left)), r = load_pair(e, t, as_subscript(e, right));
-  tsr_value has_right = tsr_emit_binary(e, TSR_OP_LT, right, size);
-  tsr_value pick = tsr_emit_binary(e, TSR_OP_AND, has_right, before(e, t, l, r));
-  *out_place = tsr_emit_select(e, pick, right, left);
-  *out_exists = tsr_emit_binary(e, TSR_OP_LT, left, size);
-  return (pair){.value = tsr_emit_select(e, pick, r.value, l.value),
-                .index = tsr_emit_select(e, pick, r.index, l.index)};
+  tsr_value has_right = tsr_point_binary(e, TSR_OP_LT, right, size);
+  tsr_value pick = tsr_point_binary(e, TSR_OP_AND, has_right, before(e, t, l, r));
+  *out_place = tsr_point_select(e, pick, right, left);
+  *out_exists = tsr_point_binary(e, TSR_OP_LT, left, size);
+  return (pair){.value = tsr_point_select(e, pick, r.value, l.value),
+                .index = tsr_point_select(e, pick, r.index, l.index)};
 }
 
 /* Puts `p` into the heap of `size` whose root is vacant. */
@@ -216,21 +216,21 @@ static void sift_down(tsr_emitter *e, topk *t, pair p, tsr_expr size) {
   tsr_value rest = tsr_op_add_result(ir, loop, tsr_scalar_type(ir, TSR_I64));
   tsr_value child_place, exists;
   pair child =
-      worse_child(&body, t, place, tsr_emit_index(&body, TSR_I64, size), &child_place, &exists);
-  tsr_value go = tsr_emit_binary(&body, TSR_OP_AND, exists, before(&body, t, p, child));
+      worse_child(&body, t, place, tsr_point_index(&body, TSR_I64, size), &child_place, &exists);
+  tsr_value go = tsr_point_binary(&body, TSR_OP_AND, exists, before(&body, t, p, child));
   tsr_emitter up = emit_if(&body, go);
   store_pair(&up, t, as_subscript(e, place), child);
-  tsr_value next[2] = {go, tsr_emit_select(&body, go, child_place, place)};
-  tsr_emit_yield(&body, next, 2);
+  tsr_value next[2] = {go, tsr_point_select(&body, go, child_place, place)};
+  tsr_point_yield(&body, next, 2);
   store_pair(e, t, as_subscript(e, rest), p);
 }
 
 /* What every element beats: the greatest position decides ties. */
 static pair topk_sentinel(tsr_emitter *e, const topk *t) {
   tsr_value value = !t->largest && tsr_dtype_is_float(t->dtype)
-                        ? tsr_emit_float(e, t->dtype, NAN)
-                        : tsr_emit_identity(e, t->dtype, t->largest ? "max" : "min");
-  return (pair){.value = value, .index = tsr_emit_int(e, TSR_I64, INT64_MAX)};
+                        ? tsr_point_float(e, t->dtype, NAN)
+                        : tsr_point_identity(e, t->dtype, t->largest ? "max" : "min");
+  return (pair){.value = value, .index = tsr_point_int(e, TSR_I64, INT64_MAX)};
 }
 
 tsr_op tsr_lower_topk(tsr_ir *ir, tsr_op op) {
@@ -244,20 +244,20 @@ tsr_op tsr_lower_topk(tsr_ir *ir, tsr_op op) {
             .largest = tsr_op_bool(ir, op, "largest", true)};
   tsr_emitter e = begin_rows(ir, op, type, t.axis, t.at);
   tsr_expr k = out->dims[t.axis], i;
-  t.values = tsr_emit_result(&e, out);
-  t.indices = tsr_emit_result(&e, tsr_value_type(ir, data->results[1]));
+  t.values = tsr_point_result(&e, out);
+  t.indices = tsr_point_result(&e, tsr_value_type(ir, data->results[1]));
   pair none = topk_sentinel(&e, &t);
-  tsr_emitter fill = tsr_emit_for(&e, zero(&e), k, NULL, 0, &i, NULL, NULL);
+  tsr_emitter fill = tsr_point_for(&e, zero(&e), k, NULL, 0, &i, NULL, NULL);
   store_pair(&fill, &t, i, none);
-  tsr_emitter scan = tsr_emit_for(&e, zero(&e), type->dims[t.axis], NULL, 0, &i, NULL, NULL);
+  tsr_emitter scan = tsr_point_for(&e, zero(&e), type->dims[t.axis], NULL, 0, &i, NULL, NULL);
   t.at[t.axis] = i;
   pair element = {.value = tsr_read(&scan, x, t.at, t.rank),
-                  .index = tsr_emit_index(&scan, TSR_I64, i)};
+                  .index = tsr_point_index(&scan, TSR_I64, i)};
   pair root = load_pair(&scan, &t, zero(&e));
   tsr_emitter enter = emit_if(&scan, before(&scan, &t, element, root));
   sift_down(&enter, &t, element, k);
   tsr_emitter sort =
-      tsr_emit_for(&e, zero(&e), tsr_expr_add_int(ir, k, -1), NULL, 0, &i, NULL, NULL);
+      tsr_point_for(&e, zero(&e), tsr_expr_add_int(ir, k, -1), NULL, 0, &i, NULL, NULL);
   tsr_expr last = tsr_expr_sub(ir, tsr_expr_add_int(ir, k, -1), i);
   pair moved = load_pair(&sort, &t, last);
   store_pair(&sort, &t, last, load_pair(&sort, &t, zero(&e)));
@@ -276,7 +276,7 @@ typedef struct nonzero {
 static tsr_value is_nonzero(tsr_emitter *e, tsr_value element) {
   tsr_dtype dtype = tsr_scalar_dtype(e->ir, element);
   return dtype == TSR_BOOL ? element
-                           : tsr_emit_binary(e, TSR_OP_NE, element, tsr_emit_int(e, dtype, 0));
+                           : tsr_point_binary(e, TSR_OP_NE, element, tsr_point_int(e, dtype, 0));
 }
 
 /* The loops from `axis` on; returns the count after them. */
@@ -287,26 +287,26 @@ static tsr_value walk_nonzero(tsr_emitter *e, nonzero *n, uint32_t axis, tsr_val
     tsr_emitter hit = emit_if(e, found);
     for (uint32_t i = 0; i < n->type->rank; i++) {
       tsr_expr place[2] = {tsr_expr_int(ir, i), as_subscript(e, count)};
-      tsr_emit_store(&hit, tsr_emit_index(&hit, TSR_I64, n->at[i]), n->indices, place, 2);
+      tsr_point_store(&hit, tsr_point_index(&hit, TSR_I64, n->at[i]), n->indices, place, 2);
     }
-    return tsr_emit_binary(e, TSR_OP_ADD, count, tsr_emit_cast(e, found, TSR_I64));
+    return tsr_point_binary(e, TSR_OP_ADD, count, tsr_point_cast(e, found, TSR_I64));
   }
   tsr_value carried, next;
   tsr_op loop;
   tsr_emitter body =
-      tsr_emit_for(e, zero(e), n->type->dims[axis], &count, 1, &n->at[axis], &carried, &loop);
+      tsr_point_for(e, zero(e), n->type->dims[axis], &count, 1, &n->at[axis], &carried, &loop);
   next = walk_nonzero(&body, n, axis + 1, carried);
-  tsr_emit_yield(&body, &next, 1);
+  tsr_point_yield(&body, &next, 1);
   return tsr_op_result(ir, loop, 0);
 }
 
 tsr_op tsr_lower_nonzero(tsr_ir *ir, tsr_op op) {
   const tsr_op_data *data = tsr_op_get(ir, op);
-  tsr_emitter e = tsr_emit_begin(ir, TSR_OP_PROC, op);
+  tsr_emitter e = tsr_point_begin(ir, TSR_OP_PROC, op);
   nonzero n = {.x = data->operands[0].value, .type = tsr_value_type(ir, data->operands[0].value)};
-  n.indices = tsr_emit_result(&e, tsr_value_type(ir, data->results[0]));
-  tsr_value count = tsr_emit_result(&e, tsr_value_type(ir, data->results[1]));
-  tsr_value total = walk_nonzero(&e, &n, 0, tsr_emit_int(&e, TSR_I64, 0));
-  tsr_emit_store(&e, total, count, NULL, 0);
+  n.indices = tsr_point_result(&e, tsr_value_type(ir, data->results[0]));
+  tsr_value count = tsr_point_result(&e, tsr_value_type(ir, data->results[1]));
+  tsr_value total = walk_nonzero(&e, &n, 0, tsr_point_int(&e, TSR_I64, 0));
+  tsr_point_store(&e, total, count, NULL, 0);
   return e.op;
 }

@@ -15,7 +15,7 @@ static tsr_op finish_reduce(tsr_emitter *e, const char *combine, tsr_value eleme
     tsr_op_set_string(e->ir, op, "combine", combine);
     sum = tsr_op_add_result(e->ir, op, tsr_scalar_type(e->ir, tsr_scalar_dtype(e->ir, element)));
   }
-  tsr_emit_store(e, tsr_emit_cast(e, sum, dtype), result, axes, rank);
+  tsr_point_store(e, tsr_point_cast(e, sum, dtype), result, axes, rank);
   return e->op;
 }
 
@@ -45,16 +45,16 @@ tsr_op tsr_lower_reduce(tsr_ir *ir, tsr_op op) {
     return tsr_ir_poison(ir, TSR_ERR_VERIFY, "reduce: axes must be integers");
   for (uint32_t i = 0; i < count; i++)
     removed |= 1u << axes[i];
-  tsr_emitter e = tsr_emit_begin(ir, TSR_OP_BLOCK, op);
-  tsr_value result = tsr_emit_result(&e, out);
-  tsr_emit_axes(&e, TSR_ROLE_PAR, out->dims, out->rank, par);
+  tsr_emitter e = tsr_point_begin(ir, TSR_OP_BLOCK, op);
+  tsr_value result = tsr_point_result(&e, out);
+  tsr_point_axes(&e, TSR_ROLE_PAR, out->dims, out->rank, par);
   for (uint32_t i = 0; i < type->rank; i++)
     if ((removed >> i & 1) != 0)
-      subscripts[i] = red[reduced++] = tsr_emit_axis(&e, TSR_ROLE_RED, type->dims[i]);
+      subscripts[i] = red[reduced++] = tsr_point_axis(&e, TSR_ROLE_RED, type->dims[i]);
     else
       subscripts[i] = par[kept++];
   tsr_value element = tsr_read(&e, x, subscripts, type->rank);
-  element = tsr_emit_cast(&e, element, reduce_dtype(combine, type->dtype));
+  element = tsr_point_cast(&e, element, reduce_dtype(combine, type->dtype));
   return finish_reduce(&e, combine, element, any_variable(ir, red, reduced), result, par,
                        out->rank);
 }
@@ -62,18 +62,18 @@ tsr_op tsr_lower_reduce(tsr_ir *ir, tsr_op op) {
 /* True when (b, bi) replaces (a, ai): a total order, so that any order of combining gives the same
  * pair. NaN beats numbers. */
 static tsr_value arg_better(tsr_emitter *e, const tsr_value v[4], bool greatest, bool last) {
-  tsr_value tie = tsr_emit_binary(e, TSR_OP_EQ, v[0], v[2]);
-  tsr_value better = tsr_emit_binary(e, greatest ? TSR_OP_GT : TSR_OP_LT, v[2], v[0]);
+  tsr_value tie = tsr_point_binary(e, TSR_OP_EQ, v[0], v[2]);
+  tsr_value better = tsr_point_binary(e, greatest ? TSR_OP_GT : TSR_OP_LT, v[2], v[0]);
   if (tsr_dtype_is_float(tsr_scalar_dtype(e->ir, v[0]))) {
-    tsr_value nan_a = tsr_emit_unary(e, TSR_OP_ISNAN, v[0]);
-    tsr_value nan_b = tsr_emit_unary(e, TSR_OP_ISNAN, v[2]);
-    tsr_value both = tsr_emit_binary(e, TSR_OP_AND, nan_a, nan_b);
-    tsr_value only_b = tsr_emit_binary(e, TSR_OP_AND, nan_b, tsr_emit_unary(e, TSR_OP_NOT, nan_a));
-    tie = tsr_emit_binary(e, TSR_OP_OR, tie, both);
-    better = tsr_emit_binary(e, TSR_OP_OR, better, only_b);
+    tsr_value nan_a = tsr_point_unary(e, TSR_OP_ISNAN, v[0]);
+    tsr_value nan_b = tsr_point_unary(e, TSR_OP_ISNAN, v[2]);
+    tsr_value both = tsr_point_binary(e, TSR_OP_AND, nan_a, nan_b);
+    tsr_value only_b = tsr_point_binary(e, TSR_OP_AND, nan_b, tsr_point_unary(e, TSR_OP_NOT, nan_a));
+    tie = tsr_point_binary(e, TSR_OP_OR, tie, both);
+    better = tsr_point_binary(e, TSR_OP_OR, better, only_b);
   }
-  tsr_value order = tsr_emit_binary(e, last ? TSR_OP_GT : TSR_OP_LT, v[3], v[1]);
-  return tsr_emit_binary(e, TSR_OP_OR, better, tsr_emit_binary(e, TSR_OP_AND, tie, order));
+  tsr_value order = tsr_point_binary(e, last ? TSR_OP_GT : TSR_OP_LT, v[3], v[1]);
+  return tsr_point_binary(e, TSR_OP_OR, better, tsr_point_binary(e, TSR_OP_AND, tie, order));
 }
 
 /* The combiner region of a (value, position) pair: arguments (a, ai, b, bi). */
@@ -84,9 +84,9 @@ static void arg_combiner(tsr_emitter *e, tsr_op reduce, tsr_dtype dtype, bool gr
     v[i] = tsr_region_add_arg(e->ir, body.region, TSR_ROLE_PLAIN,
                               tsr_scalar_type(e->ir, i % 2 == 0 ? dtype : TSR_I64));
   tsr_value take = arg_better(&body, v, greatest, last);
-  tsr_value chosen[2] = {tsr_emit_select(&body, take, v[2], v[0]),
-                         tsr_emit_select(&body, take, v[3], v[1])};
-  tsr_emit_yield(&body, chosen, 2);
+  tsr_value chosen[2] = {tsr_point_select(&body, take, v[2], v[0]),
+                         tsr_point_select(&body, take, v[3], v[1])};
+  tsr_point_yield(&body, chosen, 2);
 }
 
 tsr_op tsr_lower_arg_reduce(tsr_ir *ir, tsr_op op) {
@@ -97,13 +97,13 @@ tsr_op tsr_lower_arg_reduce(tsr_ir *ir, tsr_op op) {
   uint32_t axis = (uint32_t)tsr_op_int(ir, op, "axis", 0);
   const char *combine = tsr_op_string(ir, op, "combine");
   tsr_expr par[TSR_MAX_RANK], subscripts[TSR_MAX_RANK];
-  tsr_emitter e = tsr_emit_begin(ir, TSR_OP_BLOCK, op);
-  tsr_value result = tsr_emit_result(&e, out);
-  tsr_emit_axes(&e, TSR_ROLE_PAR, out->dims, out->rank, par);
+  tsr_emitter e = tsr_point_begin(ir, TSR_OP_BLOCK, op);
+  tsr_value result = tsr_point_result(&e, out);
+  tsr_point_axes(&e, TSR_ROLE_PAR, out->dims, out->rank, par);
   for (uint32_t i = 0; i < type->rank; i++)
     subscripts[i] =
-        i == axis ? tsr_emit_axis(&e, TSR_ROLE_RED, type->dims[i]) : par[i - (i > axis)];
-  tsr_value position = tsr_emit_index(&e, TSR_I64, subscripts[axis]);
+        i == axis ? tsr_point_axis(&e, TSR_ROLE_RED, type->dims[i]) : par[i - (i > axis)];
+  tsr_value position = tsr_point_index(&e, TSR_I64, subscripts[axis]);
   if (tsr_expr_has(ir, subscripts[axis], TSR_INDEX_VALUE)) {
     tsr_value element = tsr_read(&e, x, subscripts, type->rank);
     tsr_op reduce = tsr_op_append(ir, e.region, TSR_OP_REDUCE);
@@ -114,14 +114,14 @@ tsr_op tsr_lower_arg_reduce(tsr_ir *ir, tsr_op op) {
     arg_combiner(&e, reduce, type->dtype, combine == NULL || strcmp(combine, "min") != 0,
                  tsr_op_bool(ir, op, "last", false));
   }
-  tsr_emit_store(&e, position, result, par, out->rank);
+  tsr_point_store(&e, position, result, par, out->rank);
   return e.op;
 }
 
 /* Both operands of a contraction in the dtype that products are summed in. */
 static tsr_value product(tsr_emitter *e, tsr_value a, tsr_value b, tsr_dtype result) {
   tsr_dtype dtype = tsr_accumulator_dtype(result);
-  return tsr_emit_binary(e, TSR_OP_MUL, tsr_emit_cast(e, a, dtype), tsr_emit_cast(e, b, dtype));
+  return tsr_point_binary(e, TSR_OP_MUL, tsr_point_cast(e, a, dtype), tsr_point_cast(e, b, dtype));
 }
 
 tsr_op tsr_lower_einsum(tsr_ir *ir, tsr_op op) {
@@ -134,9 +134,9 @@ tsr_op tsr_lower_einsum(tsr_ir *ir, tsr_op op) {
     return tsr_ir_poison(ir, TSR_ERR_VERIFY, "einsum: spec must read like \"mk,kn->mn\"");
   text[1]++;
   tsr_expr axis[26] = {0}, par[TSR_MAX_RANK], subscripts[TSR_MAX_RANK];
-  tsr_emitter e = tsr_emit_begin(ir, TSR_OP_BLOCK, op);
-  tsr_value result = tsr_emit_result(&e, out), values[2];
-  tsr_emit_axes(&e, TSR_ROLE_PAR, out->dims, out->rank, par);
+  tsr_emitter e = tsr_point_begin(ir, TSR_OP_BLOCK, op);
+  tsr_value result = tsr_point_result(&e, out), values[2];
+  tsr_point_axes(&e, TSR_ROLE_PAR, out->dims, out->rank, par);
   for (uint32_t i = 0; i < out->rank; i++)
     axis[arrow[2 + i] - 'a'] = par[i];
   bool reduces = false;
@@ -146,7 +146,7 @@ tsr_op tsr_lower_einsum(tsr_ir *ir, tsr_op op) {
     for (uint32_t i = 0; i < type->rank; i++) {
       tsr_expr *a = &axis[text[n][i] - 'a'];
       if (*a == 0) {
-        *a = tsr_emit_axis(&e, TSR_ROLE_RED, type->dims[i]);
+        *a = tsr_point_axis(&e, TSR_ROLE_RED, type->dims[i]);
         reduces |= tsr_expr_has(ir, *a, TSR_INDEX_VALUE);
       }
       subscripts[i] = *a;
@@ -189,20 +189,20 @@ tsr_op tsr_lower_conv(tsr_ir *ir, tsr_op op) {
     return 0;
   tsr_expr per_group = tsr_expr_floordiv_int(ir, kernel->dims[0], groups);
   tsr_expr from[TSR_MAX_RANK], taps[TSR_MAX_RANK], to[TSR_MAX_RANK];
-  tsr_emitter e = tsr_emit_begin(ir, TSR_OP_BLOCK, op);
-  tsr_value result = tsr_emit_result(&e, out);
-  from[0] = to[0] = tsr_emit_axis(&e, TSR_ROLE_PAR, out->dims[0]);
-  tsr_expr group = tsr_emit_axis(&e, TSR_ROLE_PAR, tsr_expr_int(ir, groups));
-  tsr_expr channel = tsr_emit_axis(&e, TSR_ROLE_PAR, per_group);
+  tsr_emitter e = tsr_point_begin(ir, TSR_OP_BLOCK, op);
+  tsr_value result = tsr_point_result(&e, out);
+  from[0] = to[0] = tsr_point_axis(&e, TSR_ROLE_PAR, out->dims[0]);
+  tsr_expr group = tsr_point_axis(&e, TSR_ROLE_PAR, tsr_expr_int(ir, groups));
+  tsr_expr channel = tsr_point_axis(&e, TSR_ROLE_PAR, per_group);
   to[1] = taps[0] = tsr_expr_add(ir, tsr_expr_mul(ir, group, per_group), channel);
-  tsr_emit_axes(&e, TSR_ROLE_PAR, out->dims + 2, spatial, to + 2);
-  taps[1] = tsr_emit_axis(&e, TSR_ROLE_RED, kernel->dims[1]);
-  tsr_emit_axes(&e, TSR_ROLE_RED, kernel->dims + 2, spatial, taps + 2);
+  tsr_point_axes(&e, TSR_ROLE_PAR, out->dims + 2, spatial, to + 2);
+  taps[1] = tsr_point_axis(&e, TSR_ROLE_RED, kernel->dims[1]);
+  tsr_point_axes(&e, TSR_ROLE_RED, kernel->dims + 2, spatial, taps + 2);
   from[1] = tsr_expr_add(ir, tsr_expr_mul(ir, group, kernel->dims[1]), taps[1]);
   for (uint32_t i = 0; i < spatial; i++)
     from[i + 2] = window_subscript(ir, to[i + 2], attrs.strides[i], taps[i + 2], attrs.dilations[i],
                                    attrs.low[i]);
-  tsr_value a = tsr_emit_load(&e, x, from, out->rank), b = tsr_read(&e, w, taps, out->rank);
+  tsr_value a = tsr_point_load(&e, x, from, out->rank), b = tsr_read(&e, w, taps, out->rank);
   tsr_value element = product(&e, a, b, out->dtype);
   return finish_reduce(&e, "add", element, any_variable(ir, taps + 1, spatial + 1), result, to,
                        out->rank);
@@ -219,17 +219,17 @@ static tsr_value load_or_identity(tsr_emitter *e, tsr_value x, const tsr_expr *s
                  : code == TSR_OP_MIN ? INFINITY
                  : code == TSR_OP_MUL ? 1
                                       : 0;
-    return tsr_emit_load_pad(e, x, subscripts, rank, pad);
+    return tsr_point_load_pad(e, x, subscripts, rank, pad);
   }
   const tsr_type_info *type = tsr_value_type(e->ir, x);
   tsr_expr guard = 0;
   for (uint32_t i = 0; i < rank; i++)
     guard = tsr_inside(e->ir, guard, subscripts[i], type->dims[i]);
-  tsr_value loaded = tsr_emit_load(e, x, subscripts, rank);
+  tsr_value loaded = tsr_point_load(e, x, subscripts, rank);
   if (guard == 0)
     return loaded;
-  return tsr_emit_select(e, tsr_emit_condition(e, guard), loaded,
-                         tsr_emit_identity(e, dtype, combine));
+  return tsr_point_select(e, tsr_point_condition(e, guard), loaded,
+                         tsr_point_identity(e, dtype, combine));
 }
 
 tsr_op tsr_lower_pool(tsr_ir *ir, tsr_op op) {
@@ -247,17 +247,17 @@ tsr_op tsr_lower_pool(tsr_ir *ir, tsr_op op) {
     return 0;
   uint32_t lead = out->rank - spatial;
   tsr_expr axes[TSR_MAX_RANK], taps[TSR_MAX_RANK], from[TSR_MAX_RANK];
-  tsr_emitter e = tsr_emit_begin(ir, TSR_OP_BLOCK, op);
-  tsr_value result = tsr_emit_result(&e, out);
-  tsr_emit_axes(&e, TSR_ROLE_PAR, out->dims, out->rank, axes);
+  tsr_emitter e = tsr_point_begin(ir, TSR_OP_BLOCK, op);
+  tsr_value result = tsr_point_result(&e, out);
+  tsr_point_axes(&e, TSR_ROLE_PAR, out->dims, out->rank, axes);
   memcpy(from, axes, lead * sizeof *from);
   for (uint32_t i = 0; i < spatial; i++) {
-    taps[i] = tsr_emit_axis(&e, TSR_ROLE_RED, tsr_expr_int(ir, extents[i]));
+    taps[i] = tsr_point_axis(&e, TSR_ROLE_RED, tsr_expr_int(ir, extents[i]));
     from[lead + i] = window_subscript(ir, axes[lead + i], attrs.strides[i], taps[i],
                                       attrs.dilations[i], attrs.low[i]);
   }
   tsr_value element = load_or_identity(&e, x, from, out->rank, combine);
-  element = tsr_emit_cast(&e, element, reduce_dtype(combine, type->dtype));
+  element = tsr_point_cast(&e, element, reduce_dtype(combine, type->dtype));
   return finish_reduce(&e, combine, element, any_variable(ir, taps, spatial), result, axes,
                        out->rank);
 }

@@ -2,6 +2,7 @@
  * constants, rank-0 index values (read as numbers by their users), reshape (an alias of the same
  * bytes), resize_dim, control flow (whose regions are lowered too). */
 #include "passes/blocks.h"
+#include "passes/canonicalize.h"
 #include "passes/passes.h"
 
 static const struct {
