@@ -11,7 +11,8 @@
     "every op becomes a loop nest with explicit subscripts, so that one rule fuses all")           \
   X(fuse, "intermediates stay in registers: producers move into consumers' subscripts")            \
   X(storage, "every output gets memory of its own, so that launches are all that is left to run")  \
-  X(check_blocks, "stores once per element, reads in bounds: asked of isl, changes nothing")
+  X(check_blocks, "each element stored once, parallel points apart: asked of isl, changes "        \
+                  "nothing")
 
 /* What one edge between two blocks became, and why: `tessera explain` prints these. */
 typedef struct tsr_fuse_edge {

@@ -1,0 +1,185 @@
+/* Evaluates ops on constants by the IR's own evaluator, rounded to each op's dtype. Constants of
+ * one value stay so, whatever their shape; others are folded when the result is small or no larger
+ * than what it is made of, so that weights end in the layout in which they are read. */
+#include "ir/const_bytes.h"
+#include "ir/eval.h"
+#include "ir/graph_build.h"
+#include "passes/canonicalize.h"
+#include <math.h>
+
+static tsr_op const_op(const tsr_ir *ir, tsr_value value) {
+  const tsr_value_data *data = tsr_value_get(ir, value);
+  bool is_const = data->role == TSR_ROLE_RESULT && data->def != 0 &&
+                  tsr_op_get(ir, data->def)->code == TSR_OP_CONST;
+  return is_const ? data->def : 0;
+}
+
+static bool static_elements(const tsr_ir *ir, const tsr_type_info *type, int64_t *out) {
+  *out = 1;
+  for (uint32_t i = 0; i < type->rank; i++) {
+    int64_t extent;
+    if (!tsr_expr_is_int(ir, type->dims[i], &extent) || __builtin_mul_overflow(*out, extent, out))
+      return false;
+  }
+  return true;
+}
+
+tsr_value tsr_insert_splat(tsr_ir *ir, tsr_op before, tsr_type type, double number,
+                           int64_t integer) {
+  tsr_op op = tsr_op_insert_before(ir, before, TSR_OP_CONST);
+  bool is_float = tsr_dtype_class_of(tsr_type_get(ir, type)->dtype) == TSR_CLASS_FLOAT;
+  bool whole = is_float && number == floor(number) && fabs(number) < 0x1p53 && !signbit(number);
+  if (is_float && !whole)
+    tsr_op_set_float(ir, op, "value", number);
+  else
+    tsr_op_set_int(ir, op, "value", whole ? (int64_t)number : integer);
+  tsr_op_copy_origins(ir, op, before);
+  return tsr_op_add_result(ir, op, type);
+}
+
+static void replace(tsr_ir *ir, tsr_op op, tsr_value value) {
+  tsr_value_replace_all(ir, tsr_op_get(ir, op)->results[0], value);
+  tsr_op_erase(ir, op);
+}
+
+/* --- one value of any shape: elementwise ops and views --- */
+
+static bool keeps_splat(tsr_opcode code) {
+  return tsr_opcode_elementwise(code) || code == TSR_OP_RESHAPE || code == TSR_OP_TRANSPOSE ||
+         code == TSR_OP_BROADCAST || code == TSR_OP_SLICE;
+}
+
+/* The number of an elementwise op on numbers: evaluated as rank-0 ops, which then go again. */
+static bool evaluate_scalars(tsr_ir *ir, tsr_op op, double *out_number, int64_t *out_integer) {
+  const tsr_op_data *data = tsr_op_get(ir, op);
+  tsr_value operands[3] = {0};
+  for (uint32_t i = 0; i < data->operand_count; i++) {
+    tsr_value x = data->operands[i].value;
+    double number;
+    int64_t integer;
+    tsr_const_splat(ir, const_op(ir, x), &number, &integer);
+    tsr_type scalar = tsr_type_make(ir, TSR_LEVEL_GLOBAL, tsr_value_type(ir, x)->dtype, NULL, 0);
+    operands[i] = tsr_insert_splat(ir, op, scalar, number, integer);
+  }
+  tsr_op made = tsr_op_insert_before(ir, op, data->code);
+  for (uint32_t i = 0; i < data->operand_count; i++)
+    tsr_op_add_operand(ir, made, operands[i]);
+  for (uint32_t i = 0; i < data->attr_count; i++)
+    tsr_op_set_attr(ir, made, &data->attrs[i]);
+  tsr_dtype dtype = tsr_value_type(ir, data->results[0])->dtype;
+  tsr_value result =
+      tsr_op_add_result(ir, made, tsr_type_make(ir, TSR_LEVEL_GLOBAL, dtype, NULL, 0));
+  tsr_eval *eval = NULL;
+  const tsr_array *array = NULL;
+  bool done = tsr_eval_create(ir, NULL, true, 16, tsr_ir_allocator(ir), &eval) == TSR_OK &&
+              tsr_eval_get(eval, result, &array) == TSR_OK;
+  if (done) {
+    bool is_float = tsr_dtype_class_of(dtype) == TSR_CLASS_FLOAT;
+    *out_number = is_float ? array->floats[0] : 0;
+    *out_integer = is_float ? 0 : array->integers[0];
+  }
+  if (eval != NULL)
+    tsr_eval_destroy(eval);
+  tsr_op_erase(ir, made);
+  for (uint32_t i = 0; i < data->operand_count; i++)
+    tsr_op_erase(ir, tsr_value_get(ir, operands[i])->def);
+  return done;
+}
+
+static bool fold_splat(tsr_ir *ir, tsr_op op) {
+  const tsr_op_data *data = tsr_op_get(ir, op);
+  double number = 0;
+  int64_t integer = 0;
+  if (!keeps_splat(data->code) || data->operand_count > 3)
+    return false;
+  for (uint32_t i = 0; i < data->operand_count; i++) {
+    tsr_op source = const_op(ir, data->operands[i].value);
+    if (source == 0 || !tsr_const_splat(ir, source, &number, &integer))
+      return false;
+  }
+  if (tsr_opcode_elementwise(data->code) && !evaluate_scalars(ir, op, &number, &integer))
+    return false;
+  tsr_type type = tsr_value_get(ir, data->results[0])->type;
+  replace(ir, op, tsr_insert_splat(ir, op, type, number, integer));
+  return true;
+}
+
+/* --- any constants of known shape --- */
+
+static bool foldable(const tsr_ir *ir, tsr_op op, int64_t limit) {
+  const tsr_op_data *data = tsr_op_get(ir, op);
+  tsr_op_kind kind = tsr_opcode_info(data->code)->kind;
+  int64_t operand_elements = 0, elements;
+  bool pure = tsr_opcode_elementwise(data->code) || kind == TSR_KIND_VIEW ||
+              kind == TSR_KIND_REDUCE || data->code == TSR_OP_GATHER ||
+              data->code == TSR_OP_GATHER_ND || data->code == TSR_OP_GATHER_ELEMENTS ||
+              data->code == TSR_OP_SCATTER_ND || data->code == TSR_OP_SCATTER_ELEMENTS;
+  if (!pure || data->result_count != 1 || data->operand_count == 0 ||
+      !static_elements(ir, tsr_value_type(ir, data->results[0]), &elements))
+    return false;
+  for (uint32_t i = 0; i < data->operand_count; i++) {
+    tsr_op source = const_op(ir, data->operands[i].value);
+    int64_t count;
+    if (source == 0 || !static_elements(ir, tsr_value_type(ir, data->operands[i].value), &count))
+      return false;
+    int64_t table = tsr_op_int(ir, source, "data", 0);
+    if (table > 0 && tsr_const_get(ir, (uint32_t)table)->data == NULL)
+      return false;
+    bool made_up = tsr_op_attr(ir, source, "random") != NULL;
+    if (made_up && count > limit)
+      return false;
+    operand_elements += count;
+  }
+  bool contraction = data->code == TSR_OP_EINSUM || data->code == TSR_OP_CONV;
+  return elements <= limit ? !contraction || operand_elements <= limit
+                           : !contraction && elements <= operand_elements;
+}
+
+static tsr_status fold_op(tsr_ir *ir, tsr_op op, tsr_diag *diag, bool *out_changed) {
+  const tsr_op_data *data = tsr_op_get(ir, op);
+  const tsr_type_info *type = tsr_value_type(ir, data->results[0]);
+  tsr_eval *eval = NULL;
+  const tsr_array *array = NULL;
+  tsr_status status = tsr_eval_create(ir, NULL, true, INT64_MAX, tsr_ir_allocator(ir), &eval);
+  if (status == TSR_OK)
+    status = tsr_eval_get(eval, data->results[0], &array);
+  if (status == TSR_ERR_OUT_OF_MEMORY)
+    status = tsr_fail(diag, status, "out of memory while folding constants");
+  int64_t bytes = status == TSR_OK ? tsr_dtype_bytes(type->dtype, array->count) : -1;
+  if (bytes >= 0) {
+    void *memory = tsr_arena_alloc(tsr_ir_arena(ir), (size_t)bytes);
+    if (memory == NULL) {
+      status = tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory while folding constants");
+    } else {
+      tsr_array_store(array, memory);
+      tsr_builder builder = {.ir = ir, .region = data->parent};
+      tsr_value made =
+          tsr_graph_const(&builder, type->dtype, array->dims, array->rank, memory, false);
+      if (made != 0) {
+        tsr_op_move_before(ir, tsr_value_get(ir, made)->def, op);
+        tsr_op_copy_origins(ir, tsr_value_get(ir, made)->def, op);
+        replace(ir, op, made);
+        *out_changed = true;
+      }
+    }
+  }
+  if (eval != NULL)
+    tsr_eval_destroy(eval);
+  return status == TSR_ERR_OUT_OF_MEMORY ? status : TSR_OK;
+}
+
+tsr_status tsr_fold_region(tsr_ir *ir, tsr_region region, int64_t limit, tsr_diag *diag,
+                           bool *out_changed) {
+  for (tsr_op op = tsr_region_get(ir, region)->first, next; op != 0; op = next) {
+    const tsr_op_data *data = tsr_op_get(ir, op);
+    next = data->next;
+    if (data->code == TSR_OP_IF || data->code == TSR_OP_LOOP)
+      for (uint32_t i = 0; i < data->region_count; i++)
+        TSR_TRY(tsr_fold_region(ir, data->regions[i], limit, diag, out_changed));
+    if (fold_splat(ir, op))
+      *out_changed = true;
+    else if (foldable(ir, op, limit))
+      TSR_TRY(fold_op(ir, op, diag, out_changed));
+  }
+  return TSR_OK;
+}
