@@ -124,6 +124,15 @@ static void store_real(tsr_dtype type, unsigned char *data, size_t index, double
     memcpy(data + index * 4, &narrow, 4);
 }
 
+/* Half way between two bf16 numbers and a little off, by less than a double holds. */
+static uint64_t bf16_near_tie(uint64_t random) {
+  unsigned exponent = 56 + random % 7;
+  uint64_t magnitude = UINT64_C(0x101) << (exponent - 8);
+  magnitude += (random >> 8 & 1) << (exponent - 7);
+  magnitude += (random >> 16 & 2) - 1;
+  return random >> 20 & 1 ? magnitude : -magnitude;
+}
+
 /* Values around every power of two, where conversions round, overflow and change sign. */
 static void fill(tsr_dtype type, unsigned char *data) {
   size_t size = tsr_dtype_bits(type) / 8;
@@ -132,6 +141,8 @@ static void fill(tsr_dtype type, unsigned char *data) {
     uint64_t bits = size == 2 ? i : jit_random(&state);
     if (size > 2 && tsr_dtype_class_of(type) != TSR_CLASS_FLOAT && i % 2)
       bits = (UINT64_C(1) << (bits & 63)) + (bits >> 8 & 7) - 3 + (bits >> 11 & 1 ? bits >> 40 : 0);
+    if (size == 8 && tsr_dtype_class_of(type) != TSR_CLASS_FLOAT && i % 16 == 3)
+      bits = bf16_near_tie(bits);
     if (type == TSR_BOOL)
       bits &= 1;
     memcpy(data + i * size, &bits, size);
