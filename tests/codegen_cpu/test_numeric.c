@@ -126,7 +126,7 @@ static void store_real(tsr_dtype type, unsigned char *data, size_t index, double
 
 /* Half way between two bf16 numbers and a little off, by less than a double holds. */
 static uint64_t bf16_near_tie(uint64_t random) {
-  unsigned exponent = 56 + random % 7;
+  unsigned exponent = 56 + (unsigned)(random % 7);
   uint64_t magnitude = UINT64_C(0x101) << (exponent - 8);
   magnitude += (random >> 8 & 1) << (exponent - 7);
   magnitude += (random >> 16 & 2) - 1;
