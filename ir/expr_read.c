@@ -317,13 +317,12 @@ tsr_interval tsr_expr_leaf_interval(const tsr_ir *ir, const tsr_expr_node *node)
  * reach the end; nesting bounds the number of rounds. */
 void tsr_expr_refresh_intervals(tsr_ir *ir) {
   bool changed = true;
+  ir->ranges_changed = true;
   while (changed) {
     changed = false;
     for (tsr_expr expr = 1; expr <= ir->exprs.count; expr++) {
       tsr_expr_slot *slot = tsr_expr_slot_of(ir, expr);
       tsr_interval range;
-      if ((slot->leaves & TSR_LEAF_BIT(TSR_INDEX_VALUE)) == 0)
-        continue;
       if (slot->node.op <= TSR_INDEX_LANE) {
         range = tsr_expr_leaf_interval(ir, &slot->node);
       } else {

@@ -70,6 +70,7 @@ struct tsr_ir {
   tsr_region top;
   uint32_t quiet;       /* > 0: limits and overflow of index arithmetic give 0 without poisoning */
   uint32_t proof_depth; /* > 0: inside a proof, which starts no other one */
+  bool ranges_changed;  /* expressions may be simpler if they were built again */
 };
 
 enum {
@@ -159,7 +160,7 @@ typedef struct tsr_interval {
 tsr_interval tsr_interval_apply(tsr_index_op op, tsr_interval a, tsr_interval b);
 /* The interval of a node from those of its operands and the ranges of its leaf. */
 tsr_interval tsr_expr_leaf_interval(const tsr_ir *ir, const tsr_expr_node *node);
-/* After bounds of index variables changed: intervals of all expressions anew. */
+/* After ranges of dims or index variables changed: intervals of all expressions anew. */
 void tsr_expr_refresh_intervals(tsr_ir *ir);
 int64_t tsr_gcd(int64_t a, int64_t b);
 

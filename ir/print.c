@@ -2,7 +2,8 @@
  *
  * Terms of expressions stand in the order of value ids, and the parser gives ids in the order of
  * the text. So that reading a printed text and printing it again gives the same text, an IR whose
- * ids run in another order (after passes) is copied in the order of the text first. */
+ * ids run in another order (after passes), or whose ranges were narrowed, is copied in the order of
+ * the text first. */
 #include "ir/copy.h"
 #include "ir/ir_internal.h"
 #include "ir/lex.h"
@@ -736,6 +737,8 @@ static bool op_in_order(const tsr_ir *ir, tsr_op op, tsr_value *last) {
 
 static bool in_order(const tsr_ir *ir) {
   tsr_value last = 0;
+  if (ir->ranges_changed)
+    return false;
   TSR_FOR_EACH_OP (ir, tsr_ir_top(ir), op)
     if (!op_in_order(ir, op, &last))
       return false;

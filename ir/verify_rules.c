@@ -1,0 +1,797 @@
+/* Rules of single ops, by level. Types of graph ops are what infer.c says; below the graph they are
+ * checked here: scalars (rank 0) and tiles of level `reg`, extents equal or 1. */
+#include "ir/graph_build.h"
+#include "ir/verify_internal.h"
+#include <string.h>
+
+static const tsr_op_data *data_of(const tsr_verifier *v, tsr_op op) {
+  return tsr_op_get(v->ir, op);
+}
+
+static const tsr_type_info *operand_type(const tsr_verifier *v, tsr_op op, uint32_t number) {
+  return tsr_value_type(v->ir, data_of(v, op)->operands[number].value);
+}
+
+static const tsr_type_info *result_type(const tsr_verifier *v, tsr_op op, uint32_t number) {
+  return tsr_value_type(v->ir, data_of(v, op)->results[number]);
+}
+
+static bool same_dims(const tsr_type_info *a, const tsr_type_info *b) {
+  return a->rank == b->rank &&
+         (a->rank == 0 || memcmp(a->dims, b->dims, a->rank * sizeof *a->dims) == 0);
+}
+
+/* Equal but for the memory level. */
+static bool same_shape(const tsr_type_info *a, const tsr_type_info *b) {
+  return a->dtype == b->dtype && same_dims(a, b);
+}
+
+static const char *text_of_value(tsr_verifier *v, tsr_value value) {
+  return tsr_verify_type_text(v, tsr_value_get(v->ir, value)->type);
+}
+
+static tsr_op parent_of(const tsr_verifier *v, tsr_op op) {
+  return tsr_region_get(v->ir, data_of(v, op)->parent)->parent;
+}
+
+static tsr_opcode container_code(const tsr_verifier *v) {
+  return data_of(v, v->container)->code;
+}
+
+static bool is_scalar(const tsr_type_info *type) {
+  return type->level == TSR_LEVEL_REG && type->rank == 0;
+}
+
+static bool is_integer(tsr_dtype dtype) {
+  tsr_dtype_class kind = tsr_dtype_class_of(dtype);
+  return kind == TSR_CLASS_INT || kind == TSR_CLASS_UINT;
+}
+
+static bool one_of(const char *text, const char *list) {
+  size_t length = strlen(text);
+  while (*list != '\0') {
+    size_t word = strcspn(list, " ");
+    if (word == length && memcmp(list, text, length) == 0)
+      return true;
+    list += word + strspn(list + word, " ");
+  }
+  return false;
+}
+
+static tsr_status check_word(tsr_verifier *v, tsr_op op, const char *key, const char *words) {
+  const char *text = tsr_op_string(v->ir, op, key);
+  if (text == NULL || one_of(text, words))
+    return TSR_OK;
+  return tsr_verify_fail(v, op, "'%s' is \"%s\"; known are: %s", key, text, words);
+}
+
+/* --- what may vary along red indices of a block --- */
+
+static uint64_t expr_varies(const tsr_verifier *v, tsr_expr expr) {
+  tsr_expr_node node = tsr_expr_get(v->ir, expr);
+  if (!tsr_expr_has(v->ir, expr, TSR_INDEX_VALUE))
+    return 0;
+  if (node.op == TSR_INDEX_VALUE)
+    return v->varies[node.value];
+  return expr_varies(v, node.a) | expr_varies(v, node.b);
+}
+
+static uint64_t operand_varies(const tsr_verifier *v, const tsr_operand *operand) {
+  uint64_t varies = v->varies[operand->value];
+  for (uint32_t i = 0; i < operand->subscript_count; i++)
+    varies |= expr_varies(v, operand->subscripts[i]);
+  return varies;
+}
+
+static uint64_t op_varies(const tsr_verifier *v, tsr_op op) {
+  const tsr_op_data *data = data_of(v, op);
+  uint64_t varies = 0;
+  for (uint32_t i = 0; i < data->operand_count; i++)
+    varies |= operand_varies(v, &data->operands[i]);
+  for (uint32_t i = 0; i < data->attr_count; i++)
+    if (data->attrs[i].kind == TSR_ATTR_EXPR)
+      varies |= expr_varies(v, data->attrs[i].u.expr);
+  return varies;
+}
+
+/* A reduce takes away the axes it is over (all red ones when none is named). */
+static void note_varies(tsr_verifier *v, tsr_op op) {
+  const tsr_op_data *data = data_of(v, op);
+  uint64_t varies = op_varies(v, op), over = 0;
+  if (data->code == TSR_OP_REDUCE) {
+    for (uint32_t i = 0; i < data->operand_count; i++)
+      if (operand_type(v, op, i)->level == TSR_LEVEL_NONE)
+        over |= v->varies[data->operands[i].value];
+    varies &= over == 0 ? 0 : ~over;
+  }
+  for (uint32_t i = 0; i < data->result_count; i++)
+    v->varies[data->results[i]] = varies;
+}
+
+/* --- elementwise below the graph --- */
+
+static tsr_status check_register(tsr_verifier *v, tsr_op op, uint32_t number) {
+  const tsr_operand *operand = &data_of(v, op)->operands[number];
+  if (operand->subscripted || operand_type(v, op, number)->level != TSR_LEVEL_REG)
+    return tsr_verify_fail(v, op, "operand %u must be a scalar or a tile", number);
+  return TSR_OK;
+}
+
+static tsr_status check_result_level(tsr_verifier *v, tsr_op op, uint32_t number) {
+  if (result_type(v, op, number)->level != TSR_LEVEL_REG)
+    return tsr_verify_fail(v, op, "result %u must be a scalar or a tile", number);
+  return TSR_OK;
+}
+
+/* Every axis of the result has the extent of an operand that is not 1, or 1. */
+static tsr_status check_broadcast(tsr_verifier *v, tsr_op op) {
+  const tsr_op_data *data = data_of(v, op);
+  const tsr_type_info *result = result_type(v, op, 0);
+  uint32_t rank = 0;
+  for (uint32_t i = 0; i < data->operand_count; i++) {
+    const tsr_type_info *type = operand_type(v, op, i);
+    rank = type->rank > rank ? type->rank : rank;
+    if (type->rank > result->rank)
+      return tsr_verify_fail(v, op, "operand %u has more axes than the result", i);
+    for (uint32_t a = 0; a < type->rank; a++)
+      if (type->dims[a] != result->dims[a + result->rank - type->rank] &&
+          !tsr_expr_equals_int(v->ir, type->dims[a], 1))
+        return tsr_verify_fail(v, op, "operand %u is %s; it does not broadcast to %s", i,
+                               text_of_value(v, data->operands[i].value),
+                               text_of_value(v, data->results[0]));
+  }
+  if (rank != result->rank)
+    return tsr_verify_fail(v, op, "the result has axes that no operand has");
+  for (uint32_t a = 0; a < rank; a++) {
+    bool found = tsr_expr_equals_int(v->ir, result->dims[a], 1);
+    for (uint32_t i = 0; i < data->operand_count && !found; i++) {
+      const tsr_type_info *type = operand_type(v, op, i);
+      found = a + type->rank >= rank && type->dims[a + type->rank - rank] == result->dims[a];
+    }
+    if (!found)
+      return tsr_verify_fail(v, op, "no operand has the result's extent along axis %u", a);
+  }
+  return TSR_OK;
+}
+
+static tsr_status dtype_error(tsr_verifier *v, tsr_op op) {
+  return tsr_verify_fail(v, op, "the dtypes of operands and result do not fit");
+}
+
+static tsr_status check_unary_dtypes(tsr_verifier *v, tsr_op op) {
+  tsr_dtype from = operand_type(v, op, 0)->dtype, to = result_type(v, op, 0)->dtype;
+  switch (data_of(v, op)->code) {
+  case TSR_OP_CAST:
+    return TSR_OK;
+  case TSR_OP_BITCAST:
+    return tsr_dtype_bits(from) == tsr_dtype_bits(to) ? TSR_OK : dtype_error(v, op);
+  case TSR_OP_ISNAN:
+  case TSR_OP_ISINF:
+    return to == TSR_BOOL ? TSR_OK : dtype_error(v, op);
+  case TSR_OP_NOT:
+    return from == to && tsr_dtype_class_of(from) != TSR_CLASS_FLOAT ? TSR_OK : dtype_error(v, op);
+  default:
+    return from == to ? TSR_OK : dtype_error(v, op);
+  }
+}
+
+static tsr_status check_elementwise_dtypes(tsr_verifier *v, tsr_op op) {
+  tsr_opcode code = data_of(v, op)->code;
+  tsr_op_kind kind = tsr_opcode_info(code)->kind;
+  tsr_dtype to = result_type(v, op, 0)->dtype, a = operand_type(v, op, 0)->dtype, b;
+  if (kind == TSR_KIND_UNARY)
+    return check_unary_dtypes(v, op);
+  b = operand_type(v, op, 1)->dtype;
+  if (kind == TSR_KIND_TERNARY)
+    return a == TSR_BOOL && b == to && operand_type(v, op, 2)->dtype == to ? TSR_OK
+                                                                           : dtype_error(v, op);
+  if (kind == TSR_KIND_COMPARE)
+    return a == b && to == TSR_BOOL ? TSR_OK : dtype_error(v, op);
+  if (code == TSR_OP_SHL || code == TSR_OP_SHR)
+    return a == to && is_integer(a) && is_integer(b) ? TSR_OK : dtype_error(v, op);
+  if (code == TSR_OP_POW)
+    return a == to ? TSR_OK : dtype_error(v, op);
+  return a == b && a == to ? TSR_OK : dtype_error(v, op);
+}
+
+static tsr_status check_elementwise(tsr_verifier *v, tsr_op op) {
+  for (uint32_t i = 0; i < data_of(v, op)->operand_count; i++)
+    TSR_TRY(check_register(v, op, i));
+  TSR_TRY(check_result_level(v, op, 0));
+  TSR_TRY(check_elementwise_dtypes(v, op));
+  return check_broadcast(v, op);
+}
+
+/* --- graph ops --- */
+
+static tsr_status check_graph_types(tsr_verifier *v, tsr_op op) {
+  const tsr_op_data *data = data_of(v, op);
+  tsr_type types[2] = {0, 0};
+  tsr_diag found;
+  tsr_status status;
+  tsr_diag_clear(&found);
+  for (uint32_t i = 0; i < data->operand_count; i++) {
+    if (data->operands[i].subscripted)
+      return tsr_verify_fail(v, op, "operand %u is an element; graph ops take whole tensors", i);
+    if (operand_type(v, op, i)->level == TSR_LEVEL_NONE)
+      return tsr_verify_fail(v, op, "operand %u is an index; graph ops take tensors", i);
+  }
+  status = tsr_infer_types(v->ir, op, &found, types);
+  if (status == TSR_ERR_OUT_OF_MEMORY)
+    return status;
+  if (status != TSR_OK)
+    return tsr_verify_fail(v, op, "%s", found.message);
+  for (uint32_t i = 0; i < data->result_count && i < 2; i++)
+    if (types[i] != 0 && !same_shape(tsr_type_get(v->ir, types[i]), result_type(v, op, i)))
+      return tsr_verify_fail(v, op, "result %u is %s; it must be %s", i,
+                             text_of_value(v, data->results[i]), tsr_verify_type_text(v, types[i]));
+  return TSR_OK;
+}
+
+/* --- subscripts --- */
+
+/* The lanes of an expression must be axes of a tile of rank `rank`. */
+static bool lanes_below(const tsr_verifier *v, tsr_expr expr, uint32_t rank) {
+  tsr_expr_node node = tsr_expr_get(v->ir, expr);
+  if (!tsr_expr_has(v->ir, expr, TSR_INDEX_LANE))
+    return true;
+  if (node.op == TSR_INDEX_LANE)
+    return node.number < rank;
+  return lanes_below(v, node.a, rank) && lanes_below(v, node.b, rank);
+}
+
+/* The dtype-less rule of values inside brackets: index variables, or integers where `indirect`. */
+static tsr_status check_subscript_values(tsr_verifier *v, tsr_op op, tsr_expr expr, bool indirect) {
+  tsr_expr_node node = tsr_expr_get(v->ir, expr);
+  const tsr_type_info *type;
+  if (!tsr_expr_has(v->ir, expr, TSR_INDEX_VALUE))
+    return TSR_OK;
+  if (node.op != TSR_INDEX_VALUE) {
+    TSR_TRY(check_subscript_values(v, op, node.a, indirect));
+    return check_subscript_values(v, op, node.b, indirect);
+  }
+  type = tsr_value_type(v->ir, node.value);
+  if (type->level == TSR_LEVEL_NONE)
+    return TSR_OK;
+  if (!indirect)
+    return tsr_verify_fail(v, op, "a computed subscript needs gather_load or scatter_store");
+  if (type->level != TSR_LEVEL_REG || !is_integer(type->dtype))
+    return tsr_verify_fail(v, op, "a computed subscript must be an integer scalar or tile");
+  return TSR_OK;
+}
+
+static tsr_status check_subscripts(tsr_verifier *v, tsr_op op, uint32_t number, uint32_t tile_rank,
+                                   bool indirect) {
+  const tsr_operand *operand = &data_of(v, op)->operands[number];
+  if (!operand->subscripted)
+    return tsr_verify_fail(v, op, "operand %u needs subscripts", number);
+  for (uint32_t i = 0; i < operand->subscript_count; i++) {
+    if (!lanes_below(v, operand->subscripts[i], tile_rank))
+      return tsr_verify_fail(v, op, "subscript %u uses a lane that the tile of rank %u lacks", i,
+                             tile_rank);
+    TSR_TRY(check_subscript_values(v, op, operand->subscripts[i], indirect));
+  }
+  return TSR_OK;
+}
+
+/* --- memory --- */
+
+static tsr_status check_load(tsr_verifier *v, tsr_op op) {
+  bool indirect = data_of(v, op)->code == TSR_OP_GATHER_LOAD;
+  TSR_TRY(check_result_level(v, op, 0));
+  TSR_TRY(check_subscripts(v, op, 0, result_type(v, op, 0)->rank, indirect));
+  if (operand_type(v, op, 0)->dtype != result_type(v, op, 0)->dtype)
+    return dtype_error(v, op);
+  return TSR_OK;
+}
+
+/* Blocks write their own results, kernels their out arguments and scratch. */
+static tsr_status check_target(tsr_verifier *v, tsr_op op, uint32_t number) {
+  tsr_value target = data_of(v, op)->operands[number].value;
+  const tsr_value_data *value = tsr_value_get(v->ir, target);
+  if (v->levels == TSR_AT_BLOCK && (value->region != 0 || value->def != v->container))
+    return tsr_verify_fail(v, op, "a block stores only to its own results");
+  if (v->levels == TSR_AT_TILE && value->role == TSR_ROLE_IN)
+    return tsr_verify_fail(v, op, "operand %u is an input of the kernel and cannot be written",
+                           number);
+  if (v->levels == TSR_AT_TILE && value->role == TSR_ROLE_RESULT &&
+      data_of(v, value->def)->code != TSR_OP_ALLOC)
+    return tsr_verify_fail(v, op, "operand %u is neither an output nor scratch", number);
+  return TSR_OK;
+}
+
+static tsr_status check_store(tsr_verifier *v, tsr_op op) {
+  bool indirect = data_of(v, op)->code == TSR_OP_SCATTER_STORE;
+  TSR_TRY(check_register(v, op, 0));
+  TSR_TRY(check_subscripts(v, op, 1, operand_type(v, op, 0)->rank, indirect));
+  TSR_TRY(check_target(v, op, 1));
+  TSR_TRY(check_word(v, op, "combine", "none add mul max min"));
+  if (operand_type(v, op, 0)->dtype != operand_type(v, op, 1)->dtype)
+    return dtype_error(v, op);
+  if (container_code(v) == TSR_OP_BLOCK && op_varies(v, op) != 0)
+    return tsr_verify_fail(v, op, "what is stored still varies along a red index");
+  return TSR_OK;
+}
+
+static tsr_status check_append(tsr_verifier *v, tsr_op op) {
+  TSR_TRY(check_register(v, op, 0));
+  TSR_TRY(check_subscripts(v, op, 1, 0, false));
+  TSR_TRY(check_target(v, op, 1));
+  if (operand_type(v, op, 0)->dtype != TSR_BOOL || !is_integer(operand_type(v, op, 1)->dtype) ||
+      operand_type(v, op, 1)->dtype != result_type(v, op, 0)->dtype)
+    return dtype_error(v, op);
+  if (!same_dims(operand_type(v, op, 0), result_type(v, op, 0)))
+    return tsr_verify_fail(v, op, "there is one position per element of operand 0");
+  return TSR_OK;
+}
+
+static tsr_status check_alloc(tsr_verifier *v, tsr_op op) {
+  tsr_level level = result_type(v, op, 0)->level;
+  if (level == TSR_LEVEL_GLOBAL || level == TSR_LEVEL_NONE)
+    return tsr_verify_fail(v, op, "scratch lives at l2, cluster, l1 or reg");
+  return TSR_OK;
+}
+
+static tsr_status check_copy(tsr_verifier *v, tsr_op op) {
+  const tsr_attr *shape = tsr_op_attr(v->ir, op, "shape");
+  TSR_TRY(check_subscripts(v, op, 0, 0, false));
+  TSR_TRY(check_subscripts(v, op, 1, 0, false));
+  TSR_TRY(check_target(v, op, 1));
+  if (operand_type(v, op, 0)->dtype != operand_type(v, op, 1)->dtype)
+    return dtype_error(v, op);
+  if (shape->count > operand_type(v, op, 0)->rank || shape->count > operand_type(v, op, 1)->rank)
+    return tsr_verify_fail(v, op, "the box has more axes than a buffer");
+  return TSR_OK;
+}
+
+static tsr_status check_fragment(tsr_verifier *v, tsr_op op) {
+  TSR_TRY(check_result_level(v, op, 0));
+  TSR_TRY(check_subscripts(v, op, 0, result_type(v, op, 0)->rank, false));
+  return operand_type(v, op, 0)->dtype == result_type(v, op, 0)->dtype ? TSR_OK
+                                                                       : dtype_error(v, op);
+}
+
+/* a [m, k], b [k, n], c [m, n]; where an operand is read in place its subscripts say the shape. */
+static tsr_status check_contract(tsr_verifier *v, tsr_op op) {
+  const tsr_op_data *data = data_of(v, op);
+  const tsr_type_info *c = operand_type(v, op, 2);
+  TSR_TRY(check_register(v, op, 2));
+  TSR_TRY(check_result_level(v, op, 0));
+  if (!same_shape(c, result_type(v, op, 0)))
+    return tsr_verify_fail(v, op, "accumulator and result differ");
+  if (c->rank != 2)
+    return tsr_verify_fail(v, op, "the accumulator must have two axes");
+  for (uint32_t i = 0; i < 2; i++) {
+    const tsr_type_info *type = operand_type(v, op, i);
+    if (data->operands[i].subscripted) {
+      TSR_TRY(check_subscripts(v, op, i, 2, false));
+      continue;
+    }
+    TSR_TRY(check_register(v, op, i));
+    if (type->rank != 2 || type->dims[i] != c->dims[i])
+      return tsr_verify_fail(v, op, "operand %u is %s; it does not fit an accumulator %s", i,
+                             text_of_value(v, data->operands[i].value),
+                             text_of_value(v, data->operands[2].value));
+  }
+  if (!data->operands[0].subscripted && !data->operands[1].subscripted &&
+      operand_type(v, op, 0)->dims[1] != operand_type(v, op, 1)->dims[0])
+    return tsr_verify_fail(v, op, "the operands differ in k");
+  return TSR_OK;
+}
+
+static tsr_status check_tile_transpose(tsr_verifier *v, tsr_op op) {
+  const tsr_type_info *from = operand_type(v, op, 0), *to = result_type(v, op, 0);
+  int64_t perm[TSR_MAX_RANK];
+  uint32_t count, seen = 0;
+  TSR_TRY(check_register(v, op, 0));
+  TSR_TRY(check_result_level(v, op, 0));
+  if (!tsr_op_ints(v->ir, op, "perm", perm, TSR_MAX_RANK, &count) || count != from->rank ||
+      to->rank != from->rank || to->dtype != from->dtype)
+    return tsr_verify_fail(v, op, "'perm' does not fit the tile");
+  for (uint32_t i = 0; i < count; i++) {
+    if (perm[i] < 0 || perm[i] >= count || (seen >> perm[i] & 1) != 0)
+      return tsr_verify_fail(v, op, "'perm' is no permutation");
+    seen |= 1u << perm[i];
+    if (to->dims[i] != from->dims[perm[i]])
+      return tsr_verify_fail(v, op, "the result's axis %u is not axis %d of the operand", i,
+                             (int)perm[i]);
+  }
+  return TSR_OK;
+}
+
+static tsr_status check_tile_slice(tsr_verifier *v, tsr_op op) {
+  TSR_TRY(check_register(v, op, 0));
+  TSR_TRY(check_result_level(v, op, 0));
+  if (operand_type(v, op, 0)->rank != result_type(v, op, 0)->rank ||
+      tsr_op_attr(v->ir, op, "start")->count != result_type(v, op, 0)->rank)
+    return tsr_verify_fail(v, op, "'start' has one place per axis of the tile");
+  return TSR_OK;
+}
+
+/* --- reduce below the graph --- */
+
+#define COMBINERS "add mul max min and or"
+
+static uint32_t data_operands(const tsr_verifier *v, tsr_op op) {
+  uint32_t count = 0;
+  while (count < data_of(v, op)->operand_count &&
+         operand_type(v, op, count)->level != TSR_LEVEL_NONE)
+    count++;
+  return count;
+}
+
+static tsr_op last_op(const tsr_verifier *v, tsr_region region) {
+  return tsr_region_get(v->ir, region)->last;
+}
+
+/* `op`'s region ends with a yield of values like the results, after `skip` other ones. */
+static tsr_status check_yield(tsr_verifier *v, tsr_op op, tsr_region region, uint32_t skip) {
+  const tsr_op_data *data = data_of(v, op);
+  tsr_op yield = last_op(v, region);
+  if (yield == 0 || data_of(v, yield)->code != TSR_OP_YIELD)
+    return data->result_count + skip == 0
+               ? TSR_OK
+               : tsr_verify_fail(v, op, "a region of '%s' must end with 'yield'",
+                                 tsr_opcode_info(data->code)->text);
+  if (data_of(v, yield)->operand_count != data->result_count + skip)
+    return tsr_verify_fail(v, yield, "%u values are yielded for %u results",
+                           data_of(v, yield)->operand_count, data->result_count + skip);
+  for (uint32_t i = 0; i < data->result_count; i++)
+    if (!same_shape(operand_type(v, yield, i + skip), result_type(v, op, i)))
+      return tsr_verify_fail(v, yield, "value %u is %s; the result is %s", i + skip,
+                             text_of_value(v, data_of(v, yield)->operands[i + skip].value),
+                             text_of_value(v, data->results[i]));
+  return TSR_OK;
+}
+
+static tsr_status check_combiner(tsr_verifier *v, tsr_op op, uint32_t count) {
+  tsr_region region = data_of(v, op)->regions[0];
+  const tsr_region_data *body = tsr_region_get(v->ir, region);
+  if (body->arg_count != 2 * count)
+    return tsr_verify_fail(v, op, "a combiner of %u values has %u arguments, not %u", count,
+                           2 * count, body->arg_count);
+  for (uint32_t i = 0; i < 2 * count; i++)
+    if (!same_shape(tsr_value_type(v->ir, body->args[i]), operand_type(v, op, i % count)))
+      return tsr_verify_fail(v, op, "argument %u of the combiner differs from operand %u", i,
+                             i % count);
+  for (tsr_op inner = body->first; inner != 0; inner = data_of(v, inner)->next) {
+    tsr_opcode code = data_of(v, inner)->code;
+    if (code != TSR_OP_YIELD && code != TSR_OP_CONST && !tsr_opcode_elementwise(code))
+      return tsr_verify_fail(v, inner, "a combiner computes element by element");
+  }
+  return check_yield(v, op, region, 0);
+}
+
+static tsr_status check_over(tsr_verifier *v, tsr_op op, uint32_t first) {
+  const tsr_op_data *data = data_of(v, op);
+  for (uint32_t i = first; i < data->operand_count; i++) {
+    const tsr_value_data *axis = tsr_value_get(v->ir, data->operands[i].value);
+    if (axis->role != TSR_ROLE_RED || axis->def != v->container || data->operands[i].subscripted)
+      return tsr_verify_fail(v, op, "over(...) lists red indices of the block");
+  }
+  return TSR_OK;
+}
+
+static tsr_status check_tile_axes(tsr_verifier *v, tsr_op op) {
+  const tsr_type_info *from = operand_type(v, op, 0), *to = result_type(v, op, 0);
+  int64_t axes[TSR_MAX_RANK];
+  uint32_t count, reduced = 0;
+  if (!tsr_op_ints(v->ir, op, "axes", axes, TSR_MAX_RANK, &count) || to->rank != from->rank)
+    return tsr_verify_fail(v, op, "'axes' lists axes of the tile, which the result keeps as 1");
+  for (uint32_t i = 0; i < count; i++) {
+    if (axes[i] < 0 || axes[i] >= from->rank)
+      return tsr_verify_fail(v, op, "'axes' names axis %lld of a tile of rank %u",
+                             (long long)axes[i], from->rank);
+    reduced |= 1u << axes[i];
+  }
+  for (uint32_t a = 0; a < from->rank; a++)
+    if ((reduced >> a & 1) != 0 ? !tsr_expr_equals_int(v->ir, to->dims[a], 1)
+                                : to->dims[a] != from->dims[a])
+      return tsr_verify_fail(v, op, "the result's axis %u does not fit", a);
+  return TSR_OK;
+}
+
+static tsr_status check_reduce(tsr_verifier *v, tsr_op op) {
+  const tsr_op_data *data = data_of(v, op);
+  uint32_t count = data_operands(v, op);
+  TSR_TRY(check_word(v, op, "combine", COMBINERS));
+  if ((tsr_op_attr(v->ir, op, "combine") != NULL) == (data->region_count == 1) ||
+      data->region_count > 1)
+    return tsr_verify_fail(v, op, "a reduce has 'combine' or one combiner region");
+  if (count == 0 || data->result_count != count)
+    return tsr_verify_fail(v, op, "%u values are reduced to %u results", count, data->result_count);
+  for (uint32_t i = 0; i < count; i++) {
+    TSR_TRY(check_register(v, op, i));
+    TSR_TRY(check_result_level(v, op, i));
+    if (operand_type(v, op, i)->dtype != result_type(v, op, i)->dtype)
+      return dtype_error(v, op);
+  }
+  if (data->region_count == 1)
+    TSR_TRY(check_combiner(v, op, count));
+  if (v->levels == TSR_AT_TILE)
+    return check_tile_axes(v, op);
+  for (uint32_t i = 0; i < count; i++)
+    if (!is_scalar(operand_type(v, op, i)) || !is_scalar(result_type(v, op, i)))
+      return tsr_verify_fail(v, op, "a block reduces scalars");
+  return check_over(v, op, count);
+}
+
+/* --- control flow --- */
+
+static tsr_status check_proc_only(tsr_verifier *v, tsr_op op) {
+  if (v->levels == TSR_AT_BLOCK && container_code(v) == TSR_OP_BLOCK)
+    return tsr_verify_fail(v, op, "the body of a block is straight code; use 'proc'");
+  return TSR_OK;
+}
+
+/* Operand, carried argument and result of the same position agree. */
+static tsr_status check_carried(tsr_verifier *v, tsr_op op) {
+  const tsr_op_data *data = data_of(v, op);
+  const tsr_region_data *body = tsr_region_get(v->ir, data->regions[0]);
+  uint32_t carried = 0;
+  for (uint32_t i = 0; i < body->arg_count; i++) {
+    if (tsr_value_get(v->ir, body->args[i])->role != TSR_ROLE_CARRIED)
+      continue;
+    if (carried >= data->operand_count || carried >= data->result_count ||
+        data->operands[carried].subscripted ||
+        !same_shape(tsr_value_type(v->ir, body->args[i]), operand_type(v, op, carried)) ||
+        !same_shape(tsr_value_type(v->ir, body->args[i]), result_type(v, op, carried)))
+      return tsr_verify_fail(v, op, "carried value %u, its start and its result differ", carried);
+    carried++;
+  }
+  if (carried != data->operand_count || carried != data->result_count)
+    return tsr_verify_fail(v, op, "%u values are carried, %u start, %u result", carried,
+                           data->operand_count, data->result_count);
+  return TSR_OK;
+}
+
+static tsr_status check_for(tsr_verifier *v, tsr_op op) {
+  const tsr_region_data *body = tsr_region_get(v->ir, data_of(v, op)->regions[0]);
+  uint32_t loops = 0;
+  TSR_TRY(check_proc_only(v, op));
+  for (uint32_t i = 0; i < body->arg_count; i++)
+    loops += tsr_value_get(v->ir, body->args[i])->role == TSR_ROLE_LOOP;
+  if (loops != 1)
+    return tsr_verify_fail(v, op, "a 'for' has one index");
+  TSR_TRY(check_carried(v, op));
+  return check_yield(v, op, data_of(v, op)->regions[0], 0);
+}
+
+static bool is_condition(const tsr_verifier *v, tsr_op op, uint32_t number) {
+  const tsr_type_info *type = operand_type(v, op, number);
+  return type->dtype == TSR_BOOL && type->rank == 0 &&
+         !data_of(v, op)->operands[number].subscripted;
+}
+
+static tsr_status check_if(tsr_verifier *v, tsr_op op) {
+  const tsr_op_data *data = data_of(v, op);
+  TSR_TRY(check_proc_only(v, op));
+  if ((tsr_op_attr(v->ir, op, "cond") != NULL) == (data->operand_count == 1))
+    return tsr_verify_fail(v, op, "an 'if' has 'cond' or one operand");
+  if (data->operand_count == 1 && !is_condition(v, op, 0))
+    return tsr_verify_fail(v, op, "the condition must be a bool of rank 0");
+  if (data->region_count < 1 || data->region_count > 2 ||
+      (data->result_count != 0 && data->region_count != 2))
+    return tsr_verify_fail(v, op, "an 'if' has one region, or two that yield its results");
+  for (uint32_t i = 0; i < data->region_count; i++)
+    TSR_TRY(check_yield(v, op, data->regions[i], 0));
+  return TSR_OK;
+}
+
+static tsr_status check_loop(tsr_verifier *v, tsr_op op) {
+  tsr_region body = data_of(v, op)->regions[0];
+  TSR_TRY(check_proc_only(v, op));
+  TSR_TRY(check_carried(v, op));
+  TSR_TRY(check_yield(v, op, body, 1));
+  if (!is_condition(v, last_op(v, body), 0))
+    return tsr_verify_fail(v, op, "the first yielded value must be a bool of rank 0");
+  return TSR_OK;
+}
+
+static tsr_status check_yield_place(tsr_verifier *v, tsr_op op) {
+  tsr_opcode around = data_of(v, parent_of(v, op))->code;
+  if (around != TSR_OP_FOR && around != TSR_OP_IF && around != TSR_OP_LOOP &&
+      around != TSR_OP_GROUP && around != TSR_OP_REDUCE)
+    return tsr_verify_fail(v, op, "'yield' ends regions of for, if, loop, group and reduce");
+  for (uint32_t i = 0; i < data_of(v, op)->operand_count; i++)
+    if (data_of(v, op)->operands[i].subscripted)
+      return tsr_verify_fail(v, op, "'yield' takes whole values");
+  return TSR_OK;
+}
+
+/* --- containers --- */
+
+static bool writes_to(const tsr_verifier *v, tsr_region region, tsr_value target) {
+  for (tsr_op op = tsr_region_get(v->ir, region)->first; op != 0; op = data_of(v, op)->next) {
+    const tsr_op_data *data = data_of(v, op);
+    bool writes = data->code == TSR_OP_STORE || data->code == TSR_OP_SCATTER_STORE ||
+                  data->code == TSR_OP_APPEND;
+    if (writes && data->operands[1].value == target)
+      return true;
+    for (uint32_t i = 0; i < data->region_count; i++)
+      if (writes_to(v, data->regions[i], target))
+        return true;
+  }
+  return false;
+}
+
+static tsr_status check_block(tsr_verifier *v, tsr_op op) {
+  const tsr_op_data *data = data_of(v, op);
+  if (data->result_count == 0)
+    return tsr_verify_fail(v, op, "a block without results computes nothing");
+  for (uint32_t i = 0; i < data->result_count; i++) {
+    if (result_type(v, op, i)->level == TSR_LEVEL_NONE)
+      return tsr_verify_fail(v, op, "result %u is an index; a block's results are buffers", i);
+    if (!writes_to(v, data->regions[0], data->results[i]))
+      return tsr_verify_fail(v, op, "result %u is never stored", i);
+  }
+  return TSR_OK;
+}
+
+static tsr_status check_symbol(tsr_verifier *v, tsr_op op) {
+  const tsr_op_data *data = data_of(v, op);
+  if (data->symbol == NULL)
+    return tsr_verify_fail(v, op, "a name (@name) is missing");
+  for (tsr_op other = tsr_region_get(v->ir, tsr_ir_top(v->ir))->first; other != op;
+       other = data_of(v, other)->next)
+    if (data_of(v, other)->code == data->code && data_of(v, other)->symbol == data->symbol)
+      return tsr_verify_fail(v, op, "@%s is defined twice", data->symbol);
+  return TSR_OK;
+}
+
+static tsr_status check_kernel(tsr_verifier *v, tsr_op op) {
+  const tsr_region_data *body = tsr_region_get(v->ir, data_of(v, op)->regions[0]);
+  TSR_TRY(check_symbol(v, op));
+  for (uint32_t i = 0; i < body->arg_count; i++) {
+    const tsr_value_data *arg = tsr_value_get(v->ir, body->args[i]);
+    if (arg->role != TSR_ROLE_GRID && tsr_type_get(v->ir, arg->type)->level != TSR_LEVEL_GLOBAL)
+      return tsr_verify_fail(v, op, "argument %u of a kernel must live in global memory", i);
+  }
+  return TSR_OK;
+}
+
+static tsr_status check_boundary(tsr_verifier *v, tsr_op op) {
+  const tsr_op_data *data = data_of(v, op);
+  if (data_of(v, parent_of(v, op))->code != TSR_OP_GRAPH)
+    return tsr_verify_fail(v, op, "'%s' stands directly in a graph",
+                           tsr_opcode_info(data->code)->text);
+  if (data->code == TSR_OP_INPUT && result_type(v, op, 0)->level != TSR_LEVEL_GLOBAL)
+    return tsr_verify_fail(v, op, "an input lives in global memory");
+  if (data->code == TSR_OP_OUTPUT &&
+      (data->operands[0].subscripted || operand_type(v, op, 0)->level == TSR_LEVEL_NONE))
+    return tsr_verify_fail(v, op, "an output is a whole tensor");
+  return TSR_OK;
+}
+
+static tsr_status check_launch(tsr_verifier *v, tsr_op op) {
+  const tsr_op_data *data = data_of(v, op);
+  tsr_op kernel = data->symbol == NULL ? 0 : tsr_ir_find_symbol(v->ir, data->symbol);
+  const tsr_region_data *body;
+  uint32_t given = data->operand_count + data->result_count, number = 0;
+  if (data->symbol == NULL && tsr_op_attr(v->ir, op, "kernels") == NULL)
+    return tsr_verify_fail(v, op, "a launch names its kernel");
+  if (kernel == 0 || data_of(v, kernel)->code != TSR_OP_KERNEL)
+    return TSR_OK;
+  body = tsr_region_get(v->ir, data_of(v, kernel)->regions[0]);
+  for (uint32_t i = 0; i < body->arg_count; i++) {
+    const tsr_type_info *want = tsr_value_type(v->ir, body->args[i]), *have;
+    if (tsr_value_get(v->ir, body->args[i])->role == TSR_ROLE_GRID)
+      continue;
+    if (number >= given)
+      return tsr_verify_fail(v, op, "@%s takes more than %u arguments", data->symbol, given);
+    have = number < data->operand_count ? operand_type(v, op, number)
+                                        : result_type(v, op, number - data->operand_count);
+    if (have->dtype != want->dtype || have->rank != want->rank)
+      return tsr_verify_fail(v, op, "argument %u of @%s differs in dtype or rank", number,
+                             data->symbol);
+    number++;
+  }
+  if (number != given)
+    return tsr_verify_fail(v, op, "@%s takes %u arguments, %u are given", data->symbol, number,
+                           given);
+  return TSR_OK;
+}
+
+/* --- sources --- */
+
+static bool static_elements(const tsr_verifier *v, const tsr_type_info *type, int64_t *out) {
+  *out = 1;
+  for (uint32_t i = 0; i < type->rank; i++) {
+    int64_t dim;
+    if (!tsr_expr_is_int(v->ir, type->dims[i], &dim) || __builtin_mul_overflow(*out, dim, out))
+      return false;
+  }
+  return true;
+}
+
+static tsr_status check_const(tsr_verifier *v, tsr_op op) {
+  const tsr_type_info *type = result_type(v, op, 0);
+  const tsr_attr *value = tsr_op_attr(v->ir, op, "value");
+  const tsr_attr *number = tsr_op_attr(v->ir, op, "data");
+  int64_t elements;
+  bool fixed = static_elements(v, type, &elements);
+  if (data_of(v, op)->attr_count != 1)
+    return tsr_verify_fail(v, op, "a const has one of value, random, data, elided");
+  if (type->level == TSR_LEVEL_NONE)
+    return tsr_verify_fail(v, op, "a const is a tensor, a tile or a scalar");
+  if (value != NULL && (value->kind == TSR_ATTR_EXPRS || value->kind == TSR_ATTR_NUMBERS) &&
+      (!fixed || value->count != elements))
+    return tsr_verify_fail(v, op, "a list of %u values does not fill %s", value->count,
+                           text_of_value(v, data_of(v, op)->results[0]));
+  if (number != NULL) {
+    int64_t id = number->u.integer;
+    const tsr_const_data *data = tsr_const_get(v->ir, id < 0 || id > UINT32_MAX ? 0 : (uint32_t)id);
+    if (data->dtype != type->dtype || !fixed ||
+        (uint64_t)tsr_dtype_bytes(type->dtype, elements) != data->bytes)
+      return tsr_verify_fail(v, op, "the constant's bytes do not fill its type");
+  }
+  return v->levels == TSR_AT_GRAPH ? TSR_OK : check_result_level(v, op, 0);
+}
+
+static tsr_status check_index_op(tsr_verifier *v, tsr_op op) {
+  const tsr_attr *value = tsr_op_attr(v->ir, op, "value");
+  const tsr_type_info *type = result_type(v, op, 0);
+  if (tsr_dtype_class_of(type->dtype) == TSR_CLASS_BOOL || type->dtype == TSR_DTYPE_NONE)
+    return tsr_verify_fail(v, op, "an index becomes a number");
+  if (v->levels == TSR_AT_GRAPH) {
+    bool fixed =
+        value->kind == TSR_ATTR_INT || (!tsr_expr_has(v->ir, value->u.expr, TSR_INDEX_VALUE) &&
+                                        !tsr_expr_has(v->ir, value->u.expr, TSR_INDEX_LANE));
+    return type->rank == 0 && fixed
+               ? TSR_OK
+               : tsr_verify_fail(v, op, "in a graph an index is made of dims and has rank 0");
+  }
+  if (value->kind == TSR_ATTR_EXPR && !lanes_below(v, value->u.expr, type->rank))
+    return tsr_verify_fail(v, op, "the value uses a lane that the result lacks");
+  return check_result_level(v, op, 0);
+}
+
+static tsr_status check_roles(tsr_verifier *v, tsr_op op) {
+  const tsr_attr *names = tsr_op_attr(v->ir, op, "names");
+  if (names != NULL && names->count != data_of(v, op)->region_count)
+    return tsr_verify_fail(v, op, "%u names for %u roles", names->count,
+                           data_of(v, op)->region_count);
+  return TSR_OK;
+}
+
+/* --- the table --- */
+
+typedef tsr_status op_rule(tsr_verifier *v, tsr_op op);
+
+static op_rule *const rules[TSR_OP_COUNT] = {
+    [TSR_OP_GRAPH] = check_symbol,      [TSR_OP_PLAN] = check_symbol,
+    [TSR_OP_KERNEL] = check_kernel,     [TSR_OP_INPUT] = check_boundary,
+    [TSR_OP_OUTPUT] = check_boundary,   [TSR_OP_BLOCK] = check_block,
+    [TSR_OP_PROC] = check_block,        [TSR_OP_LAUNCH] = check_launch,
+    [TSR_OP_FOR] = check_for,           [TSR_OP_IF] = check_if,
+    [TSR_OP_LOOP] = check_loop,         [TSR_OP_YIELD] = check_yield_place,
+    [TSR_OP_CONST] = check_const,       [TSR_OP_INDEX] = check_index_op,
+    [TSR_OP_LOAD] = check_load,         [TSR_OP_GATHER_LOAD] = check_load,
+    [TSR_OP_STORE] = check_store,       [TSR_OP_SCATTER_STORE] = check_store,
+    [TSR_OP_APPEND] = check_append,     [TSR_OP_ALLOC] = check_alloc,
+    [TSR_OP_COPY] = check_copy,         [TSR_OP_FRAGMENT] = check_fragment,
+    [TSR_OP_CONTRACT] = check_contract, [TSR_OP_TILE_SLICE] = check_tile_slice,
+    [TSR_OP_ROLES] = check_roles,
+};
+
+static tsr_status check_group(tsr_verifier *v, tsr_op op) {
+  return check_yield(v, op, data_of(v, op)->regions[0], 0);
+}
+
+tsr_status tsr_verify_op(tsr_verifier *v, tsr_op op) {
+  tsr_opcode code = data_of(v, op)->code;
+  note_varies(v, op);
+  if (rules[code] != NULL)
+    return rules[code](v, op);
+  if (code == TSR_OP_GROUP)
+    return check_group(v, op);
+  if (v->levels == TSR_AT_GRAPH && tsr_opcode_info(code)->kind != TSR_KIND_STRUCTURE)
+    return check_graph_types(v, op);
+  if (tsr_opcode_elementwise(code))
+    return check_elementwise(v, op);
+  if (code == TSR_OP_REDUCE)
+    return check_reduce(v, op);
+  if (code == TSR_OP_TRANSPOSE)
+    return check_tile_transpose(v, op);
+  return TSR_OK;
+}
