@@ -237,6 +237,60 @@ START_TEST(hostile_tables_are_refused) {
 }
 END_TEST
 
+/* The status after 8 or 4 bytes of the tables are replaced and the checksum is made right. */
+static tsr_status refusal_with(size_t at, uint64_t value, size_t size) {
+  tsr_program chain = test_chain_program();
+  image one = write_one(&chain);
+  tsm_header header;
+  tsr_status status;
+  memcpy(one.bytes + at, &value, size);
+  memcpy(&header, one.bytes, sizeof header);
+  header.meta_checksum =
+      tsr_hash64(one.bytes + TSM_CHECKED_FROM, header.meta_bytes - TSM_CHECKED_FROM);
+  memcpy(one.bytes, &header, sizeof header);
+  status = refusal(&one);
+  free(one.bytes);
+  return status;
+}
+
+START_TEST(references_out_of_range_are_refused) {
+  static const uint64_t wild[] = {4, 1 << 20, INT64_MAX, UINT64_MAX, UINT64_MAX - 7};
+  static const size_t offsets[] = {
+      offsetof(tsm_header, programs_offset), offsetof(tsm_header, weights_offset),
+      offsetof(tsm_header, strings_offset), offsetof(tsm_header, strings_bytes),
+      offsetof(tsm_header, weight_data_offset)};
+  tsr_program chain = test_chain_program();
+  image one = write_one(&chain);
+  tsm_header header;
+  size_t program = sizeof header;
+  memcpy(&header, one.bytes, sizeof header);
+  free(one.bytes);
+  for (size_t i = 0; i < TEST_LENGTH(offsets); i++)
+    for (size_t w = 0; w < TEST_LENGTH(wild); w++)
+      if (w == 0) /* within the file: names become other text */
+        ck_assert_int_ne(refusal_with(offsets[i], wild[w], 8), TSR_OK);
+      else
+        ck_assert_int_eq(refusal_with(offsets[i], wild[w], 8), TSR_ERR_FORMAT);
+  ck_assert_int_eq(refusal_with(offsetof(tsm_header, strings_bytes), header.strings_bytes - 1, 8),
+                   TSR_ERR_FORMAT);
+  ck_assert_int_eq(refusal_with(offsetof(tsm_header, program_count), 0, 4), TSR_ERR_FORMAT);
+  ck_assert_int_eq(refusal_with(offsetof(tsm_header, program_count), 1000, 4), TSR_ERR_FORMAT);
+  ck_assert_int_eq(refusal_with(offsetof(tsm_header, weight_count), 1000, 4), TSR_ERR_FORMAT);
+  ck_assert_int_eq(refusal_with(program + offsetof(tsm_program, target), header.strings_bytes, 4),
+                   TSR_ERR_FORMAT);
+#define WILD_TABLE(name, count_name, type)                                                         \
+  for (size_t w = 1; w < TEST_LENGTH(wild); w++) {                                                 \
+    size_t at = program + offsetof(tsm_program, name);                                             \
+    ck_assert_int_eq(refusal_with(at, wild[w], 8), TSR_ERR_FORMAT);                                \
+    ck_assert_int_eq(refusal_with(at, wild[w] & ~(uint64_t)7, 8), TSR_ERR_FORMAT);                 \
+    ck_assert_int_eq(refusal_with(at + 8, wild[w], 4), TSR_ERR_FORMAT);                            \
+    ck_assert_int_eq(refusal_with(at + 8, header.meta_bytes / sizeof(type), 4), TSR_ERR_FORMAT);   \
+  }
+  TSM_TABLE_LIST(WILD_TABLE)
+#undef WILD_TABLE
+}
+END_TEST
+
 /* Each row breaks one rule of tsr_program_check. */
 static void expect_bad(tsr_program *program, const char *words) {
   tsr_diag diag;
@@ -522,6 +576,7 @@ int main(void) {
   tcase_add_test(tests, appended_bytes_are_refused);
   tcase_add_test(tests, damaged_weights_load_unless_checked);
   tcase_add_test(tests, hostile_tables_are_refused);
+  tcase_add_test(tests, references_out_of_range_are_refused);
   tcase_add_test(tests, each_rule_is_checked);
   tcase_add_test(tests, constants_must_fit_their_shape);
   tcase_add_test(tests, selection_names_missing_features);

@@ -118,6 +118,43 @@ START_TEST(nested_calls_run_alone) {
 }
 END_TEST
 
+typedef struct slow_job {
+  atomic_int started, finished;
+} slow_job;
+
+/* The caller's tasks wait (for a limited time) until another worker is in the middle of one. */
+static void slow_task(void *context, int64_t begin, int64_t end, uint32_t worker) {
+  slow_job *self = (slow_job *)context;
+  (void)begin;
+  (void)end;
+  if (worker == 0) {
+    for (int i = 0; i < 2000 && atomic_load(&self->started) == 0; i++)
+      usleep(100);
+    return;
+  }
+  (void)atomic_fetch_add(&self->started, 1);
+  usleep(30000);
+  (void)atomic_fetch_add(&self->finished, 1);
+}
+
+START_TEST(the_caller_waits_for_the_last_task) {
+  tsr_pool *pool;
+  tsr_executor executor;
+  int started = 0;
+  ck_assert_int_eq(tsr_pool_create(2, NULL, &pool), TSR_OK);
+  executor = tsr_pool_executor(pool);
+  for (int i = 0; i < 10; i++) {
+    slow_job job_state;
+    memset(&job_state, 0, sizeof job_state);
+    executor.parallel_for(executor.context, 2, slow_task, &job_state);
+    ck_assert_int_eq(atomic_load(&job_state.finished), atomic_load(&job_state.started));
+    started += atomic_load(&job_state.started);
+  }
+  ck_assert_int_gt(started, 0);
+  tsr_pool_destroy(pool);
+}
+END_TEST
+
 START_TEST(creation_can_fail) {
   tsr_pool *pool = NULL;
   test_heap heap;
@@ -154,6 +191,7 @@ int main(void) {
   tcase_add_test(tests, sleeping_workers_wake);
   tcase_add_test(tests, callers_share_a_pool);
   tcase_add_test(tests, nested_calls_run_alone);
+  tcase_add_test(tests, the_caller_waits_for_the_last_task);
   tcase_add_test(tests, creation_can_fail);
   suite_add_tcase(suite, tests);
   runner = srunner_create(suite);
