@@ -359,6 +359,10 @@ bool tsr_fold_binary(tsr_lower *l) {
   return items && finish_walk(&w, dtype, items);
 }
 
+bool tsr_fold_mod(tsr_lower *l) {
+  return tsr_lower_int(l, "fmod", 0) == 0 && tsr_fold_binary(l);
+}
+
 bool tsr_fold_unary(tsr_lower *l) {
   walk w;
   if (!begin_walk(&w, l, 1))

@@ -86,6 +86,11 @@ tsr_status tsr_lower_op_reduce(tsr_lower *l) {
   bool real = l->arg == TSR_ONNX_REDUCE_L2 || l->arg == TSR_ONNX_REDUCE_LOG_SUM ||
               l->arg == TSR_ONNX_REDUCE_LOG_SUM_EXP;
   tsr_value wide = order ? x : v_widen(l, x);
+  if (dtype == TSR_BOOL && order) {
+    tsr_value y = v_reduce_keep(l, x, l->arg == TSR_ONNX_REDUCE_MAX ? "or" : "and", axes, count);
+    tsr_lower_set(l, 0, tsr_lower_int(l, "keepdims", 1) ? y : drop_axes(l, y, axes, count));
+    return TSR_OK;
+  }
   if (dtype == TSR_BOOL)
     wide = v_cast(l, x, TSR_I32);
   else if (real && !v_is_float(l, x))

@@ -671,13 +671,14 @@ tsr_status tsr_lower_op_space_to_depth(tsr_lower *l) {
   int64_t size = tsr_lower_int(l, "blocksize", 0);
   if (v_rank(l, x) != 4 || size < 1)
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "needs rank 4 and a positive blocksize");
-  static const int64_t perm[6] = {0, 3, 5, 1, 2, 4};
+  static const int64_t perm_dcr[6] = {0, 3, 5, 1, 2, 4}, perm_crd[6] = {0, 1, 3, 5, 2, 4};
+  bool crd = tsr_lower_text_is(l, "mode", "DCR", "CRD");
   tsr_expr n = v_dim(l, x, 0), c = v_dim(l, x, 1), s = e_int(l, size);
   tsr_expr h = tsr_expr_floordiv_int(l->ir, v_dim(l, x, 2), size);
   tsr_expr w = tsr_expr_floordiv_int(l->ir, v_dim(l, x, 3), size);
   tsr_expr split[6] = {n, c, h, s, w, s};
   tsr_expr dims[4] = {n, tsr_expr_mul_int(l->ir, c, size * size), h, w};
-  tsr_value y = tsr_graph_transpose(l->b, v_reshape(l, x, split, 6), perm);
+  tsr_value y = tsr_graph_transpose(l->b, v_reshape(l, x, split, 6), crd ? perm_crd : perm_dcr);
   tsr_lower_set(l, 0, v_reshape(l, y, dims, 4));
   return TSR_OK;
 }
