@@ -66,8 +66,9 @@ tsr_emit_tile *tsr_emit_tile_new(tsr_emit *e, tsr_dtype dtype, const uint32_t *e
                            MAX_ELEMENTS, MAX_LANES);
   }
   tile->rows = (uint32_t)rows;
-  tile->row = tsr_emit_alloc(e, tile->rows, sizeof *tile->row);
-  return tile->row ? tile : NULL;
+  tile->count = tile->rows * tsr_emit_pieces(tile->lanes);
+  tile->values = tsr_emit_alloc(e, tile->count, sizeof *tile->values);
+  return tile->values ? tile : NULL;
 }
 
 tsr_emit_tile *tsr_emit_tile_of_type(tsr_emit *e, tsr_type type) {
@@ -105,17 +106,74 @@ uint32_t tsr_emit_row_index(const uint32_t *extents, uint32_t rank, uint32_t row
   return row % extents[axis];
 }
 
-LLVMValueRef tsr_emit_row(tsr_emit *e, const tsr_emit_tile *tile, const uint32_t *extents,
-                          uint32_t rank, uint32_t row, bool splat) {
-  uint32_t source = 0;
+uint32_t tsr_emit_pieces(uint32_t lanes) {
+  return (uint32_t)__builtin_popcount(lanes);
+}
+
+void tsr_emit_piece(uint32_t lanes, uint32_t piece, uint32_t *out_start, uint32_t *out_lanes) {
+  *out_start = 0;
+  for (uint32_t i = 0;; ++i) {
+    *out_lanes = 1U << (31 - __builtin_clz(lanes));
+    if (i == piece)
+      return;
+    *out_start += *out_lanes;
+    lanes -= *out_lanes;
+  }
+}
+
+/* The value that holds a lane of a row, and the lane's place in it. */
+static uint32_t find_element(const tsr_emit_tile *tile, uint32_t row, uint32_t lane,
+                             uint32_t *out_place) {
+  uint32_t pieces = tsr_emit_pieces(tile->lanes), piece = 0, start = 0, lanes = 0;
+  for (;; ++piece) {
+    assert(piece < pieces);
+    tsr_emit_piece(tile->lanes, piece, &start, &lanes);
+    if (lane < start + lanes)
+      break;
+  }
+  *out_place = lane - start;
+  return row * pieces + piece;
+}
+
+LLVMValueRef tsr_emit_element(tsr_emit *e, const tsr_emit_tile *tile, uint32_t row, uint32_t lane) {
+  uint32_t place = 0, number = find_element(tile, row, lane, &place);
+  return tsr_emit_lane(e, tile->values[number], place);
+}
+
+void tsr_emit_set_element(tsr_emit *e, tsr_emit_tile *tile, uint32_t row, uint32_t lane,
+                          LLVMValueRef value) {
+  uint32_t place = 0, number = find_element(tile, row, lane, &place);
+  tile->values[number] = tsr_emit_insert(e, tile->values[number], value, place);
+}
+
+void tsr_emit_tile_clear(tsr_emit *e, tsr_emit_tile *tile) {
+  LLVMTypeRef element = tsr_numeric_compute_type(&e->math, tile->dtype, 0);
+  for (uint32_t number = 0; number < tile->count; ++number) {
+    tsr_emit_point at = tsr_emit_point_of(tile->extents, tile->rank, number);
+    tile->values[number] = LLVMGetPoison(tsr_emit_vector(element, at.lanes));
+  }
+}
+
+tsr_emit_point tsr_emit_point_of(const uint32_t *extents, uint32_t rank, uint32_t number) {
+  uint32_t lanes = rank > 0 ? extents[rank - 1] : 1, pieces = tsr_emit_pieces(lanes);
+  tsr_emit_point point = {rank, extents, number, number / pieces, 0, 0};
+  tsr_emit_piece(lanes, number % pieces, &point.start, &point.lanes);
+  return point;
+}
+
+LLVMValueRef tsr_emit_part(tsr_emit *e, const tsr_emit_tile *tile, const uint32_t *extents,
+                           uint32_t rank, uint32_t number, bool splat) {
+  tsr_emit_point point = tsr_emit_point_of(extents, rank, number);
+  uint32_t source = 0, row = point.row;
   for (uint32_t axis = 0; axis + 1 < tile->rank; ++axis) {
     uint32_t position = tsr_emit_row_index(extents, rank, row, axis + rank - tile->rank);
     source = source * tile->extents[axis] + (tile->extents[axis] == 1 ? 0 : position);
   }
   assert(source < tile->rows);
-  LLVMValueRef value = tile->row[source];
-  uint32_t lanes = rank > 0 ? extents[rank - 1] : 1;
-  return splat && tile->lanes == 1 ? tsr_emit_splat(e, value, lanes) : value;
+  if (tile->lanes == 1)
+    return splat ? tsr_emit_splat(e, tile->values[source], point.lanes) : tile->values[source];
+  uint32_t pieces = tsr_emit_pieces(tile->lanes);
+  return tile->values[source * pieces + number % pieces];
 }
 
 const tsr_emit_tile *tsr_emit_operand(tsr_emit *e, uint32_t number) {
@@ -128,7 +186,7 @@ const tsr_emit_tile *tsr_emit_operand(tsr_emit *e, uint32_t number) {
   if (slot->index) {
     tsr_emit_tile *tile = tsr_emit_tile_new(e, TSR_I64, NULL, 0);
     if (tile)
-      tile->row[0] = slot->index;
+      tile->values[0] = slot->index;
     return tile;
   }
   return tsr_emit_fail(e, TSR_ERR_VERIFY, "operand %u is not a tile or scalar", number);
@@ -171,12 +229,12 @@ LLVMValueRef tsr_emit_splat(tsr_emit *e, LLVMValueRef scalar, uint32_t lanes) {
   return LLVMBuildShuffleVector(e->builder, first, LLVMGetPoison(type), zeros, "");
 }
 
-LLVMValueRef tsr_emit_iota(tsr_emit *e, LLVMTypeRef element, uint32_t lanes) {
+LLVMValueRef tsr_emit_iota(tsr_emit *e, LLVMTypeRef element, uint32_t start, uint32_t lanes) {
   LLVMValueRef *numbers = tsr_emit_alloc(e, lanes, sizeof *numbers);
   if (!numbers)
     return LLVMConstNull(tsr_emit_vector(element, lanes));
   for (uint32_t lane = 0; lane < lanes; ++lane)
-    numbers[lane] = LLVMConstInt(element, lane, false);
+    numbers[lane] = LLVMConstInt(element, start + lane, false);
   return lanes == 1 ? numbers[0] : LLVMConstVector(numbers, lanes);
 }
 

@@ -9,8 +9,10 @@
  *   emit_control.c     for, if, loop, regions
  *   emit_kernel.c      kernel signature, scratch, tasks
  *
- * A tile is a list of rows, one LLVM value each: the last axis is the vector axis, the leading
- * axes are unrolled. Rows hold compute values (numeric.h): i1 for bool, float for f16 and bf16. */
+ * A tile is a list of rows: the last axis is the vector axis, the leading axes are unrolled. A row
+ * is one LLVM vector, or several pieces when its length is no power of two, one for every bit of
+ * the length, longest first (48 lanes: 32, 16), because LLVM pads other lengths to the next power
+ * of two. Values are compute values (numeric.h): i1 for bool, float for f16 and bf16. */
 #ifndef TSR_CODEGEN_CPU_EMIT_H
 #define TSR_CODEGEN_CPU_EMIT_H
 #include "codegen/cpu/codegen.h"
@@ -23,7 +25,8 @@ typedef struct tsr_emit_tile {
   uint32_t extents[TSR_MAX_RANK];
   uint32_t rows;  /* product of the leading extents */
   uint32_t lanes; /* the last extent; 1: rows are scalars */
-  LLVMValueRef *row;
+  uint32_t count; /* values: rows times pieces */
+  LLVMValueRef *values;
 } tsr_emit_tile;
 
 /* What a value of the IR is while code is made: one of the three. */
@@ -82,10 +85,20 @@ tsr_emit_tile *tsr_emit_tile_of_type(tsr_emit *e, tsr_type type);
 /* The shape that both broadcast to, aligned at the last axis; false (and a failure) otherwise. */
 bool tsr_emit_broadcast(tsr_emit *e, const tsr_emit_tile *a, const tsr_emit_tile *b,
                         uint32_t *out_extents, uint32_t *out_rank);
-/* Row `row` of a tile of the given shape, read from `tile` which broadcasts to it. With `splat` the
- * result has all lanes of the shape, else it stays a scalar when the tile has one lane. */
-LLVMValueRef tsr_emit_row(tsr_emit *e, const tsr_emit_tile *tile, const uint32_t *extents,
-                          uint32_t rank, uint32_t row, bool splat);
+/* Value `number` of a tile of the given shape, read from `tile` which broadcasts to it. With
+ * `splat` the result has all lanes of the piece, else it stays a scalar when the tile has one lane.
+ */
+LLVMValueRef tsr_emit_part(tsr_emit *e, const tsr_emit_tile *tile, const uint32_t *extents,
+                           uint32_t rank, uint32_t number, bool splat);
+/* Pieces of a row of `lanes`, and where one of them starts and how long it is. */
+uint32_t tsr_emit_pieces(uint32_t lanes);
+void tsr_emit_piece(uint32_t lanes, uint32_t piece, uint32_t *out_start, uint32_t *out_lanes);
+/* One element, read or replaced. */
+LLVMValueRef tsr_emit_element(tsr_emit *e, const tsr_emit_tile *tile, uint32_t row, uint32_t lane);
+void tsr_emit_set_element(tsr_emit *e, tsr_emit_tile *tile, uint32_t row, uint32_t lane,
+                          LLVMValueRef value);
+/* Makes every value of a new tile an undefined vector, to be filled by elements. */
+void tsr_emit_tile_clear(tsr_emit *e, tsr_emit_tile *tile);
 /* The tile of an operand; NULL and a failure when the value is no tile. */
 const tsr_emit_tile *tsr_emit_operand(tsr_emit *e, uint32_t number);
 void tsr_emit_bind(tsr_emit *e, tsr_value value, const tsr_emit_tile *tile);
@@ -97,7 +110,8 @@ LLVMTypeRef tsr_emit_vector(LLVMTypeRef element, uint32_t lanes); /* 1 lane: the
 bool tsr_emit_is_vector(LLVMValueRef value);
 LLVMValueRef tsr_emit_splat(tsr_emit *e, LLVMValueRef scalar, uint32_t lanes);
 LLVMValueRef tsr_emit_int(const tsr_emit *e, int64_t number); /* i64 */
-LLVMValueRef tsr_emit_iota(tsr_emit *e, LLVMTypeRef element, uint32_t lanes);
+/* start, start + 1 ... */
+LLVMValueRef tsr_emit_iota(tsr_emit *e, LLVMTypeRef element, uint32_t start, uint32_t lanes);
 LLVMValueRef tsr_emit_shuffle(tsr_emit *e, LLVMValueRef a, LLVMValueRef b, const uint32_t *mask,
                               uint32_t lanes);
 LLVMValueRef tsr_emit_lane(tsr_emit *e, LLVMValueRef vector, uint32_t lane);
@@ -110,13 +124,16 @@ void tsr_emit_branch(tsr_emit *e, LLVMValueRef condition, LLVMBasicBlockRef yes,
                      LLVMBasicBlockRef no, bool likely);
 
 /* --- emit_index.c --- */
-/* Where an expression with lanes is asked for: one row of a tile. */
+/* Where an expression with lanes is asked for: one value of a tile. */
 typedef struct tsr_emit_point {
   uint32_t rank;
   const uint32_t *extents;
+  uint32_t number; /* of the value */
   uint32_t row;
-  uint32_t lanes; /* the last extent, 1 for rank 0 */
+  uint32_t start, lanes; /* of the piece */
 } tsr_emit_point;
+
+tsr_emit_point tsr_emit_point_of(const uint32_t *extents, uint32_t rank, uint32_t number);
 
 /* i64, no lanes, values of one element only. */
 LLVMValueRef tsr_emit_index(tsr_emit *e, tsr_expr expr);

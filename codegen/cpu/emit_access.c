@@ -22,7 +22,7 @@ typedef struct access {
   LLVMValueRef base;
   LLVMTypeRef element; /* storage */
   tsr_dtype dtype;
-  uint32_t extents[TSR_MAX_RANK], rank, rows, lanes;
+  uint32_t extents[TSR_MAX_RANK], rank, rows, lanes, count;
   tsr_expr subscripts[TSR_MAX_RANK];
   tsr_expr strides[TSR_MAX_RANK]; /* elements per step of each axis of the buffer */
   bool linear;                    /* the address is rest + sum of coefficients[axis] * $axis */
@@ -33,7 +33,9 @@ typedef struct access {
   double pad_number;
 } access;
 
+/* One value of the tile: a row or a piece of it. */
 typedef struct place {
+  uint32_t lanes;
   LLVMValueRef address; /* of lane 0, or what `offsets` start from */
   LLVMValueRef offsets; /* in elements, a vector; NULL: lane * stride */
   int64_t stride;
@@ -90,6 +92,7 @@ static bool access_init(tsr_emit *e, access *at, const tsr_operand *operand,
     else
       at->lanes = extents[axis];
   }
+  at->count = at->rows * tsr_emit_pieces(at->lanes);
   tsr_expr stride = tsr_expr_int(e->ir, 1);
   for (uint32_t axis = at->buffer->rank; axis-- > 0;) {
     at->subscripts[axis] = subscripts[axis];
@@ -117,7 +120,7 @@ static LLVMValueRef element_address(tsr_emit *e, const access *at, LLVMValueRef 
 static LLVMValueRef lanes_mask(tsr_emit *e, LLVMValueRef rest, int64_t step, uint32_t lanes) {
   LLVMBuilderRef b = e->builder;
   if (step != 1 && step != -1) {
-    LLVMValueRef all = LLVMBuildNSWMul(b, tsr_emit_iota(e, e->i64, lanes),
+    LLVMValueRef all = LLVMBuildNSWMul(b, tsr_emit_iota(e, e->i64, 0, lanes),
                                        tsr_emit_splat(e, tsr_emit_int(e, step), lanes), "");
     all = LLVMBuildNSWAdd(b, all, tsr_emit_splat(e, rest, lanes), "");
     return LLVMBuildICmp(b, LLVMIntSGE, all, LLVMConstNull(LLVMTypeOf(all)), "");
@@ -129,7 +132,7 @@ static LLVMValueRef lanes_mask(tsr_emit *e, LLVMValueRef rest, int64_t step, uin
   high[0] = tsr_emit_intrinsic(e, "llvm.smax", &type, 1, low, 2);
   limit = tsr_emit_intrinsic(e, "llvm.smin", &type, 1, high, 2);
   limit = tsr_emit_splat(e, LLVMBuildTrunc(b, limit, e->i32, ""), lanes);
-  LLVMValueRef numbers = tsr_emit_iota(e, e->i32, lanes);
+  LLVMValueRef numbers = tsr_emit_iota(e, e->i32, 0, lanes);
   return LLVMBuildICmp(b, step < 0 ? LLVMIntULT : LLVMIntUGE, numbers, limit, "");
 }
 
@@ -149,18 +152,20 @@ static void check_row(tsr_emit *e, const access *at, tsr_expr expr, const tsr_em
     int64_t moved = 0;
     for (uint32_t axis = 0; axis + 1 < at->rank; ++axis)
       moved += steps[axis] * tsr_emit_row_index(at->extents, at->rank, point->row, axis);
+    if (at->rank > 0)
+      moved += steps[at->rank - 1] * point->start;
     expr = tsr_expr_add_int(ir, rest, moved);
   }
   LLVMValueRef value = tsr_emit_index_at(e, expr, point);
   int64_t step = linear && at->rank > 0 ? steps[at->rank - 1] : 0;
   if (tsr_emit_is_vector(value) && step != 0) {
-    LLVMValueRef part = LLVMBuildNSWMul(e->builder, tsr_emit_iota(e, e->i64, at->lanes),
-                                        tsr_emit_splat(e, tsr_emit_int(e, step), at->lanes), "");
+    LLVMValueRef part = LLVMBuildNSWMul(e->builder, tsr_emit_iota(e, e->i64, 0, point->lanes),
+                                        tsr_emit_splat(e, tsr_emit_int(e, step), point->lanes), "");
     value = LLVMBuildNSWAdd(e->builder, value, part, "");
     step = 0;
   }
-  if (step != 0 && at->lanes > 1)
-    conjoin(e, &out_place->mask, lanes_mask(e, value, step, at->lanes));
+  if (step != 0 && point->lanes > 1)
+    conjoin(e, &out_place->mask, lanes_mask(e, value, step, point->lanes));
   else {
     LLVMValueRef zero = LLVMConstNull(LLVMTypeOf(value));
     LLVMValueRef holds = LLVMBuildICmp(e->builder, LLVMIntSGE, value, zero, "");
@@ -180,8 +185,9 @@ static void place_linear(tsr_emit *e, const access *at, const tsr_emit_point *po
   bool known = tsr_expr_is_int(e->ir, step, &out_place->stride);
   if (known && !vector)
     return;
-  LLVMValueRef scale = tsr_emit_splat(e, tsr_emit_index_at(e, step, point), at->lanes);
-  LLVMValueRef along = LLVMBuildNSWMul(e->builder, tsr_emit_iota(e, e->i64, at->lanes), scale, "");
+  LLVMValueRef scale = tsr_emit_splat(e, tsr_emit_index_at(e, step, point), point->lanes);
+  LLVMValueRef along =
+      LLVMBuildNSWMul(e->builder, tsr_emit_iota(e, e->i64, 0, point->lanes), scale, "");
   out_place->offsets = vector ? LLVMBuildNSWAdd(e->builder, start, along, "") : along;
 }
 
@@ -203,7 +209,8 @@ static void place_row_alone(tsr_emit *e, const access *at, const tsr_emit_point 
     address = tsr_expr_add(ir, address, part);
   }
   if (linearise(e, at, subscripts, at->rank - 1, step, &rest)) {
-    place_linear(e, at, point, rest, step[0], tsr_expr_int(ir, 0), out_place);
+    tsr_expr moved = tsr_expr_mul_int(ir, step[0], point->start);
+    place_linear(e, at, point, rest, step[0], moved, out_place);
     return;
   }
   LLVMValueRef value = tsr_emit_index_at(e, address, point);
@@ -214,23 +221,24 @@ static void place_row_alone(tsr_emit *e, const access *at, const tsr_emit_point 
     out_place->address = element_address(e, at, at->base, value);
 }
 
-static place place_row(tsr_emit *e, const access *at, uint32_t row) {
-  place result = {0};
-  tsr_emit_point point = {at->rank, at->extents, row, at->lanes};
+static place place_row(tsr_emit *e, const access *at, uint32_t number) {
+  tsr_emit_point point = tsr_emit_point_of(at->extents, at->rank, number);
+  place result = {.lanes = point.lanes};
   tsr_ir *ir = e->ir;
   if (at->linear) {
     tsr_expr moved = tsr_expr_int(ir, 0);
     for (uint32_t axis = 0; axis + 1 < at->rank; ++axis) {
-      uint32_t position = tsr_emit_row_index(at->extents, at->rank, row, axis);
+      uint32_t position = tsr_emit_row_index(at->extents, at->rank, point.row, axis);
       moved = tsr_expr_add(ir, moved, tsr_expr_mul_int(ir, at->coefficients[axis], position));
     }
     tsr_expr step = at->rank > 0 ? at->coefficients[at->rank - 1] : tsr_expr_int(ir, 0);
+    moved = tsr_expr_add(ir, moved, tsr_expr_mul_int(ir, step, point.start));
     place_linear(e, at, &point, at->rest, step, moved, &result);
   } else
     place_row_alone(e, at, &point, &result);
   for (uint32_t i = 0; i < at->check_count; ++i)
     check_row(e, at, at->checks[i].expr, &point, &result);
-  if (at->lanes == 1 && result.mask) {
+  if (result.lanes == 1 && result.mask) {
     conjoin(e, &result.condition, result.mask);
     result.mask = NULL;
   }
@@ -325,9 +333,9 @@ static LLVMValueRef lane_offset(tsr_emit *e, const place *row, uint32_t lane) {
 }
 
 static LLVMValueRef load_lanes(tsr_emit *e, const access *at, const place *row) {
-  LLVMValueRef result = LLVMGetPoison(LLVMVectorType(at->element, at->lanes));
-  LLVMValueRef mask = whole_mask(e, row, at->lanes);
-  for (uint32_t lane = 0; lane < at->lanes; ++lane) {
+  LLVMValueRef result = LLVMGetPoison(LLVMVectorType(at->element, row->lanes));
+  LLVMValueRef mask = whole_mask(e, row, row->lanes);
+  for (uint32_t lane = 0; lane < row->lanes; ++lane) {
     LLVMValueRef address = element_address(e, at, row->address, lane_offset(e, row, lane));
     LLVMValueRef condition = mask ? tsr_emit_lane(e, mask, lane) : NULL;
     address = address_or_pads(e, at, condition, address, 1);
@@ -339,7 +347,7 @@ static LLVMValueRef load_lanes(tsr_emit *e, const access *at, const place *row) 
 static LLVMValueRef load_gather(tsr_emit *e, const access *at, const place *row) {
   if (!has_gather(e, at->dtype))
     return load_lanes(e, at, row);
-  uint32_t lanes = at->lanes;
+  uint32_t lanes = row->lanes;
   LLVMValueRef offsets = row->offsets;
   if (!offsets) {
     LLVMValueRef *numbers = tsr_emit_alloc(e, lanes, sizeof *numbers);
@@ -361,15 +369,15 @@ static LLVMValueRef load_gather(tsr_emit *e, const access *at, const place *row)
 static LLVMValueRef load_masked(tsr_emit *e, const access *at, const place *row) {
   if (!has_masked_access(e, at->dtype))
     return load_lanes(e, at, row);
-  LLVMTypeRef types[2] = {LLVMVectorType(at->element, at->lanes), e->pointer};
-  LLVMValueRef arguments[4] = {row->address, alignment(e, at), whole_mask(e, row, at->lanes),
-                               tsr_emit_splat(e, at->pad, at->lanes)};
+  LLVMTypeRef types[2] = {LLVMVectorType(at->element, row->lanes), e->pointer};
+  LLVMValueRef arguments[4] = {row->address, alignment(e, at), whole_mask(e, row, row->lanes),
+                               tsr_emit_splat(e, at->pad, row->lanes)};
   return tsr_emit_intrinsic(e, "llvm.masked.load", types, 2, arguments, 4);
 }
 
 /* Every second element: from the vector that starts at lane 0 and the one that ends at the last. */
 static LLVMValueRef load_even(tsr_emit *e, const access *at, const place *row) {
-  uint32_t lanes = at->lanes;
+  uint32_t lanes = row->lanes;
   LLVMValueRef low = load_plain(e, at, row->address, lanes);
   LLVMValueRef start = tsr_emit_int(e, (int64_t)lanes - 1);
   LLVMValueRef high = load_plain(e, at, element_address(e, at, row->address, start), lanes);
@@ -380,7 +388,7 @@ static LLVMValueRef load_even(tsr_emit *e, const access *at, const place *row) {
 }
 
 static LLVMValueRef load_reversed(tsr_emit *e, const access *at, const place *row) {
-  uint32_t lanes = at->lanes;
+  uint32_t lanes = row->lanes;
   LLVMValueRef start = tsr_emit_int(e, 1 - (int64_t)lanes);
   LLVMValueRef value = load_plain(e, at, element_address(e, at, row->address, start), lanes);
   uint32_t *mask = tsr_emit_alloc(e, lanes, sizeof *mask);
@@ -390,7 +398,7 @@ static LLVMValueRef load_reversed(tsr_emit *e, const access *at, const place *ro
 }
 
 static LLVMValueRef load_row(tsr_emit *e, const access *at, const place *row) {
-  uint32_t lanes = at->lanes;
+  uint32_t lanes = row->lanes;
   bool bare = !row->mask && !row->condition;
   if (lanes == 1 || (!row->offsets && row->stride == 0 && !row->mask)) {
     LLVMValueRef offset = row->offsets && lanes == 1 ? row->offsets : tsr_emit_int(e, 0);
@@ -444,10 +452,10 @@ static const tsr_emit_tile *load_tile(tsr_emit *e, access *at, double pad) {
   at->pad_number = pad;
   at->pad = storage_constant(at, pad);
   tsr_emit_tile *tile = tsr_emit_tile_new(e, at->dtype, at->extents, at->rank);
-  for (uint32_t row = 0; tile && row < at->rows && e->status == TSR_OK; ++row) {
-    place from = place_row(e, at, row);
+  for (uint32_t number = 0; tile && number < at->count && e->status == TSR_OK; ++number) {
+    place from = place_row(e, at, number);
     LLVMValueRef value = tsr_numeric_widen(&e->math, at->dtype, load_row(e, at, &from));
-    tile->row[row] = tsr_emit_splat(e, value, at->lanes);
+    tile->values[number] = tsr_emit_splat(e, value, from.lanes);
   }
   return tile;
 }
@@ -560,7 +568,7 @@ static void store_combined(tsr_emit *e, const access *at, const char *combine, L
 /* In lane order, so that of equal addresses the last lane wins. */
 static void store_lanes(tsr_emit *e, const access *at, const place *row, LLVMValueRef value,
                         const char *combine) {
-  for (uint32_t lane = 0; lane < at->lanes; ++lane) {
+  for (uint32_t lane = 0; lane < row->lanes; ++lane) {
     LLVMValueRef address = element_address(e, at, row->address, lane_offset(e, row, lane));
     LLVMValueRef one = tsr_emit_lane(e, value, lane);
     LLVMBasicBlockRef after = row->mask ? guard_begin(e, tsr_emit_lane(e, row->mask, lane)) : NULL;
@@ -574,7 +582,7 @@ static void store_lanes(tsr_emit *e, const access *at, const place *row, LLVMVal
 }
 
 static void store_scatter(tsr_emit *e, const access *at, const place *row, LLVMValueRef value) {
-  uint32_t lanes = at->lanes;
+  uint32_t lanes = row->lanes;
   LLVMValueRef mask = row->mask ? row->mask : LLVMConstAllOnes(LLVMVectorType(e->i1, lanes));
   LLVMValueRef addresses =
       LLVMBuildGEP2(e->builder, at->element, row->address, (LLVMValueRef *)&row->offsets, 1, "");
@@ -594,7 +602,7 @@ static void store_row(tsr_emit *e, const access *at, const place *row, LLVMValue
     LLVMTypeRef types[2] = {LLVMTypeOf(value), e->pointer};
     LLVMValueRef arguments[4] = {value, row->address, alignment(e, at), row->mask};
     tsr_emit_intrinsic(e, "llvm.masked.store", types, 2, arguments, 4);
-  } else if (!combine && row->offsets && at->lanes > 1 && has_scatter(e, at->dtype))
+  } else if (!combine && row->offsets && row->lanes > 1 && has_scatter(e, at->dtype))
     store_scatter(e, at, row, value);
   else
     store_lanes(e, at, row, value, combine);
@@ -604,9 +612,9 @@ static void store_row(tsr_emit *e, const access *at, const place *row, LLVMValue
 
 static void store_tile(tsr_emit *e, const access *at, const tsr_emit_tile *tile,
                        const char *combine) {
-  for (uint32_t row = 0; row < at->rows && e->status == TSR_OK; ++row) {
-    place to = place_row(e, at, row);
-    LLVMValueRef value = tsr_emit_row(e, tile, at->extents, at->rank, row, true);
+  for (uint32_t number = 0; number < at->count && e->status == TSR_OK; ++number) {
+    place to = place_row(e, at, number);
+    LLVMValueRef value = tsr_emit_part(e, tile, at->extents, at->rank, number, true);
     store_row(e, at, &to, value, combine);
   }
 }
@@ -716,14 +724,14 @@ const tsr_emit_tile *tsr_emit_append(tsr_emit *e) {
     return NULL;
   LLVMTypeRef counter = at.element;
   LLVMValueRef total = LLVMConstNull(e->i32);
-  for (uint32_t row = 0; row < tile->rows; ++row) {
-    LLVMTypeRef lanes = tsr_emit_vector(e->i32, tile->lanes);
-    LLVMValueRef ones = LLVMBuildZExt(e->builder, mask->row[row], lanes, "");
-    LLVMValueRef before =
-        tile->lanes > 1 ? prefix_sums(e, ones, tile->lanes) : LLVMConstNull(e->i32);
-    tile->row[row] = LLVMBuildAdd(e->builder, before, tsr_emit_splat(e, total, tile->lanes), "");
+  for (uint32_t number = 0; number < tile->count; ++number) {
+    uint32_t lanes = tsr_emit_point_of(tile->extents, tile->rank, number).lanes;
+    LLVMTypeRef counts = tsr_emit_vector(e->i32, lanes);
+    LLVMValueRef ones = LLVMBuildZExt(e->builder, mask->values[number], counts, "");
+    LLVMValueRef before = lanes > 1 ? prefix_sums(e, ones, lanes) : LLVMConstNull(e->i32);
+    tile->values[number] = LLVMBuildAdd(e->builder, before, tsr_emit_splat(e, total, lanes), "");
     LLVMValueRef last = LLVMBuildAdd(e->builder, before, ones, "");
-    total = LLVMBuildAdd(e->builder, total, tsr_emit_lane(e, last, tile->lanes - 1), "");
+    total = LLVMBuildAdd(e->builder, total, tsr_emit_lane(e, last, lanes - 1), "");
   }
   place counted = place_row(e, &at, 0);
   LLVMValueRef base = LLVMBuildAtomicRMW(e->builder, LLVMAtomicRMWBinOpAdd, counted.address,
@@ -732,10 +740,11 @@ const tsr_emit_tile *tsr_emit_append(tsr_emit *e) {
   LLVMSetAlignment(base, element_bytes(&at));
   LLVMTypeRef element = tsr_numeric_compute_type(&e->math, type->dtype, 0);
   base = LLVMBuildIntCast2(e->builder, base, element, true, "");
-  for (uint32_t row = 0; row < tile->rows; ++row) {
-    LLVMValueRef offset = LLVMBuildIntCast2(e->builder, tile->row[row],
-                                            tsr_emit_vector(element, tile->lanes), false, "");
-    tile->row[row] = LLVMBuildAdd(e->builder, tsr_emit_splat(e, base, tile->lanes), offset, "");
+  for (uint32_t number = 0; number < tile->count; ++number) {
+    uint32_t lanes = tsr_emit_point_of(tile->extents, tile->rank, number).lanes;
+    LLVMTypeRef positions = tsr_emit_vector(element, lanes);
+    LLVMValueRef offset = LLVMBuildIntCast2(e->builder, tile->values[number], positions, false, "");
+    tile->values[number] = LLVMBuildAdd(e->builder, tsr_emit_splat(e, base, lanes), offset, "");
   }
   return tile;
 }

@@ -132,10 +132,10 @@ static tile_ref *begin_phis(tsr_emit *e, const tile_ref *from, uint32_t count,
     tsr_emit_tile *tile = tsr_emit_tile_new(e, from[i]->dtype, from[i]->extents, from[i]->rank);
     if (!tile)
       return NULL;
-    for (uint32_t row = 0; row < tile->rows; ++row) {
-      LLVMValueRef value = from[i]->row[row];
-      tile->row[row] = LLVMBuildPhi(e->builder, LLVMTypeOf(value), "");
-      LLVMAddIncoming(tile->row[row], &value, &block, 1);
+    for (uint32_t v = 0; v < tile->count; ++v) {
+      LLVMValueRef value = from[i]->values[v];
+      tile->values[v] = LLVMBuildPhi(e->builder, LLVMTypeOf(value), "");
+      LLVMAddIncoming(tile->values[v], &value, &block, 1);
     }
     phis[i] = tile;
   }
@@ -147,8 +147,8 @@ static void add_incoming(tsr_emit *e, const tile_ref *phis, const tile_ref *from
   if (!phis || !same_shapes(e, phis, from, count))
     return;
   for (uint32_t i = 0; i < count; ++i)
-    for (uint32_t row = 0; row < phis[i]->rows; ++row)
-      LLVMAddIncoming(phis[i]->row[row], &from[i]->row[row], &block, 1);
+    for (uint32_t v = 0; v < phis[i]->count; ++v)
+      LLVMAddIncoming(phis[i]->values[v], &from[i]->values[v], &block, 1);
 }
 
 /* Two versions of code that leave tiles behind: built one after the other, joined at the end. */
@@ -255,9 +255,9 @@ static bool loop_init(tsr_emit *e, counted_loop *loop) {
   return true;
 }
 
-/* One copy of the body; the tiles it yields. */
+/* One copy of the body; the tiles it yields, NULL after a failure. */
 static tile_ref *loop_body(tsr_emit *e, const counted_loop *loop, LLVMValueRef index,
-                           const tile_ref *carried) {
+                           tile_ref *carried) {
   uint32_t mark = tsr_emit_scope_begin(e);
   e->slots[loop->index] = (tsr_emit_slot){.index = index};
   for (uint32_t i = 0; i < loop->carried_count; ++i)
@@ -267,7 +267,7 @@ static tile_ref *loop_body(tsr_emit *e, const counted_loop *loop, LLVMValueRef i
   if (!expect_count(e, e->yielded_count, loop->carried_count) ||
       !same_shapes(e, e->yielded, carried, loop->carried_count))
     return NULL;
-  return e->yielded;
+  return loop->carried_count > 0 ? e->yielded : carried;
 }
 
 /* Where a loop stands between two of its parts. */
@@ -440,7 +440,7 @@ void tsr_emit_for(tsr_emit *e) {
 
 static LLVMValueRef scalar_bool(tsr_emit *e, const tsr_emit_tile *tile) {
   if (tile && tile->dtype == TSR_BOOL && tile->rows == 1 && tile->lanes == 1)
-    return tile->row[0];
+    return tile->values[0];
   return tsr_emit_fail(e, TSR_ERR_VERIFY, "the condition is not a scalar bool");
 }
 

@@ -350,8 +350,8 @@ const tsr_emit_tile *tsr_emit_convert(tsr_emit *e, const tsr_emit_tile *tile, ts
   if (tile->dtype == to)
     return tile;
   tsr_emit_tile *result = tsr_emit_tile_new(e, to, tile->extents, tile->rank);
-  for (uint32_t row = 0; result && row < result->rows; ++row)
-    result->row[row] = tsr_numeric_convert(&e->math, tile->row[row], tile->dtype, to);
+  for (uint32_t i = 0; result && i < result->count; ++i)
+    result->values[i] = tsr_numeric_convert(&e->math, tile->values[i], tile->dtype, to);
   return result;
 }
 
@@ -359,11 +359,12 @@ static const tsr_emit_tile *bitcast(tsr_emit *e, const tsr_emit_tile *tile, tsr_
   if (tsr_dtype_bits(to) != tsr_dtype_bits(tile->dtype))
     return tsr_emit_fail(e, TSR_ERR_VERIFY, "bitcast between types of different width");
   tsr_emit_tile *result = tsr_emit_tile_new(e, to, tile->extents, tile->rank);
-  for (uint32_t row = 0; result && row < result->rows; ++row) {
-    LLVMValueRef bits = tsr_numeric_narrow(&e->math, tile->dtype, tile->row[row]);
-    LLVMTypeRef type = tsr_emit_vector(tsr_numeric_storage_type(&e->math, to, 0), tile->lanes);
+  for (uint32_t i = 0; result && i < result->count; ++i) {
+    LLVMValueRef bits = tsr_numeric_narrow(&e->math, tile->dtype, tile->values[i]);
+    uint32_t lanes = tsr_emit_point_of(tile->extents, tile->rank, i).lanes;
+    LLVMTypeRef type = tsr_emit_vector(tsr_numeric_storage_type(&e->math, to, 0), lanes);
     bits = LLVMBuildBitCast(e->builder, bits, type, "");
-    result->row[row] = tsr_numeric_widen(&e->math, to, bits);
+    result->values[i] = tsr_numeric_widen(&e->math, to, bits);
   }
   return result;
 }
@@ -374,10 +375,9 @@ static const tsr_emit_tile *pack_column(tsr_emit *e, const tsr_emit_tile *tile) 
   tsr_emit_tile *packed = tsr_emit_tile_new(e, tile->dtype, extents, 1);
   if (!packed)
     return NULL;
-  LLVMTypeRef type = tsr_numeric_compute_type(&e->math, tile->dtype, tile->rows);
-  packed->row[0] = LLVMGetPoison(type);
+  tsr_emit_tile_clear(e, packed);
   for (uint32_t row = 0; row < tile->rows; ++row)
-    packed->row[0] = tsr_emit_insert(e, packed->row[0], tile->row[row], row);
+    tsr_emit_set_element(e, packed, 0, row, tile->values[row]);
   return packed;
 }
 
@@ -385,7 +385,7 @@ static const tsr_emit_tile *unpack_column(tsr_emit *e, const tsr_emit_tile *pack
                                           const tsr_emit_tile *shape) {
   tsr_emit_tile *result = tsr_emit_tile_new(e, packed->dtype, shape->extents, shape->rank);
   for (uint32_t row = 0; result && row < result->rows; ++row)
-    result->row[row] = tsr_emit_lane(e, packed->row[0], row);
+    result->values[row] = tsr_emit_element(e, packed, 0, row);
   return result;
 }
 
@@ -397,9 +397,9 @@ static const tsr_emit_tile *unary(tsr_emit *e, const tsr_emit_tile *x, tsr_dtype
     return done ? unpack_column(e, done, x) : NULL;
   }
   tsr_emit_tile *result = tsr_emit_tile_new(e, to, x->extents, x->rank);
-  for (uint32_t row = 0; result && row < result->rows; ++row) {
-    result->row[row] = emit_row(e, code, x->dtype, x->row[row], NULL, NULL);
-    if (!result->row[row])
+  for (uint32_t i = 0; result && i < result->count; ++i) {
+    result->values[i] = emit_row(e, code, x->dtype, x->values[i], NULL, NULL);
+    if (!result->values[i])
       return tsr_emit_fail(e, TSR_ERR_UNSUPPORTED, "not defined on %s", tsr_dtype_text(x->dtype));
   }
   return result;
@@ -414,11 +414,11 @@ static const tsr_emit_tile *binary(tsr_emit *e, const tsr_emit_tile *a, const ts
   if (!tsr_emit_broadcast(e, a, b, extents, &rank))
     return NULL;
   tsr_emit_tile *result = tsr_emit_tile_new(e, to, extents, rank);
-  for (uint32_t row = 0; result && row < result->rows; ++row) {
-    LLVMValueRef x = tsr_emit_row(e, a, extents, rank, row, true);
-    LLVMValueRef y = tsr_emit_row(e, b, extents, rank, row, true);
-    result->row[row] = emit_row(e, e->op->code, a->dtype, x, y, NULL);
-    if (!result->row[row])
+  for (uint32_t i = 0; result && i < result->count; ++i) {
+    LLVMValueRef x = tsr_emit_part(e, a, extents, rank, i, true);
+    LLVMValueRef y = tsr_emit_part(e, b, extents, rank, i, true);
+    result->values[i] = emit_row(e, e->op->code, a->dtype, x, y, NULL);
+    if (!result->values[i])
       return tsr_emit_fail(e, TSR_ERR_UNSUPPORTED, "not defined on %s", tsr_dtype_text(a->dtype));
   }
   return result;
@@ -434,11 +434,11 @@ static const tsr_emit_tile *choose(tsr_emit *e, const tsr_emit_tile *condition,
       !tsr_emit_broadcast(e, condition, &both, extents, &rank))
     return NULL;
   tsr_emit_tile *result = tsr_emit_tile_new(e, a->dtype, extents, rank);
-  for (uint32_t row = 0; result && row < result->rows; ++row) {
-    LLVMValueRef c = tsr_emit_row(e, condition, extents, rank, row, false);
-    LLVMValueRef x = tsr_emit_row(e, a, extents, rank, row, true);
-    LLVMValueRef y = tsr_emit_row(e, b, extents, rank, row, true);
-    result->row[row] = emit_row(e, TSR_OP_SELECT, a->dtype, c, x, y);
+  for (uint32_t i = 0; result && i < result->count; ++i) {
+    LLVMValueRef c = tsr_emit_part(e, condition, extents, rank, i, false);
+    LLVMValueRef x = tsr_emit_part(e, a, extents, rank, i, true);
+    LLVMValueRef y = tsr_emit_part(e, b, extents, rank, i, true);
+    result->values[i] = emit_row(e, TSR_OP_SELECT, a->dtype, c, x, y);
   }
   return result;
 }

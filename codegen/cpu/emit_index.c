@@ -86,7 +86,7 @@ static LLVMValueRef emit_value(tsr_emit *e, tsr_value value, const tsr_emit_poin
     tsr_emit_fail(e, TSR_ERR_VERIFY, "a subscript uses a value that is not an integer");
     return tsr_emit_int(e, 0);
   }
-  LLVMValueRef row = tile->row[0];
+  LLVMValueRef row = tile->values[0];
   if (tile->rows > 1 || tile->lanes > 1) {
     bool fits = point && tile->rank <= point->rank;
     for (uint32_t i = 0; fits && i < tile->rank; ++i) {
@@ -97,7 +97,7 @@ static LLVMValueRef emit_value(tsr_emit *e, tsr_value value, const tsr_emit_poin
       tsr_emit_fail(e, TSR_ERR_VERIFY, "the index tile of a subscript does not fit the result");
       return tsr_emit_int(e, 0);
     }
-    row = tsr_emit_row(e, tile, point->extents, point->rank, point->row, false);
+    row = tsr_emit_part(e, tile, point->extents, point->rank, point->number, false);
   }
   LLVMTypeRef type = tsr_emit_vector(e->i64, tsr_emit_is_vector(row) ? point->lanes : 1);
   if (tsr_dtype_bits(tile->dtype) == 64 && kind != TSR_CLASS_BOOL)
@@ -112,7 +112,7 @@ static LLVMValueRef emit_lane(tsr_emit *e, uint32_t axis, const tsr_emit_point *
     return tsr_emit_int(e, 0);
   }
   if (axis + 1 == point->rank)
-    return tsr_emit_iota(e, e->i64, point->lanes);
+    return tsr_emit_iota(e, e->i64, point->start, point->lanes);
   return tsr_emit_int(e, tsr_emit_row_index(point->extents, point->rank, point->row, axis));
 }
 

@@ -4,7 +4,7 @@
 #include "codegen/cpu/emit.h"
 #include <string.h>
 
-enum { MAX_TUPLE = 8 };
+enum { MAX_TUPLE = 8, MAX_PIECES = 16 };
 
 typedef struct reduction {
   uint32_t count; /* of tiles in the tuple */
@@ -19,7 +19,7 @@ static void bind_row(tsr_emit *e, tsr_value argument, tsr_dtype dtype, LLVMValue
   tsr_emit_tile *tile = tsr_emit_tile_new(e, dtype, &lanes, lanes > 1 ? 1 : 0);
   if (!tile)
     return;
-  tile->row[0] = value;
+  tile->values[0] = value;
   tsr_emit_bind(e, argument, tile);
 }
 
@@ -42,7 +42,7 @@ static void combine_by_region(tsr_emit *e, const reduction *r, const LLVMValueRe
     tsr_emit_fail(e, TSR_ERR_VERIFY, "the combiner yields %u values", e->yielded_count);
   uint32_t lanes = tsr_emit_is_vector(a[0]) ? LLVMGetVectorSize(LLVMTypeOf(a[0])) : 1;
   for (uint32_t i = 0; i < r->count && e->status == TSR_OK; ++i)
-    out[i] = tsr_emit_splat(e, e->yielded[i]->row[0], lanes);
+    out[i] = tsr_emit_splat(e, e->yielded[i]->values[0], lanes);
 }
 
 static void combine(tsr_emit *e, const reduction *r, const LLVMValueRef *a, const LLVMValueRef *b,
@@ -78,41 +78,38 @@ static void take_lanes(tsr_emit *e, const reduction *r, const LLVMValueRef *from
                         : tsr_emit_shuffle(e, from[i], NULL, mask, lanes);
 }
 
-/* Lanes beyond the largest power of two are folded onto the first ones, then halves are folded. */
-static void reduce_lanes(tsr_emit *e, const reduction *r, LLVMValueRef *values, uint32_t lanes) {
-  uint32_t *mask = tsr_emit_alloc(e, lanes, sizeof *mask);
-  uint32_t width = 1;
-  LLVMValueRef low[MAX_TUPLE] = {0}, high[MAX_TUPLE] = {0}, rest[MAX_TUPLE] = {0};
-  while (2 * width <= lanes)
-    width *= 2;
-  if (!mask || lanes == 1)
-    return;
-  if (width < lanes) {
-    uint32_t extra = lanes - width;
-    take_lanes(e, r, values, 0, extra, mask, low);
-    take_lanes(e, r, values, width, extra, mask, high);
-    combine(e, r, low, high, rest);
-    for (uint32_t i = 0; i < r->count && e->status == TSR_OK; ++i) {
-      take_lanes(e, r, values, 0, width, mask, low);
-      for (uint32_t lane = 0; lane < extra; ++lane)
-        low[i] = tsr_emit_insert(e, low[i], tsr_emit_lane(e, rest[i], lane), lane);
-      high[i] = low[i];
-    }
-    memcpy(values, high, r->count * sizeof *values);
-  }
-  for (width /= 2; width >= 1 && e->status == TSR_OK; width /= 2) {
+static void fold_lanes(tsr_emit *e, const reduction *r, LLVMValueRef *values, uint32_t from,
+                       uint32_t to, uint32_t *mask) {
+  LLVMValueRef low[MAX_TUPLE] = {0}, high[MAX_TUPLE] = {0};
+  for (uint32_t width = from / 2; width >= to && width > 0 && e->status == TSR_OK; width /= 2) {
     take_lanes(e, r, values, 0, width, mask, low);
     take_lanes(e, r, values, width, width, mask, high);
     combine(e, r, low, high, values);
   }
 }
 
-/* One row of the results: which rows of the operands fall on it, in order. */
+/* The longest piece is folded to the width of the next one and combined with it, and so on; what is
+ * left is folded to one lane. `pieces`: a tuple each. */
+static void reduce_lanes(tsr_emit *e, const reduction *r, LLVMValueRef *pieces, uint32_t lanes) {
+  uint32_t *mask = tsr_emit_alloc(e, lanes, sizeof *mask);
+  uint32_t start = 0, width = 0, next = 0;
+  tsr_emit_piece(lanes, 0, &start, &width);
+  for (uint32_t piece = 1; mask && piece < tsr_emit_pieces(lanes); ++piece) {
+    tsr_emit_piece(lanes, piece, &start, &next);
+    fold_lanes(e, r, pieces, width, next, mask);
+    combine(e, r, pieces, pieces + (size_t)piece * r->count, pieces);
+    width = next;
+  }
+  if (mask)
+    fold_lanes(e, r, pieces, width, 1, mask);
+}
+
+/* One row of the results: which values of the operands fall on a piece of it, in order of rows. */
 static uint32_t collect_rows(const tsr_emit_tile *const *tiles, const reduction *r,
                              const bool *reduced, const tsr_emit_tile *result, uint32_t row,
-                             LLVMValueRef *out) {
+                             uint32_t piece, LLVMValueRef *out) {
   const tsr_emit_tile *tile = tiles[0];
-  uint32_t found = 0;
+  uint32_t found = 0, pieces = tsr_emit_pieces(tile->lanes);
   for (uint32_t source = 0; source < tile->rows; ++source) {
     bool falls = true;
     for (uint32_t axis = 0; axis + 1 < tile->rank; ++axis)
@@ -122,7 +119,7 @@ static uint32_t collect_rows(const tsr_emit_tile *const *tiles, const reduction 
     if (!falls)
       continue;
     for (uint32_t i = 0; i < r->count; ++i)
-      out[(size_t)found * r->count + i] = tiles[i]->row[source];
+      out[(size_t)found * r->count + i] = tiles[i]->values[source * pieces + piece];
     ++found;
   }
   return found;
@@ -168,14 +165,20 @@ static bool reduce_operands(tsr_emit *e, reduction *r, const tsr_emit_tile **til
 static void reduce_row(tsr_emit *e, const reduction *r, const tsr_emit_tile *const *tiles,
                        const bool *reduced, tsr_emit_tile *const *results, uint32_t row,
                        LLVMValueRef *list) {
-  LLVMValueRef values[MAX_TUPLE] = {0};
+  LLVMValueRef values[MAX_PIECES * MAX_TUPLE] = {0};
   const tsr_emit_tile *tile = tiles[0];
-  uint32_t found = collect_rows(tiles, r, reduced, results[0], row, list);
-  reduce_list(e, r, list, found, values);
-  if (e->status == TSR_OK && tile->rank > 0 && reduced[tile->rank - 1])
+  uint32_t pieces = tsr_emit_pieces(tile->lanes), left = pieces;
+  for (uint32_t piece = 0; piece < pieces; ++piece) {
+    uint32_t found = collect_rows(tiles, r, reduced, results[0], row, piece, list);
+    reduce_list(e, r, list, found, values + (size_t)piece * r->count);
+  }
+  if (e->status == TSR_OK && tile->rank > 0 && reduced[tile->rank - 1]) {
     reduce_lanes(e, r, values, tile->lanes);
-  for (uint32_t i = 0; i < r->count && e->status == TSR_OK; ++i)
-    results[i]->row[row] = values[i];
+    left = 1;
+  }
+  for (uint32_t piece = 0; piece < left && e->status == TSR_OK; ++piece)
+    for (uint32_t i = 0; i < r->count; ++i)
+      results[i]->values[row * left + piece] = values[(size_t)piece * r->count + i];
 }
 
 void tsr_emit_reduce(tsr_emit *e) {

@@ -53,15 +53,16 @@ const tsr_emit_tile *tsr_emit_const(tsr_emit *e) {
   if (!attr && !in_table)
     return tsr_emit_fail(e, TSR_ERR_UNSUPPORTED, "a constant in a kernel needs its value");
   LLVMValueRef *lanes = tsr_emit_alloc(e, tile->lanes, sizeof *lanes);
-  for (uint32_t row = 0; lanes && row < tile->rows; ++row) {
-    for (uint32_t lane = 0; lane < tile->lanes; ++lane) {
-      uint32_t number = row * tile->lanes + lane;
+  for (uint32_t i = 0; lanes && i < tile->count; ++i) {
+    tsr_emit_point at = tsr_emit_point_of(tile->extents, tile->rank, i);
+    for (uint32_t lane = 0; lane < at.lanes; ++lane) {
+      uint32_t number = at.row * tile->lanes + at.start + lane;
       lanes[lane] = attr ? const_element(e, attr, tile->dtype, number)
                          : table_element(e, data, tile->dtype, number);
       if (!lanes[lane])
         return tsr_emit_fail(e, TSR_ERR_VERIFY, "the value is not a number");
     }
-    tile->row[row] = tile->lanes == 1 ? lanes[0] : LLVMConstVector(lanes, tile->lanes);
+    tile->values[i] = at.lanes == 1 ? lanes[0] : LLVMConstVector(lanes, at.lanes);
   }
   return tile;
 }
@@ -76,11 +77,11 @@ const tsr_emit_tile *tsr_emit_index_tile(tsr_emit *e) {
                                                        : 0;
   if (!expr)
     return tsr_emit_fail(e, TSR_ERR_VERIFY, "the value is not an index expression");
-  for (uint32_t row = 0; row < tile->rows; ++row) {
-    tsr_emit_point point = {tile->rank, tile->extents, row, tile->lanes};
+  for (uint32_t i = 0; i < tile->count; ++i) {
+    tsr_emit_point point = tsr_emit_point_of(tile->extents, tile->rank, i);
     LLVMValueRef value = tsr_emit_index_at(e, expr, &point);
     value = tsr_numeric_convert(&e->math, value, TSR_I64, tile->dtype);
-    tile->row[row] = tsr_emit_splat(e, value, tile->lanes);
+    tile->values[i] = tsr_emit_splat(e, value, point.lanes);
   }
   return tile;
 }
@@ -125,16 +126,18 @@ const tsr_emit_tile *tsr_emit_contract(tsr_emit *e) {
   tsr_emit_tile *result = b ? tsr_emit_tile_new(e, acc->dtype, acc->extents, 2) : NULL;
   if (!result)
     return NULL;
-  memcpy(result->row, acc->row, acc->rows * sizeof *acc->row);
+  memcpy(result->values, acc->values, acc->count * sizeof *acc->values);
+  uint32_t pieces = tsr_emit_pieces(result->lanes);
   for (uint32_t k = 0; k < b->rows; ++k)
-    for (uint32_t row = 0; row < result->rows; ++row) {
-      LLVMValueRef element = tsr_emit_lane(e, a->row[row], k);
-      result->row[row] = multiply_add(e, dtype, tsr_emit_splat(e, element, result->lanes),
-                                      b->row[k], result->row[row]);
+    for (uint32_t i = 0; i < result->count; ++i) {
+      tsr_emit_point at = tsr_emit_point_of(result->extents, 2, i);
+      LLVMValueRef element = tsr_emit_splat(e, tsr_emit_element(e, a, at.row, k), at.lanes);
+      LLVMValueRef row = b->values[k * pieces + i % pieces];
+      result->values[i] = multiply_add(e, dtype, element, row, result->values[i]);
     }
   if (dtype != acc->dtype)
-    for (uint32_t row = 0; row < result->rows; ++row)
-      result->row[row] = tsr_numeric_convert(&e->math, result->row[row], dtype, acc->dtype);
+    for (uint32_t i = 0; i < result->count; ++i)
+      result->values[i] = tsr_numeric_convert(&e->math, result->values[i], dtype, acc->dtype);
   return result;
 }
 
@@ -163,7 +166,7 @@ static bool transpose_by_zips(tsr_emit *e, const tsr_emit_tile *tile, tsr_emit_t
   uint32_t *mask = tsr_emit_alloc(e, longer, sizeof *mask);
   if (!from || !to || !mask)
     return false;
-  memcpy(from, tile->row, rows * sizeof *from);
+  memcpy(from, tile->values, rows * sizeof *from);
   for (uint32_t step = 1; step < rows; step *= 2) {
     for (uint32_t i = 0; i < rows / 2; ++i) {
       to[2 * i] = zip(e, from[i], from[i + rows / 2], lanes, false, mask);
@@ -179,7 +182,7 @@ static bool transpose_by_zips(tsr_emit *e, const tsr_emit_tile *tile, tsr_emit_t
       for (uint32_t i = 0; i < rows; ++i)
         mask[i] = start % lanes + i;
       LLVMValueRef source = from[start / lanes];
-      result->row[row] = lanes == rows ? source : tsr_emit_shuffle(e, source, NULL, mask, rows);
+      result->values[row] = lanes == rows ? source : tsr_emit_shuffle(e, source, NULL, mask, rows);
       continue;
     }
     LLVMValueRef joined[MAX_ZIPPED_ROWS];
@@ -191,7 +194,7 @@ static bool transpose_by_zips(tsr_emit *e, const tsr_emit_tile *tile, tsr_emit_t
       for (uint32_t i = 0; i < count / 2; ++i)
         joined[i] = tsr_emit_shuffle(e, joined[2 * i], joined[2 * i + 1], mask, 2 * width);
     }
-    result->row[row] = joined[0];
+    result->values[row] = joined[0];
   }
   return true;
 }
@@ -199,9 +202,8 @@ static bool transpose_by_zips(tsr_emit *e, const tsr_emit_tile *tile, tsr_emit_t
 /* result[i...] = tile[j...] with i[axis] = j[perm[axis]], element by element. */
 static void transpose_by_elements(tsr_emit *e, const tsr_emit_tile *tile, const uint32_t *perm,
                                   tsr_emit_tile *result) {
-  for (uint32_t row = 0; row < result->rows; ++row) {
-    LLVMValueRef value = LLVMGetPoison(
-        tsr_numeric_compute_type(&e->math, tile->dtype, result->lanes == 1 ? 0 : result->lanes));
+  tsr_emit_tile_clear(e, result);
+  for (uint32_t row = 0; row < result->rows; ++row)
     for (uint32_t lane = 0; lane < result->lanes; ++lane) {
       uint32_t source[TSR_MAX_RANK] = {0}, from = 0;
       for (uint32_t axis = 0; axis < result->rank; ++axis)
@@ -210,11 +212,9 @@ static void transpose_by_elements(tsr_emit *e, const tsr_emit_tile *tile, const 
                                  : tsr_emit_row_index(result->extents, result->rank, row, axis);
       for (uint32_t axis = 0; axis + 1 < tile->rank; ++axis)
         from = from * tile->extents[axis] + source[axis];
-      LLVMValueRef element = tsr_emit_lane(e, tile->row[from], source[tile->rank - 1]);
-      value = tsr_emit_insert(e, value, element, lane);
+      LLVMValueRef element = tsr_emit_element(e, tile, from, source[tile->rank - 1]);
+      tsr_emit_set_element(e, result, row, lane, element);
     }
-    result->row[row] = value;
-  }
 }
 
 const tsr_emit_tile *tsr_emit_transpose(tsr_emit *e, const tsr_emit_tile *tile,
@@ -272,6 +272,25 @@ static bool slice_starts(tsr_emit *e, const tsr_emit_tile *tile, const tsr_emit_
   return fits;
 }
 
+/* Row `from` of `tile` from lane `start` on, as row `row` of `result`. */
+static void slice_row(tsr_emit *e, const tsr_emit_tile *tile, uint32_t from, uint32_t start,
+                      tsr_emit_tile *result, uint32_t row, uint32_t *mask) {
+  uint32_t pieces = tsr_emit_pieces(tile->lanes);
+  if (result->lanes == tile->lanes) {
+    memcpy(result->values + row * pieces, tile->values + from * pieces,
+           pieces * sizeof *result->values);
+    return;
+  }
+  if (pieces == 1 && result->lanes > 1 && tsr_emit_pieces(result->lanes) == 1) {
+    for (uint32_t lane = 0; lane < result->lanes; ++lane)
+      mask[lane] = start + lane;
+    result->values[row] = tsr_emit_shuffle(e, tile->values[from], NULL, mask, result->lanes);
+    return;
+  }
+  for (uint32_t lane = 0; lane < result->lanes; ++lane)
+    tsr_emit_set_element(e, result, row, lane, tsr_emit_element(e, tile, from, start + lane));
+}
+
 const tsr_emit_tile *tsr_emit_slice(tsr_emit *e) {
   const tsr_emit_tile *tile = tsr_emit_operand(e, 0);
   tsr_type type = tsr_value_get(e->ir, e->op->results[0])->type;
@@ -281,20 +300,13 @@ const tsr_emit_tile *tsr_emit_slice(tsr_emit *e) {
     return NULL;
   uint32_t *mask = tsr_emit_alloc(e, result->lanes, sizeof *mask);
   uint32_t rank = tile->rank;
+  tsr_emit_tile_clear(e, result);
   for (uint32_t row = 0; mask && row < result->rows; ++row) {
     uint32_t from = 0;
     for (uint32_t axis = 0; axis + 1 < rank; ++axis)
       from = from * tile->extents[axis] + starts[axis] +
              tsr_emit_row_index(result->extents, rank, row, axis);
-    LLVMValueRef source = tile->row[from];
-    for (uint32_t lane = 0; lane < result->lanes; ++lane)
-      mask[lane] = starts[rank - 1] + lane;
-    if (result->lanes == tile->lanes)
-      result->row[row] = source;
-    else if (result->lanes == 1)
-      result->row[row] = tsr_emit_lane(e, source, mask[0]);
-    else
-      result->row[row] = tsr_emit_shuffle(e, source, NULL, mask, result->lanes);
+    slice_row(e, tile, from, starts[rank - 1], result, row, mask);
   }
   return result;
 }
