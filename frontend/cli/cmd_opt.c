@@ -1,5 +1,8 @@
+#include "codegen/cpu/cpu_isa.h"
 #include "frontend/cli/options.h"
 #include "passes/passes.h"
+#include "passes/tile/tile.h"
+#include "runtime/cpu_features.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,12 +36,71 @@ static tsr_status read_text(const char *path, char **out_text, size_t *out_lengt
   return failed ? tsr_fail(diag, TSR_ERR_IO, "it cannot be read: %s", strerror(errno)) : TSR_OK;
 }
 
+/* The passes that need a target come after those of the pass list. */
+static tsr_status plan(tsr_ir *ir, const tsr_target *target, tsr_diag *diag) {
+  return tsr_plan_default(ir, target, diag, NULL);
+}
+
+static tsr_op find_plan(const tsr_ir *ir) {
+  TSR_FOR_EACH_OP (ir, tsr_ir_top(ir), op) {
+    if (tsr_op_get(ir, op)->code == TSR_OP_PLAN)
+      return op;
+  }
+  return 0;
+}
+
+static tsr_status tile(tsr_ir *ir, const tsr_target *target, tsr_diag *diag) {
+  tsr_plan_source source = {ir, find_plan(ir)};
+  return tsr_pass_tile(ir, target, source.plan != 0 ? &source : NULL, diag);
+}
+
+static tsr_status pack(tsr_ir *ir, const tsr_target *target, tsr_diag *diag) {
+  (void)target;
+  return tsr_pass_pack(ir, diag);
+}
+
+static const struct target_pass {
+  const char *name;
+  tsr_status (*function)(tsr_ir *ir, const tsr_target *target, tsr_diag *diag);
+} target_passes[] = {{"plan", plan}, {"tile", tile}, {"pack", pack}};
+enum { TARGET_PASS_COUNT = sizeof target_passes / sizeof *target_passes };
+
+static const struct target_pass *find_target_pass(const char *name) {
+  for (int i = 0; i < TARGET_PASS_COUNT; i++) {
+    if (strcmp(target_passes[i].name, name) == 0)
+      return &target_passes[i];
+  }
+  return NULL;
+}
+
+/* The target of --target, with caches and threads that do not depend on the machine at hand, so
+ * that the same text comes out everywhere. */
+static tsr_status select_target(const tsr_cli_args *args, tsr_target *out_target, tsr_diag *diag) {
+  static const tsr_cpu_caches caches = {
+      .l1d_bytes = 32 << 10, .l2_bytes = 1 << 20, .l3_bytes = 32 << 20, .line_bytes = 64};
+  tsr_cpu_isa isa;
+  TSR_TRY(tsr_cpu_isa_parse(tsr_cli_text(args, TSR_OPTION_TARGET, "cpu:x86-64-v4"), diag, &isa));
+  tsr_target_cpu(tsr_cpu_isa_features(&isa), &caches, 1, out_target);
+  tsr_cpu_isa_text(&isa, out_target->name);
+  return TSR_OK;
+}
+
 static tsr_status run_passes(const tsr_cli_args *args, tsr_ir *ir, tsr_diag *diag) {
-  tsr_pass_options options = {0};
+  tsr_pass_options options = {
+      .fuse_level = tsr_cli_has(args, TSR_OPTION_NO_FUSE) ? TSR_FUSE_NONE : TSR_FUSE_REGISTER};
+  tsr_target target;
+  TSR_TRY(select_target(args, &target, diag));
   int position = 0;
   const char *name;
-  while ((name = tsr_cli_next(args, TSR_OPTION_PASS, &position)) != NULL)
-    TSR_TRY(tsr_pass_run(ir, tsr_pass_find(name), &options, diag));
+  while ((name = tsr_cli_next(args, TSR_OPTION_PASS, &position)) != NULL) {
+    const struct target_pass *pass = find_target_pass(name);
+    if (pass == NULL) {
+      TSR_TRY(tsr_pass_run(ir, tsr_pass_find(name), &options, diag));
+    } else {
+      TSR_TRY(pass->function(ir, &target, diag));
+      TSR_TRY(tsr_ir_verify(ir, diag));
+    }
+  }
   return TSR_OK;
 }
 
@@ -73,20 +135,23 @@ static tsr_status optimize(const tsr_cli_args *args, tsr_diag *diag) {
   return status;
 }
 
+static int unknown_pass(const tsr_cli_args *args, const char *name) {
+  char known[512] = "";
+  uint32_t count;
+  const tsr_pass_info *passes = tsr_passes(&count);
+  for (uint32_t i = 0; i < count + TARGET_PASS_COUNT; i++)
+    snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i > 0 ? ", " : "",
+             i < count ? passes[i].name : target_passes[i - count].name);
+  return tsr_cli_usage(args, "--pass knows no '%s'; passes are %s", name, known);
+}
+
 int tsr_cli_opt(const tsr_cli_args *args) {
   tsr_diag diag = {0};
   int position = 0;
   const char *name;
   while ((name = tsr_cli_next(args, TSR_OPTION_PASS, &position)) != NULL) {
-    if (tsr_pass_find(name) == NULL) {
-      char known[512] = "";
-      uint32_t count;
-      const tsr_pass_info *passes = tsr_passes(&count);
-      for (uint32_t i = 0; i < count; i++)
-        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i > 0 ? ", " : "",
-                 passes[i].name);
-      return tsr_cli_usage(args, "--pass knows no '%s'; passes are %s", name, known);
-    }
+    if (tsr_pass_find(name) == NULL && find_target_pass(name) == NULL)
+      return unknown_pass(args, name);
   }
   return optimize(args, &diag) == TSR_OK ? TSR_EXIT_FINE : tsr_cli_bad(&diag);
 }
