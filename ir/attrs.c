@@ -193,7 +193,7 @@ void tsr_op_set_attr(tsr_ir *ir, tsr_op op, const tsr_attr *attr) {
       set_strings(ir, op, attr);
     break;
   default:
-    assert(!"unknown kind of attribute");
+    assert(false && "unknown kind of attribute");
   }
 }
 
