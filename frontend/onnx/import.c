@@ -454,11 +454,17 @@ static tsr_expr symbolic_dim(tsr_importer *im, const char *param) {
   return tsr_scope_set(im, &im->dims, param, entry) ? expr : 0;
 }
 
+/* Some exporters write "?" for a dim without a name. */
+static bool is_named(const tsr_onnx_dim *dim) {
+  return TSR_WIRE_HAS(dim, TSR_ONNX_DIM_PARAM) && dim->param[0] != '\0' &&
+         strcmp(dim->param, "?") != 0;
+}
+
 static tsr_expr input_dim(tsr_importer *im, const char *input, const tsr_onnx_dim *dim,
                           uint64_t axis) {
   if (TSR_WIRE_HAS(dim, TSR_ONNX_DIM_VALUE) && dim->value >= 0)
     return tsr_expr_int(im->ir, dim->value);
-  if (TSR_WIRE_HAS(dim, TSR_ONNX_DIM_PARAM) && dim->param[0] != '\0')
+  if (is_named(dim))
     return symbolic_dim(im, dim->param);
   const char *derived = tsr_arena_printf(im->arena, "%s.%llu", input, (unsigned long long)axis);
   return derived ? symbolic_dim(im, derived) : 0;
