@@ -1,0 +1,376 @@
+/* Blocks through tiling and code generation against the block oracle, on awkward shapes. */
+#include "tests/tile/tile_run.h"
+#include <stdarg.h>
+
+/* The instruction sets of this machine in turn, with small caches so that blocking shows on small
+ * shapes, or with four threads so that grids are split. */
+static void check_everywhere(const char *text, const int64_t *dims, uint32_t dim_count) {
+  static const char *const names[] = {":x86-64-v4", ":x86-64-v3", ":x86-64-v2"};
+  static unsigned turn;
+  tsr_cpu_isa host, isa;
+  tsr_cpu_isa_host(&host);
+  for (unsigned i = turn++ % 3; i < 4; i++) {
+    tsr_diag diag = {0};
+    if (i == 3)
+      isa = host;
+    else if (tsr_cpu_isa_parse(names[i], &diag, &isa) != TSR_OK || !tsr_cpu_isa_covers(&host, &isa))
+      continue;
+    const tsr_cpu_caches small = {2048, 8192, 65536, 64}, usual = {0};
+    tsr_target target;
+    tsr_target_cpu(tsr_cpu_isa_features(&isa), turn % 4 == 1 ? &usual : &small, turn % 2 ? 4 : 1,
+                   &target);
+    check_text(text, dims, dim_count, &isa, &target);
+    return;
+  }
+}
+
+static const char *with(char *out, size_t size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static const char *with(char *out, size_t size, const char *format, ...) {
+  va_list list;
+  va_start(list, format);
+  vsnprintf(out, size, format, list);
+  va_end(list);
+  return out;
+}
+
+static const int64_t sizes[] = {1, 3, 13, 16, 17, 67, 130};
+enum { SIZE_COUNT = sizeof sizes / sizeof *sizes };
+
+START_TEST(elementwise) {
+  char text[2048];
+  for (int i = 0; i < SIZE_COUNT; i++)
+    for (int k = 0; k < SIZE_COUNT; k += 3)
+      check_everywhere(
+          with(text, sizeof text,
+               "graph @g {\n %%x = input {name = \"x\"} : f32[%d, %d]\n %%b = input {name = \"b\"} "
+               ": f32[%d]\n %%y = block par(%%i in %d, %%j in %d) {\n %%0 = load %%x[%%i, %%j] : "
+               "f32\n %%1 = load %%b[%%j] : f32\n %%2 = add %%0, %%1 : f32\n %%3 = exp %%2 : f32\n "
+               "store %%3, %%y[%%i, %%j]\n } : f32[%d, %d]\n output %%y {name = \"y\"}\n}\n",
+               (int)sizes[k], (int)sizes[i], (int)sizes[i], (int)sizes[k], (int)sizes[i],
+               (int)sizes[k], (int)sizes[i]),
+          NULL, 0);
+}
+END_TEST
+
+START_TEST(symbolic_elementwise) {
+  const char *text =
+      "dim N in 0..4096 hint 100\ndim M in 1..64\ngraph @g {\n %x = input {name = \"x\"} : f32[M, "
+      "N]\n %y = block par(%i in M, %j in N) {\n %0 = load %x[%i, %j] : f32\n %1 = mul %0, %0 : "
+      "f32\n store %1, %y[%i, %j]\n } : f32[M, N]\n output %y {name = \"y\"}\n}\n";
+  for (int i = 0; i < SIZE_COUNT; i++)
+    check_everywhere(text, (int64_t[]){sizes[i], 1 + i}, 2);
+  check_everywhere(text, (int64_t[]){0, 5}, 2);
+}
+END_TEST
+
+START_TEST(transpose) {
+  char text[2048];
+  for (int i = 0; i < SIZE_COUNT; i++)
+    for (int k = 0; k < SIZE_COUNT; k += 2)
+      check_everywhere(with(text, sizeof text,
+                            "graph @g {\n %%x = input {name = \"x\"} : f32[%d, %d]\n %%y = block "
+                            "par(%%i in %d, %%j in %d) {\n %%0 = load %%x[%%j, %%i] : f32\n store "
+                            "%%0, %%y[%%i, %%j]\n } : f32[%d, %d]\n output %%y {name = \"y\"}\n}\n",
+                            (int)sizes[k], (int)sizes[i], (int)sizes[i], (int)sizes[k],
+                            (int)sizes[i], (int)sizes[k]),
+                       NULL, 0);
+}
+END_TEST
+
+/* Rows, columns and everything; with an epilogue. */
+START_TEST(reductions) {
+  static const char *const combine[] = {"add", "max", "min", "mul"};
+  char text[4096];
+  for (int i = 0; i < SIZE_COUNT; i++) {
+    const int n = (int)sizes[i], m = (int)sizes[(i * 3 + 2) % SIZE_COUNT];
+    check_everywhere(with(text, sizeof text,
+                          "graph @g {\n %%x = input {name = \"x\"} : f32[%d, %d]\n"
+                          "%%a = block par(%%i in %d) red(%%k in %d) {\n %%0 = load %%x[%%i, %%k] "
+                          ": f32\n %%1 = exp %%0 : f32\n %%2 = reduce %%1 {combine = \"%s\"} : "
+                          "f32\n %%3 = neg %%2 : f32\n store %%3, %%a[%%i]\n } : f32[%d]\n"
+                          "%%b = block par(%%i1 in %d) red(%%k1 in %d) {\n %%4 = load %%x[%%k1, "
+                          "%%i1] : f32\n %%5 = reduce %%4 {combine = \"%s\"} : f32\n store %%5, "
+                          "%%b[%%i1]\n } : f32[%d]\n"
+                          "%%c = block red(%%i2 in %d, %%k2 in %d) {\n %%6 = load %%x[%%i2, %%k2] "
+                          ": f32\n %%7 = reduce %%6 {combine = \"%s\"} : f32\n store %%7, %%c[]\n "
+                          "} : f32[]\n output %%a {name = \"a\"}\n output %%b {name = \"b\"}\n "
+                          "output %%c {name = \"c\"}\n}\n",
+                          m, n, m, n, combine[i % 4], m, n, m, combine[(i + 1) % 4], n, m, n,
+                          combine[i % 3]),
+                     NULL, 0);
+  }
+}
+END_TEST
+
+START_TEST(symbolic_reduction) {
+  const char *text =
+      "dim N in 0..4096 hint 100\ndim M in 0..64\ngraph @g {\n %x = input {name = \"x\"} : f32[M, "
+      "N]\n %y = block par(%i in M) red(%k in N) {\n %0 = load %x[%i, %k] : f32\n %1 = reduce %0 "
+      "{combine = \"max\"} : f32\n store %1, %y[%i]\n } : f32[M]\n output %y {name = \"y\"}\n}\n";
+  for (int i = 0; i < SIZE_COUNT; i++)
+    check_everywhere(text, (int64_t[]){sizes[i], i}, 2);
+  check_everywhere(text, (int64_t[]){0, 5}, 2);
+}
+END_TEST
+
+/* The epilogue reads along the reduced axis's extent: the sum is made once per row. */
+START_TEST(row_sum_then_columns) {
+  const char *text =
+      "graph @g {\n %x = input {name = \"x\"} : f32[5, 37]\n %y = block par(%i in 5, %j in 37) "
+      "red(%k in 37) {\n %0 = load %x[%i, %k] : f32\n %1 = mul %0, %0 : f32\n %2 = reduce %1 "
+      "{combine = \"add\"} : f32\n %3 = load %x[%i, %j] : f32\n %4 = div %3, %2 : f32\n store %4, "
+      "%y[%i, %j]\n } : f32[5, 37]\n output %y {name = \"y\"}\n}\n";
+  check_everywhere(text, NULL, 0);
+}
+END_TEST
+
+START_TEST(arg_reduce) {
+  char text[4096];
+  for (int i = 0; i < SIZE_COUNT; i += 2)
+    check_everywhere(
+        with(
+            text, sizeof text,
+            "graph @g {\n %%x = input {name = \"x\"} : i32[%d, 9]\n %%y = block par(%%i in 9) "
+            "red(%%k in %d) {\n %%0 = load %%x[%%k, %%i] : i32\n %%1 = index {value = %%k} : "
+            "i64\n %%2, %%3 = reduce %%0, %%1 {(%%a: i32, %%p: i64, %%b: i32, %%q: i64)\n %%4 = eq "
+            "%%a, %%b : bool\n %%5 = gt %%b, %%a : bool\n %%6 = lt %%q, %%p : bool\n %%7 = and "
+            "%%4, %%6 : bool\n %%8 = or %%5, %%7 : bool\n %%9 = select %%8, %%b, %%a : i32\n %%10 "
+            "= select %%8, %%q, %%p : i64\n yield %%9, %%10\n } : i32, i64\n store %%3, "
+            "%%y[%%i]\n } : i64[9]\n output %%y {name = \"y\"}\n}\n",
+            (int)sizes[i], (int)sizes[i]),
+        NULL, 0);
+}
+END_TEST
+
+START_TEST(gather) {
+  const char *text =
+      "graph @g {\n %x = input {name = \"x\"} : f32[16, 21]\n %t = input {name = \"t\"} : "
+      "i64[11]\n "
+      "%y = block par(%i in 11, %j in 21) {\n %0 = load %t[%i] : i64\n %1 = const {value = 0} : "
+      "i64\n %2 = max %0, %1 : i64\n %3 = gather_load %x[%2, %j] : f32\n store %3, %y[%i, %j]\n } "
+      ": f32[11, 21]\n %z = block par(%i1 in 11, %j1 in 21) {\n %4 = load %t[%i1] : i64\n %5 = "
+      "abs %4 : i64\n %6 = gather_load %x[%j1 mod 16, %5] : f32\n store %6, %z[%i1, %j1]\n } : "
+      "f32[11, 21]\n output %y {name = \"y\"}\n output %z {name = \"z\"}\n}\n";
+  check_everywhere(text, NULL, 0);
+}
+END_TEST
+
+/* [m, k] x [k, n] in the ways that operands may lie. */
+static void check_gemm(int m, int n, int k, bool turn_a, bool turn_b, bool constant,
+                       const char *dtype) {
+  char text[4096];
+  check_everywhere(
+      with(text, sizeof text,
+           "graph @g {\n %%x = input {name = \"x\"} : %s[%d, %d]\n %%w = %s : %s[%d, %d]\n %%c = "
+           "input {name = \"c\"} : %s[%d]\n %%y = block par(%%i in %d, %%j in %d) red(%%k in %d) "
+           "{\n %%0 = load %%x[%s] : %s\n %%1 = load %%w[%s] : %s\n %%2 = mul %%0, %%1 : %s\n %%3 "
+           "= reduce %%2 {combine = \"add\"} : %s\n %%4 = load %%c[%%j] : %s\n %%5 = add %%3, %%4 "
+           ": %s\n store %%5, %%y[%%i, %%j]\n } : %s[%d, %d]\n output %%y {name = \"y\"}\n}\n",
+           dtype, turn_a ? k : m, turn_a ? m : k,
+           constant ? "const {random = 5}" : "input {name = \"w\"}", dtype, turn_b ? n : k,
+           turn_b ? k : n, dtype, n, m, n, k, turn_a ? "%k, %i" : "%i, %k", dtype,
+           turn_b ? "%j, %k" : "%k, %j", dtype, dtype, dtype, dtype, dtype, dtype, m, n),
+      NULL, 0);
+}
+
+START_TEST(gemm) {
+  static const int shapes[][3] = {{1, 1, 1},     {1, 37, 19},  {5, 1, 23},  {17, 31, 67},
+                                  {67, 130, 13}, {2, 64, 300}, {97, 7, 130}};
+  for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+    for (int way = 0; way < 8; way++)
+      check_gemm(shapes[i][0], shapes[i][1], shapes[i][2], way & 1, way & 2, way & 4, "f32");
+}
+END_TEST
+
+START_TEST(gemm_dtypes) {
+  static const char *const dtypes[] = {"f64", "i32", "i64"};
+  for (int i = 0; i < 3; i++)
+    for (int way = 0; way < 8; way += 2)
+      check_gemm(19, 45, 23, way & 1, way & 2, way & 4, dtypes[i]);
+}
+END_TEST
+
+/* Narrow operands are widened in front of the product; the sum is rounded behind it. */
+START_TEST(gemm_narrow) {
+  static const char *const narrow[][3] = {
+      {"bf16", "f32", "bf16"}, {"f16", "f32", "f16"}, {"u8", "i32", "i32"}, {"i8", "i32", "i32"}};
+  char text[4096];
+  for (int i = 0; i < 4; i++)
+    for (int constant = 0; constant < 2; constant++) {
+      const char *d = narrow[i][0], *s = narrow[i][1], *o = narrow[i][2];
+      const bool cast = strcmp(s, o) != 0;
+      check_everywhere(
+          with(text, sizeof text,
+               "graph @g {\n %%x = input {name = \"x\"} : %s[21, 33]\n %%w = %s : %s[33, 50]\n %%y "
+               "= block par(%%i in 21, %%j in 50) red(%%k in 33) {\n %%0 = load %%x[%%i, %%k] : "
+               "%s\n %%1 = cast %%0 : %s\n %%2 = load %%w[%%k, %%j] : %s\n %%3 = cast %%2 : %s\n "
+               "%%4 = mul %%1, %%3 : %s\n %%5 = reduce %%4 {combine = \"add\"} : %s\n %s store "
+               "%s, %%y[%%i, %%j]\n } : %s[21, 50]\n output %%y {name = \"y\"}\n}\n",
+               d, constant ? "const {random = 5}" : "input {name = \"w\"}", d, d, s, d, s, s, s,
+               cast ? (i == 0 ? "%6 = cast %5 : bf16\n" : "%6 = cast %5 : f16\n") : "",
+               cast ? "%6" : "%5", o),
+          NULL, 0);
+    }
+}
+END_TEST
+
+START_TEST(gemm_symbolic) {
+  char text[4096];
+  const char *format =
+      "dim M in 0..512 hint 64\ndim K in 1..512 hint 32\ngraph @g {\n %%x = input {name = \"x\"} : "
+      "f32[M, %s]\n %%w = %s : f32[%s, 45]\n %%y = block par(%%i in M, %%j in 45) red(%%k in %s) "
+      "{\n %%0 = load %%x[%%i, %%k] : f32\n %%1 = load %%w[%%k, %%j] : f32\n %%2 = mul %%0, %%1 : "
+      "f32\n %%3 = reduce %%2 {combine = \"add\"} : f32\n store %%3, %%y[%%i, %%j]\n } : f32[M, "
+      "45]\n output %%y {name = \"y\"}\n}\n";
+  for (int i = 0; i < SIZE_COUNT; i++) {
+    const int64_t dims[] = {sizes[i], 1 + 3 * i};
+    check_everywhere(with(text, sizeof text, format, "29", "const {random = 3}", "29", "29"), dims,
+                     2);
+    check_everywhere(with(text, sizeof text, format, "29", "input {name = \"w\"}", "29", "29"),
+                     dims, 2);
+    check_everywhere(with(text, sizeof text, format, "K", "input {name = \"w\"}", "K", "K"), dims,
+                     2);
+  }
+  check_everywhere(with(text, sizeof text, format, "K", "input {name = \"w\"}", "K", "K"),
+                   (int64_t[]){0, 4}, 2);
+}
+END_TEST
+
+/* b[b, h, j, d] transposed, as in attention, and a mask-like epilogue over batch variables. */
+START_TEST(batched) {
+  char text[4096];
+  for (int way = 0; way < 4; way++)
+    check_everywhere(
+        with(text, sizeof text,
+             "dim S in 1..64 hint 20\ngraph @g {\n %%q = input {name = \"q\"} : f32[2, S, 3, "
+             "24]\n %%k = input {name = \"k\"} : f32[2, S, 3, 24]\n %%y = block par(%%b in 2, %%h "
+             "in 3, %%i in S, %%j in S) red(%%d in 24) {\n %%0 = load %%q[%%b, %%i, %%h, %%d] : "
+             "f32\n %%1 = load %%k[%%b, %%j, %%h, %%d] : f32\n %%2 = mul %%0, %%1 : f32\n %%3 = "
+             "reduce %%2 {combine = \"add\"} : f32\n store %%3, %%y[%%b, %%h, %%i, %%j]\n } : "
+             "f32[2, 3, S, S]\n %%z = block par(%%b1 in 2, %%i1 in S, %%h1 in 3, %%e in 24) "
+             "red(%%j1 in S) {\n %%4 = load %%y[%%b1, %%h1, %%i1, %%j1] : f32\n %%5 = load "
+             "%%k[%%b1, %%j1, %%h1, %%e] : f32\n %%6 = mul %%4, %%5 : f32\n %%7 = reduce %%6 "
+             "{combine = \"add\"} : f32\n store %%7, %%z[%%b1, %%i1, %%h1, %%e]\n } : f32[2, S, 3, "
+             "24]\n output %%y {name = \"y\"}\n output %%z {name = \"z\"}\n}\n"),
+        (int64_t[]){1 + 13 * way}, 1);
+}
+END_TEST
+
+/* groups, batch, strides, dilations and padding; `last`: channels last, weights transposed. */
+static void check_conv(int batch, int groups, int in, int out, int size, int window, int stride,
+                       int dilation, int pad, bool constant) {
+  char text[4096];
+  const int result = (size + 2 * pad - (window - 1) * dilation - 1) / stride + 1;
+  check_everywhere(
+      with(text, sizeof text,
+           "graph @g {\n %%x = input {name = \"x\"} : f32[%d, %d, %d, %d]\n %%w = %s : f32[%d, %d, "
+           "%d, %d]\n %%c = input {name = \"c\"} : f32[%d]\n %%y = block par(%%n in %d, %%g in %d, "
+           "%%m in %d, %%p in %d, %%q in %d) red(%%c1 in %d, %%u in %d, %%v in %d) {\n %%0 = load "
+           "%%x[%%n, %%g*%d + %%c1, %%p*%d + %%u*%d - %d, %%q*%d + %%v*%d - %d] : f32\n %%1 = load "
+           "%%w[%%g*%d + %%m, %%c1, %%u, %%v] : f32\n %%2 = mul %%0, %%1 : f32\n %%3 = reduce %%2 "
+           "{combine = \"add\"} : f32\n %%4 = load %%c[%%g*%d + %%m] : f32\n %%5 = add %%3, %%4 : "
+           "f32\n store %%5, %%y[%%n, %%g*%d + %%m, %%p, %%q]\n } : f32[%d, %d, %d, %d]\n output "
+           "%%y {name = \"y\"}\n}\n",
+           batch, groups * in, size, size, constant ? "const {random = 7}" : "input {name = \"w\"}",
+           groups * out, in, window, window, groups * out, batch, groups, out, result, result, in,
+           window, window, in, stride, dilation, pad, stride, dilation, pad, out, out, out, batch,
+           groups * out, result, result),
+      NULL, 0);
+}
+
+START_TEST(conv) {
+  for (int constant = 0; constant < 2; constant++) {
+    check_conv(1, 1, 8, 16, 14, 3, 1, 1, 1, constant != 0);
+    check_conv(2, 1, 3, 7, 13, 3, 2, 1, 1, constant != 0);
+    check_conv(1, 1, 5, 9, 9, 5, 1, 2, 3, constant != 0);
+    check_conv(1, 3, 4, 5, 8, 3, 1, 1, 0, constant != 0);
+    check_conv(2, 1, 16, 33, 7, 1, 1, 1, 0, constant != 0);
+    check_conv(1, 1, 6, 10, 7, 1, 2, 1, 0, constant != 0);
+    check_conv(1, 6, 1, 1, 11, 3, 1, 1, 1, constant != 0);
+    check_conv(1, 1, 2, 3, 70, 3, 1, 1, 1, constant != 0);
+  }
+}
+END_TEST
+
+/* The input of a 1-D convolution lies channels last, the output either way. */
+START_TEST(conv_transposed_input) {
+  char text[4096];
+  for (int way = 0; way < 4; way++)
+    check_everywhere(
+        with(text, sizeof text,
+             "graph @g {\n %%x = input {name = \"x\"} : f32[1, 61, 20]\n %%w = %s : f32[37, 20, "
+             "5]\n %%y = block par(%s) red(%%c in 20, %%u in 5) {\n %%0 = load %%x[0, %%p + %%u - "
+             "2, %%c] : f32\n %%1 = load %%w[%%m, %%c, %%u] : f32\n %%2 = mul %%0, %%1 : f32\n %%3 "
+             "= reduce %%2 {combine = \"add\"} : f32\n store %%3, %%y[0, %s]\n } : f32[1, %s]\n "
+             "output %%y {name = \"y\"}\n}\n",
+             way & 1 ? "const {random = 7}" : "input {name = \"w\"}",
+             way & 2 ? "%m in 37, %p in 61" : "%p in 61, %m in 37", way & 2 ? "%m, %p" : "%p, %m",
+             way & 2 ? "37, 61" : "61, 37"),
+        NULL, 0);
+}
+END_TEST
+
+START_TEST(proc) {
+  const char *text =
+      "graph @g {\n %x = input {name = \"x\"} : f32[7, 9]\n %y = proc par(%i in 7) {\n %0 = const "
+      "{value = 0} : f32\n %1 = for %k in 9 carry(%s = %0) {\n %2 = load %x[%i, %k] : f32\n %3 = "
+      "add %s, %2 : f32\n store %3, %y[%i, %k]\n yield %3\n } : f32\n } : f32[7, 9]\n output %y "
+      "{name = \"y\"}\n}\n";
+  check_everywhere(text, NULL, 0);
+}
+END_TEST
+
+/* Blocks that are the same program share a kernel; those that differ in a dim do not. */
+START_TEST(sharing) {
+  const char *text =
+      "dim N in 1..64\ndim M in 1..64\ngraph @g {\n %x = input {name = \"x\"} : f32[N]\n %z = "
+      "input {name = \"z\"} : f32[M]\n %a = block par(%i in N) {\n %0 = load %x[%i] : f32\n %1 = "
+      "neg %0 : f32\n store %1, %a[%i]\n } : f32[N]\n %b = block par(%j in N) {\n %2 = load %a[%j] "
+      ": f32\n %3 = neg %2 : f32\n store %3, %b[%j]\n } : f32[N]\n %c = block par(%k in M) {\n %4 "
+      "= load %z[%k] : f32\n %5 = neg %4 : f32\n store %5, %c[%k]\n } : f32[M]\n output %b {name = "
+      "\"b\"}\n output %c {name = \"c\"}\n}\n";
+  tsr_cpu_isa isa;
+  tsr_target target;
+  tiled t;
+  tsr_cpu_isa_host(&isa);
+  tsr_target_host(1, &target);
+  check_everywhere(text, (int64_t[]){13, 29}, 2);
+  tiled_open(&t, text, &isa, &target);
+  ck_assert_uint_eq(t.code.kernel_count, 2);
+  tiled_close(&t);
+}
+END_TEST
+
+static Suite *suite(void) {
+  Suite *s = suite_create("tile");
+  TCase *c = tcase_create("tile");
+  tcase_set_timeout(c, 300);
+  tcase_add_test(c, elementwise);
+  tcase_add_test(c, symbolic_elementwise);
+  tcase_add_test(c, transpose);
+  tcase_add_test(c, reductions);
+  tcase_add_test(c, symbolic_reduction);
+  tcase_add_test(c, row_sum_then_columns);
+  tcase_add_test(c, arg_reduce);
+  tcase_add_test(c, gather);
+  tcase_add_test(c, gemm);
+  tcase_add_test(c, gemm_dtypes);
+  tcase_add_test(c, gemm_narrow);
+  tcase_add_test(c, gemm_symbolic);
+  tcase_add_test(c, batched);
+  tcase_add_test(c, conv);
+  tcase_add_test(c, conv_transposed_input);
+  tcase_add_test(c, proc);
+  tcase_add_test(c, sharing);
+  suite_add_tcase(s, c);
+  return s;
+}
+
+int main(void) {
+  SRunner *runner = srunner_create(suite());
+  srunner_run_all(runner, CK_NORMAL);
+  const int failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed == 0 ? 0 : 1;
+}
