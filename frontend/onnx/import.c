@@ -19,7 +19,9 @@ static tsr_status builder_status(tsr_importer *im) {
   tsr_status status = tsr_ir_status(im->ir);
   if (status == TSR_OK)
     return TSR_OK;
-  return tsr_fail(im->diag, status, "%s", tsr_ir_diag(im->ir)->message);
+  bool dynamic = status == TSR_ERR_SHAPE && tsr_dim_count(im->ir) > 0;
+  return tsr_fail(im->diag, status, "%s%s", tsr_ir_diag(im->ir)->message,
+                  dynamic ? " (symbolic dims differ until --dim NAME=N makes them numbers)" : "");
 }
 
 static tsr_status add_unsupported(tsr_importer *im, const char *op, const char *node, int64_t opset,

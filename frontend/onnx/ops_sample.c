@@ -1,0 +1,202 @@
+/* GridSample: values at computed coordinates, as gathers from the flattened spatial axes. */
+#include "frontend/onnx/build.h"
+#include "frontend/onnx/op_table.h"
+#include <string.h>
+
+enum { MAX_SPATIAL = 3, MAX_TAPS = 4 };
+
+typedef enum padding { ZEROS, BORDER, REFLECTION } padding;
+
+typedef struct sampler {
+  tsr_lower *l;
+  uint32_t spatial, taps; /* taps per axis: 1 nearest, 2 linear, 4 cubic */
+  padding pad;
+  bool align;
+  tsr_value image;                /* [N, C, prod(spatial)] */
+  tsr_value extents[MAX_SPATIAL]; /* rank 0, of the coordinates' type */
+} sampler;
+
+/* The taps along one axis, each [N, points]. */
+typedef struct axis_taps {
+  tsr_value at[MAX_TAPS];     /* whole numbers inside the image, in the coordinates' type */
+  tsr_value weight[MAX_TAPS]; /* 0: all ones */
+  tsr_value inside[MAX_TAPS]; /* bool; 0: always */
+} axis_taps;
+
+/* Folds x into [low, low + range] by reflection at both ends. */
+static tsr_value reflect(const sampler *s, tsr_value x, uint32_t axis) {
+  tsr_lower *l = s->l;
+  tsr_value low = v_number(l, x, s->align ? 0 : -0.5);
+  tsr_value range = s->align ? v_add_number(l, s->extents[axis], -1) : s->extents[axis];
+  tsr_value twice = v_max(l, v_mul_number(l, range, 2), v_number(l, x, 1e-30));
+  tsr_value t = v_binary(l, TSR_OP_MOD, v_sub(l, x, low), twice);
+  return v_add(l, low, v_min(l, t, v_sub(l, twice, t)));
+}
+
+static tsr_value clamp_inside(const sampler *s, tsr_value x, uint32_t axis) {
+  tsr_lower *l = s->l;
+  tsr_value last = v_add_number(l, s->extents[axis], -1);
+  return v_min(l, v_max(l, x, v_number(l, x, 0)), last);
+}
+
+static tsr_value apply_padding(const sampler *s, tsr_value x, uint32_t axis) {
+  if (s->pad == BORDER)
+    return clamp_inside(s, x, axis);
+  return s->pad == REFLECTION ? reflect(s, x, axis) : x;
+}
+
+static tsr_value cubic_weight(tsr_lower *l, tsr_value distance, bool near) {
+  const double a = -0.75;
+  tsr_value t = distance;
+  if (near) {
+    tsr_value y = v_add_number(l, v_mul_number(l, t, a + 2), -(a + 3));
+    return v_add_number(l, v_mul(l, v_mul(l, y, t), t), 1);
+  }
+  tsr_value y = v_add_number(l, v_mul_number(l, t, a), -5 * a);
+  y = v_add_number(l, v_mul(l, y, t), 8 * a);
+  return v_add_number(l, v_mul(l, y, t), -4 * a);
+}
+
+/* Weight of tap k (its distance from x is |fraction - offset|). */
+static tsr_value tap_weight(const sampler *s, tsr_value fraction, int offset) {
+  tsr_lower *l = s->l;
+  tsr_value distance = offset > 0 ? v_sub(l, v_number(l, fraction, offset), fraction)
+                                  : v_add_number(l, fraction, -offset);
+  if (s->taps == 2)
+    return v_sub(l, v_number(l, fraction, 1), distance);
+  return cubic_weight(l, distance, offset == 0 || offset == 1);
+}
+
+static void place_tap(const sampler *s, tsr_value at, uint32_t axis, uint32_t k, axis_taps *out) {
+  tsr_lower *l = s->l;
+  if (s->pad == ZEROS) {
+    tsr_value low = v_ge(l, at, v_number(l, at, 0));
+    out->inside[k] = v_and(l, low, v_lt(l, at, s->extents[axis]));
+  } else if (s->pad == REFLECTION)
+    at = v_unary(l, TSR_OP_TRUNC, reflect(s, at, axis));
+  out->at[k] = clamp_inside(s, at, axis);
+}
+
+/* `g` in [-1, 1] over the axis. */
+static void make_taps(const sampler *s, tsr_value g, uint32_t axis, axis_taps *out) {
+  tsr_lower *l = s->l;
+  tsr_value x = v_add_number(l, g, 1), extent = s->extents[axis];
+  if (s->align)
+    x = v_mul(l, v_mul_number(l, x, 0.5), v_add_number(l, extent, -1));
+  else
+    x = v_mul_number(l, v_add_number(l, v_mul(l, x, extent), -1), 0.5);
+  if (s->taps == 1)
+    x = v_round(l, x);
+  x = apply_padding(s, x, axis);
+  if (s->taps == 1) {
+    place_tap(s, v_unary(l, TSR_OP_TRUNC, x), axis, 0, out);
+    return;
+  }
+  tsr_value base = v_floor(l, x), fraction = v_sub(l, x, base);
+  for (uint32_t k = 0; k < s->taps; k++) {
+    int offset = (int)k - (s->taps == 4 ? 1 : 0);
+    out->weight[k] = tap_weight(s, fraction, offset);
+    place_tap(s, v_add_number(l, base, offset), axis, k, out);
+  }
+}
+
+/* The image at one combination of taps, times its weights: [N, C, points]. */
+static tsr_value sample(const sampler *s, const axis_taps *taps, const uint32_t *which) {
+  tsr_lower *l = s->l;
+  tsr_value index = 0, weight = 0, inside = 0;
+  for (uint32_t i = 0; i < s->spatial; i++) {
+    const axis_taps *t = &taps[i];
+    uint32_t k = which[i];
+    tsr_value at = v_cast(l, t->at[k], TSR_I64), extent = v_cast(l, s->extents[i], TSR_I64);
+    index = index ? v_add(l, v_mul(l, index, extent), at) : at;
+    if (t->weight[k])
+      weight = weight ? v_mul(l, weight, t->weight[k]) : t->weight[k];
+    if (t->inside[k])
+      inside = inside ? v_and(l, inside, t->inside[k]) : t->inside[k];
+  }
+  tsr_expr dims[3] = {v_dim(l, s->image, 0), v_dim(l, s->image, 1), v_dim(l, index, 1)};
+  tsr_value all = tsr_graph_broadcast(l->b, v_unsqueeze(l, index, 1), dims, 3);
+  tsr_value y = tsr_graph_gather_elements(l->b, s->image, all, 2);
+  if (inside)
+    y = v_select(l, v_unsqueeze(l, inside, 1), y, v_number(l, y, 0));
+  return weight ? v_mul(l, y, v_unsqueeze(l, weight, 1)) : y;
+}
+
+static tsr_value sum_taps(const sampler *s, const axis_taps *taps) {
+  uint32_t which[MAX_SPATIAL] = {0}, total = 1;
+  tsr_value sum = 0;
+  for (uint32_t i = 0; i < s->spatial; i++)
+    total *= s->taps;
+  for (uint32_t n = 0; n < total; n++) {
+    uint32_t rest = n;
+    for (uint32_t i = 0; i < s->spatial; i++, rest /= s->taps)
+      which[i] = rest % s->taps;
+    tsr_value part = sample(s, taps, which);
+    sum = sum ? v_add(s->l, sum, part) : part;
+  }
+  return sum;
+}
+
+static tsr_status read_sampler(tsr_lower *l, tsr_value x, tsr_dtype dtype, sampler *s) {
+  const char *mode = tsr_lower_text(l, "mode", "bilinear");
+  const char *pad = tsr_lower_text(l, "padding_mode", "zeros");
+  memset(s, 0, sizeof *s);
+  s->l = l;
+  s->spatial = v_rank(l, x) - 2;
+  s->align = tsr_lower_int(l, "align_corners", 0) != 0;
+  s->taps = strcmp(mode, "nearest") == 0                                 ? 1
+            : strcmp(mode, "bicubic") == 0 || strcmp(mode, "cubic") == 0 ? 4
+                                                                         : 2;
+  s->pad = strcmp(pad, "border") == 0 ? BORDER : strcmp(pad, "zeros") == 0 ? ZEROS : REFLECTION;
+  if (s->taps == 2 && strcmp(mode, "bilinear") != 0 && strcmp(mode, "linear") != 0)
+    return tsr_lower_wrong(l, TSR_ERR_FORMAT, "mode '%s'", mode);
+  if (s->pad == REFLECTION && strcmp(pad, "reflection") != 0)
+    return tsr_lower_wrong(l, TSR_ERR_FORMAT, "padding_mode '%s'", pad);
+  if (s->taps == 4 && s->spatial > 2)
+    return tsr_lower_unsupported(l, "mode '%s' over %u axes", mode, s->spatial);
+  tsr_expr dims[3] = {v_dim(l, x, 0), v_dim(l, x, 1), e_int(l, 1)};
+  for (uint32_t i = 0; i < s->spatial; i++) {
+    int64_t axis = i + 2;
+    dims[2] = e_mul(l, dims[2], v_dim(l, x, i + 2));
+    s->extents[i] = v_extent(l, x, &axis, 1, dtype);
+  }
+  s->image = v_reshape(l, x, dims, 3);
+  return TSR_OK;
+}
+
+tsr_status tsr_lower_op_grid_sample(tsr_lower *l) {
+  sampler s;
+  axis_taps taps[MAX_SPATIAL];
+  tsr_expr dims[MAX_SPATIAL + 2], points[2];
+  TSR_TRY(tsr_lower_need(l, 2));
+  tsr_value x = tsr_lower_value(l, 0), grid = v_widen(l, tsr_lower_value(l, 1));
+  tsr_value wide = v_is_float(l, x) ? v_widen(l, x) : v_cast(l, x, TSR_F32);
+  uint32_t rank = v_rank(l, x);
+  int64_t parts = 0;
+  if (rank < 3 || rank > MAX_SPATIAL + 2 || v_rank(l, grid) != rank ||
+      !v_static_dim(l, grid, rank - 1, &parts) || parts != (int64_t)rank - 2)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "an input of rank %u and a grid of rank %u", rank,
+                           v_rank(l, grid));
+  TSR_TRY(read_sampler(l, wide, v_dtype(l, grid), &s));
+  memset(taps, 0, sizeof taps);
+  points[0] = v_dim(l, grid, 0);
+  points[1] = e_int(l, 1);
+  dims[0] = points[0];
+  dims[1] = v_dim(l, x, 1);
+  for (uint32_t i = 0; i < s.spatial; i++) {
+    dims[i + 2] = v_dim(l, grid, i + 1);
+    points[1] = e_mul(l, points[1], dims[i + 2]);
+  }
+  for (uint32_t i = 0; i < s.spatial; i++) {
+    tsr_expr part = e_int(l, s.spatial - 1 - i);
+    tsr_value g = v_slice_axis(l, grid, rank - 1, part, e_int(l, 1));
+    make_taps(&s, v_reshape(l, g, points, 2), i, &taps[i]);
+  }
+  for (uint32_t i = 0; i < s.spatial; i++)
+    for (uint32_t k = 0; k < s.taps; k++)
+      if (taps[i].weight[k])
+        taps[i].weight[k] = v_cast(l, taps[i].weight[k], v_dtype(l, wide));
+  tsr_value y = v_reshape(l, sum_taps(&s, taps), dims, rank);
+  tsr_lower_set(l, 0, v_cast(l, y, v_dtype(l, x)));
+  return TSR_OK;
+}
