@@ -105,6 +105,8 @@ double tsr_hinted_elements(tsr_ir *ir, const tsr_type_info *type) {
   return all;
 }
 
+static const double hoisted_cost = 0.125;
+
 /* Rough prices in elementwise vector operations; memory is dearer than arithmetic. */
 static double op_cost(tsr_opcode code) {
   switch (code) {
@@ -149,6 +151,29 @@ static double load_cost(tsr_ir *ir, const tsr_operand *from, tsr_value innermost
     return streams ? 4 : 8;
   }
   return 1;
+}
+
+/* True when the op's value changes from one point to the next of the innermost loop; the others are
+ * computed once before it. */
+static bool varies(const tsr_ir *ir, const tsr_op_data *data, tsr_value innermost,
+                   const tsr_value *varying, uint32_t count) {
+  for (uint32_t i = 0; i < data->operand_count; i++) {
+    if (listed(varying, count, data->operands[i].value))
+      return true;
+    for (uint32_t s = 0; s < data->operands[i].subscript_count; s++) {
+      tsr_value inside[MAX_FEEDERS];
+      uint32_t found = 0;
+      list_expr_values(ir, data->operands[i].subscripts[s], inside, &found);
+      for (uint32_t k = 0; k < found; k++)
+        if (inside[k] == innermost || listed(varying, count, inside[k]))
+          return true;
+    }
+  }
+  for (uint32_t i = 0; i < data->attr_count; i++)
+    if (data->attrs[i].kind == TSR_ATTR_EXPR &&
+        tsr_expr_uses_value(ir, data->attrs[i].u.expr, innermost))
+      return true;
+  return false;
 }
 
 static tsr_op definer(const tsr_ir *ir, tsr_value value) {
@@ -210,15 +235,20 @@ tsr_block_info tsr_block_describe(tsr_ir *ir, tsr_op op) {
   info.body = data->regions[0];
   tsr_value innermost = 0;
   describe_domain(ir, &info, &innermost);
+  tsr_value varying[MAX_FEEDERS];
+  uint32_t varying_count = 0;
   TSR_FOR_EACH_OP (ir, info.body, inner) {
     const tsr_op_data *in = tsr_op_get(ir, inner);
+    bool moves = innermost != 0 && varies(ir, in, innermost, varying, varying_count);
+    for (uint32_t i = 0; i < in->result_count && moves && varying_count < MAX_FEEDERS; i++)
+      varying[varying_count++] = in->results[i];
     info.op_count++;
     info.indirect |= in->code == TSR_OP_GATHER_LOAD;
     if (tsr_op_is_load(ir, inner)) {
       info.load_count++;
       info.cost += load_cost(ir, &in->operands[0], innermost);
     } else if (!tsr_op_is_store(ir, inner)) {
-      info.cost += op_cost(in->code);
+      info.cost += moves ? op_cost(in->code) : hoisted_cost;
     }
     if (in->code == TSR_OP_REDUCE && is_contraction(ir, info.body, inner))
       info.kind = TSR_BLOCK_CONTRACT;

@@ -68,7 +68,8 @@ static tsr_value arg_better(tsr_emitter *e, const tsr_value v[4], bool greatest,
     tsr_value nan_a = tsr_point_unary(e, TSR_OP_ISNAN, v[0]);
     tsr_value nan_b = tsr_point_unary(e, TSR_OP_ISNAN, v[2]);
     tsr_value both = tsr_point_binary(e, TSR_OP_AND, nan_a, nan_b);
-    tsr_value only_b = tsr_point_binary(e, TSR_OP_AND, nan_b, tsr_point_unary(e, TSR_OP_NOT, nan_a));
+    tsr_value only_b =
+        tsr_point_binary(e, TSR_OP_AND, nan_b, tsr_point_unary(e, TSR_OP_NOT, nan_a));
     tie = tsr_point_binary(e, TSR_OP_OR, tie, both);
     better = tsr_point_binary(e, TSR_OP_OR, better, only_b);
   }
@@ -229,7 +230,7 @@ static tsr_value load_or_identity(tsr_emitter *e, tsr_value x, const tsr_expr *s
   if (guard == 0)
     return loaded;
   return tsr_point_select(e, tsr_point_condition(e, guard), loaded,
-                         tsr_point_identity(e, dtype, combine));
+                          tsr_point_identity(e, dtype, combine));
 }
 
 tsr_op tsr_lower_pool(tsr_ir *ir, tsr_op op) {

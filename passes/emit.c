@@ -23,7 +23,7 @@ tsr_expr tsr_point_axis(tsr_emitter *e, tsr_arg_role role, tsr_expr extent) {
 }
 
 void tsr_point_axes(tsr_emitter *e, tsr_arg_role role, const tsr_expr *extents, uint32_t count,
-                   tsr_expr *out_axes) {
+                    tsr_expr *out_axes) {
   for (uint32_t i = 0; i < count; i++)
     out_axes[i] = tsr_point_axis(e, role, extents[i]);
 }
@@ -186,12 +186,12 @@ static tsr_op load_op(tsr_emitter *e, tsr_value buffer, const tsr_expr *subscrip
 }
 
 tsr_value tsr_point_load(tsr_emitter *e, tsr_value buffer, const tsr_expr *subscripts,
-                        uint32_t count) {
+                         uint32_t count) {
   return finish(e, load_op(e, buffer, subscripts, count), tsr_scalar_dtype(e->ir, buffer));
 }
 
 tsr_value tsr_point_load_pad(tsr_emitter *e, tsr_value buffer, const tsr_expr *subscripts,
-                            uint32_t count, double pad) {
+                             uint32_t count, double pad) {
   tsr_op op = load_op(e, buffer, subscripts, count);
   if (pad != 0 || signbit(pad))
     tsr_op_set_float(e->ir, op, "pad", pad);
@@ -199,7 +199,7 @@ tsr_value tsr_point_load_pad(tsr_emitter *e, tsr_value buffer, const tsr_expr *s
 }
 
 void tsr_point_store(tsr_emitter *e, tsr_value value, tsr_value buffer, const tsr_expr *subscripts,
-                    uint32_t count) {
+                     uint32_t count) {
   bool indirect = tsr_subscripts_indirect(e->ir, subscripts, count);
   tsr_op op = tsr_op_append(e->ir, e->region, indirect ? TSR_OP_SCATTER_STORE : TSR_OP_STORE);
   tsr_op_add_operand(e->ir, op, value);
@@ -207,8 +207,8 @@ void tsr_point_store(tsr_emitter *e, tsr_value value, tsr_value buffer, const ts
 }
 
 tsr_emitter tsr_point_for(tsr_emitter *e, tsr_expr lo, tsr_expr hi, const tsr_value *init,
-                         uint32_t count, tsr_expr *out_index, tsr_value *out_carried,
-                         tsr_op *out_loop) {
+                          uint32_t count, tsr_expr *out_index, tsr_value *out_carried,
+                          tsr_op *out_loop) {
   tsr_op loop = tsr_op_append(e->ir, e->region, TSR_OP_FOR);
   tsr_emitter body = {.ir = e->ir, .op = e->op, .region = tsr_op_add_region(e->ir, loop)};
   *out_index =

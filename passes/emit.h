@@ -19,7 +19,7 @@ tsr_value tsr_point_result(tsr_emitter *e, const tsr_type_info *type);
 tsr_expr tsr_point_axis(tsr_emitter *e, tsr_arg_role role, tsr_expr extent);
 /* The same for each of `count` extents. */
 void tsr_point_axes(tsr_emitter *e, tsr_arg_role role, const tsr_expr *extents, uint32_t count,
-                   tsr_expr *out_axes);
+                    tsr_expr *out_axes);
 
 tsr_type tsr_scalar_type(tsr_ir *ir, tsr_dtype dtype);
 tsr_dtype tsr_scalar_dtype(const tsr_ir *ir, tsr_value value);
@@ -46,18 +46,18 @@ tsr_opcode tsr_combiner_opcode(const char *combine);
 /* A load; a gather_load when a subscript holds a value that is not an index variable. Subscripts
  * beyond the buffer load 0 (or the `pad` attribute, tsr_point_load_pad). */
 tsr_value tsr_point_load(tsr_emitter *e, tsr_value buffer, const tsr_expr *subscripts,
-                        uint32_t count);
+                         uint32_t count);
 tsr_value tsr_point_load_pad(tsr_emitter *e, tsr_value buffer, const tsr_expr *subscripts,
-                            uint32_t count, double pad);
+                             uint32_t count, double pad);
 void tsr_point_store(tsr_emitter *e, tsr_value value, tsr_value buffer, const tsr_expr *subscripts,
-                    uint32_t count);
+                     uint32_t count);
 
 /* for %i in lo..hi carry(init) {...}: returns an tsr_emitter into the loop's body, the index
  * variable and the carried values. Close with tsr_point_yield in the body; results are given by
  * loop_result(). */
 tsr_emitter tsr_point_for(tsr_emitter *e, tsr_expr lo, tsr_expr hi, const tsr_value *init,
-                         uint32_t count, tsr_expr *out_index, tsr_value *out_carried,
-                         tsr_op *out_loop);
+                          uint32_t count, tsr_expr *out_index, tsr_value *out_carried,
+                          tsr_op *out_loop);
 void tsr_point_yield(tsr_emitter *e, const tsr_value *values, uint32_t count);
 tsr_value tsr_op_result(const tsr_ir *ir, tsr_op op, uint32_t number);
 

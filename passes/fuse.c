@@ -7,12 +7,14 @@
  *             its body moves behind the producer's store, its axes become the store's subscripts.
  *             Other readers of the intermediate keep it: the block then has several results.
  *
- * A reshape between the two is a change of subscripts (reshape_map.c). Order of preference: inline
- * where one block reads the producer, epilogue where one block reads it, inline into several
- * readers, epilogue that keeps the intermediate; from the start after each. So a diamond of maps
- * collapses into one block before it is hung behind a contraction. */
+ * A reshape between the two is a change of subscripts (reshape_map.c). Order of preference:
+ * epilogue where one block reads the value, inline where one block reads it, inline into several
+ * readers, epilogue that keeps the intermediate; from the start after each. So what follows a
+ * contraction goes behind it before a view carries it elsewhere, and a diamond of maps collapses
+ * into one block before it is hung behind a contraction. */
 #include "passes/canonicalize.h"
 #include "passes/fuse_graph.h"
+#include "passes/split_axes.h"
 #include <string.h>
 
 typedef struct fuser {
@@ -107,7 +109,7 @@ static tsr_status epilogue_keeping(fuser *f, tsr_region region, bool *out_change
   return epilogue(f, region, true, out_changed);
 }
 
-static const strategy strategies[] = {inline_single, epilogue_single, inline_several,
+static const strategy strategies[] = {epilogue_single, inline_single, inline_several,
                                       epilogue_keeping};
 
 /* What is left between blocks, with the reason of the strategy that came nearest. */
@@ -142,7 +144,8 @@ static tsr_status fuse_region(fuser *f, tsr_region region) {
     if (changed)
       i = (size_t)-1;
   }
-  return record_refusals(f, region);
+  TSR_TRY(record_refusals(f, region));
+  return tsr_split_axes(f->ir, region, f->diag);
 }
 
 tsr_status tsr_pass_fuse(tsr_ir *ir, const tsr_pass_options *options, tsr_diag *diag) {

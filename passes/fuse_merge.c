@@ -43,14 +43,6 @@ void tsr_fuse_erase_unused(tsr_ir *ir, tsr_op op) {
   tsr_op_erase(ir, op);
 }
 
-/* The consumer's results live on as the merged block's. */
-static void take_over(tsr_ir *ir, tsr_value from, tsr_value to) {
-  const char *name = tsr_value_get(ir, from)->name;
-  tsr_value_replace_all(ir, from, to);
-  tsr_value_set_name(ir, from, NULL);
-  tsr_value_set_name(ir, to, name);
-}
-
 /* --- inline --- */
 
 typedef struct inlining {
@@ -116,7 +108,7 @@ static void inline_load(inlining *in, tsr_op load) {
                         : inline_value(in, subscripts);
   if (guard != 0 && !direct)
     value = tsr_point_select(&in->rw.out, tsr_point_condition(&in->rw.out, guard), value,
-                            pad_value(in, load));
+                             pad_value(in, load));
   in->rw.values[data->results[0]] = value;
 }
 
@@ -138,7 +130,7 @@ tsr_status tsr_fuse_inline(tsr_ir *ir, const tsr_fuse_link *link, tsr_diag *diag
   }
   tsr_point_drop_dead(ir, in.rw.out.region);
   for (uint32_t i = 0; i < consumer->result_count; i++)
-    take_over(ir, consumer->results[i], in.rw.values[consumer->results[i]]);
+    tsr_rewriter_take_over(&in.rw, consumer->results[i]);
   tsr_op_erase(ir, link->consumer);
   tsr_rewriter_end(&in.rw);
   return TSR_OK;
@@ -203,12 +195,12 @@ tsr_status tsr_fuse_epilogue(tsr_ir *ir, const tsr_fuse_graph *graph, const tsr_
   clone_consumer(&rw, link, axes);
   tsr_point_drop_dead(ir, rw.out.region);
   for (uint32_t i = 0; i < consumer->result_count; i++)
-    take_over(ir, consumer->results[i], rw.values[consumer->results[i]]);
+    tsr_rewriter_take_over(&rw, consumer->results[i]);
   tsr_op_erase(ir, link->consumer);
   erase_aliases(ir, link->producer);
   for (uint32_t i = 0; i < producer->result_count; i++)
     if (is_kept(link, producer->results[i]))
-      take_over(ir, producer->results[i], rw.values[producer->results[i]]);
+      tsr_rewriter_take_over(&rw, producer->results[i]);
   tsr_fuse_erase_unused(ir, link->producer);
   tsr_rewriter_end(&rw);
   return TSR_OK;

@@ -270,6 +270,22 @@ static bool stores_side_by_side(tsr_ir *ir, const tsr_fuse_link *link, const tsr
   return true;
 }
 
+static bool cuts(const tsr_ir *ir, tsr_expr expr) {
+  tsr_expr_node node = tsr_expr_get(ir, expr);
+  if (node.op < TSR_INDEX_ADD)
+    return false;
+  return node.op == TSR_INDEX_FLOORDIV || node.op == TSR_INDEX_MOD || cuts(ir, node.a) ||
+         cuts(ir, node.b);
+}
+
+static bool cuts_axes(const tsr_ir *ir, const tsr_expr *axes, const tsr_fuse_link *link) {
+  tsr_region body = tsr_op_get(ir, link->consumer)->regions[0];
+  for (uint32_t i = 0; i < tsr_region_get(ir, body)->arg_count; i++)
+    if (cuts(ir, axes[i]))
+      return true;
+  return false;
+}
+
 static uint32_t position(const tsr_fuse_graph *graph, tsr_op op) {
   return op <= graph->op_count ? graph->position[op] : 0;
 }
@@ -334,6 +350,8 @@ const char *tsr_fuse_refuse_epilogue(tsr_ir *ir, const tsr_fuse_graph *graph,
     return "the value has other readers";
   if ((reason = tsr_fuse_match_axes(ir, link, axes)) != NULL)
     return reason;
+  if (p.kind == TSR_BLOCK_CONTRACT && tsr_fuse_is_view(ir, &c) && cuts_axes(ir, axes, link))
+    return "the view cuts an axis of the contraction: its reader takes it instead";
   if (!stores_side_by_side(ir, link, axes))
     return "the merged store would go across the producer's innermost axis";
   if (p.result_count + c.result_count > TSR_FUSE_MAX_RESULTS)

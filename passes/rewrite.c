@@ -94,6 +94,14 @@ tsr_value tsr_rewriter_result(tsr_rewriter *rw, tsr_value old) {
   return made;
 }
 
+void tsr_rewriter_take_over(tsr_rewriter *rw, tsr_value old) {
+  tsr_value made = tsr_rewriter_value(rw, old);
+  const char *name = tsr_value_get(rw->ir, old)->name;
+  tsr_value_replace_all(rw->ir, old, made);
+  tsr_value_set_name(rw->ir, old, NULL);
+  tsr_value_set_name(rw->ir, made, name);
+}
+
 /* The same value, for everything in a body but stores and reduces. */
 static tsr_op find_same(const tsr_ir *ir, tsr_op op) {
   if (tsr_op_get(ir, op)->code == TSR_OP_REDUCE || tsr_op_get(ir, op)->result_count != 1)

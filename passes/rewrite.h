@@ -21,6 +21,8 @@ void tsr_rewriter_end(tsr_rewriter *rw);
 void tsr_rewriter_copy_axes(tsr_rewriter *rw, tsr_op from);
 /* A result like `old`, which stands for it from now on. */
 tsr_value tsr_rewriter_result(tsr_rewriter *rw, tsr_value old);
+/* Everything that reads `old` reads the new result instead, under the old one's name. */
+void tsr_rewriter_take_over(tsr_rewriter *rw, tsr_value old);
 tsr_expr tsr_rewriter_expr(tsr_rewriter *rw, tsr_expr expr);
 tsr_value tsr_rewriter_value(const tsr_rewriter *rw, tsr_value old);
 /* Clones one op of an old body to the end of the new one. */
