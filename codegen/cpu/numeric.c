@@ -84,45 +84,54 @@ LLVMValueRef tsr_numeric_narrow(const tsr_math *math, tsr_dtype dtype, LLVMValue
   }
 }
 
-/* Truncation to a signed integer of 32 or 64 bits. What does not fit becomes the least value, which
- * is a float; asking first keeps LLVM's conversion, which is undefined there, in its range. */
-static LLVMValueRef float_to_signed(const tsr_math *math, LLVMValueRef value, unsigned bits) {
-  mb b = mb_begin(math, LLVMTypeOf(value));
-  double limit = bits == 32 ? 0x1p31 : 0x1p63;
-  LLVMValueRef least = mb_real(&b, -limit);
-  LLVMValueRef below = mb_lt(&b, value, mb_real(&b, limit));
-  LLVMValueRef above =
-      b.is_f64 && bits == 32 ? mb_gt(&b, value, mb_real(&b, -limit - 1)) : mb_gt(&b, value, least);
-  LLVMValueRef safe = mb_select(&b, mb_both(&b, below, above), value, least);
-  return LLVMBuildFPToSI(b.at, safe, like(math, value, bits), "");
+static bool is_signed(tsr_dtype dtype) {
+  return tsr_dtype_class_of(dtype) == TSR_CLASS_INT;
 }
 
-/* From 2^63 up the top bit is added by hand; what no u64 holds becomes 2^63. */
-static LLVMValueRef float_to_u64(const tsr_math *math, LLVMValueRef value) {
+/* Both bounds are floats of either width, so clamping first keeps the conversion in its range; NaN
+ * is below every bound. */
+static LLVMValueRef float_to_narrow_int(const tsr_math *math, LLVMValueRef value, tsr_dtype to) {
   mb b = mb_begin(math, LLVMTypeOf(value));
-  LLVMTypeRef i64 = like(math, value, 64);
-  LLVMValueRef top = LLVMConstInt(LLVMInt64TypeInContext(math->context), UINT64_C(1) << 63, false);
-  LLVMValueRef upper =
-      mb_both(&b, mb_le(&b, mb_real(&b, 0x1p63), value), mb_lt(&b, value, mb_real(&b, 0x1p64)));
-  LLVMValueRef moved = mb_select(&b, upper, mb_sub(&b, value, mb_real(&b, 0x1p63)), value);
-  LLVMValueRef whole = float_to_signed(math, moved, 64);
-  LLVMValueRef flip = mb_select(&b, upper, mb_splat(top, b.lanes), LLVMConstNull(i64));
-  return LLVMBuildXor(b.at, whole, flip, "");
+  unsigned bits = tsr_dtype_bits(to);
+  double least = is_signed(to) ? -(double)(1u << (bits - 1)) : 0;
+  double most = is_signed(to) ? -least - 1 : (double)((1u << bits) - 1);
+  LLVMValueRef low = mb_real(&b, least), high = mb_real(&b, most);
+  LLVMValueRef clamped = mb_select(&b, mb_gt(&b, value, low), value, low);
+  clamped = mb_select(&b, mb_lt(&b, clamped, high), clamped, high);
+  LLVMValueRef wide = LLVMBuildFPToSI(b.at, clamped, like(math, value, 32), "");
+  LLVMValueRef whole = LLVMBuildTrunc(b.at, wide, like(math, value, bits), "");
+  return is_signed(to)
+             ? mb_select(&b, mb_is_nan(&b, value), LLVMConstNull(LLVMTypeOf(whole)), whole)
+             : whole;
+}
+
+/* What does not fit is chosen after the conversion: the greatest values are no floats of the same
+ * width. LLVM's result there is undefined, and not looked at. */
+static LLVMValueRef float_to_wide_int(const tsr_math *math, LLVMValueRef value, tsr_dtype to) {
+  mb b = mb_begin(math, LLVMTypeOf(value));
+  unsigned bits = tsr_dtype_bits(to);
+  LLVMTypeRef type = like(math, value, bits);
+  uint64_t all = UINT64_MAX >> (64 - bits);
+  double end = is_signed(to) ? (bits == 32 ? 0x1p31 : 0x1p63) : (bits == 32 ? 0x1p32 : 0x1p64);
+  LLVMTypeRef element = mb_element_of(type);
+  LLVMValueRef none = LLVMConstNull(type), least = none;
+  LLVMValueRef most =
+      mb_splat(LLVMConstInt(element, is_signed(to) ? all >> 1 : all, false), b.lanes);
+  if (is_signed(to))
+    least = mb_splat(LLVMConstInt(element, (all >> 1) + 1, false), b.lanes);
+  LLVMValueRef whole = is_signed(to) ? LLVMBuildFPToSI(b.at, value, type, "")
+                                     : LLVMBuildFPToUI(b.at, value, type, "");
+  LLVMValueRef above = mb_le(&b, mb_real(&b, end), value);
+  LLVMValueRef below = mb_lt(&b, value, mb_real(&b, is_signed(to) ? -end : 0));
+  whole = mb_select(&b, above, most, mb_select(&b, below, least, whole));
+  return mb_select(&b, mb_is_nan(&b, value), none, whole);
 }
 
 static LLVMValueRef float_to_int(const tsr_math *math, LLVMValueRef value, tsr_dtype to) {
-  unsigned bits = tsr_dtype_bits(to);
   if (to == TSR_BOOL)
     return LLVMBuildFCmp(math->builder, LLVMRealUNE, value, LLVMConstNull(LLVMTypeOf(value)), "");
-  if (to == TSR_U64)
-    return float_to_u64(math, value);
-  LLVMValueRef wide = float_to_signed(math, value, to == TSR_U32 || to == TSR_I64 ? 64 : 32);
-  return width_of(wide) == bits ? wide
-                                : LLVMBuildTrunc(math->builder, wide, like(math, value, bits), "");
-}
-
-static bool is_signed(tsr_dtype dtype) {
-  return tsr_dtype_class_of(dtype) == TSR_CLASS_INT;
+  return tsr_dtype_bits(to) < 32 ? float_to_narrow_int(math, value, to)
+                                 : float_to_wide_int(math, value, to);
 }
 
 static LLVMValueRef int_to_int(const tsr_math *math, LLVMValueRef value, tsr_dtype from,

@@ -9,10 +9,8 @@
  * Conversions, by target:
  *   float  correctly rounded to nearest even from every source (also f64, i64, u64 to f16 and bf16:
  *          no double rounding); overflow to infinity; NaN stays NaN.
- *   int    from int: low bits (wraps). From float: truncated towards zero; i32 and wider are exact
- *          inside their range; NaN and what is outside becomes the least value of the signed type
- *          (2^63 for u64); i8, i16, u8, u16 are the low bits of the conversion to i32, u32 those of
- *          i64; u64 of a negative value above -2^63 is that of i64. This is what x86 and numpy do.
+ *   int    from int: low bits (wraps). From float: truncated towards zero; what is outside the type
+ *          becomes its least or greatest value, NaN 0. (runtime/float_convert.h does the same.)
  *   bool   value != 0; NaN is true. bool to number: 0 or 1. */
 #ifndef TSR_CODEGEN_CPU_NUMERIC_H
 #define TSR_CODEGEN_CPU_NUMERIC_H

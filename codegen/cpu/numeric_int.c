@@ -33,7 +33,7 @@ static LLVMValueRef choose(const shape *s, LLVMValueRef mask, LLVMValueRef a, LL
 
 /* A rounded quotient of numbers of at most 32 bits cannot reach the next integer in f64 (nor one of
  * 16 bits in f32), so truncating it is exact; there is no vector instruction for integers. The one
- * quotient out of range, least / -1, becomes the least value by the conversion's own rule. */
+ * quotient out of range, least / -1, wraps: the narrow types' when it is cut off. */
 static LLVMValueRef divide_as_float(const shape *s, LLVMValueRef a, LLVMValueRef divisor) {
   bool wide = s->bits == 32;
   tsr_dtype real = wide ? TSR_F64 : TSR_F32;
@@ -43,7 +43,10 @@ static LLVMValueRef divide_as_float(const shape *s, LLVMValueRef a, LLVMValueRef
   if (s->is_signed) {
     quotient = LLVMBuildFDiv(s->at, LLVMBuildSIToFP(s->at, a, type, ""),
                              LLVMBuildSIToFP(s->at, divisor, type, ""), "");
-    quotient = tsr_numeric_convert(s->math, quotient, real, TSR_I32);
+    mb b = mb_begin(s->math, type);
+    LLVMValueRef fits = mb_lt(&b, quotient, mb_real(&b, 0x1p31));
+    quotient =
+        LLVMBuildFPToSI(s->at, mb_select(&b, fits, quotient, mb_real(&b, -0x1p31)), result, "");
   } else {
     quotient = LLVMBuildFDiv(s->at, LLVMBuildUIToFP(s->at, a, type, ""),
                              LLVMBuildUIToFP(s->at, divisor, type, ""), "");

@@ -81,15 +81,18 @@ static value read_value(tsr_dtype type, const unsigned char *data, size_t index)
 }
 
 static uint64_t real_to_int(long double real, tsr_dtype to) {
-  bool wide = to == TSR_I64 || to == TSR_U32 || to == TSR_U64;
-  long double limit = wide ? 0x1p63L : 0x1p31L, whole = truncl(real);
+  unsigned bits = tsr_dtype_bits(to);
+  bool sign = tsr_dtype_class_of(to) == TSR_CLASS_INT;
+  long double limit = ldexpl(1, (int)bits - sign), whole = truncl(real);
   if (to == TSR_BOOL)
     return isnan(real) || real != 0;
-  if (to == TSR_U64 && whole >= 0x1p63L && whole < 0x1p64L)
-    return (uint64_t)whole;
-  if (isnan(real) || whole >= limit || whole < -limit)
-    return wide ? UINT64_C(1) << 63 : UINT64_C(0xffffffff80000000);
-  return (uint64_t)(int64_t)whole;
+  if (isnan(real))
+    return 0;
+  if (whole >= limit)
+    return UINT64_MAX >> (64 - bits + sign);
+  if (whole < (sign ? -limit : 0))
+    return sign ? UINT64_C(1) << (bits - 1) : 0;
+  return sign ? (uint64_t)(int64_t)whole : (uint64_t)whole;
 }
 
 /* The bits that the converted element should have; NaN results are compared as such. */

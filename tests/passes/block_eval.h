@@ -7,6 +7,7 @@
 #include "ir/const_bytes.h"
 #include "ir/eval.h"
 #include "ir/ir.h"
+#include "runtime/float_convert.h"
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
@@ -237,9 +238,11 @@ static number cast_number(tsr_dtype from, tsr_dtype to, number x) {
     return (number){.f = is_float(from) ? x.f : (double)x.i};
   if (to == TSR_BOOL)
     return (number){.i = is_float(from) ? x.f != 0 : x.i != 0};
-  if (is_float(from))
-    return (number){.i = wrap(to, isfinite(x.f) ? (int64_t)x.f : 0)};
-  return (number){.i = wrap(to, x.i)};
+  if (!is_float(from))
+    return (number){.i = wrap(to, x.i)};
+  uint64_t element = 0;
+  tsr_element_store_f64(to, &element, 0, x.f);
+  return (number){.i = tsr_element_load_i64(to, &element, 0)};
 }
 
 static number apply(machine *m, const tsr_op_data *data) {
