@@ -95,9 +95,9 @@ void tsr_emit_region(tsr_emit *e, tsr_region region) {
       return;
     e->op_id = id;
     e->op = tsr_op_get(e->ir, id);
+    emit_op(e);
     if (e->op->code != TSR_OP_YIELD)
       e->yielded_count = 0;
-    emit_op(e);
   }
   if (e->status != TSR_OK)
     return;

@@ -10,6 +10,8 @@ bool tsr_body_begin(tsr_body *body, tsr_nest *nest, tsr_region region) {
     body->to[i] = tsr_expr_int(nest->ir, 0);
   }
   body->leaf_count = nest->axis_count;
+  for (uint32_t i = nest->par_count; i < nest->axis_count; i++)
+    body->unbound |= 1u << i;
   body->plan = (tsr_body_plan){.vector = -1, .lanes = 1, .unroll = 1};
   body->undo_capacity = 64;
   body->undo = tsr_arena_alloc_array(nest->arena, body->undo_capacity, sizeof *body->undo);
@@ -325,6 +327,7 @@ static void reduce_vector(reducing *r, const tsr_value *acc, tsr_value *out) {
   const tsr_expr lane = tsr_expr_lane(ir, 1), saved = body->to[axis];
   const tsr_region outer = body->region;
   tsr_value state[TSR_NEST_CARRIED];
+  body->unbound &= ~(1u << axis);
   memcpy(state, acc, r->carried * sizeof *state);
   if (!tsr_expr_equals_int(ir, whole, 0)) {
     tsr_tile_loop loop = tsr_tile_for(ir, outer, tsr_expr_int(ir, 0), whole, state, r->carried);
@@ -349,6 +352,7 @@ static void reduce_vector(reducing *r, const tsr_value *acc, tsr_value *out) {
     tsr_body_release(body, mark);
   }
   memcpy(out, state, r->carried * sizeof *out);
+  body->unbound |= 1u << axis;
   tsr_body_bind(body, axis, saved);
 }
 
@@ -384,8 +388,10 @@ static void reduce_level(reducing *r, uint32_t level, const tsr_value *acc, tsr_
   const uint32_t mark = tsr_body_mark(body);
   body->region = loop.body;
   tsr_body_bind(body, axis, loop.index);
+  body->unbound &= ~(1u << axis);
   tsr_value next[TSR_NEST_CARRIED];
   reduce_level(r, level + 1, loop.carried, next);
+  body->unbound |= 1u << axis;
   tsr_tile_yield(ir, loop.body, next, r->carried);
   tsr_body_release(body, mark);
   body->region = outer;
@@ -530,7 +536,7 @@ void tsr_body_hoist(tsr_body *body, tsr_value value, uint32_t axes) {
   const tsr_value_data *data = tsr_value_get(body->ir, value);
   if (data->role != TSR_ROLE_RESULT || stored_of(body, value) != NULL)
     return;
-  if ((nest->varies[value] & axes) == 0) {
+  if ((nest->varies[value] & (axes | body->unbound)) == 0) {
     tsr_body_value(body, value);
     return;
   }

@@ -143,7 +143,9 @@ static void depth_loop(tsr_contract_emit *e, uint32_t level, tsr_value acc, tsr_
   tsr_value next = 0;
   body->region = loop.body;
   tsr_body_bind(body, axis, loop.index);
+  body->unbound &= ~(1u << axis);
   depth_loop(e, level + 1, loop.carried[0], &next);
+  body->unbound |= 1u << axis;
   tsr_tile_yield(ir, loop.body, &next, 1);
   tsr_body_release(body, mark);
   body->region = outer;

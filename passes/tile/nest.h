@@ -163,6 +163,7 @@ typedef struct tsr_body {
   tsr_body_stored stored[2];
   uint32_t stored_count;
   tsr_body_plan plan;
+  uint32_t unbound; /* red axes that no loop has given a value yet */
 } tsr_body;
 
 TSR_WARN_UNUSED bool tsr_body_begin(tsr_body *body, tsr_nest *nest, tsr_region region);
