@@ -51,7 +51,8 @@ typedef struct tsr_pass_options {
   const char *print_after; /* name of a pass, "all", or NULL: who gets `hook` calls */
   tsr_pass_hook hook;
   void *hook_context;
-  int64_t fold_elements;   /* largest result that folding may grow to; 0: 65536 */
+  /* Largest result that folding may grow to; 0: 65536, negative: folds nothing. */
+  int64_t fold_elements;
   tsr_fuse_report *report; /* or NULL */
 } tsr_pass_options;
 

@@ -292,10 +292,21 @@ static void set(machine *m, tsr_value value, number n) {
   m->scalars[value] = n;
 }
 
-static void run_const(machine *m, const tsr_op_data *data, tsr_op op) {
+/* An element of a const op: constants are what their dtype can hold. */
+static number const_number(const machine *m, tsr_op op, int64_t element, tsr_dtype dtype) {
   number n;
-  ck_assert_int_eq(tsr_const_element(m->ir, op, 0, &n.f, &n.i), TSR_OK);
-  set(m, data->results[0], n);
+  uint64_t bytes = 0;
+  ck_assert_int_eq(tsr_const_element(m->ir, op, element, &n.f, &n.i), TSR_OK);
+  if (is_float(dtype)) {
+    tsr_element_store_f64(dtype, &bytes, 0, n.f);
+    n.f = tsr_element_load_f64(dtype, &bytes, 0);
+  }
+  return n;
+}
+
+static void run_const(machine *m, const tsr_op_data *data, tsr_op op) {
+  tsr_dtype dtype = tsr_value_type(m->ir, data->results[0])->dtype;
+  set(m, data->results[0], const_number(m, op, 0, dtype));
 }
 
 static void run_load(machine *m, const tsr_op_data *data, tsr_op op) {
@@ -555,8 +566,7 @@ static void make_const(machine *m, const tsr_op_data *data, tsr_op op) {
   const tsr_attr *value = tsr_op_attr(m->ir, op, "value");
   bool splat = value != NULL && value->kind != TSR_ATTR_NUMBERS && value->kind != TSR_ATTR_EXPRS;
   for (int64_t i = 0; i < b->count; i++)
-    ck_assert_int_eq(tsr_const_element(m->ir, op, splat ? 0 : i, &b->data[i].f, &b->data[i].i),
-                     TSR_OK);
+    b->data[i] = const_number(m, op, splat ? 0 : i, b->dtype);
 }
 
 static void copy_buffer(machine *m, tsr_value to, tsr_value from) {
