@@ -249,6 +249,37 @@ LLVMValueRef tsr_emit_shuffle(tsr_emit *e, LLVMValueRef a, LLVMValueRef b, const
                                 LLVMConstVector(numbers, lanes), "");
 }
 
+LLVMValueRef tsr_emit_take(tsr_emit *e, LLVMValueRef vector, uint32_t start, uint32_t lanes) {
+  uint32_t *mask = tsr_emit_alloc(e, lanes, sizeof *mask);
+  if (lanes == 1 || !mask)
+    return tsr_emit_lane(e, vector, start);
+  if (start == 0 && lanes == LLVMGetVectorSize(LLVMTypeOf(vector)))
+    return vector;
+  for (uint32_t lane = 0; lane < lanes; ++lane)
+    mask[lane] = start + lane;
+  return tsr_emit_shuffle(e, vector, NULL, mask, lanes);
+}
+
+LLVMValueRef tsr_emit_join(tsr_emit *e, const LLVMValueRef *parts, uint32_t count) {
+  LLVMValueRef *joined = tsr_emit_alloc(e, count, sizeof *joined);
+  uint32_t lanes = tsr_emit_is_vector(parts[0]) ? LLVMGetVectorSize(LLVMTypeOf(parts[0])) : 1;
+  uint32_t *mask = tsr_emit_alloc(e, (size_t)lanes * count, sizeof *mask);
+  if (!joined || !mask || count == 1)
+    return parts[0];
+  memcpy(joined, parts, count * sizeof *joined);
+  for (uint32_t i = 0; i < lanes * count; ++i)
+    mask[i] = i;
+  for (; count > 1; count /= 2, lanes *= 2)
+    for (uint32_t i = 0; i < count / 2; ++i)
+      joined[i] = tsr_emit_shuffle(e, joined[2 * i], joined[2 * i + 1], mask, 2 * lanes);
+  return joined[0];
+}
+
+uint32_t tsr_emit_register_lanes(const tsr_emit *e, tsr_dtype dtype) {
+  unsigned bits = dtype == TSR_F16 || dtype == TSR_BF16 ? 32 : tsr_dtype_bits(dtype);
+  return tsr_cpu_isa_lanes(&e->target->isa, bits);
+}
+
 LLVMValueRef tsr_emit_lane(tsr_emit *e, LLVMValueRef vector, uint32_t lane) {
   if (!tsr_emit_is_vector(vector))
     return vector;

@@ -114,6 +114,12 @@ LLVMValueRef tsr_emit_int(const tsr_emit *e, int64_t number); /* i64 */
 LLVMValueRef tsr_emit_iota(tsr_emit *e, LLVMTypeRef element, uint32_t start, uint32_t lanes);
 LLVMValueRef tsr_emit_shuffle(tsr_emit *e, LLVMValueRef a, LLVMValueRef b, const uint32_t *mask,
                               uint32_t lanes);
+/* `lanes` lanes from `start` on. */
+LLVMValueRef tsr_emit_take(tsr_emit *e, LLVMValueRef vector, uint32_t start, uint32_t lanes);
+/* `count` (a power of two) vectors of one type, one after the other. */
+LLVMValueRef tsr_emit_join(tsr_emit *e, const LLVMValueRef *parts, uint32_t count);
+/* Lanes of one machine register for values of a compute type. */
+uint32_t tsr_emit_register_lanes(const tsr_emit *e, tsr_dtype dtype);
 LLVMValueRef tsr_emit_lane(tsr_emit *e, LLVMValueRef vector, uint32_t lane);
 LLVMValueRef tsr_emit_insert(tsr_emit *e, LLVMValueRef vector, LLVMValueRef scalar, uint32_t lane);
 LLVMValueRef tsr_emit_intrinsic(tsr_emit *e, const char *name, LLVMTypeRef *types,

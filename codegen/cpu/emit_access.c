@@ -3,8 +3,9 @@
  *
  *   stride 1          one vector access
  *   stride 0          one scalar, splat
- *   stride -1, 2      vector accesses and a shuffle
+ *   stride -1, 2..8   vector accesses and shuffles
  *   a leading lane has stride 1 and the last one has not: the tile is moved transposed
+ *   another number    lane by lane: gathers are slower where addresses are known
  *   anything else     gather and scatter where the machine has them, else lane by lane
  *
  * An access whose condition fails must not touch memory: loads read a constant of pads instead (a
@@ -14,6 +15,8 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { MAX_STRIDE = 8 };
 
 typedef struct access {
   const tsr_operand *operand;
@@ -349,13 +352,6 @@ static LLVMValueRef load_gather(tsr_emit *e, const access *at, const place *row)
     return load_lanes(e, at, row);
   uint32_t lanes = row->lanes;
   LLVMValueRef offsets = row->offsets;
-  if (!offsets) {
-    LLVMValueRef *numbers = tsr_emit_alloc(e, lanes, sizeof *numbers);
-    for (uint32_t lane = 0; numbers && lane < lanes; ++lane)
-      numbers[lane] = lane_offset(e, row, lane);
-    offsets =
-        numbers ? LLVMConstVector(numbers, lanes) : LLVMConstNull(LLVMVectorType(e->i64, lanes));
-  }
   LLVMValueRef mask = whole_mask(e, row, lanes);
   if (!mask)
     mask = LLVMConstAllOnes(LLVMVectorType(e->i1, lanes));
@@ -375,16 +371,27 @@ static LLVMValueRef load_masked(tsr_emit *e, const access *at, const place *row)
   return tsr_emit_intrinsic(e, "llvm.masked.load", types, 2, arguments, 4);
 }
 
-/* Every second element: from the vector that starts at lane 0 and the one that ends at the last. */
-static LLVMValueRef load_even(tsr_emit *e, const access *at, const place *row) {
-  uint32_t lanes = row->lanes;
-  LLVMValueRef low = load_plain(e, at, row->address, lanes);
-  LLVMValueRef start = tsr_emit_int(e, (int64_t)lanes - 1);
-  LLVMValueRef high = load_plain(e, at, element_address(e, at, row->address, start), lanes);
+/* Every `stride`-th element: whole vectors over the span, the last one moved back so that it ends
+ * at the last element. Each shuffle adds the elements that one more vector holds. */
+static LLVMValueRef load_strided(tsr_emit *e, const access *at, const place *row) {
+  uint32_t lanes = row->lanes, stride = (uint32_t)row->stride;
+  uint32_t last = stride * (lanes - 1), done = 0;
   uint32_t *mask = tsr_emit_alloc(e, lanes, sizeof *mask);
-  for (uint32_t lane = 0; mask && lane < lanes; ++lane)
-    mask[lane] = 2 * lane < lanes ? 2 * lane : 2 * lane + 1;
-  return mask ? tsr_emit_shuffle(e, low, high, mask, lanes) : low;
+  LLVMValueRef result = NULL;
+  for (uint32_t start = 0; mask && done < lanes; start += lanes) {
+    uint32_t from = start + lanes - 1 > last ? last + 1 - lanes : start;
+    LLVMValueRef window =
+        load_plain(e, at, element_address(e, at, row->address, tsr_emit_int(e, from)), lanes);
+    for (uint32_t lane = 0; lane < lanes; ++lane) {
+      uint32_t element = lane * stride;
+      bool held = lane >= done && element < from + lanes;
+      mask[lane] = lane < done ? lane : held ? lanes + element - from : 0;
+    }
+    while (done < lanes && done * stride < from + lanes)
+      ++done;
+    result = tsr_emit_shuffle(e, result ? result : window, window, mask, lanes);
+  }
+  return result ? result : LLVMConstNull(LLVMVectorType(at->element, lanes));
 }
 
 static LLVMValueRef load_reversed(tsr_emit *e, const access *at, const place *row) {
@@ -413,9 +420,9 @@ static LLVMValueRef load_row(tsr_emit *e, const access *at, const place *row) {
     return load_masked(e, at, row);
   if (row->stride == -1 && bare)
     return load_reversed(e, at, row);
-  if (row->stride == 2 && bare)
-    return load_even(e, at, row);
-  return load_gather(e, at, row);
+  if (row->stride > 1 && row->stride <= MAX_STRIDE && lanes >= 4 && bare)
+    return load_strided(e, at, row);
+  return load_lanes(e, at, row);
 }
 
 /* --- transposed access --- */

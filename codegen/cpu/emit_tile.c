@@ -143,11 +143,7 @@ const tsr_emit_tile *tsr_emit_contract(tsr_emit *e) {
 
 /* --- transpose --- */
 
-enum { MAX_ZIPPED_ROWS = 1024 };
-
-static bool is_power_of_two(uint32_t number) {
-  return (number & (number - 1)) == 0;
-}
+enum { MAX_BLOCK = 64 };
 
 /* Lanes of a and b in turn: the first half (or the second) of a0 b0 a1 b1 ... */
 static LLVMValueRef zip(tsr_emit *e, LLVMValueRef a, LLVMValueRef b, uint32_t lanes, bool second,
@@ -157,46 +153,59 @@ static LLVMValueRef zip(tsr_emit *e, LLVMValueRef a, LLVMValueRef b, uint32_t la
   return tsr_emit_shuffle(e, a, b, mask, lanes);
 }
 
-/* Takes the rows as one array of R * V elements. A perfect shuffle of it moves element p to 2 p mod
- * (R V - 1); log2(R) of them move (r, c) = r V + c to c R + r: the transposed array. */
-static bool transpose_by_zips(tsr_emit *e, const tsr_emit_tile *tile, tsr_emit_tile *result) {
-  uint32_t rows = tile->rows, lanes = tile->lanes, longer = rows > lanes ? rows : lanes;
-  LLVMValueRef *from = tsr_emit_alloc(e, rows, sizeof *from);
-  LLVMValueRef *to = tsr_emit_alloc(e, rows, sizeof *to);
-  uint32_t *mask = tsr_emit_alloc(e, longer, sizeof *mask);
-  if (!from || !to || !mask)
-    return false;
-  memcpy(from, tile->values, rows * sizeof *from);
-  for (uint32_t step = 1; step < rows; step *= 2) {
-    for (uint32_t i = 0; i < rows / 2; ++i) {
-      to[2 * i] = zip(e, from[i], from[i + rows / 2], lanes, false, mask);
-      to[2 * i + 1] = zip(e, from[i], from[i + rows / 2], lanes, true, mask);
+/* A block of W rows of W lanes in place. Taken as one array of W * W elements, a perfect shuffle
+ * moves element p to 2 p mod (W W - 1); log2(W) of them move (r, c) = r W + c to c W + r. */
+static void transpose_block(tsr_emit *e, LLVMValueRef *rows, uint32_t width, uint32_t *mask) {
+  LLVMValueRef next[MAX_BLOCK];
+  for (uint32_t step = 1; step < width; step *= 2) {
+    for (uint32_t i = 0; i < width / 2; ++i) {
+      next[2 * i] = zip(e, rows[i], rows[i + width / 2], width, false, mask);
+      next[2 * i + 1] = zip(e, rows[i], rows[i + width / 2], width, true, mask);
     }
-    LLVMValueRef *swapped = from;
-    from = to;
-    to = swapped;
+    memcpy(rows, next, width * sizeof *rows);
   }
-  for (uint32_t row = 0; row < result->rows; ++row) {
-    uint32_t start = row * rows;
-    if (lanes >= rows) {
-      for (uint32_t i = 0; i < rows; ++i)
-        mask[i] = start % lanes + i;
-      LLVMValueRef source = from[start / lanes];
-      result->values[row] = lanes == rows ? source : tsr_emit_shuffle(e, source, NULL, mask, rows);
-      continue;
-    }
-    LLVMValueRef joined[MAX_ZIPPED_ROWS];
-    uint32_t count = rows / lanes, width = lanes;
-    memcpy(joined, from + start / lanes, count * sizeof *joined);
-    for (; count > 1; count /= 2, width *= 2) {
-      for (uint32_t i = 0; i < 2 * width; ++i)
-        mask[i] = i;
-      for (uint32_t i = 0; i < count / 2; ++i)
-        joined[i] = tsr_emit_shuffle(e, joined[2 * i], joined[2 * i + 1], mask, 2 * width);
-    }
-    result->values[row] = joined[0];
+}
+
+/* The largest square blocks that both extents are made of and that registers hold; below 4 there
+ * is nothing to gain. */
+static uint32_t block_width(const tsr_emit *e, const tsr_emit_tile *tile) {
+  uint32_t both = tile->rows | tile->lanes, width = both & (~both + 1);
+  uint32_t most = tsr_emit_register_lanes(e, tile->dtype);
+  most = most > MAX_BLOCK ? MAX_BLOCK : most;
+  return width > most ? most : width;
+}
+
+/* Lanes [start, start + width) of a row; they lie in one piece, because `width` divides the rows'
+ * length. */
+static LLVMValueRef take_block_row(tsr_emit *e, const tsr_emit_tile *tile, uint32_t row,
+                                   uint32_t start, uint32_t width) {
+  uint32_t pieces = tsr_emit_pieces(tile->lanes), piece = 0, first = 0, lanes = 0;
+  for (;; ++piece) {
+    tsr_emit_piece(tile->lanes, piece, &first, &lanes);
+    if (start < first + lanes)
+      return tsr_emit_take(e, tile->values[row * pieces + piece], start - first, width);
   }
-  return true;
+}
+
+static void transpose_by_blocks(tsr_emit *e, const tsr_emit_tile *tile, uint32_t width,
+                                tsr_emit_tile *result) {
+  uint32_t across = tile->rows / width;
+  LLVMValueRef *parts = tsr_emit_alloc(e, (size_t)tile->lanes * across, sizeof *parts);
+  uint32_t mask[MAX_BLOCK];
+  for (uint32_t down = 0; parts && down < across; ++down)
+    for (uint32_t start = 0; start < tile->lanes; start += width) {
+      LLVMValueRef block[MAX_BLOCK];
+      for (uint32_t i = 0; i < width; ++i)
+        block[i] = take_block_row(e, tile, down * width + i, start, width);
+      transpose_block(e, block, width, mask);
+      for (uint32_t i = 0; i < width; ++i)
+        parts[(start + i) * across + down] = block[i];
+    }
+  for (uint32_t i = 0; parts && i < result->count; ++i) {
+    tsr_emit_point at = tsr_emit_point_of(result->extents, 2, i);
+    const LLVMValueRef *first = parts + at.row * across + at.start / width;
+    result->values[i] = tsr_emit_join(e, first, at.lanes / width);
+  }
 }
 
 /* result[i...] = tile[j...] with i[axis] = j[perm[axis]], element by element. */
@@ -225,12 +234,12 @@ const tsr_emit_tile *tsr_emit_transpose(tsr_emit *e, const tsr_emit_tile *tile,
   tsr_emit_tile *result = tsr_emit_tile_new(e, tile->dtype, extents, tile->rank);
   if (!result)
     return NULL;
-  bool swap = tile->rank == 2 && perm[0] == 1 && tile->lanes > 1 && tile->rows > 1;
-  bool powers = is_power_of_two(tile->rows) && is_power_of_two(tile->lanes);
-  if (!swap || !powers || tile->rows > MAX_ZIPPED_ROWS)
+  bool swap = tile->rank == 2 && perm[0] == 1;
+  uint32_t width = swap ? block_width(e, tile) : 1;
+  if (width >= 4)
+    transpose_by_blocks(e, tile, width, result);
+  else
     transpose_by_elements(e, tile, perm, result);
-  else if (!transpose_by_zips(e, tile, result))
-    return NULL;
   return result;
 }
 
