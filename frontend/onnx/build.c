@@ -110,12 +110,9 @@ tsr_value v_softmax(tsr_lower *l, tsr_value x, const int64_t *axes, uint32_t cou
   return v_cast(l, y, v_dtype(l, x));
 }
 
-/* Through exp(-|x|), which cannot overflow. */
+/* exp(-x) may become infinite: the result is then 0, as it should. */
 tsr_value v_sigmoid(tsr_lower *l, tsr_value x) {
-  tsr_value e = v_exp(l, v_neg(l, v_abs(l, x)));
-  tsr_value one = v_number(l, x, 1);
-  tsr_value negative = v_lt(l, x, v_number(l, x, 0));
-  return v_div(l, v_select(l, negative, e, one), v_add(l, one, e));
+  return v_recip(l, v_add_number(l, v_exp(l, v_neg(l, x)), 1));
 }
 
 tsr_value v_clip(tsr_lower *l, tsr_value x, double low, double high) {

@@ -378,6 +378,22 @@ bool tsr_fold_unary(tsr_lower *l) {
   return items && finish_walk(&w, dtype, items);
 }
 
+bool tsr_fold_relu(tsr_lower *l) {
+  walk w;
+  if (!begin_walk(&w, l, 1))
+    return false;
+  bool floating = is_float(l->in[0]->dtype);
+  item *items = tsr_lower_alloc(l, w.count, sizeof *items);
+  for (uint64_t i = 0; items && i < w.count; i++) {
+    items[i] = read_item(&w, 0, i);
+    if (floating)
+      items[i].f = items[i].f < 0 ? 0 : items[i].f;
+    else
+      items[i].e = e_max(l, items[i].e, e_int(l, 0));
+  }
+  return items && finish_walk(&w, l->in[0]->dtype, items);
+}
+
 /* A symbolic integer has no float content; a float becomes an integer where it fits. */
 static bool cast_item(tsr_lower *l, tsr_dtype from, tsr_dtype to, item x, item *out) {
   int64_t number;

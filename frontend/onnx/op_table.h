@@ -25,6 +25,7 @@ typedef enum tsr_onnx_reduction {
 bool tsr_fold_unary(tsr_lower *l);
 bool tsr_fold_binary(tsr_lower *l);
 bool tsr_fold_mod(tsr_lower *l);
+bool tsr_fold_relu(tsr_lower *l);
 bool tsr_fold_cast(tsr_lower *l);
 bool tsr_fold_where(tsr_lower *l);
 bool tsr_fold_gather(tsr_lower *l);
