@@ -345,14 +345,14 @@ static tsr_status eval_source(tsr_eval_op *e) {
 
 /* --- ops on demand --- */
 
+/* Integers always wrap to their dtype: that is their meaning, not a rounding. */
 static void round_result(const tsr_eval *eval, tsr_array *array) {
-  if (!eval->round)
-    return;
-  for (int64_t i = 0; i < array->count; i++)
-    if (array->floats != NULL)
-      array->floats[i] = tsr_round_to(array->dtype, array->floats[i]);
-    else
+  if (array->floats == NULL)
+    for (int64_t i = 0; i < array->count; i++)
       array->integers[i] = tsr_wrap(array->dtype, array->integers[i]);
+  else if (eval->round)
+    for (int64_t i = 0; i < array->count; i++)
+      array->floats[i] = tsr_round_to(array->dtype, array->floats[i]);
 }
 
 static tsr_status make_result(tsr_eval_op *e, uint32_t number) {

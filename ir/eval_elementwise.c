@@ -167,7 +167,7 @@ static int64_t power_int(bool without_sign, int64_t base, int64_t exponent) {
 static int64_t shift(tsr_opcode code, tsr_dtype dtype, int64_t a, int64_t amount) {
   uint64_t width = tsr_dtype_bits(dtype);
   if ((uint64_t)amount >= width)
-    return 0;
+    return code == TSR_OP_SHR && !is_unsigned(dtype) && a < 0 ? -1 : 0;
   if (code == TSR_OP_SHL)
     return (int64_t)((uint64_t)a << amount);
   if (is_unsigned(dtype))

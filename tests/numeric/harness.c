@@ -68,6 +68,15 @@ tsr_value trial_input_static(trial *t, tsr_dtype dtype, const int64_t *dims, uin
   return trial_input(t, dtype, exprs, rank, lo, hi);
 }
 
+tsr_value trial_const(trial *t, tsr_dtype dtype, const int64_t *dims, uint32_t rank, int64_t seed) {
+  tsr_expr exprs[TSR_MAX_RANK];
+  for (uint32_t i = 0; i < rank; i++)
+    exprs[i] = tsr_expr_int(t->ir, dims[i]);
+  tsr_op op = tsr_op_append(t->ir, t->b.region, TSR_OP_CONST);
+  tsr_op_set_int(t->ir, op, "random", seed);
+  return tsr_op_add_result(t->ir, op, tsr_type_make(t->ir, TSR_LEVEL_GLOBAL, dtype, exprs, rank));
+}
+
 void trial_output(trial *t, tsr_value value) {
   char name[16];
   if (value == 0 || t->output_count == MAX_PORTS)

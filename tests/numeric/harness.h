@@ -25,6 +25,8 @@ tsr_value trial_input(trial *t, tsr_dtype dtype, const tsr_expr *dims, uint32_t 
                       double hi);
 tsr_value trial_input_static(trial *t, tsr_dtype dtype, const int64_t *dims, uint32_t rank,
                              double lo, double hi);
+/* A constant of random elements: floats in [-1, 1). */
+tsr_value trial_const(trial *t, tsr_dtype dtype, const int64_t *dims, uint32_t rank, int64_t seed);
 /* Compares `value` at the end. */
 void trial_output(trial *t, tsr_value value);
 /* A symbolic dim that will have `value`. */

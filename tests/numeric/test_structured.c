@@ -2,7 +2,6 @@
  * primes, strides, symbolic dims) against float64, with and without fusion. */
 #include "tests/numeric/harness.h"
 #include <check.h>
-#include <stdlib.h>
 
 static const tsr_compile_options option_sets[] = {{.threads = 2}, {.threads = 1, .no_fuse = true}};
 
@@ -44,19 +43,9 @@ static void contraction(int64_t m, int64_t n, int64_t k, bool constant_weight, c
   trial_begin(&t, (uint64_t)(m * 7 + n * 11 + k));
   int64_t a[2] = {spec[0] == 'm' ? m : k, spec[0] == 'm' ? k : m};
   int64_t b[2] = {spec[3] == 'k' ? k : n, spec[3] == 'k' ? n : k};
-  tsr_value x = trial_input_static(&t, dtype, a, 2, -1, 1), w;
-  if (constant_weight) {
-    size_t count = (size_t)(b[0] * b[1]);
-    float *data = malloc((count + 1) * sizeof *data);
-    uint64_t state = 99;
-    for (size_t i = 0; i < count; i++)
-      data[i] = (float)random_below(&state, 2001) / 1024 - 1;
-    w = tsr_graph_const(&t.b, TSR_F32, b, 2, data, true);
-    w = tsr_graph_cast(&t.b, w, dtype);
-    free(data);
-  } else {
-    w = trial_input_static(&t, dtype, b, 2, -1, 1);
-  }
+  tsr_value x = trial_input_static(&t, dtype, a, 2, -1, 1);
+  tsr_value w = constant_weight ? trial_const(&t, dtype, b, 2, 99)
+                                : trial_input_static(&t, dtype, b, 2, -1, 1);
   tsr_value bias = trial_input_static(&t, dtype, &n, 1, -1, 1);
   tsr_value y = tsr_graph_einsum(&t.b, spec, x, w);
   tsr_value z = tsr_graph_binary(&t.b, TSR_OP_ADD, y, bias);
@@ -133,13 +122,7 @@ START_TEST(convolutions) {
   tsr_expr low[] = {tsr_expr_int(t.ir, c.low), tsr_expr_int(t.ir, c.low)};
   tsr_expr high[] = {tsr_expr_int(t.ir, c.high), tsr_expr_int(t.ir, c.high)};
   tsr_value x = trial_input_static(&t, TSR_F32, xd, 4, -1, 1);
-  size_t count = (size_t)(wd[0] * wd[1] * wd[2] * wd[3]);
-  float *data = malloc(count * sizeof *data);
-  uint64_t state = 5;
-  for (size_t i = 0; i < count; i++)
-    data[i] = (float)random_below(&state, 2001) / 1024 - 1;
-  tsr_value w = tsr_graph_const(&t.b, TSR_F32, wd, 4, data, true);
-  free(data);
+  tsr_value w = trial_const(&t, TSR_F32, wd, 4, 5);
   tsr_value v = trial_input_static(&t, TSR_F32, wd, 4, -1, 1);
   int64_t bd[] = {c.m, 1, 1};
   tsr_value bias = trial_input_static(&t, TSR_F32, bd, 3, -1, 1);
