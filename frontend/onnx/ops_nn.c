@@ -260,9 +260,19 @@ tsr_status tsr_lower_op_max_pool(tsr_lower *l) {
   TSR_TRY(tsr_window_read(l, x, 0, &w));
   round_up(l, x, &w, extra);
   tsr_lower_set(l, 0, pool(l, x, "max", &w, extra));
-  if (tsr_lower_wants(l, 1) && v_rank(l, x) == 4 && tsr_lower_int(l, "storage_order", 0) == 0)
+  if (tsr_lower_wants(l, 1) && v_rank(l, x) == 4)
     tsr_lower_set(l, 1, pool_indices(l, x, &w, extra));
   return TSR_OK;
+}
+
+/* The number of each element of a tensor of rank 4; column-major: the last two axes change roles.
+ */
+static tsr_value element_numbers(tsr_lower *l, const tsr_expr *dims, bool column_major) {
+  static const int64_t swap[4] = {0, 1, 3, 2};
+  tsr_expr shape[4] = {dims[0], dims[1], dims[column_major ? 3 : 2], dims[column_major ? 2 : 3]};
+  tsr_expr all = e_mul(l, e_mul(l, dims[0], dims[1]), e_mul(l, dims[2], dims[3]));
+  tsr_value at = v_reshape(l, tsr_graph_iota(l->b, TSR_I64, &all, 1, 0), shape, 4);
+  return column_major ? tsr_graph_transpose(l->b, at, swap) : at;
 }
 
 /* Each offset in the window gives one strided slice of the padded input; the first offset in
@@ -279,8 +289,7 @@ static tsr_value pool_indices(tsr_lower *l, tsr_value x, const tsr_window *w,
   }
   if (w->kernel[0] * w->kernel[1] > 64)
     return 0;
-  tsr_expr all = tsr_type_elements(l->ir, tsr_value_get(l->ir, x)->type);
-  tsr_value at = v_reshape(l, tsr_graph_iota(l->b, TSR_I64, &all, 1, 0), flat, 4);
+  tsr_value at = element_numbers(l, flat, tsr_lower_int(l, "storage_order", 0) != 0);
   at = tsr_graph_pad(l->b, at, v_number(l, at, -1), low, high, NULL, "constant");
   double least = v_is_float(l, x) ? (double)-INFINITY : v_dtype(l, x) == TSR_I8 ? -128 : 0;
   tsr_value padded = tsr_graph_pad(l->b, x, v_number(l, x, least), low, high, NULL, "constant");
@@ -368,6 +377,44 @@ tsr_status tsr_lower_op_lp_pool(tsr_lower *l) {
   if (p != 1)
     y = p == 2 ? v_sqrt(l, y) : v_pow(l, y, v_number(l, y, 1 / p));
   tsr_lower_set(l, 0, v_cast(l, y, v_dtype(l, x)));
+  return TSR_OK;
+}
+
+/* Puts each element where its index says, zeros elsewhere. Indices number the elements of the
+ * result that pooling would have come from; output_shape adds zeros at its ends. */
+tsr_status tsr_lower_op_max_unpool(tsr_lower *l) {
+  tsr_window w;
+  tsr_expr dims[TSR_MAX_RANK];
+  TSR_TRY(tsr_lower_need(l, 2));
+  tsr_value x = tsr_lower_value(l, 0), at = tsr_lower_value(l, 1);
+  uint32_t rank = v_rank(l, x);
+  TSR_TRY(tsr_window_read(l, x, 0, &w));
+  const tsr_content *shape = tsr_lower_has(l, 2) ? tsr_lower_content(l, 2) : NULL;
+  if (tsr_lower_has(l, 2) && (!shape || !shape->exprs || shape->count != rank))
+    return tsr_lower_unknown(l, 2, "output_shape");
+  for (uint32_t i = 0; i < rank; i++) {
+    dims[i] = v_dim(l, x, i);
+    if (i >= 2) {
+      tsr_expr grown =
+          tsr_expr_mul_int(l->ir, tsr_expr_add_int(l->ir, dims[i], -1), w.strides[i - 2]);
+      tsr_expr cut = e_add(l, w.low[i - 2], w.high[i - 2]);
+      dims[i] = e_sub(l, tsr_expr_add_int(l->ir, grown, w.kernel[i - 2]), cut);
+    }
+  }
+  tsr_expr all = e_int(l, 1), count = all, low[TSR_MAX_RANK], high[TSR_MAX_RANK];
+  for (uint32_t i = 0; i < rank; i++) {
+    all = e_mul(l, all, dims[i]);
+    count = e_mul(l, count, v_dim(l, x, i));
+    low[i] = e_int(l, 0);
+    high[i] = shape ? e_sub(l, shape->exprs[i], dims[i]) : low[i];
+  }
+  tsr_value base = tsr_graph_splat(l->b, v_dtype(l, x), 0, &all, 1);
+  tsr_value y = tsr_graph_scatter_elements(l->b, base, v_reshape(l, at, &count, 1),
+                                           v_reshape(l, x, &count, 1), 0, "none");
+  y = v_reshape(l, y, dims, rank);
+  if (shape)
+    y = tsr_graph_pad(l->b, y, v_number(l, y, 0), low, high, NULL, "constant");
+  tsr_lower_set(l, 0, y);
   return TSR_OK;
 }
 
