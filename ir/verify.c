@@ -111,6 +111,7 @@ static const tsr_attr *find_attr(const tsr_op_data *data, const attr_rule *rule)
   return NULL;
 }
 
+/* Every op of a graph may carry `sparse`. */
 static tsr_status check_attrs(tsr_verifier *v, tsr_op op) {
   const tsr_op_data *data = tsr_op_get(v->ir, op);
   const tsr_op_info *info = tsr_opcode_info(data->code);
@@ -132,7 +133,8 @@ static tsr_status check_attrs(tsr_verifier *v, tsr_op op) {
   if (known == data->attr_count)
     return TSR_OK;
   for (uint32_t i = 0; i < data->attr_count; i++) {
-    bool found = false;
+    bool found = v->levels == TSR_AT_GRAPH && data->attrs[i].kind == TSR_ATTR_STRING &&
+                 strcmp(data->attrs[i].key, "sparse") == 0;
     at = info->attrs;
     while (!found && next_rule(&at, &rule))
       found = find_attr(data, &rule) == &data->attrs[i];
@@ -174,7 +176,7 @@ static tsr_status check_operands(tsr_verifier *v, tsr_op op) {
 }
 
 static bool attr_may_hold_lanes(tsr_opcode code) {
-  return code == TSR_OP_INDEX || code == TSR_OP_RELAYOUT;
+  return code == TSR_OP_INDEX || code == TSR_OP_RELAYOUT || code == TSR_OP_DECODE;
 }
 
 static tsr_status check_attr_expr(tsr_verifier *v, tsr_op op, const tsr_attr *attr, tsr_expr expr) {

@@ -240,15 +240,28 @@ static bool lanes_below(const tsr_verifier *v, tsr_expr expr, uint32_t rank) {
   return lanes_below(v, node.a, rank) && lanes_below(v, node.b, rank);
 }
 
+/* A tile inside brackets stands for its element at the lanes: it broadcasts to the tile moved. */
+static bool lanes_cover(const tsr_verifier *v, const tsr_type_info *type, const tsr_expr *extents,
+                        uint32_t rank) {
+  if (type->rank > rank)
+    return false;
+  for (uint32_t a = 0; a < type->rank; a++)
+    if (type->dims[a] != extents[a + rank - type->rank] &&
+        !tsr_expr_equals_int(v->ir, type->dims[a], 1))
+      return false;
+  return true;
+}
+
 /* The dtype-less rule of values inside brackets: index variables, or integers where `indirect`. */
-static tsr_status check_subscript_values(tsr_verifier *v, tsr_op op, tsr_expr expr, bool indirect) {
+static tsr_status check_subscript_values(tsr_verifier *v, tsr_op op, tsr_expr expr, bool indirect,
+                                         const tsr_expr *extents, uint32_t rank) {
   tsr_expr_node node = tsr_expr_get(v->ir, expr);
   const tsr_type_info *type;
   if (!tsr_expr_has(v->ir, expr, TSR_INDEX_VALUE))
     return TSR_OK;
   if (node.op != TSR_INDEX_VALUE) {
-    TSR_TRY(check_subscript_values(v, op, node.a, indirect));
-    return check_subscript_values(v, op, node.b, indirect);
+    TSR_TRY(check_subscript_values(v, op, node.a, indirect, extents, rank));
+    return check_subscript_values(v, op, node.b, indirect, extents, rank);
   }
   type = tsr_value_type(v->ir, node.value);
   if (type->level == TSR_LEVEL_NONE)
@@ -257,11 +270,15 @@ static tsr_status check_subscript_values(tsr_verifier *v, tsr_op op, tsr_expr ex
     return tsr_verify_fail(v, op, "a computed subscript needs gather_load or scatter_store");
   if (type->level != TSR_LEVEL_REG || !is_integer(type->dtype))
     return tsr_verify_fail(v, op, "a computed subscript must be an integer scalar or tile");
+  if (!lanes_cover(v, type, extents, rank))
+    return tsr_verify_fail(v, op, "the subscript tile %s does not broadcast to the tile moved",
+                           text_of_value(v, node.value));
   return TSR_OK;
 }
 
-static tsr_status check_subscripts(tsr_verifier *v, tsr_op op, uint32_t number, uint32_t tile_rank,
-                                   bool indirect) {
+/* `extents`: of the tile or box that is moved. */
+static tsr_status check_subscripts(tsr_verifier *v, tsr_op op, uint32_t number,
+                                   const tsr_expr *extents, uint32_t tile_rank, bool indirect) {
   const tsr_operand *operand = &data_of(v, op)->operands[number];
   if (!operand->subscripted)
     return tsr_verify_fail(v, op, "operand %u needs subscripts", number);
@@ -269,17 +286,21 @@ static tsr_status check_subscripts(tsr_verifier *v, tsr_op op, uint32_t number, 
     if (!lanes_below(v, operand->subscripts[i], tile_rank))
       return tsr_verify_fail(v, op, "subscript %u uses a lane that the tile of rank %u lacks", i,
                              tile_rank);
-    TSR_TRY(check_subscript_values(v, op, operand->subscripts[i], indirect));
+    TSR_TRY(check_subscript_values(v, op, operand->subscripts[i], indirect, extents, tile_rank));
   }
   return TSR_OK;
 }
 
 /* --- memory --- */
 
+#define CACHE_WORDS "streaming keep"
+
 static tsr_status check_load(tsr_verifier *v, tsr_op op) {
   bool indirect = data_of(v, op)->code == TSR_OP_GATHER_LOAD;
+  TSR_TRY(check_word(v, op, "cache", CACHE_WORDS));
   TSR_TRY(check_result_level(v, op, 0));
-  TSR_TRY(check_subscripts(v, op, 0, result_type(v, op, 0)->rank, indirect));
+  TSR_TRY(check_subscripts(v, op, 0, result_type(v, op, 0)->dims, result_type(v, op, 0)->rank,
+                           indirect));
   if (operand_type(v, op, 0)->dtype != result_type(v, op, 0)->dtype)
     return dtype_error(v, op);
   return TSR_OK;
@@ -303,9 +324,11 @@ static tsr_status check_target(tsr_verifier *v, tsr_op op, uint32_t number) {
 static tsr_status check_store(tsr_verifier *v, tsr_op op) {
   bool indirect = data_of(v, op)->code == TSR_OP_SCATTER_STORE;
   TSR_TRY(check_register(v, op, 0));
-  TSR_TRY(check_subscripts(v, op, 1, operand_type(v, op, 0)->rank, indirect));
+  TSR_TRY(check_subscripts(v, op, 1, operand_type(v, op, 0)->dims, operand_type(v, op, 0)->rank,
+                           indirect));
   TSR_TRY(check_target(v, op, 1));
-  TSR_TRY(check_word(v, op, "combine", "none add mul max min"));
+  TSR_TRY(check_word(v, op, "combine", "none add mul max min and or"));
+  TSR_TRY(check_word(v, op, "cache", CACHE_WORDS));
   if (operand_type(v, op, 0)->dtype != operand_type(v, op, 1)->dtype)
     return dtype_error(v, op);
   if (container_code(v) == TSR_OP_BLOCK && op_varies(v, op) != 0)
@@ -315,7 +338,7 @@ static tsr_status check_store(tsr_verifier *v, tsr_op op) {
 
 static tsr_status check_append(tsr_verifier *v, tsr_op op) {
   TSR_TRY(check_register(v, op, 0));
-  TSR_TRY(check_subscripts(v, op, 1, 0, false));
+  TSR_TRY(check_subscripts(v, op, 1, NULL, 0, false));
   TSR_TRY(check_target(v, op, 1));
   if (operand_type(v, op, 0)->dtype != TSR_BOOL || !is_integer(operand_type(v, op, 1)->dtype) ||
       operand_type(v, op, 1)->dtype != result_type(v, op, 0)->dtype)
@@ -325,30 +348,118 @@ static tsr_status check_append(tsr_verifier *v, tsr_op op) {
   return TSR_OK;
 }
 
+static tsr_status check_one_of(tsr_verifier *v, tsr_op op, const char *key, int64_t a, int64_t b,
+                               int64_t c) {
+  int64_t number = tsr_op_int(v->ir, op, key, a);
+  if (number == a || number == b || number == c)
+    return TSR_OK;
+  return tsr_verify_fail(v, op, "'%s' is %lld; it may be %lld, %lld or %lld", key,
+                         (long long)number, (long long)a, (long long)b, (long long)c);
+}
+
 static tsr_status check_alloc(tsr_verifier *v, tsr_op op) {
   tsr_level level = result_type(v, op, 0)->level;
   if (level == TSR_LEVEL_GLOBAL || level == TSR_LEVEL_NONE)
     return tsr_verify_fail(v, op, "scratch lives at l2, cluster, l1 or reg");
+  return check_one_of(v, op, "swizzle", 32, 64, 128);
+}
+
+/* The source may be gathered. */
+static bool has_lanes(const tsr_verifier *v, const tsr_operand *operand) {
+  for (uint32_t i = 0; i < operand->subscript_count; i++)
+    if (tsr_expr_has(v->ir, operand->subscripts[i], TSR_INDEX_LANE))
+      return true;
+  return false;
+}
+
+/* One element of what `mbarrier` made. */
+static tsr_status check_mbarrier_operand(tsr_verifier *v, tsr_op op, uint32_t number) {
+  const tsr_value_data *value = tsr_value_get(v->ir, data_of(v, op)->operands[number].value);
+  if (value->role != TSR_ROLE_RESULT || data_of(v, value->def)->code != TSR_OP_MBARRIER)
+    return tsr_verify_fail(v, op, "operand %u is no mbarrier", number);
+  return check_subscripts(v, op, number, NULL, 0, false);
+}
+
+static tsr_status check_tma(tsr_verifier *v, tsr_op op) {
+  const tsr_op_data *data = data_of(v, op);
+  bool tma = strcmp(tsr_op_string(v->ir, op, "atom") == NULL ? "" : tsr_op_string(v->ir, op, "atom"),
+                    "tma") == 0;
+  if (!tma)
+    return tsr_op_attr(v->ir, op, "multicast") == NULL && data->operand_count == 2
+               ? TSR_OK
+               : tsr_verify_fail(v, op, "only a copy by tma has an mbarrier or 'multicast'");
+  if (has_lanes(v, &data->operands[0]) || has_lanes(v, &data->operands[1]))
+    return tsr_verify_fail(v, op, "a copy by tma moves a box: subscripts without lanes");
+  if (tsr_op_float(v->ir, op, "pad", 0) != 0)
+    return tsr_verify_fail(v, op, "a copy by tma pads with 0");
+  if ((operand_type(v, op, 0)->level == TSR_LEVEL_GLOBAL) != (data->operand_count == 3))
+    return tsr_verify_fail(v, op, "a copy by tma from global memory, and only that, has an mbarrier");
+  return TSR_OK;
+}
+
+/* Inside `for {stages = n}` a copy that may run ahead needs n places to go to. */
+static tsr_status check_ring(tsr_verifier *v, tsr_op op) {
+  const tsr_type_info *to = operand_type(v, op, 1);
+  const char *atom = tsr_op_string(v->ir, op, "atom");
+  tsr_op around = parent_of(v, op);
+  int64_t stages, places;
+  while (around != 0 && data_of(v, around)->code == TSR_OP_IF)
+    around = parent_of(v, around);
+  if (around == 0 || data_of(v, around)->code != TSR_OP_FOR || atom == NULL ||
+      strcmp(atom, "cp.async") != 0)
+    return TSR_OK;
+  stages = tsr_op_int(v->ir, around, "stages", 1);
+  if (stages > 1 &&
+      (to->rank == 0 || !tsr_expr_is_int(v->ir, to->dims[0], &places) || places < stages))
+    return tsr_verify_fail(v, op, "the target's first axis must have a place for each of %lld stages",
+                           (long long)stages);
   return TSR_OK;
 }
 
 static tsr_status check_copy(tsr_verifier *v, tsr_op op) {
   const tsr_attr *shape = tsr_op_attr(v->ir, op, "shape");
-  TSR_TRY(check_subscripts(v, op, 0, 0, false));
-  TSR_TRY(check_subscripts(v, op, 1, 0, false));
+  TSR_TRY(check_word(v, op, "atom", "vector cp.async tma"));
+  TSR_TRY(check_word(v, op, "cache", CACHE_WORDS));
+  if (has_lanes(v, &data_of(v, op)->operands[0]) != has_lanes(v, &data_of(v, op)->operands[1]))
+    return tsr_verify_fail(v, op, "either both subscripts of a copy use lanes or none");
+  TSR_TRY(check_subscripts(v, op, 0, shape->u.exprs, shape->count, true));
+  TSR_TRY(check_subscripts(v, op, 1, shape->u.exprs, shape->count, false));
   TSR_TRY(check_target(v, op, 1));
+  if (data_of(v, op)->operand_count == 3)
+    TSR_TRY(check_mbarrier_operand(v, op, 2));
   if (operand_type(v, op, 0)->dtype != operand_type(v, op, 1)->dtype)
     return dtype_error(v, op);
   if (shape->count > operand_type(v, op, 0)->rank || shape->count > operand_type(v, op, 1)->rank)
     return tsr_verify_fail(v, op, "the box has more axes than a buffer");
-  return TSR_OK;
+  TSR_TRY(check_ring(v, op));
+  return check_tma(v, op);
 }
 
 static tsr_status check_fragment(tsr_verifier *v, tsr_op op) {
   TSR_TRY(check_result_level(v, op, 0));
-  TSR_TRY(check_subscripts(v, op, 0, result_type(v, op, 0)->rank, false));
+  TSR_TRY(check_word(v, op, "atom", "vector ldmatrix"));
+  TSR_TRY(check_subscripts(v, op, 0, result_type(v, op, 0)->dims, result_type(v, op, 0)->rank,
+                           false));
+  if (!has_lanes(v, &data_of(v, op)->operands[0]) &&
+      result_type(v, op, 0)->rank > operand_type(v, op, 0)->rank)
+    return tsr_verify_fail(v, op, "the box has more axes than the buffer");
   return operand_type(v, op, 0)->dtype == result_type(v, op, 0)->dtype ? TSR_OK
                                                                        : dtype_error(v, op);
+}
+
+static tsr_status check_contract_attrs(tsr_verifier *v, tsr_op op) {
+  const tsr_op_data *data = data_of(v, op);
+  const tsr_attr *warps = tsr_op_attr(v->ir, op, "warps");
+  bool a = data->operands[0].subscripted, b = data->operands[1].subscripted;
+  int64_t k = tsr_op_int(v->ir, op, "k", 0);
+  if (a && b && k < 1)
+    return tsr_verify_fail(v, op, "'k' is needed where both operands are read in place");
+  if (k != 0 && ((!a && !tsr_expr_equals_int(v->ir, operand_type(v, op, 0)->dims[1], k)) ||
+                 (!b && !tsr_expr_equals_int(v->ir, operand_type(v, op, 1)->dims[0], k))))
+    return tsr_verify_fail(v, op, "'k' is not the operands' k");
+  if (warps != NULL && warps->count != 2)
+    return tsr_verify_fail(v, op, "'warps' divides m and n: two numbers");
+  return TSR_OK;
 }
 
 /* a [m, k], b [k, n], c [m, n]; where an operand is read in place its subscripts say the shape. */
@@ -357,6 +468,8 @@ static tsr_status check_contract(tsr_verifier *v, tsr_op op) {
   const tsr_type_info *c = operand_type(v, op, 2);
   TSR_TRY(check_register(v, op, 2));
   TSR_TRY(check_result_level(v, op, 0));
+  if (tsr_atom_find(tsr_op_string(v->ir, op, "atom")) == NULL)
+    return tsr_verify_fail(v, op, "no atom is named \"%s\"", tsr_op_string(v->ir, op, "atom"));
   if (!same_shape(c, result_type(v, op, 0)))
     return tsr_verify_fail(v, op, "accumulator and result differ");
   if (c->rank != 2)
@@ -364,7 +477,7 @@ static tsr_status check_contract(tsr_verifier *v, tsr_op op) {
   for (uint32_t i = 0; i < 2; i++) {
     const tsr_type_info *type = operand_type(v, op, i);
     if (data->operands[i].subscripted) {
-      TSR_TRY(check_subscripts(v, op, i, 2, false));
+      TSR_TRY(check_subscripts(v, op, i, NULL, 2, false));
       continue;
     }
     TSR_TRY(check_register(v, op, i));
@@ -376,7 +489,7 @@ static tsr_status check_contract(tsr_verifier *v, tsr_op op) {
   if (!data->operands[0].subscripted && !data->operands[1].subscripted &&
       operand_type(v, op, 0)->dims[1] != operand_type(v, op, 1)->dims[0])
     return tsr_verify_fail(v, op, "the operands differ in k");
-  return TSR_OK;
+  return check_contract_attrs(v, op);
 }
 
 static tsr_status check_tile_transpose(tsr_verifier *v, tsr_op op) {
@@ -406,6 +519,102 @@ static tsr_status check_tile_slice(tsr_verifier *v, tsr_op op) {
       tsr_op_attr(v->ir, op, "start")->count != result_type(v, op, 0)->rank)
     return tsr_verify_fail(v, op, "'start' has one place per axis of the tile");
   return TSR_OK;
+}
+
+static tsr_status check_tile_relayout(tsr_verifier *v, tsr_op op) {
+  const tsr_attr *map = tsr_op_attr(v->ir, op, "map");
+  TSR_TRY(check_register(v, op, 0));
+  TSR_TRY(check_result_level(v, op, 0));
+  if (operand_type(v, op, 0)->dtype != result_type(v, op, 0)->dtype)
+    return dtype_error(v, op);
+  if (map->count != operand_type(v, op, 0)->rank)
+    return tsr_verify_fail(v, op, "'map' has one subscript per axis of the operand");
+  for (uint32_t i = 0; i < map->count; i++)
+    if (!lanes_below(v, map->u.exprs[i], result_type(v, op, 0)->rank))
+      return tsr_verify_fail(v, op, "'map' uses a lane that the result lacks");
+  return TSR_OK;
+}
+
+static tsr_status check_tile_relayout(tsr_verifier *v, tsr_op op) {
+  const tsr_attr *map = tsr_op_attr(v->ir, op, "map");
+  TSR_TRY(check_register(v, op, 0));
+  TSR_TRY(check_result_level(v, op, 0));
+  if (operand_type(v, op, 0)->dtype != result_type(v, op, 0)->dtype)
+    return dtype_error(v, op);
+  if (map->count != operand_type(v, op, 0)->rank)
+    return tsr_verify_fail(v, op, "'map' has one subscript per axis of the operand");
+  for (uint32_t i = 0; i < map->count; i++)
+    if (!lanes_below(v, map->u.exprs[i], result_type(v, op, 0)->rank))
+      return tsr_verify_fail(v, op, "subscript %u of 'map' uses a lane that the result lacks", i);
+  return TSR_OK;
+}
+
+/* Scales and zero points repeat along runs of the result's axes. */
+static tsr_status check_decode_factor(tsr_verifier *v, tsr_op op, uint32_t number) {
+  const tsr_type_info *type = operand_type(v, op, number), *to = result_type(v, op, 0);
+  TSR_TRY(check_register(v, op, number));
+  if (type->dtype != to->dtype)
+    return dtype_error(v, op);
+  if (type->rank == 0)
+    return TSR_OK;
+  for (uint32_t a = 0; a < to->rank; a++) {
+    int64_t extent, runs;
+    if (type->rank != to->rank || !tsr_expr_is_int(v->ir, to->dims[a], &extent) ||
+        !tsr_expr_is_int(v->ir, type->dims[a], &runs) || runs < 1 || extent % runs != 0)
+      return tsr_verify_fail(v, op, "operand %u is %s; its extents must divide those of %s", number,
+                             text_of_value(v, data_of(v, op)->operands[number].value),
+                             text_of_value(v, data_of(v, op)->results[0]));
+  }
+  return TSR_OK;
+}
+
+static unsigned format_bits(const tsr_verifier *v, tsr_op op) {
+  const char *format = tsr_op_string(v->ir, op, "format");
+  const tsr_attr *table = tsr_op_attr(v->ir, op, "table");
+  tsr_dtype dtype = tsr_dtype_parse(format, strlen(format));
+  if (strcmp(format, "table") != 0)
+    return table == NULL && dtype != TSR_DTYPE_NONE ? (unsigned)tsr_dtype_bits(dtype) : 0;
+  for (unsigned bits = 1; table != NULL && bits <= 8; bits++)
+    if (table->count == 1u << bits)
+      return bits;
+  return 0;
+}
+
+/* Where there is no map, the last axis runs through the fields of its words. */
+static tsr_status check_decode_shape(tsr_verifier *v, tsr_op op, unsigned fields) {
+  const tsr_type_info *words = operand_type(v, op, 0), *to = result_type(v, op, 0);
+  const tsr_attr *map = tsr_op_attr(v->ir, op, "map");
+  if (map != NULL) {
+    if (map->count != words->rank + 1)
+      return tsr_verify_fail(v, op, "'map' has a subscript per axis of the words and the field");
+    for (uint32_t i = 0; i < map->count; i++)
+      if (!lanes_below(v, map->u.exprs[i], to->rank))
+        return tsr_verify_fail(v, op, "subscript %u of 'map' uses a lane that the result lacks", i);
+    return TSR_OK;
+  }
+  if (words->rank == 0 && fields == 1)
+    return TSR_OK;
+  if (words->rank != to->rank || words->rank == 0)
+    return tsr_verify_fail(v, op, "words and result differ in rank and there is no 'map'");
+  for (uint32_t a = 0; a < to->rank; a++)
+    if (to->dims[a] !=
+        (a + 1 == to->rank ? tsr_expr_mul_int(v->ir, words->dims[a], fields) : words->dims[a]))
+      return tsr_verify_fail(v, op, "the result's axis %u does not fit the words", a);
+  return TSR_OK;
+}
+
+static tsr_status check_decode(tsr_verifier *v, tsr_op op) {
+  unsigned bits = format_bits(v, op), word;
+  TSR_TRY(check_register(v, op, 0));
+  TSR_TRY(check_result_level(v, op, 0));
+  word = (unsigned)tsr_dtype_bits(operand_type(v, op, 0)->dtype);
+  if (bits == 0)
+    return tsr_verify_fail(v, op, "'format' is a dtype, or \"table\" with 2, 4 .. 256 numbers");
+  if (!is_integer(operand_type(v, op, 0)->dtype) || word < bits)
+    return tsr_verify_fail(v, op, "operand 0 must be words of at least %u bits", bits);
+  for (uint32_t i = 1; i < data_of(v, op)->operand_count; i++)
+    TSR_TRY(check_decode_factor(v, op, i));
+  return check_decode_shape(v, op, word / bits);
 }
 
 /* --- reduce below the graph --- */
@@ -472,8 +681,8 @@ static tsr_status check_over(tsr_verifier *v, tsr_op op, uint32_t first) {
   return TSR_OK;
 }
 
-static tsr_status check_tile_axes(tsr_verifier *v, tsr_op op) {
-  const tsr_type_info *from = operand_type(v, op, 0), *to = result_type(v, op, 0);
+static tsr_status check_tile_axes(tsr_verifier *v, tsr_op op, uint32_t number) {
+  const tsr_type_info *from = operand_type(v, op, number), *to = result_type(v, op, number);
   int64_t axes[TSR_MAX_RANK];
   uint32_t count, reduced = 0;
   if (!tsr_op_ints(v->ir, op, "axes", axes, TSR_MAX_RANK, &count) || to->rank != from->rank)
@@ -488,6 +697,18 @@ static tsr_status check_tile_axes(tsr_verifier *v, tsr_op op) {
     if ((reduced >> a & 1) != 0 ? !tsr_expr_equals_int(v->ir, to->dims[a], 1)
                                 : to->dims[a] != from->dims[a])
       return tsr_verify_fail(v, op, "the result's axis %u does not fit", a);
+  return TSR_OK;
+}
+
+static tsr_status check_identity(tsr_verifier *v, tsr_op op, uint32_t count) {
+  const tsr_attr *identity = tsr_op_attr(v->ir, op, "identity");
+  if (identity == NULL)
+    return TSR_OK;
+  if (data_of(v, op)->region_count == 0)
+    return tsr_verify_fail(v, op, "'identity' belongs to a combiner region");
+  if (identity->kind == TSR_ATTR_NUMBERS || identity->kind == TSR_ATTR_EXPRS ? identity->count != count
+                                                                             : count != 1)
+    return tsr_verify_fail(v, op, "'identity' has one number per value reduced");
   return TSR_OK;
 }
 
@@ -508,8 +729,11 @@ static tsr_status check_reduce(tsr_verifier *v, tsr_op op) {
   }
   if (data->region_count == 1)
     TSR_TRY(check_combiner(v, op, count));
+  TSR_TRY(check_identity(v, op, count));
+  for (uint32_t i = 0; i < count && v->levels == TSR_AT_TILE; i++)
+    TSR_TRY(check_tile_axes(v, op, i));
   if (v->levels == TSR_AT_TILE)
-    return check_tile_axes(v, op);
+    return TSR_OK;
   for (uint32_t i = 0; i < count; i++)
     if (!is_scalar(operand_type(v, op, i)) || !is_scalar(result_type(v, op, i)))
       return tsr_verify_fail(v, op, "a block reduces scalars");
@@ -641,7 +865,14 @@ static tsr_status check_symbol(tsr_verifier *v, tsr_op op) {
 
 static tsr_status check_kernel(tsr_verifier *v, tsr_op op) {
   const tsr_region_data *body = tsr_region_get(v->ir, data_of(v, op)->regions[0]);
+  const tsr_attr *cluster = tsr_op_attr(v->ir, op, "cluster");
+  uint32_t grid = 0;
   TSR_TRY(check_symbol(v, op));
+  for (uint32_t i = 0; i < body->arg_count; i++)
+    grid += tsr_value_get(v->ir, body->args[i])->role == TSR_ROLE_GRID;
+  if (cluster != NULL && cluster->count != grid)
+    return tsr_verify_fail(v, op, "'cluster' has %u extents for a grid of %u", cluster->count,
+                           grid);
   for (uint32_t i = 0; i < body->arg_count; i++) {
     const tsr_value_data *arg = tsr_value_get(v->ir, body->args[i]);
     if (arg->role != TSR_ROLE_GRID && tsr_type_get(v->ir, arg->type)->level != TSR_LEVEL_GLOBAL)
@@ -663,33 +894,101 @@ static tsr_status check_boundary(tsr_verifier *v, tsr_op op) {
   return TSR_OK;
 }
 
-/* A kernel may see the elements of a dense tensor under another shape, with dims merged or split.
- */
-static tsr_status check_launch(tsr_verifier *v, tsr_op op) {
+/* A kernel may see the elements of a dense tensor under another shape, with dims merged or split, and
+ * those narrower than a byte as words. */
+/* The types that a launch passes: operands, then the results that do not take over an operand's
+ * memory (`alias`). */
+static const tsr_type_info *passed_type(const tsr_verifier *v, tsr_op op, uint32_t number) {
   const tsr_op_data *data = data_of(v, op);
-  tsr_op kernel = data->symbol == NULL ? 0 : tsr_ir_find_symbol(v->ir, data->symbol);
+  int64_t alias[64];
+  uint32_t count, own = data->operand_count;
+  bool aliased = tsr_op_ints(v->ir, op, "alias", alias, 64, &count);
+  if (number < data->operand_count)
+    return operand_type(v, op, number);
+  for (uint32_t i = 0; i < data->result_count; i++)
+    if ((!aliased || i >= count || alias[i] < 0) && own++ == number)
+      return result_type(v, op, i);
+  return NULL;
+}
+
+static bool sees(const tsr_type_info *have, const tsr_type_info *want) {
+  return have->dtype == want->dtype ||
+         (tsr_dtype_bits(have->dtype) < 8 && tsr_dtype_class_of(want->dtype) == TSR_CLASS_UINT);
+}
+
+static bool replaced(const tsr_attr *alias, uint32_t result) {
+  return alias != NULL && result < alias->count;
+}
+
+static tsr_status check_launch_kernel(tsr_verifier *v, tsr_op op, const char *symbol) {
+  const tsr_op_data *data = data_of(v, op);
+  const tsr_attr *alias = tsr_op_attr(v->ir, op, "alias");
+  tsr_op kernel = tsr_ir_find_symbol(v->ir, symbol);
   const tsr_region_data *body;
-  uint32_t given = data->operand_count + data->result_count, number = 0;
-  if (data->symbol == NULL && tsr_op_attr(v->ir, op, "kernels") == NULL)
-    return tsr_verify_fail(v, op, "a launch names its kernel");
+  uint32_t given = data->operand_count + data->result_count, number = 0, taken = 0;
   if (kernel == 0 || data_of(v, kernel)->code != TSR_OP_KERNEL)
     return TSR_OK;
   body = tsr_region_get(v->ir, data_of(v, kernel)->regions[0]);
   for (uint32_t i = 0; i < body->arg_count; i++) {
-    const tsr_type_info *want = tsr_value_type(v->ir, body->args[i]), *have;
+    const tsr_type_info *want = tsr_value_type(v->ir, body->args[i]);
     if (tsr_value_get(v->ir, body->args[i])->role == TSR_ROLE_GRID)
       continue;
+    while (number >= data->operand_count && number < given &&
+           replaced(alias, number - data->operand_count) &&
+           !tsr_expr_equals_int(v->ir, alias->u.exprs[number - data->operand_count], -1))
+      number++;
     if (number >= given)
-      return tsr_verify_fail(v, op, "@%s takes more than %u arguments", data->symbol, given);
-    have = number < data->operand_count ? operand_type(v, op, number)
-                                        : result_type(v, op, number - data->operand_count);
-    if (have->dtype != want->dtype)
-      return tsr_verify_fail(v, op, "argument %u of @%s differs in dtype", number, data->symbol);
+      return tsr_verify_fail(v, op, "@%s takes more than %u arguments", symbol, taken);
+    if (!sees(number < data->operand_count ? operand_type(v, op, number)
+                                           : result_type(v, op, number - data->operand_count),
+              want))
+      return tsr_verify_fail(v, op, "argument %u of @%s differs in dtype", taken, symbol);
     number++;
+    taken++;
   }
+  while (number >= data->operand_count && replaced(alias, number - data->operand_count) &&
+         !tsr_expr_equals_int(v->ir, alias->u.exprs[number - data->operand_count], -1))
+    number++;
   if (number != given)
-    return tsr_verify_fail(v, op, "@%s takes %u arguments, %u are given", data->symbol, number,
-                           given);
+    return tsr_verify_fail(v, op, "@%s takes %u arguments, more are given", symbol, taken);
+  return TSR_OK;
+}
+
+static tsr_status check_launch_lists(tsr_verifier *v, tsr_op op) {
+  const tsr_op_data *data = data_of(v, op);
+  const tsr_attr *alias = tsr_op_attr(v->ir, op, "alias"), *zero = tsr_op_attr(v->ir, op, "zero");
+  int64_t number;
+  for (uint32_t i = 0; zero != NULL && i < zero->count; i++)
+    if (!tsr_expr_is_int(v->ir, zero->u.exprs[i], &number) || number < 0 ||
+        number >= data->result_count)
+      return tsr_verify_fail(v, op, "'zero' lists numbers of results");
+  if (alias == NULL)
+    return TSR_OK;
+  if (alias->count != data->result_count)
+    return tsr_verify_fail(v, op, "'alias' has one operand or -1 per result");
+  for (uint32_t i = 0; i < alias->count; i++)
+    if (!tsr_expr_is_int(v->ir, alias->u.exprs[i], &number) || number < -1 ||
+        number >= data->operand_count ||
+        (number >= 0 && !same_shape(operand_type(v, op, (uint32_t)number), result_type(v, op, i))))
+      return tsr_verify_fail(v, op, "result %u cannot take the memory of that operand", i);
+  return TSR_OK;
+}
+
+static tsr_status check_launch(tsr_verifier *v, tsr_op op) {
+  const tsr_op_data *data = data_of(v, op);
+  const tsr_attr *kernels = tsr_op_attr(v->ir, op, "kernels");
+  const tsr_attr *guards = tsr_op_attr(v->ir, op, "guards");
+  if ((data->symbol == NULL) == (kernels == NULL))
+    return tsr_verify_fail(v, op, "a launch names its kernel, or lists 'kernels'");
+  if (kernels != NULL && kernels->count != (guards == NULL ? 0 : guards->count) + 1)
+    return tsr_verify_fail(v, op, "there is one guard less than kernels");
+  if (kernels == NULL && guards != NULL)
+    return tsr_verify_fail(v, op, "'guards' choose from 'kernels'");
+  TSR_TRY(check_launch_lists(v, op));
+  if (kernels == NULL)
+    return check_launch_kernel(v, op, data->symbol);
+  for (uint32_t i = 0; i < kernels->count; i++)
+    TSR_TRY(check_launch_kernel(v, op, kernels->u.strings[i]));
   return TSR_OK;
 }
 
@@ -711,7 +1010,9 @@ static tsr_status check_const(tsr_verifier *v, tsr_op op) {
   const tsr_attr *number = tsr_op_attr(v->ir, op, "data");
   int64_t elements;
   bool fixed = static_elements(v, type, &elements);
-  if (data_of(v, op)->attr_count != 1)
+  if ((value != NULL) + (number != NULL) + (tsr_op_attr(v->ir, op, "random") != NULL) +
+          (tsr_op_attr(v->ir, op, "elided") != NULL) !=
+      1)
     return tsr_verify_fail(v, op, "a const has one of value, random, data, elided");
   if (type->level == TSR_LEVEL_NONE)
     return tsr_verify_fail(v, op, "a const is a tensor, a tile or a scalar");
@@ -747,12 +1048,52 @@ static tsr_status check_index_op(tsr_verifier *v, tsr_op op) {
   return check_result_level(v, op, 0);
 }
 
+/* --- synchronisation --- */
+
 static tsr_status check_roles(tsr_verifier *v, tsr_op op) {
-  const tsr_attr *names = tsr_op_attr(v->ir, op, "names");
-  if (names != NULL && names->count != data_of(v, op)->region_count)
-    return tsr_verify_fail(v, op, "%u names for %u roles", names->count,
-                           data_of(v, op)->region_count);
+  static const char *const lists[] = {"names", "registers", "warps"};
+  uint32_t regions = data_of(v, op)->region_count;
+  const tsr_attr *warps = tsr_op_attr(v->ir, op, "warps");
+  int64_t total = tsr_op_int(v->ir, v->container, "warps", 0), number;
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+    const tsr_attr *list = tsr_op_attr(v->ir, op, lists[i]);
+    if (list != NULL && list->count != regions)
+      return tsr_verify_fail(v, op, "%u %s for %u roles", list->count, lists[i], regions);
+  }
+  for (uint32_t i = 0; i < warps->count; i++) {
+    if (!tsr_expr_is_int(v->ir, warps->u.exprs[i], &number) || number < 1 || number > total)
+      return tsr_verify_fail(v, op, "the warps of the roles are not the kernel's");
+    total -= number;
+  }
+  return total == 0 ? TSR_OK
+                    : tsr_verify_fail(v, op, "the warps of the roles are not the kernel's");
+}
+
+static tsr_status check_barrier(tsr_verifier *v, tsr_op op) {
+  return check_word(v, op, "scope", "warp role task cluster grid");
+}
+
+static tsr_status check_mbarrier(tsr_verifier *v, tsr_op op) {
+  const tsr_type_info *type = result_type(v, op, 0);
+  if (type->level != TSR_LEVEL_L1 || type->dtype != TSR_U64)
+    return tsr_verify_fail(v, op, "mbarriers are u64 in l1");
+  if (tsr_op_int(v->ir, op, "arrivals", 0) < 1)
+    return tsr_verify_fail(v, op, "'arrivals' is at least 1");
   return TSR_OK;
+}
+
+static tsr_status check_arrive(tsr_verifier *v, tsr_op op) {
+  return check_mbarrier_operand(v, op, 0);
+}
+
+static tsr_status check_wait(tsr_verifier *v, tsr_op op) {
+  bool on = data_of(v, op)->operand_count == 1;
+  if (on != (tsr_op_attr(v->ir, op, "parity") != NULL) ||
+      on == (tsr_op_attr(v->ir, op, "pending") != NULL) ||
+      on == (tsr_op_attr(v->ir, op, "of") != NULL))
+    return tsr_verify_fail(v, op, "a wait has an mbarrier and 'parity', or 'of' and 'pending'");
+  TSR_TRY(check_word(v, op, "of", "contract copy"));
+  return on ? check_mbarrier_operand(v, op, 0) : TSR_OK;
 }
 
 /* --- the table --- */
@@ -772,7 +1113,9 @@ static op_rule *const rules[TSR_OP_COUNT] = {
     [TSR_OP_APPEND] = check_append,     [TSR_OP_ALLOC] = check_alloc,
     [TSR_OP_COPY] = check_copy,         [TSR_OP_FRAGMENT] = check_fragment,
     [TSR_OP_CONTRACT] = check_contract, [TSR_OP_TILE_SLICE] = check_tile_slice,
-    [TSR_OP_ROLES] = check_roles,
+    [TSR_OP_ROLES] = check_roles,       [TSR_OP_BARRIER] = check_barrier,
+    [TSR_OP_MBARRIER] = check_mbarrier, [TSR_OP_ARRIVE] = check_arrive,
+    [TSR_OP_WAIT] = check_wait,         [TSR_OP_DECODE] = check_decode,
 };
 
 static tsr_status check_group(tsr_verifier *v, tsr_op op) {
@@ -794,5 +1137,9 @@ tsr_status tsr_verify_op(tsr_verifier *v, tsr_op op) {
     return check_reduce(v, op);
   if (code == TSR_OP_TRANSPOSE)
     return check_tile_transpose(v, op);
+  if (code == TSR_OP_RELAYOUT)
+    return check_tile_relayout(v, op);
+  if (code == TSR_OP_RELAYOUT)
+    return check_tile_relayout(v, op);
   return TSR_OK;
 }

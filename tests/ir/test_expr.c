@@ -88,6 +88,14 @@ typedef struct tree {
   struct tree *a, *b;
 } tree;
 
+static void free_tree(tree *t) {
+  if (t == NULL)
+    return;
+  free_tree(t->a);
+  free_tree(t->b);
+  free(t);
+}
+
 static tree *random_tree(world *w, int depth) {
   static const tsr_index_op operators[] = {
       TSR_INDEX_ADD, TSR_INDEX_ADD,      TSR_INDEX_ADD, TSR_INDEX_MUL,     TSR_INDEX_FLOORDIV,
@@ -111,17 +119,11 @@ static tree *random_tree(world *w, int depth) {
       t->op == TSR_INDEX_FLOORDIV || t->op == TSR_INDEX_CEILDIV || t->op == TSR_INDEX_MOD;
   if ((divides || t->op == TSR_INDEX_MUL) && below(w, 6) != 0) {
     static const int64_t divisors[] = {1, 2, 3, 4, 6, 8, 16, -3, -4};
+    free_tree(t->b->a);
+    free_tree(t->b->b);
     *t->b = (tree){TSR_INDEX_INT, divisors[below(w, 9)], NULL, NULL};
   }
   return t;
-}
-
-static void free_tree(tree *t) {
-  if (t == NULL)
-    return;
-  free_tree(t->a);
-  free_tree(t->b);
-  free(t);
 }
 
 static tsr_expr build(world *w, const tree *t) {
