@@ -211,40 +211,41 @@ START_TEST(test_grid) {
 END_TEST
 
 /* Several kernels in one image; scratch that a kernel shares between loops. */
+static const char fused_text[] =
+    "dim N in 1..100\n"
+    "kernel @first(%x: f32[N, 24], %w: f32[24, 40], %b: f32[40], %v: f32[40, 16], out %y: f32[N, "
+    "16])"
+    " grid(%t in N ceildiv 8) {\n"
+    "  %h = alloc : l2 f32[8, 40]\n"
+    "  for %p in 5 {\n"
+    "    %z = const {value = 0} : reg f32[8, 8]\n"
+    "    %acc = for %k in 24 carry(%c = %z) {\n"
+    "      %a = load %x[%t*8 + $0, %k + $1] : reg f32[8, 1]\n"
+    "      %m = load %w[%k + $0, %p*8 + $1] : reg f32[1, 8]\n"
+    "      %d = contract %a, %m, %c {atom = \"fma.f32\"} : reg f32[8, 8]\n"
+    "      yield %d\n"
+    "    } : reg f32[8, 8]\n"
+    "    %bias = load %b[%p*8 + $1] : reg f32[1, 8]\n"
+    "    %s = add %acc, %bias : reg f32[8, 8]\n"
+    "    %zero = const {value = 0} : reg f32[1, 1]\n"
+    "    %act = max %s, %zero : reg f32[8, 8]\n"
+    "    store %act, %h[$0, %p*8 + $1]\n"
+    "  }\n"
+    "  %z2 = const {value = 0} : reg f32[8, 16]\n"
+    "  %acc2 = for %k2 in 40 carry(%c2 = %z2) {\n"
+    "    %a2 = load %h[$0, %k2 + $1] : reg f32[8, 1]\n"
+    "    %b2 = load %v[%k2 + $0, $1] : reg f32[1, 16]\n"
+    "    %d2 = contract %a2, %b2, %c2 {atom = \"fma.f32\"} : reg f32[8, 16]\n"
+    "    yield %d2\n"
+    "  } : reg f32[8, 16]\n"
+    "  store %acc2, %y[%t*8 + $0, $1]\n}\n"
+    "kernel @second(inout %y: f32[N, 16]) grid(%t in N) {\n"
+    "  %a = load %y[%t, $0] : reg f32[16]\n"
+    "  %m = reduce %a {axes = [0], combine = \"max\"} : reg f32[1]\n"
+    "  %b = sub %a, %m : reg f32[16]\n"
+    "  store %b, %y[%t, $0]\n}\n";
+
 static void check_fused(const tsr_cpu_isa *isa) {
-  static const char text[] =
-      "dim N in 1..100\n"
-      "kernel @first(%x: f32[N, 24], %w: f32[24, 40], %b: f32[40], %v: f32[40, 16], out %y: f32[N, "
-      "16])"
-      " grid(%t in N ceildiv 8) {\n"
-      "  %h = alloc : l2 f32[8, 40]\n"
-      "  for %p in 5 {\n"
-      "    %z = const {value = 0} : reg f32[8, 8]\n"
-      "    %acc = for %k in 24 carry(%c = %z) {\n"
-      "      %a = load %x[%t*8 + $0, %k + $1] : reg f32[8, 1]\n"
-      "      %m = load %w[%k + $0, %p*8 + $1] : reg f32[1, 8]\n"
-      "      %d = contract %a, %m, %c {atom = \"fma.f32\"} : reg f32[8, 8]\n"
-      "      yield %d\n"
-      "    } : reg f32[8, 8]\n"
-      "    %bias = load %b[%p*8 + $1] : reg f32[1, 8]\n"
-      "    %s = add %acc, %bias : reg f32[8, 8]\n"
-      "    %zero = const {value = 0} : reg f32[1, 1]\n"
-      "    %act = max %s, %zero : reg f32[8, 8]\n"
-      "    store %act, %h[$0, %p*8 + $1]\n"
-      "  }\n"
-      "  %z2 = const {value = 0} : reg f32[8, 16]\n"
-      "  %acc2 = for %k2 in 40 carry(%c2 = %z2) {\n"
-      "    %a2 = load %h[$0, %k2 + $1] : reg f32[8, 1]\n"
-      "    %b2 = load %v[%k2 + $0, $1] : reg f32[1, 16]\n"
-      "    %d2 = contract %a2, %b2, %c2 {atom = \"fma.f32\"} : reg f32[8, 16]\n"
-      "    yield %d2\n"
-      "  } : reg f32[8, 16]\n"
-      "  store %acc2, %y[%t*8 + $0, $1]\n}\n"
-      "kernel @second(inout %y: f32[N, 16]) grid(%t in N) {\n"
-      "  %a = load %y[%t, $0] : reg f32[16]\n"
-      "  %m = reduce %a {axes = [0], combine = \"max\"} : reg f32[1]\n"
-      "  %b = sub %a, %m : reg f32[16]\n"
-      "  store %b, %y[%t, $0]\n}\n";
   enum { N = 19 };
   program p;
   dim_value dims[] = {{"N", N}, {NULL, 0}};
@@ -254,7 +255,7 @@ static void check_fused(const tsr_cpu_isa *isa) {
   fill(TSR_F32, w, 24 * 40, 2, false);
   fill(TSR_F32, b, 40, 3, false);
   fill(TSR_F32, v, 40 * 16, 4, false);
-  program_open(&p, text, isa);
+  program_open(&p, fused_text, isa);
   program_run(&p, "first", (void *const[]){x, w, b, v, y}, dims, 3);
   program_run(&p, "second", (void *const[]){y}, dims, N);
   for (int i = 0; i < N; ++i) {
@@ -311,6 +312,62 @@ START_TEST(test_unsupported) {
 }
 END_TEST
 
+/* --- allocation failure --- */
+
+typedef struct counted_allocator {
+  tsr_allocator allocator;
+  long left; /* calls that still succeed; negative: all */
+  long calls, bytes;
+} counted_allocator;
+
+static void *counted_allocate(void *context, size_t size, size_t alignment) {
+  counted_allocator *counted = context;
+  const tsr_allocator *inner = tsr_allocator_default();
+  ++counted->calls;
+  if (counted->left == 0)
+    return NULL;
+  counted->left -= counted->left > 0;
+  counted->bytes += (long)size;
+  return inner->allocate(inner->context, size, alignment);
+}
+
+static void counted_release(void *context, void *memory, size_t size) {
+  counted_allocator *counted = context;
+  const tsr_allocator *inner = tsr_allocator_default();
+  counted->bytes -= memory ? (long)size : 0;
+  inner->release(inner->context, memory, size);
+}
+
+/* Every allocation of parser and generator in turn fails: a status comes back, nothing leaks. */
+START_TEST(test_out_of_memory) {
+  tsr_cpu_isa isas[4];
+  host_isas(isas);
+  long total = 1;
+  for (long allowed = -1; allowed < total; ++allowed) {
+    counted_allocator counted = {.left = allowed};
+    counted.allocator = *tsr_allocator_default();
+    counted.allocator.context = &counted;
+    counted.allocator.allocate = counted_allocate;
+    counted.allocator.release = counted_release;
+    tsr_ir *ir = NULL;
+    tsr_diag diag = {0};
+    tsr_arena arena;
+    tsr_cpu_code code;
+    tsr_arena_init(&arena, &counted.allocator);
+    tsr_status status =
+        tsr_ir_parse(&counted.allocator, fused_text, strlen(fused_text), "test.tsr", &diag, &ir);
+    if (status == TSR_OK)
+      status = tsr_codegen_cpu(ir, &isas[0], NULL, &arena, &diag, &code);
+    ck_assert_int_eq(status, allowed < 0 ? TSR_OK : TSR_ERR_OUT_OF_MEMORY);
+    if (allowed < 0)
+      total = counted.calls;
+    tsr_ir_destroy(ir);
+    tsr_arena_reset(&arena);
+    ck_assert_int_eq(counted.bytes, 0);
+  }
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("control");
   TCase *control = tcase_create("control");
@@ -322,6 +379,7 @@ int main(void) {
   tcase_add_test(control, test_grid);
   tcase_add_test(control, test_fused);
   tcase_add_test(control, test_unsupported);
+  tcase_add_test(control, test_out_of_memory);
   suite_add_tcase(suite, control);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);

@@ -171,7 +171,7 @@ static __int128 int_reference(const operation *op, tsr_dtype dtype, __int128 a, 
   if (is(op, "xor"))
     return a ^ b;
   if (is(op, "shl"))
-    return count >= (unsigned __int128)bits ? 0 : a << (int)count;
+    return count >= (unsigned __int128)bits ? 0 : (__int128)((unsigned __int128)a << (int)count);
   if (is(op, "shr"))
     return a >> (count >= (unsigned __int128)bits ? (int)bits : (int)count);
   if (is(op, "eq"))
