@@ -1,6 +1,7 @@
 /* Rules of single ops, by level. Types of graph ops are what infer.c says; below the graph they are
  * checked here: scalars (rank 0) and tiles of level `reg`, extents equal or 1. */
 #include "ir/graph_build.h"
+#include "ir/target.h"
 #include "ir/verify_internal.h"
 #include <string.h>
 
@@ -382,8 +383,9 @@ static tsr_status check_mbarrier_operand(tsr_verifier *v, tsr_op op, uint32_t nu
 
 static tsr_status check_tma(tsr_verifier *v, tsr_op op) {
   const tsr_op_data *data = data_of(v, op);
-  bool tma = strcmp(tsr_op_string(v->ir, op, "atom") == NULL ? "" : tsr_op_string(v->ir, op, "atom"),
-                    "tma") == 0;
+  bool tma =
+      strcmp(tsr_op_string(v->ir, op, "atom") == NULL ? "" : tsr_op_string(v->ir, op, "atom"),
+             "tma") == 0;
   if (!tma)
     return tsr_op_attr(v->ir, op, "multicast") == NULL && data->operand_count == 2
                ? TSR_OK
@@ -393,7 +395,8 @@ static tsr_status check_tma(tsr_verifier *v, tsr_op op) {
   if (tsr_op_float(v->ir, op, "pad", 0) != 0)
     return tsr_verify_fail(v, op, "a copy by tma pads with 0");
   if ((operand_type(v, op, 0)->level == TSR_LEVEL_GLOBAL) != (data->operand_count == 3))
-    return tsr_verify_fail(v, op, "a copy by tma from global memory, and only that, has an mbarrier");
+    return tsr_verify_fail(v, op,
+                           "a copy by tma from global memory, and only that, has an mbarrier");
   return TSR_OK;
 }
 
@@ -411,7 +414,8 @@ static tsr_status check_ring(tsr_verifier *v, tsr_op op) {
   stages = tsr_op_int(v->ir, around, "stages", 1);
   if (stages > 1 &&
       (to->rank == 0 || !tsr_expr_is_int(v->ir, to->dims[0], &places) || places < stages))
-    return tsr_verify_fail(v, op, "the target's first axis must have a place for each of %lld stages",
+    return tsr_verify_fail(v, op,
+                           "the target's first axis must have a place for each of %lld stages",
                            (long long)stages);
   return TSR_OK;
 }
@@ -438,8 +442,8 @@ static tsr_status check_copy(tsr_verifier *v, tsr_op op) {
 static tsr_status check_fragment(tsr_verifier *v, tsr_op op) {
   TSR_TRY(check_result_level(v, op, 0));
   TSR_TRY(check_word(v, op, "atom", "vector ldmatrix"));
-  TSR_TRY(check_subscripts(v, op, 0, result_type(v, op, 0)->dims, result_type(v, op, 0)->rank,
-                           false));
+  TSR_TRY(
+      check_subscripts(v, op, 0, result_type(v, op, 0)->dims, result_type(v, op, 0)->rank, false));
   if (!has_lanes(v, &data_of(v, op)->operands[0]) &&
       result_type(v, op, 0)->rank > operand_type(v, op, 0)->rank)
     return tsr_verify_fail(v, op, "the box has more axes than the buffer");
@@ -518,20 +522,6 @@ static tsr_status check_tile_slice(tsr_verifier *v, tsr_op op) {
   if (operand_type(v, op, 0)->rank != result_type(v, op, 0)->rank ||
       tsr_op_attr(v->ir, op, "start")->count != result_type(v, op, 0)->rank)
     return tsr_verify_fail(v, op, "'start' has one place per axis of the tile");
-  return TSR_OK;
-}
-
-static tsr_status check_tile_relayout(tsr_verifier *v, tsr_op op) {
-  const tsr_attr *map = tsr_op_attr(v->ir, op, "map");
-  TSR_TRY(check_register(v, op, 0));
-  TSR_TRY(check_result_level(v, op, 0));
-  if (operand_type(v, op, 0)->dtype != result_type(v, op, 0)->dtype)
-    return dtype_error(v, op);
-  if (map->count != operand_type(v, op, 0)->rank)
-    return tsr_verify_fail(v, op, "'map' has one subscript per axis of the operand");
-  for (uint32_t i = 0; i < map->count; i++)
-    if (!lanes_below(v, map->u.exprs[i], result_type(v, op, 0)->rank))
-      return tsr_verify_fail(v, op, "'map' uses a lane that the result lacks");
   return TSR_OK;
 }
 
@@ -706,8 +696,9 @@ static tsr_status check_identity(tsr_verifier *v, tsr_op op, uint32_t count) {
     return TSR_OK;
   if (data_of(v, op)->region_count == 0)
     return tsr_verify_fail(v, op, "'identity' belongs to a combiner region");
-  if (identity->kind == TSR_ATTR_NUMBERS || identity->kind == TSR_ATTR_EXPRS ? identity->count != count
-                                                                             : count != 1)
+  if (identity->kind == TSR_ATTR_NUMBERS || identity->kind == TSR_ATTR_EXPRS
+          ? identity->count != count
+          : count != 1)
     return tsr_verify_fail(v, op, "'identity' has one number per value reduced");
   return TSR_OK;
 }
@@ -894,23 +885,8 @@ static tsr_status check_boundary(tsr_verifier *v, tsr_op op) {
   return TSR_OK;
 }
 
-/* A kernel may see the elements of a dense tensor under another shape, with dims merged or split, and
- * those narrower than a byte as words. */
-/* The types that a launch passes: operands, then the results that do not take over an operand's
- * memory (`alias`). */
-static const tsr_type_info *passed_type(const tsr_verifier *v, tsr_op op, uint32_t number) {
-  const tsr_op_data *data = data_of(v, op);
-  int64_t alias[64];
-  uint32_t count, own = data->operand_count;
-  bool aliased = tsr_op_ints(v->ir, op, "alias", alias, 64, &count);
-  if (number < data->operand_count)
-    return operand_type(v, op, number);
-  for (uint32_t i = 0; i < data->result_count; i++)
-    if ((!aliased || i >= count || alias[i] < 0) && own++ == number)
-      return result_type(v, op, i);
-  return NULL;
-}
-
+/* A kernel may see the elements of a dense tensor under another shape, with dims merged or split,
+ * and those narrower than a byte as words. */
 static bool sees(const tsr_type_info *have, const tsr_type_info *want) {
   return have->dtype == want->dtype ||
          (tsr_dtype_bits(have->dtype) < 8 && tsr_dtype_class_of(want->dtype) == TSR_CLASS_UINT);
@@ -1137,8 +1113,6 @@ tsr_status tsr_verify_op(tsr_verifier *v, tsr_op op) {
     return check_reduce(v, op);
   if (code == TSR_OP_TRANSPOSE)
     return check_tile_transpose(v, op);
-  if (code == TSR_OP_RELAYOUT)
-    return check_tile_relayout(v, op);
   if (code == TSR_OP_RELAYOUT)
     return check_tile_relayout(v, op);
   return TSR_OK;
