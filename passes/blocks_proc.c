@@ -300,6 +300,13 @@ static tsr_value walk_nonzero(tsr_emitter *e, nonzero *n, uint32_t axis, tsr_val
   return tsr_op_result(ir, loop, 0);
 }
 
+/* The indices of a scalar are [0, 1]: a store that lies outside keeps the rule that a proc stores
+ * to each of its results. */
+static void store_nothing(tsr_emitter *e, tsr_value indices) {
+  tsr_expr outside[2] = {zero(e), zero(e)};
+  tsr_point_store(e, tsr_point_int(e, TSR_I64, 0), indices, outside, 2);
+}
+
 tsr_op tsr_lower_nonzero(tsr_ir *ir, tsr_op op) {
   const tsr_op_data *data = tsr_op_get(ir, op);
   tsr_emitter e = tsr_point_begin(ir, TSR_OP_PROC, op);
@@ -308,5 +315,7 @@ tsr_op tsr_lower_nonzero(tsr_ir *ir, tsr_op op) {
   tsr_value count = tsr_point_result(&e, tsr_value_type(ir, data->results[1]));
   tsr_value total = walk_nonzero(&e, &n, 0, tsr_point_int(&e, TSR_I64, 0));
   tsr_point_store(&e, total, count, NULL, 0);
+  if (n.type->rank == 0)
+    store_nothing(&e, n.indices);
   return e.op;
 }

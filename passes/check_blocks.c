@@ -23,12 +23,27 @@ static tsr_status fail(const checker *c, tsr_op block, tsr_op op, const char *wh
   return status;
 }
 
+/* `operand` of `op` against every store to the same buffer in the region and the regions in it. */
+static tsr_status check_against_stores(const checker *c, tsr_op block, tsr_region region,
+                                       const tsr_operand *operand, tsr_op op, const char *what) {
+  TSR_FOR_EACH_OP (c->ir, region, other) {
+    const tsr_op_data *data = tsr_op_get(c->ir, other);
+    if (tsr_op_is_store(c->ir, other) && data->operands[1].value == operand->value &&
+        tsr_poly_par_disjoint(c->poly, c->ir, block, operand, &data->operands[1]) == TSR_POLY_NO)
+      return fail(c, block, op, what);
+    for (uint32_t i = 0; i < data->region_count; i++)
+      TSR_TRY(check_against_stores(c, block, data->regions[i], operand, op, what));
+  }
+  return TSR_OK;
+}
+
 static tsr_status check_store(const checker *c, tsr_op block, tsr_op op) {
   const tsr_operand *to = &tsr_op_get(c->ir, op)->operands[1];
-  if (tsr_poly_par_disjoint(c->poly, c->ir, block, to) == TSR_POLY_NO)
-    return fail(c, block, op, "two parallel points store the same element");
-  bool alone = tsr_block_store_of(c->ir, tsr_op_get(c->ir, block)->regions[0], to->value) == op;
-  if (tsr_op_get(c->ir, block)->code == TSR_OP_BLOCK && alone &&
+  tsr_region body = tsr_op_get(c->ir, block)->regions[0];
+  TSR_TRY(
+      check_against_stores(c, block, body, to, op, "two parallel points store the same element"));
+  if (tsr_op_get(c->ir, block)->code == TSR_OP_BLOCK &&
+      tsr_block_store_of(c->ir, body, to->value) == op &&
       tsr_poly_covers(c->poly, c->ir, block, to) == TSR_POLY_NO)
     return fail(c, block, op, "some element of the result is never stored");
   return TSR_OK;
@@ -36,10 +51,11 @@ static tsr_status check_store(const checker *c, tsr_op block, tsr_op op) {
 
 static tsr_status check_load(const checker *c, tsr_op block, tsr_op op) {
   const tsr_operand *from = &tsr_op_get(c->ir, op)->operands[0];
-  bool own = tsr_value_get(c->ir, from->value)->def == block;
-  if (own && tsr_poly_par_disjoint(c->poly, c->ir, block, from) == TSR_POLY_NO)
-    return fail(c, block, op, "a parallel point reads what another one stores");
-  return TSR_OK;
+  const tsr_value_data *data = tsr_value_get(c->ir, from->value);
+  if (data->def != block || data->role != TSR_ROLE_RESULT)
+    return TSR_OK;
+  return check_against_stores(c, block, tsr_op_get(c->ir, block)->regions[0], from, op,
+                              "a parallel point reads what another one stores");
 }
 
 static tsr_status check_body(const checker *c, tsr_op block, tsr_region region) {

@@ -110,6 +110,13 @@ static void put_pair(writer *w, const char *before, tsr_expr a, const char *betw
   put(w, ")");
 }
 
+/* The factor stands bare and last: the only place where isl's parser takes a negative one. */
+static void put_scaled(writer *w, tsr_expr expr, int64_t factor) {
+  put(w, "((");
+  put_expr(w, expr);
+  put(w, ") * %lld)", (long long)factor);
+}
+
 static void put_compound(writer *w, tsr_expr expr, const tsr_expr_node *node) {
   int64_t number;
   switch (node->op) {
@@ -117,8 +124,12 @@ static void put_compound(writer *w, tsr_expr expr, const tsr_expr_node *node) {
     put_pair(w, "(", node->a, " + ", node->b);
     return;
   case TSR_INDEX_MUL:
-    if (tsr_expr_is_int(w->ir, node->a, &number) || tsr_expr_is_int(w->ir, node->b, &number)) {
-      put_pair(w, "(", node->a, " * ", node->b);
+    if (tsr_expr_is_int(w->ir, node->a, &number)) {
+      put_scaled(w, node->b, number);
+      return;
+    }
+    if (tsr_expr_is_int(w->ir, node->b, &number)) {
+      put_scaled(w, node->a, number);
       return;
     }
     break;
@@ -161,7 +172,7 @@ static void put_expr(writer *w, tsr_expr expr) {
   tsr_expr_node node = tsr_expr_get(w->ir, expr);
   switch (node.op) {
   case TSR_INDEX_INT:
-    put(w, node.number < 0 ? "(%lld)" : "%lld", (long long)node.number);
+    put(w, "%lld", (long long)node.number);
     return;
   case TSR_INDEX_DIM:
     note_param(w, expr);
@@ -315,22 +326,43 @@ static bool open_access(access *a, tsr_poly *poly, tsr_ir *ir, tsr_op block,
   return a->map != NULL && a->box != NULL;
 }
 
+/* Products of dims stand for any number, so that a counterexample may need one that cannot be. */
+static bool takes_products(const writer *w) {
+  for (uint32_t i = 0; i < w->param_count; i++)
+    if (tsr_expr_get(w->ir, w->params[i]).op != TSR_INDEX_DIM)
+      return true;
+  return false;
+}
+
 static tsr_poly_answer close_access(access *a, tsr_poly *poly, isl_bool answer) {
   isl_map_free(a->map);
   isl_set_free(a->box);
   tsr_arena_reset(&a->arena);
   isl_ctx_set_max_operations(poly->ctx, 0);
   isl_ctx_reset_error(poly->ctx);
-  return answer == isl_bool_true    ? TSR_POLY_YES
-         : answer == isl_bool_false ? TSR_POLY_NO
-                                    : TSR_POLY_UNKNOWN;
+  if (answer == isl_bool_true)
+    return TSR_POLY_YES;
+  return answer == isl_bool_false && !takes_products(&a->w) ? TSR_POLY_NO : TSR_POLY_UNKNOWN;
+}
+
+/* Pairs of points that touch the same element, one by each operand, are all of the form (p, p). */
+static isl_bool only_itself(const access *a, const access *b) {
+  isl_map *meets = isl_map_apply_range(isl_map_copy(a->map), isl_map_reverse(isl_map_copy(b->map)));
+  isl_map *same = isl_map_identity(isl_map_get_space(meets));
+  isl_bool answer = isl_map_is_subset(meets, same);
+  isl_map_free(meets);
+  isl_map_free(same);
+  return answer;
 }
 
 tsr_poly_answer tsr_poly_par_disjoint(tsr_poly *poly, tsr_ir *ir, tsr_op block,
-                                      const tsr_operand *operand) {
-  access a;
-  bool open = open_access(&a, poly, ir, block, operand, true);
-  return close_access(&a, poly, open ? isl_map_is_injective(a.map) : isl_bool_error);
+                                      const tsr_operand *one, const tsr_operand *other) {
+  access a, b;
+  bool open = open_access(&a, poly, ir, block, one, true);
+  open = open_access(&b, poly, ir, block, other, true) && open;
+  isl_bool answer = open ? only_itself(&a, &b) : isl_bool_error;
+  (void)close_access(&b, poly, isl_bool_error);
+  return close_access(&a, poly, answer);
 }
 
 tsr_poly_answer tsr_poly_covers(tsr_poly *poly, tsr_ir *ir, tsr_op block,

@@ -12,10 +12,11 @@ typedef enum tsr_poly_answer { TSR_POLY_UNKNOWN, TSR_POLY_YES, TSR_POLY_NO } tsr
 TSR_WARN_UNUSED tsr_status tsr_poly_create(const tsr_allocator *allocator, tsr_poly **out_poly);
 void tsr_poly_destroy(tsr_poly *poly);
 
-/* Different points of the par axes of the block or proc never touch the same element by this
- * operand of a load or store in its body. Values that are not index variables may be anything. */
+/* Different points of the par axes of the block or proc never touch the same element, the first by
+ * `one`, the second by `other`: operands of loads or stores of one buffer in its body. Values that
+ * are not index variables may be anything. */
 tsr_poly_answer tsr_poly_par_disjoint(tsr_poly *poly, tsr_ir *ir, tsr_op block,
-                                      const tsr_operand *operand);
+                                      const tsr_operand *one, const tsr_operand *other);
 /* All points together touch every element of the buffer. */
 tsr_poly_answer tsr_poly_covers(tsr_poly *poly, tsr_ir *ir, tsr_op block,
                                 const tsr_operand *operand);
