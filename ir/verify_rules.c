@@ -1,21 +1,8 @@
 /* Rules of single ops, by level. Types of graph ops are what infer.c says; below the graph they are
  * checked here: scalars (rank 0) and tiles of level `reg`, extents equal or 1. */
 #include "ir/graph_build.h"
-#include "ir/target.h"
 #include "ir/verify_internal.h"
 #include <string.h>
-
-static const tsr_op_data *data_of(const tsr_verifier *v, tsr_op op) {
-  return tsr_op_get(v->ir, op);
-}
-
-static const tsr_type_info *operand_type(const tsr_verifier *v, tsr_op op, uint32_t number) {
-  return tsr_value_type(v->ir, data_of(v, op)->operands[number].value);
-}
-
-static const tsr_type_info *result_type(const tsr_verifier *v, tsr_op op, uint32_t number) {
-  return tsr_value_type(v->ir, data_of(v, op)->results[number]);
-}
 
 static bool same_dims(const tsr_type_info *a, const tsr_type_info *b) {
   return a->rank == b->rank &&
@@ -23,16 +10,12 @@ static bool same_dims(const tsr_type_info *a, const tsr_type_info *b) {
 }
 
 /* Equal but for the memory level. */
-static bool same_shape(const tsr_type_info *a, const tsr_type_info *b) {
+bool tsr_verify_same_shape(const tsr_type_info *a, const tsr_type_info *b) {
   return a->dtype == b->dtype && same_dims(a, b);
 }
 
-static const char *text_of_value(tsr_verifier *v, tsr_value value) {
+const char *tsr_verify_value_text(tsr_verifier *v, tsr_value value) {
   return tsr_verify_type_text(v, tsr_value_get(v->ir, value)->type);
-}
-
-static tsr_op parent_of(const tsr_verifier *v, tsr_op op) {
-  return tsr_region_get(v->ir, data_of(v, op)->parent)->parent;
 }
 
 static tsr_opcode container_code(const tsr_verifier *v) {
@@ -43,7 +26,7 @@ static bool is_scalar(const tsr_type_info *type) {
   return type->level == TSR_LEVEL_REG && type->rank == 0;
 }
 
-static bool is_integer(tsr_dtype dtype) {
+bool tsr_verify_is_integer(tsr_dtype dtype) {
   tsr_dtype_class kind = tsr_dtype_class_of(dtype);
   return kind == TSR_CLASS_INT || kind == TSR_CLASS_UINT;
 }
@@ -59,7 +42,7 @@ static bool one_of(const char *text, const char *list) {
   return false;
 }
 
-static tsr_status check_word(tsr_verifier *v, tsr_op op, const char *key, const char *words) {
+tsr_status tsr_verify_word(tsr_verifier *v, tsr_op op, const char *key, const char *words) {
   const char *text = tsr_op_string(v->ir, op, key);
   if (text == NULL || one_of(text, words))
     return TSR_OK;
@@ -111,14 +94,14 @@ static void note_varies(tsr_verifier *v, tsr_op op) {
 
 /* --- elementwise below the graph --- */
 
-static tsr_status check_register(tsr_verifier *v, tsr_op op, uint32_t number) {
+tsr_status tsr_verify_register(tsr_verifier *v, tsr_op op, uint32_t number) {
   const tsr_operand *operand = &data_of(v, op)->operands[number];
   if (operand->subscripted || operand_type(v, op, number)->level != TSR_LEVEL_REG)
     return tsr_verify_fail(v, op, "operand %u must be a scalar or a tile", number);
   return TSR_OK;
 }
 
-static tsr_status check_result_level(tsr_verifier *v, tsr_op op, uint32_t number) {
+tsr_status tsr_verify_result_level(tsr_verifier *v, tsr_op op, uint32_t number) {
   if (result_type(v, op, number)->level != TSR_LEVEL_REG)
     return tsr_verify_fail(v, op, "result %u must be a scalar or a tile", number);
   return TSR_OK;
@@ -138,8 +121,8 @@ static tsr_status check_broadcast(tsr_verifier *v, tsr_op op) {
       if (type->dims[a] != result->dims[a + result->rank - type->rank] &&
           !tsr_expr_equals_int(v->ir, type->dims[a], 1))
         return tsr_verify_fail(v, op, "operand %u is %s; it does not broadcast to %s", i,
-                               text_of_value(v, data->operands[i].value),
-                               text_of_value(v, data->results[0]));
+                               tsr_verify_value_text(v, data->operands[i].value),
+                               tsr_verify_value_text(v, data->results[0]));
   }
   if (rank != result->rank)
     return tsr_verify_fail(v, op, "the result has axes that no operand has");
@@ -155,7 +138,7 @@ static tsr_status check_broadcast(tsr_verifier *v, tsr_op op) {
   return TSR_OK;
 }
 
-static tsr_status dtype_error(tsr_verifier *v, tsr_op op) {
+tsr_status tsr_verify_dtypes(tsr_verifier *v, tsr_op op) {
   return tsr_verify_fail(v, op, "the dtypes of operands and result do not fit");
 }
 
@@ -165,14 +148,15 @@ static tsr_status check_unary_dtypes(tsr_verifier *v, tsr_op op) {
   case TSR_OP_CAST:
     return TSR_OK;
   case TSR_OP_BITCAST:
-    return tsr_dtype_bits(from) == tsr_dtype_bits(to) ? TSR_OK : dtype_error(v, op);
+    return tsr_dtype_bits(from) == tsr_dtype_bits(to) ? TSR_OK : tsr_verify_dtypes(v, op);
   case TSR_OP_ISNAN:
   case TSR_OP_ISINF:
-    return to == TSR_BOOL ? TSR_OK : dtype_error(v, op);
+    return to == TSR_BOOL ? TSR_OK : tsr_verify_dtypes(v, op);
   case TSR_OP_NOT:
-    return from == to && tsr_dtype_class_of(from) != TSR_CLASS_FLOAT ? TSR_OK : dtype_error(v, op);
+    return from == to && tsr_dtype_class_of(from) != TSR_CLASS_FLOAT ? TSR_OK
+                                                                     : tsr_verify_dtypes(v, op);
   default:
-    return from == to ? TSR_OK : dtype_error(v, op);
+    return from == to ? TSR_OK : tsr_verify_dtypes(v, op);
   }
 }
 
@@ -184,21 +168,24 @@ static tsr_status check_elementwise_dtypes(tsr_verifier *v, tsr_op op) {
     return check_unary_dtypes(v, op);
   b = operand_type(v, op, 1)->dtype;
   if (kind == TSR_KIND_TERNARY)
-    return a == TSR_BOOL && b == to && operand_type(v, op, 2)->dtype == to ? TSR_OK
-                                                                           : dtype_error(v, op);
+    return a == TSR_BOOL && b == to && operand_type(v, op, 2)->dtype == to
+               ? TSR_OK
+               : tsr_verify_dtypes(v, op);
   if (kind == TSR_KIND_COMPARE)
-    return a == b && to == TSR_BOOL ? TSR_OK : dtype_error(v, op);
+    return a == b && to == TSR_BOOL ? TSR_OK : tsr_verify_dtypes(v, op);
   if (code == TSR_OP_SHL || code == TSR_OP_SHR)
-    return a == to && is_integer(a) && is_integer(b) ? TSR_OK : dtype_error(v, op);
+    return a == to && tsr_verify_is_integer(a) && tsr_verify_is_integer(b)
+               ? TSR_OK
+               : tsr_verify_dtypes(v, op);
   if (code == TSR_OP_POW)
-    return a == to ? TSR_OK : dtype_error(v, op);
-  return a == b && a == to ? TSR_OK : dtype_error(v, op);
+    return a == to ? TSR_OK : tsr_verify_dtypes(v, op);
+  return a == b && a == to ? TSR_OK : tsr_verify_dtypes(v, op);
 }
 
 static tsr_status check_elementwise(tsr_verifier *v, tsr_op op) {
   for (uint32_t i = 0; i < data_of(v, op)->operand_count; i++)
-    TSR_TRY(check_register(v, op, i));
-  TSR_TRY(check_result_level(v, op, 0));
+    TSR_TRY(tsr_verify_register(v, op, i));
+  TSR_TRY(tsr_verify_result_level(v, op, 0));
   TSR_TRY(check_elementwise_dtypes(v, op));
   return check_broadcast(v, op);
 }
@@ -223,22 +210,24 @@ static tsr_status check_graph_types(tsr_verifier *v, tsr_op op) {
   if (status != TSR_OK)
     return tsr_verify_fail(v, op, "%s", found.message);
   for (uint32_t i = 0; i < data->result_count && i < 2; i++)
-    if (types[i] != 0 && !same_shape(tsr_type_get(v->ir, types[i]), result_type(v, op, i)))
+    if (types[i] != 0 &&
+        !tsr_verify_same_shape(tsr_type_get(v->ir, types[i]), result_type(v, op, i)))
       return tsr_verify_fail(v, op, "result %u is %s; it must be %s", i,
-                             text_of_value(v, data->results[i]), tsr_verify_type_text(v, types[i]));
+                             tsr_verify_value_text(v, data->results[i]),
+                             tsr_verify_type_text(v, types[i]));
   return TSR_OK;
 }
 
 /* --- subscripts --- */
 
 /* The lanes of an expression must be axes of a tile of rank `rank`. */
-static bool lanes_below(const tsr_verifier *v, tsr_expr expr, uint32_t rank) {
+bool tsr_verify_lanes_below(const tsr_verifier *v, tsr_expr expr, uint32_t rank) {
   tsr_expr_node node = tsr_expr_get(v->ir, expr);
   if (!tsr_expr_has(v->ir, expr, TSR_INDEX_LANE))
     return true;
   if (node.op == TSR_INDEX_LANE)
     return node.number < rank;
-  return lanes_below(v, node.a, rank) && lanes_below(v, node.b, rank);
+  return tsr_verify_lanes_below(v, node.a, rank) && tsr_verify_lanes_below(v, node.b, rank);
 }
 
 /* A tile inside brackets stands for its element at the lanes: it broadcasts to the tile moved. */
@@ -269,22 +258,22 @@ static tsr_status check_subscript_values(tsr_verifier *v, tsr_op op, tsr_expr ex
     return TSR_OK;
   if (!indirect)
     return tsr_verify_fail(v, op, "a computed subscript needs gather_load or scatter_store");
-  if (type->level != TSR_LEVEL_REG || !is_integer(type->dtype))
+  if (type->level != TSR_LEVEL_REG || !tsr_verify_is_integer(type->dtype))
     return tsr_verify_fail(v, op, "a computed subscript must be an integer scalar or tile");
   if (!lanes_cover(v, type, extents, rank))
     return tsr_verify_fail(v, op, "the subscript tile %s does not broadcast to the tile moved",
-                           text_of_value(v, node.value));
+                           tsr_verify_value_text(v, node.value));
   return TSR_OK;
 }
 
 /* `extents`: of the tile or box that is moved. */
-static tsr_status check_subscripts(tsr_verifier *v, tsr_op op, uint32_t number,
-                                   const tsr_expr *extents, uint32_t tile_rank, bool indirect) {
+tsr_status tsr_verify_subscripts(tsr_verifier *v, tsr_op op, uint32_t number,
+                                 const tsr_expr *extents, uint32_t tile_rank, bool indirect) {
   const tsr_operand *operand = &data_of(v, op)->operands[number];
   if (!operand->subscripted)
     return tsr_verify_fail(v, op, "operand %u needs subscripts", number);
   for (uint32_t i = 0; i < operand->subscript_count; i++) {
-    if (!lanes_below(v, operand->subscripts[i], tile_rank))
+    if (!tsr_verify_lanes_below(v, operand->subscripts[i], tile_rank))
       return tsr_verify_fail(v, op, "subscript %u uses a lane that the tile of rank %u lacks", i,
                              tile_rank);
     TSR_TRY(check_subscript_values(v, op, operand->subscripts[i], indirect, extents, tile_rank));
@@ -294,21 +283,19 @@ static tsr_status check_subscripts(tsr_verifier *v, tsr_op op, uint32_t number,
 
 /* --- memory --- */
 
-#define CACHE_WORDS "streaming keep"
-
 static tsr_status check_load(tsr_verifier *v, tsr_op op) {
   bool indirect = data_of(v, op)->code == TSR_OP_GATHER_LOAD;
-  TSR_TRY(check_word(v, op, "cache", CACHE_WORDS));
-  TSR_TRY(check_result_level(v, op, 0));
-  TSR_TRY(check_subscripts(v, op, 0, result_type(v, op, 0)->dims, result_type(v, op, 0)->rank,
-                           indirect));
+  TSR_TRY(tsr_verify_word(v, op, "cache", CACHE_WORDS));
+  TSR_TRY(tsr_verify_result_level(v, op, 0));
+  TSR_TRY(tsr_verify_subscripts(v, op, 0, result_type(v, op, 0)->dims, result_type(v, op, 0)->rank,
+                                indirect));
   if (operand_type(v, op, 0)->dtype != result_type(v, op, 0)->dtype)
-    return dtype_error(v, op);
+    return tsr_verify_dtypes(v, op);
   return TSR_OK;
 }
 
 /* Blocks write their own results, kernels their out arguments and scratch. */
-static tsr_status check_target(tsr_verifier *v, tsr_op op, uint32_t number) {
+tsr_status tsr_verify_target(tsr_verifier *v, tsr_op op, uint32_t number) {
   tsr_value target = data_of(v, op)->operands[number].value;
   const tsr_value_data *value = tsr_value_get(v->ir, target);
   if (v->levels == TSR_AT_BLOCK && (value->region != 0 || value->def != v->container))
@@ -324,287 +311,30 @@ static tsr_status check_target(tsr_verifier *v, tsr_op op, uint32_t number) {
 
 static tsr_status check_store(tsr_verifier *v, tsr_op op) {
   bool indirect = data_of(v, op)->code == TSR_OP_SCATTER_STORE;
-  TSR_TRY(check_register(v, op, 0));
-  TSR_TRY(check_subscripts(v, op, 1, operand_type(v, op, 0)->dims, operand_type(v, op, 0)->rank,
-                           indirect));
-  TSR_TRY(check_target(v, op, 1));
-  TSR_TRY(check_word(v, op, "combine", "none add mul max min and or"));
-  TSR_TRY(check_word(v, op, "cache", CACHE_WORDS));
+  TSR_TRY(tsr_verify_register(v, op, 0));
+  TSR_TRY(tsr_verify_subscripts(v, op, 1, operand_type(v, op, 0)->dims,
+                                operand_type(v, op, 0)->rank, indirect));
+  TSR_TRY(tsr_verify_target(v, op, 1));
+  TSR_TRY(tsr_verify_word(v, op, "combine", "none add mul max min and or"));
+  TSR_TRY(tsr_verify_word(v, op, "cache", CACHE_WORDS));
   if (operand_type(v, op, 0)->dtype != operand_type(v, op, 1)->dtype)
-    return dtype_error(v, op);
+    return tsr_verify_dtypes(v, op);
   if (container_code(v) == TSR_OP_BLOCK && op_varies(v, op) != 0)
     return tsr_verify_fail(v, op, "what is stored still varies along a red index");
   return TSR_OK;
 }
 
 static tsr_status check_append(tsr_verifier *v, tsr_op op) {
-  TSR_TRY(check_register(v, op, 0));
-  TSR_TRY(check_subscripts(v, op, 1, NULL, 0, false));
-  TSR_TRY(check_target(v, op, 1));
-  if (operand_type(v, op, 0)->dtype != TSR_BOOL || !is_integer(operand_type(v, op, 1)->dtype) ||
+  TSR_TRY(tsr_verify_register(v, op, 0));
+  TSR_TRY(tsr_verify_subscripts(v, op, 1, NULL, 0, false));
+  TSR_TRY(tsr_verify_target(v, op, 1));
+  if (operand_type(v, op, 0)->dtype != TSR_BOOL ||
+      !tsr_verify_is_integer(operand_type(v, op, 1)->dtype) ||
       operand_type(v, op, 1)->dtype != result_type(v, op, 0)->dtype)
-    return dtype_error(v, op);
+    return tsr_verify_dtypes(v, op);
   if (!same_dims(operand_type(v, op, 0), result_type(v, op, 0)))
     return tsr_verify_fail(v, op, "there is one position per element of operand 0");
   return TSR_OK;
-}
-
-static tsr_status check_one_of(tsr_verifier *v, tsr_op op, const char *key, int64_t a, int64_t b,
-                               int64_t c) {
-  int64_t number = tsr_op_int(v->ir, op, key, a);
-  if (number == a || number == b || number == c)
-    return TSR_OK;
-  return tsr_verify_fail(v, op, "'%s' is %lld; it may be %lld, %lld or %lld", key,
-                         (long long)number, (long long)a, (long long)b, (long long)c);
-}
-
-static tsr_status check_alloc(tsr_verifier *v, tsr_op op) {
-  tsr_level level = result_type(v, op, 0)->level;
-  if (level == TSR_LEVEL_GLOBAL || level == TSR_LEVEL_NONE)
-    return tsr_verify_fail(v, op, "scratch lives at l2, cluster, l1 or reg");
-  return check_one_of(v, op, "swizzle", 32, 64, 128);
-}
-
-/* The source may be gathered. */
-static bool has_lanes(const tsr_verifier *v, const tsr_operand *operand) {
-  for (uint32_t i = 0; i < operand->subscript_count; i++)
-    if (tsr_expr_has(v->ir, operand->subscripts[i], TSR_INDEX_LANE))
-      return true;
-  return false;
-}
-
-/* One element of what `mbarrier` made. */
-static tsr_status check_mbarrier_operand(tsr_verifier *v, tsr_op op, uint32_t number) {
-  const tsr_value_data *value = tsr_value_get(v->ir, data_of(v, op)->operands[number].value);
-  if (value->role != TSR_ROLE_RESULT || data_of(v, value->def)->code != TSR_OP_MBARRIER)
-    return tsr_verify_fail(v, op, "operand %u is no mbarrier", number);
-  return check_subscripts(v, op, number, NULL, 0, false);
-}
-
-static tsr_status check_tma(tsr_verifier *v, tsr_op op) {
-  const tsr_op_data *data = data_of(v, op);
-  bool tma =
-      strcmp(tsr_op_string(v->ir, op, "atom") == NULL ? "" : tsr_op_string(v->ir, op, "atom"),
-             "tma") == 0;
-  if (!tma)
-    return tsr_op_attr(v->ir, op, "multicast") == NULL && data->operand_count == 2
-               ? TSR_OK
-               : tsr_verify_fail(v, op, "only a copy by tma has an mbarrier or 'multicast'");
-  if (has_lanes(v, &data->operands[0]) || has_lanes(v, &data->operands[1]))
-    return tsr_verify_fail(v, op, "a copy by tma moves a box: subscripts without lanes");
-  if (tsr_op_float(v->ir, op, "pad", 0) != 0)
-    return tsr_verify_fail(v, op, "a copy by tma pads with 0");
-  if ((operand_type(v, op, 0)->level == TSR_LEVEL_GLOBAL) != (data->operand_count == 3))
-    return tsr_verify_fail(v, op,
-                           "a copy by tma from global memory, and only that, has an mbarrier");
-  return TSR_OK;
-}
-
-/* Inside `for {stages = n}` a copy that may run ahead needs n places to go to. */
-static tsr_status check_ring(tsr_verifier *v, tsr_op op) {
-  const tsr_type_info *to = operand_type(v, op, 1);
-  const char *atom = tsr_op_string(v->ir, op, "atom");
-  tsr_op around = parent_of(v, op);
-  int64_t stages, places;
-  while (around != 0 && data_of(v, around)->code == TSR_OP_IF)
-    around = parent_of(v, around);
-  if (around == 0 || data_of(v, around)->code != TSR_OP_FOR || atom == NULL ||
-      strcmp(atom, "cp.async") != 0)
-    return TSR_OK;
-  stages = tsr_op_int(v->ir, around, "stages", 1);
-  if (stages > 1 &&
-      (to->rank == 0 || !tsr_expr_is_int(v->ir, to->dims[0], &places) || places < stages))
-    return tsr_verify_fail(v, op,
-                           "the target's first axis must have a place for each of %lld stages",
-                           (long long)stages);
-  return TSR_OK;
-}
-
-static tsr_status check_copy(tsr_verifier *v, tsr_op op) {
-  const tsr_attr *shape = tsr_op_attr(v->ir, op, "shape");
-  TSR_TRY(check_word(v, op, "atom", "vector cp.async tma"));
-  TSR_TRY(check_word(v, op, "cache", CACHE_WORDS));
-  if (has_lanes(v, &data_of(v, op)->operands[0]) != has_lanes(v, &data_of(v, op)->operands[1]))
-    return tsr_verify_fail(v, op, "either both subscripts of a copy use lanes or none");
-  TSR_TRY(check_subscripts(v, op, 0, shape->u.exprs, shape->count, true));
-  TSR_TRY(check_subscripts(v, op, 1, shape->u.exprs, shape->count, false));
-  TSR_TRY(check_target(v, op, 1));
-  if (data_of(v, op)->operand_count == 3)
-    TSR_TRY(check_mbarrier_operand(v, op, 2));
-  if (operand_type(v, op, 0)->dtype != operand_type(v, op, 1)->dtype)
-    return dtype_error(v, op);
-  if (shape->count > operand_type(v, op, 0)->rank || shape->count > operand_type(v, op, 1)->rank)
-    return tsr_verify_fail(v, op, "the box has more axes than a buffer");
-  TSR_TRY(check_ring(v, op));
-  return check_tma(v, op);
-}
-
-static tsr_status check_fragment(tsr_verifier *v, tsr_op op) {
-  TSR_TRY(check_result_level(v, op, 0));
-  TSR_TRY(check_word(v, op, "atom", "vector ldmatrix"));
-  TSR_TRY(
-      check_subscripts(v, op, 0, result_type(v, op, 0)->dims, result_type(v, op, 0)->rank, false));
-  if (!has_lanes(v, &data_of(v, op)->operands[0]) &&
-      result_type(v, op, 0)->rank > operand_type(v, op, 0)->rank)
-    return tsr_verify_fail(v, op, "the box has more axes than the buffer");
-  return operand_type(v, op, 0)->dtype == result_type(v, op, 0)->dtype ? TSR_OK
-                                                                       : dtype_error(v, op);
-}
-
-static tsr_status check_contract_attrs(tsr_verifier *v, tsr_op op) {
-  const tsr_op_data *data = data_of(v, op);
-  const tsr_attr *warps = tsr_op_attr(v->ir, op, "warps");
-  bool a = data->operands[0].subscripted, b = data->operands[1].subscripted;
-  int64_t k = tsr_op_int(v->ir, op, "k", 0);
-  if (a && b && k < 1)
-    return tsr_verify_fail(v, op, "'k' is needed where both operands are read in place");
-  if (k != 0 && ((!a && !tsr_expr_equals_int(v->ir, operand_type(v, op, 0)->dims[1], k)) ||
-                 (!b && !tsr_expr_equals_int(v->ir, operand_type(v, op, 1)->dims[0], k))))
-    return tsr_verify_fail(v, op, "'k' is not the operands' k");
-  if (warps != NULL && warps->count != 2)
-    return tsr_verify_fail(v, op, "'warps' divides m and n: two numbers");
-  return TSR_OK;
-}
-
-/* a [m, k], b [k, n], c [m, n]; where an operand is read in place its subscripts say the shape. */
-static tsr_status check_contract(tsr_verifier *v, tsr_op op) {
-  const tsr_op_data *data = data_of(v, op);
-  const tsr_type_info *c = operand_type(v, op, 2);
-  TSR_TRY(check_register(v, op, 2));
-  TSR_TRY(check_result_level(v, op, 0));
-  if (tsr_atom_find(tsr_op_string(v->ir, op, "atom")) == NULL)
-    return tsr_verify_fail(v, op, "no atom is named \"%s\"", tsr_op_string(v->ir, op, "atom"));
-  if (!same_shape(c, result_type(v, op, 0)))
-    return tsr_verify_fail(v, op, "accumulator and result differ");
-  if (c->rank != 2)
-    return tsr_verify_fail(v, op, "the accumulator must have two axes");
-  for (uint32_t i = 0; i < 2; i++) {
-    const tsr_type_info *type = operand_type(v, op, i);
-    if (data->operands[i].subscripted) {
-      TSR_TRY(check_subscripts(v, op, i, NULL, 2, false));
-      continue;
-    }
-    TSR_TRY(check_register(v, op, i));
-    if (type->rank != 2 || type->dims[i] != c->dims[i])
-      return tsr_verify_fail(v, op, "operand %u is %s; it does not fit an accumulator %s", i,
-                             text_of_value(v, data->operands[i].value),
-                             text_of_value(v, data->operands[2].value));
-  }
-  if (!data->operands[0].subscripted && !data->operands[1].subscripted &&
-      operand_type(v, op, 0)->dims[1] != operand_type(v, op, 1)->dims[0])
-    return tsr_verify_fail(v, op, "the operands differ in k");
-  return check_contract_attrs(v, op);
-}
-
-static tsr_status check_tile_transpose(tsr_verifier *v, tsr_op op) {
-  const tsr_type_info *from = operand_type(v, op, 0), *to = result_type(v, op, 0);
-  int64_t perm[TSR_MAX_RANK];
-  uint32_t count, seen = 0;
-  TSR_TRY(check_register(v, op, 0));
-  TSR_TRY(check_result_level(v, op, 0));
-  if (!tsr_op_ints(v->ir, op, "perm", perm, TSR_MAX_RANK, &count) || count != from->rank ||
-      to->rank != from->rank || to->dtype != from->dtype)
-    return tsr_verify_fail(v, op, "'perm' does not fit the tile");
-  for (uint32_t i = 0; i < count; i++) {
-    if (perm[i] < 0 || perm[i] >= count || (seen >> perm[i] & 1) != 0)
-      return tsr_verify_fail(v, op, "'perm' is no permutation");
-    seen |= 1u << perm[i];
-    if (to->dims[i] != from->dims[perm[i]])
-      return tsr_verify_fail(v, op, "the result's axis %u is not axis %d of the operand", i,
-                             (int)perm[i]);
-  }
-  return TSR_OK;
-}
-
-static tsr_status check_tile_slice(tsr_verifier *v, tsr_op op) {
-  TSR_TRY(check_register(v, op, 0));
-  TSR_TRY(check_result_level(v, op, 0));
-  if (operand_type(v, op, 0)->rank != result_type(v, op, 0)->rank ||
-      tsr_op_attr(v->ir, op, "start")->count != result_type(v, op, 0)->rank)
-    return tsr_verify_fail(v, op, "'start' has one place per axis of the tile");
-  return TSR_OK;
-}
-
-static tsr_status check_tile_relayout(tsr_verifier *v, tsr_op op) {
-  const tsr_attr *map = tsr_op_attr(v->ir, op, "map");
-  TSR_TRY(check_register(v, op, 0));
-  TSR_TRY(check_result_level(v, op, 0));
-  if (operand_type(v, op, 0)->dtype != result_type(v, op, 0)->dtype)
-    return dtype_error(v, op);
-  if (map->count != operand_type(v, op, 0)->rank)
-    return tsr_verify_fail(v, op, "'map' has one subscript per axis of the operand");
-  for (uint32_t i = 0; i < map->count; i++)
-    if (!lanes_below(v, map->u.exprs[i], result_type(v, op, 0)->rank))
-      return tsr_verify_fail(v, op, "subscript %u of 'map' uses a lane that the result lacks", i);
-  return TSR_OK;
-}
-
-/* Scales and zero points repeat along runs of the result's axes. */
-static tsr_status check_decode_factor(tsr_verifier *v, tsr_op op, uint32_t number) {
-  const tsr_type_info *type = operand_type(v, op, number), *to = result_type(v, op, 0);
-  TSR_TRY(check_register(v, op, number));
-  if (type->dtype != to->dtype)
-    return dtype_error(v, op);
-  if (type->rank == 0)
-    return TSR_OK;
-  for (uint32_t a = 0; a < to->rank; a++) {
-    int64_t extent, runs;
-    if (type->rank != to->rank || !tsr_expr_is_int(v->ir, to->dims[a], &extent) ||
-        !tsr_expr_is_int(v->ir, type->dims[a], &runs) || runs < 1 || extent % runs != 0)
-      return tsr_verify_fail(v, op, "operand %u is %s; its extents must divide those of %s", number,
-                             text_of_value(v, data_of(v, op)->operands[number].value),
-                             text_of_value(v, data_of(v, op)->results[0]));
-  }
-  return TSR_OK;
-}
-
-static unsigned format_bits(const tsr_verifier *v, tsr_op op) {
-  const char *format = tsr_op_string(v->ir, op, "format");
-  const tsr_attr *table = tsr_op_attr(v->ir, op, "table");
-  tsr_dtype dtype = tsr_dtype_parse(format, strlen(format));
-  if (strcmp(format, "table") != 0)
-    return table == NULL && dtype != TSR_DTYPE_NONE ? (unsigned)tsr_dtype_bits(dtype) : 0;
-  for (unsigned bits = 1; table != NULL && bits <= 8; bits++)
-    if (table->count == 1u << bits)
-      return bits;
-  return 0;
-}
-
-/* Where there is no map, the last axis runs through the fields of its words. */
-static tsr_status check_decode_shape(tsr_verifier *v, tsr_op op, unsigned fields) {
-  const tsr_type_info *words = operand_type(v, op, 0), *to = result_type(v, op, 0);
-  const tsr_attr *map = tsr_op_attr(v->ir, op, "map");
-  if (map != NULL) {
-    if (map->count != words->rank + 1)
-      return tsr_verify_fail(v, op, "'map' has a subscript per axis of the words and the field");
-    for (uint32_t i = 0; i < map->count; i++)
-      if (!lanes_below(v, map->u.exprs[i], to->rank))
-        return tsr_verify_fail(v, op, "subscript %u of 'map' uses a lane that the result lacks", i);
-    return TSR_OK;
-  }
-  if (words->rank == 0 && fields == 1)
-    return TSR_OK;
-  if (words->rank != to->rank || words->rank == 0)
-    return tsr_verify_fail(v, op, "words and result differ in rank and there is no 'map'");
-  for (uint32_t a = 0; a < to->rank; a++)
-    if (to->dims[a] !=
-        (a + 1 == to->rank ? tsr_expr_mul_int(v->ir, words->dims[a], fields) : words->dims[a]))
-      return tsr_verify_fail(v, op, "the result's axis %u does not fit the words", a);
-  return TSR_OK;
-}
-
-static tsr_status check_decode(tsr_verifier *v, tsr_op op) {
-  unsigned bits = format_bits(v, op), word;
-  TSR_TRY(check_register(v, op, 0));
-  TSR_TRY(check_result_level(v, op, 0));
-  word = (unsigned)tsr_dtype_bits(operand_type(v, op, 0)->dtype);
-  if (bits == 0)
-    return tsr_verify_fail(v, op, "'format' is a dtype, or \"table\" with 2, 4 .. 256 numbers");
-  if (!is_integer(operand_type(v, op, 0)->dtype) || word < bits)
-    return tsr_verify_fail(v, op, "operand 0 must be words of at least %u bits", bits);
-  for (uint32_t i = 1; i < data_of(v, op)->operand_count; i++)
-    TSR_TRY(check_decode_factor(v, op, i));
-  return check_decode_shape(v, op, word / bits);
 }
 
 /* --- reduce below the graph --- */
@@ -636,10 +366,10 @@ static tsr_status check_yield(tsr_verifier *v, tsr_op op, tsr_region region, uin
     return tsr_verify_fail(v, yield, "%u values are yielded for %u results",
                            data_of(v, yield)->operand_count, data->result_count + skip);
   for (uint32_t i = 0; i < data->result_count; i++)
-    if (!same_shape(operand_type(v, yield, i + skip), result_type(v, op, i)))
+    if (!tsr_verify_same_shape(operand_type(v, yield, i + skip), result_type(v, op, i)))
       return tsr_verify_fail(v, yield, "value %u is %s; the result is %s", i + skip,
-                             text_of_value(v, data_of(v, yield)->operands[i + skip].value),
-                             text_of_value(v, data->results[i]));
+                             tsr_verify_value_text(v, data_of(v, yield)->operands[i + skip].value),
+                             tsr_verify_value_text(v, data->results[i]));
   return TSR_OK;
 }
 
@@ -650,7 +380,8 @@ static tsr_status check_combiner(tsr_verifier *v, tsr_op op, uint32_t count) {
     return tsr_verify_fail(v, op, "a combiner of %u values has %u arguments, not %u", count,
                            2 * count, body->arg_count);
   for (uint32_t i = 0; i < 2 * count; i++)
-    if (!same_shape(tsr_value_type(v->ir, body->args[i]), operand_type(v, op, i % count)))
+    if (!tsr_verify_same_shape(tsr_value_type(v->ir, body->args[i]),
+                               operand_type(v, op, i % count)))
       return tsr_verify_fail(v, op, "argument %u of the combiner differs from operand %u", i,
                              i % count);
   for (tsr_op inner = body->first; inner != 0; inner = data_of(v, inner)->next) {
@@ -706,17 +437,17 @@ static tsr_status check_identity(tsr_verifier *v, tsr_op op, uint32_t count) {
 static tsr_status check_reduce(tsr_verifier *v, tsr_op op) {
   const tsr_op_data *data = data_of(v, op);
   uint32_t count = data_operands(v, op);
-  TSR_TRY(check_word(v, op, "combine", COMBINERS));
+  TSR_TRY(tsr_verify_word(v, op, "combine", COMBINERS));
   if ((tsr_op_attr(v->ir, op, "combine") != NULL) == (data->region_count == 1) ||
       data->region_count > 1)
     return tsr_verify_fail(v, op, "a reduce has 'combine' or one combiner region");
   if (count == 0 || data->result_count != count)
     return tsr_verify_fail(v, op, "%u values are reduced to %u results", count, data->result_count);
   for (uint32_t i = 0; i < count; i++) {
-    TSR_TRY(check_register(v, op, i));
-    TSR_TRY(check_result_level(v, op, i));
+    TSR_TRY(tsr_verify_register(v, op, i));
+    TSR_TRY(tsr_verify_result_level(v, op, i));
     if (operand_type(v, op, i)->dtype != result_type(v, op, i)->dtype)
-      return dtype_error(v, op);
+      return tsr_verify_dtypes(v, op);
   }
   if (data->region_count == 1)
     TSR_TRY(check_combiner(v, op, count));
@@ -749,8 +480,9 @@ static tsr_status check_carried(tsr_verifier *v, tsr_op op) {
       continue;
     if (carried >= data->operand_count || carried >= data->result_count ||
         data->operands[carried].subscripted ||
-        !same_shape(tsr_value_type(v->ir, body->args[i]), operand_type(v, op, carried)) ||
-        !same_shape(tsr_value_type(v->ir, body->args[i]), result_type(v, op, carried)))
+        !tsr_verify_same_shape(tsr_value_type(v->ir, body->args[i]),
+                               operand_type(v, op, carried)) ||
+        !tsr_verify_same_shape(tsr_value_type(v->ir, body->args[i]), result_type(v, op, carried)))
       return tsr_verify_fail(v, op, "carried value %u, its start and its result differ", carried);
     carried++;
   }
@@ -892,42 +624,46 @@ static bool sees(const tsr_type_info *have, const tsr_type_info *want) {
          (tsr_dtype_bits(have->dtype) < 8 && tsr_dtype_class_of(want->dtype) == TSR_CLASS_UINT);
 }
 
-static bool replaced(const tsr_attr *alias, uint32_t result) {
-  return alias != NULL && result < alias->count;
+/* A result that takes over an operand's memory is no argument of its own. */
+static bool is_argument(const tsr_verifier *v, tsr_op op, uint32_t number) {
+  const tsr_attr *alias = tsr_op_attr(v->ir, op, "alias");
+  uint32_t operands = data_of(v, op)->operand_count;
+  return number < operands || alias == NULL ||
+         tsr_expr_equals_int(v->ir, alias->u.exprs[number - operands], -1);
+}
+
+/* The number-th argument that a launch passes: operands, then results. NULL past the end. */
+static const tsr_type_info *passed_type(const tsr_verifier *v, tsr_op op, uint32_t number) {
+  const tsr_op_data *data = data_of(v, op);
+  uint32_t all = data->operand_count + data->result_count;
+  for (uint32_t i = 0; i < all; i++)
+    if (is_argument(v, op, i) && number-- == 0)
+      return i < data->operand_count ? operand_type(v, op, i)
+                                     : result_type(v, op, i - data->operand_count);
+  return NULL;
 }
 
 static tsr_status check_launch_kernel(tsr_verifier *v, tsr_op op, const char *symbol) {
-  const tsr_op_data *data = data_of(v, op);
-  const tsr_attr *alias = tsr_op_attr(v->ir, op, "alias");
   tsr_op kernel = tsr_ir_find_symbol(v->ir, symbol);
   const tsr_region_data *body;
-  uint32_t given = data->operand_count + data->result_count, number = 0, taken = 0;
+  uint32_t number = 0, given = 0;
   if (kernel == 0 || data_of(v, kernel)->code != TSR_OP_KERNEL)
     return TSR_OK;
+  while (passed_type(v, op, given) != NULL)
+    given++;
   body = tsr_region_get(v->ir, data_of(v, kernel)->regions[0]);
   for (uint32_t i = 0; i < body->arg_count; i++) {
-    const tsr_type_info *want = tsr_value_type(v->ir, body->args[i]);
     if (tsr_value_get(v->ir, body->args[i])->role == TSR_ROLE_GRID)
       continue;
-    while (number >= data->operand_count && number < given &&
-           replaced(alias, number - data->operand_count) &&
-           !tsr_expr_equals_int(v->ir, alias->u.exprs[number - data->operand_count], -1))
-      number++;
     if (number >= given)
-      return tsr_verify_fail(v, op, "@%s takes more than %u arguments", symbol, taken);
-    if (!sees(number < data->operand_count ? operand_type(v, op, number)
-                                           : result_type(v, op, number - data->operand_count),
-              want))
-      return tsr_verify_fail(v, op, "argument %u of @%s differs in dtype", taken, symbol);
+      return tsr_verify_fail(v, op, "@%s takes more than %u arguments", symbol, given);
+    if (!sees(passed_type(v, op, number), tsr_value_type(v->ir, body->args[i])))
+      return tsr_verify_fail(v, op, "argument %u of @%s differs in dtype", number, symbol);
     number++;
-    taken++;
   }
-  while (number >= data->operand_count && replaced(alias, number - data->operand_count) &&
-         !tsr_expr_equals_int(v->ir, alias->u.exprs[number - data->operand_count], -1))
-    number++;
-  if (number != given)
-    return tsr_verify_fail(v, op, "@%s takes %u arguments, more are given", symbol, taken);
-  return TSR_OK;
+  return number == given ? TSR_OK
+                         : tsr_verify_fail(v, op, "@%s takes %u arguments, %u are given", symbol,
+                                           number, given);
 }
 
 static tsr_status check_launch_lists(tsr_verifier *v, tsr_op op) {
@@ -945,7 +681,8 @@ static tsr_status check_launch_lists(tsr_verifier *v, tsr_op op) {
   for (uint32_t i = 0; i < alias->count; i++)
     if (!tsr_expr_is_int(v->ir, alias->u.exprs[i], &number) || number < -1 ||
         number >= data->operand_count ||
-        (number >= 0 && !same_shape(operand_type(v, op, (uint32_t)number), result_type(v, op, i))))
+        (number >= 0 &&
+         !tsr_verify_same_shape(operand_type(v, op, (uint32_t)number), result_type(v, op, i))))
       return tsr_verify_fail(v, op, "result %u cannot take the memory of that operand", i);
   return TSR_OK;
 }
@@ -995,7 +732,7 @@ static tsr_status check_const(tsr_verifier *v, tsr_op op) {
   if (value != NULL && (value->kind == TSR_ATTR_EXPRS || value->kind == TSR_ATTR_NUMBERS) &&
       (!fixed || value->count != elements))
     return tsr_verify_fail(v, op, "a list of %u values does not fill %s", value->count,
-                           text_of_value(v, data_of(v, op)->results[0]));
+                           tsr_verify_value_text(v, data_of(v, op)->results[0]));
   if (number != NULL) {
     int64_t id = number->u.integer;
     const tsr_const_data *data = tsr_const_get(v->ir, id < 0 || id > UINT32_MAX ? 0 : (uint32_t)id);
@@ -1003,7 +740,7 @@ static tsr_status check_const(tsr_verifier *v, tsr_op op) {
         (uint64_t)tsr_dtype_bytes(type->dtype, elements) != data->bytes)
       return tsr_verify_fail(v, op, "the constant's bytes do not fill its type");
   }
-  return v->levels == TSR_AT_GRAPH ? TSR_OK : check_result_level(v, op, 0);
+  return v->levels == TSR_AT_GRAPH ? TSR_OK : tsr_verify_result_level(v, op, 0);
 }
 
 static tsr_status check_index_op(tsr_verifier *v, tsr_op op) {
@@ -1019,57 +756,9 @@ static tsr_status check_index_op(tsr_verifier *v, tsr_op op) {
                ? TSR_OK
                : tsr_verify_fail(v, op, "in a graph an index is made of dims and has rank 0");
   }
-  if (value->kind == TSR_ATTR_EXPR && !lanes_below(v, value->u.expr, type->rank))
+  if (value->kind == TSR_ATTR_EXPR && !tsr_verify_lanes_below(v, value->u.expr, type->rank))
     return tsr_verify_fail(v, op, "the value uses a lane that the result lacks");
-  return check_result_level(v, op, 0);
-}
-
-/* --- synchronisation --- */
-
-static tsr_status check_roles(tsr_verifier *v, tsr_op op) {
-  static const char *const lists[] = {"names", "registers", "warps"};
-  uint32_t regions = data_of(v, op)->region_count;
-  const tsr_attr *warps = tsr_op_attr(v->ir, op, "warps");
-  int64_t total = tsr_op_int(v->ir, v->container, "warps", 0), number;
-  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
-    const tsr_attr *list = tsr_op_attr(v->ir, op, lists[i]);
-    if (list != NULL && list->count != regions)
-      return tsr_verify_fail(v, op, "%u %s for %u roles", list->count, lists[i], regions);
-  }
-  for (uint32_t i = 0; i < warps->count; i++) {
-    if (!tsr_expr_is_int(v->ir, warps->u.exprs[i], &number) || number < 1 || number > total)
-      return tsr_verify_fail(v, op, "the warps of the roles are not the kernel's");
-    total -= number;
-  }
-  return total == 0 ? TSR_OK
-                    : tsr_verify_fail(v, op, "the warps of the roles are not the kernel's");
-}
-
-static tsr_status check_barrier(tsr_verifier *v, tsr_op op) {
-  return check_word(v, op, "scope", "warp role task cluster grid");
-}
-
-static tsr_status check_mbarrier(tsr_verifier *v, tsr_op op) {
-  const tsr_type_info *type = result_type(v, op, 0);
-  if (type->level != TSR_LEVEL_L1 || type->dtype != TSR_U64)
-    return tsr_verify_fail(v, op, "mbarriers are u64 in l1");
-  if (tsr_op_int(v->ir, op, "arrivals", 0) < 1)
-    return tsr_verify_fail(v, op, "'arrivals' is at least 1");
-  return TSR_OK;
-}
-
-static tsr_status check_arrive(tsr_verifier *v, tsr_op op) {
-  return check_mbarrier_operand(v, op, 0);
-}
-
-static tsr_status check_wait(tsr_verifier *v, tsr_op op) {
-  bool on = data_of(v, op)->operand_count == 1;
-  if (on != (tsr_op_attr(v->ir, op, "parity") != NULL) ||
-      on == (tsr_op_attr(v->ir, op, "pending") != NULL) ||
-      on == (tsr_op_attr(v->ir, op, "of") != NULL))
-    return tsr_verify_fail(v, op, "a wait has an mbarrier and 'parity', or 'of' and 'pending'");
-  TSR_TRY(check_word(v, op, "of", "contract copy"));
-  return on ? check_mbarrier_operand(v, op, 0) : TSR_OK;
+  return tsr_verify_result_level(v, op, 0);
 }
 
 /* --- the table --- */
@@ -1077,21 +766,36 @@ static tsr_status check_wait(tsr_verifier *v, tsr_op op) {
 typedef tsr_status op_rule(tsr_verifier *v, tsr_op op);
 
 static op_rule *const rules[TSR_OP_COUNT] = {
-    [TSR_OP_GRAPH] = check_symbol,      [TSR_OP_PLAN] = check_symbol,
-    [TSR_OP_KERNEL] = check_kernel,     [TSR_OP_INPUT] = check_boundary,
-    [TSR_OP_OUTPUT] = check_boundary,   [TSR_OP_BLOCK] = check_block,
-    [TSR_OP_PROC] = check_block,        [TSR_OP_LAUNCH] = check_launch,
-    [TSR_OP_FOR] = check_for,           [TSR_OP_IF] = check_if,
-    [TSR_OP_LOOP] = check_loop,         [TSR_OP_YIELD] = check_yield_place,
-    [TSR_OP_CONST] = check_const,       [TSR_OP_INDEX] = check_index_op,
-    [TSR_OP_LOAD] = check_load,         [TSR_OP_GATHER_LOAD] = check_load,
-    [TSR_OP_STORE] = check_store,       [TSR_OP_SCATTER_STORE] = check_store,
-    [TSR_OP_APPEND] = check_append,     [TSR_OP_ALLOC] = check_alloc,
-    [TSR_OP_COPY] = check_copy,         [TSR_OP_FRAGMENT] = check_fragment,
-    [TSR_OP_CONTRACT] = check_contract, [TSR_OP_TILE_SLICE] = check_tile_slice,
-    [TSR_OP_ROLES] = check_roles,       [TSR_OP_BARRIER] = check_barrier,
-    [TSR_OP_MBARRIER] = check_mbarrier, [TSR_OP_ARRIVE] = check_arrive,
-    [TSR_OP_WAIT] = check_wait,         [TSR_OP_DECODE] = check_decode,
+    [TSR_OP_GRAPH] = check_symbol,
+    [TSR_OP_PLAN] = check_symbol,
+    [TSR_OP_KERNEL] = check_kernel,
+    [TSR_OP_INPUT] = check_boundary,
+    [TSR_OP_OUTPUT] = check_boundary,
+    [TSR_OP_BLOCK] = check_block,
+    [TSR_OP_PROC] = check_block,
+    [TSR_OP_LAUNCH] = check_launch,
+    [TSR_OP_FOR] = check_for,
+    [TSR_OP_IF] = check_if,
+    [TSR_OP_LOOP] = check_loop,
+    [TSR_OP_YIELD] = check_yield_place,
+    [TSR_OP_CONST] = check_const,
+    [TSR_OP_INDEX] = check_index_op,
+    [TSR_OP_LOAD] = check_load,
+    [TSR_OP_GATHER_LOAD] = check_load,
+    [TSR_OP_STORE] = check_store,
+    [TSR_OP_SCATTER_STORE] = check_store,
+    [TSR_OP_APPEND] = check_append,
+    [TSR_OP_ALLOC] = tsr_verify_alloc,
+    [TSR_OP_COPY] = tsr_verify_copy,
+    [TSR_OP_FRAGMENT] = tsr_verify_fragment,
+    [TSR_OP_CONTRACT] = tsr_verify_contract,
+    [TSR_OP_TILE_SLICE] = tsr_verify_tile_slice,
+    [TSR_OP_ROLES] = tsr_verify_roles,
+    [TSR_OP_BARRIER] = tsr_verify_barrier,
+    [TSR_OP_MBARRIER] = tsr_verify_mbarrier,
+    [TSR_OP_ARRIVE] = tsr_verify_arrive,
+    [TSR_OP_WAIT] = tsr_verify_wait,
+    [TSR_OP_DECODE] = tsr_verify_decode,
 };
 
 static tsr_status check_group(tsr_verifier *v, tsr_op op) {
@@ -1112,8 +816,8 @@ tsr_status tsr_verify_op(tsr_verifier *v, tsr_op op) {
   if (code == TSR_OP_REDUCE)
     return check_reduce(v, op);
   if (code == TSR_OP_TRANSPOSE)
-    return check_tile_transpose(v, op);
+    return tsr_verify_tile_transpose(v, op);
   if (code == TSR_OP_RELAYOUT)
-    return check_tile_relayout(v, op);
+    return tsr_verify_tile_relayout(v, op);
   return TSR_OK;
 }

@@ -89,7 +89,7 @@ static const refusal graph_rows[] = {
     {"yield %x", "'yield' ends regions of"},
     {"%y = group { %z = input {name = \"z\"} : f32[] yield %z } : f32[]", "directly in a graph"},
     {"%y = input {name = \"y\"} : l1 f32[]", "lives in global memory"},
-    {"%y = launch @k %v, %v : f32[4]", "takes 2 arguments, more are given"},
+    {"%y = launch @k %v, %v : f32[4]", "takes 2 arguments, 3 are given"},
     {"%y = launch @k : f32[4]", "takes more than 1 arguments"},
     {"%y = launch @k %h : f32[4]", "differs in dtype"},
     {"%y = launch %x : f32[4]", "names its kernel"},
