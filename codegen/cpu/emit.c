@@ -5,8 +5,6 @@
 #include <string.h>
 
 void *tsr_emit_fail(tsr_emit *e, tsr_status status, const char *format, ...) {
-  if (e->status != TSR_OK)
-    return NULL;
   char message[512];
   va_list arguments;
   va_start(arguments, format);
@@ -18,7 +16,7 @@ void *tsr_emit_fail(tsr_emit *e, tsr_status status, const char *format, ...) {
                       tsr_opcode_info(e->op->code)->text);
     tsr_diag_set_position(e->diag, e->op->line, 0);
   }
-  return NULL;
+  longjmp(*e->escape, 1);
 }
 
 void *tsr_emit_alloc(tsr_emit *e, size_t count, size_t size) {

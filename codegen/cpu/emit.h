@@ -18,6 +18,7 @@
 #include "codegen/cpu/codegen.h"
 #include "codegen/cpu/numeric.h"
 #include <llvm-c/Core.h>
+#include <setjmp.h>
 
 typedef struct tsr_emit_tile {
   tsr_dtype dtype;
@@ -45,7 +46,8 @@ typedef struct tsr_emit {
   tsr_ir *ir;
   tsr_arena *arena; /* lives as long as the compilation of one kernel */
   tsr_diag *diag;
-  tsr_status status; /* sticky: after the first failure nothing more is emitted */
+  tsr_status status; /* of the first failure */
+  jmp_buf *escape; /* where a failure goes: everything half made is the arena's and the module's */
   const tsr_llvm_target *target;
   tsr_math math; /* context, module, builder */
   LLVMBuilderRef builder;
@@ -72,11 +74,12 @@ typedef struct tsr_emit {
 } tsr_emit;
 
 /* --- emit.c --- */
-/* Records the failure with the op's name, origin and line. Returns NULL for use in a return. */
+/* Records the failure with the op's name, origin and line and leaves the kernel by e->escape; it
+ * never returns, its type is for use in a return. */
 void *tsr_emit_fail(tsr_emit *e, tsr_status status, const char *format, ...) TSR_PRINTF(3, 4);
-/* NULL (and a failure) when memory is out. */
+/* Zeroed, never NULL. */
 void *tsr_emit_alloc(tsr_emit *e, size_t count, size_t size);
-/* Grows an array to hold `need` entries, with the new ones zeroed; false when memory is out. */
+/* Grows an array to hold `need` entries, with the new ones zeroed. Always true. */
 bool tsr_emit_grow(tsr_emit *e, void **array, uint32_t *capacity, uint32_t need, size_t size);
 tsr_emit_tile *tsr_emit_tile_new(tsr_emit *e, tsr_dtype dtype, const uint32_t *extents,
                                  uint32_t rank);

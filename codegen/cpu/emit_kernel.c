@@ -280,6 +280,20 @@ static void emit_kernel(tsr_emit *e, tsr_op kernel, tsr_kernel_code *out_kernel)
   out_kernel->scratch_bytes = emit_outer(e, &parts, op->symbol);
 }
 
+/* The one place that failures of the emit_*.c files come back to. */
+static tsr_status emit_or_escape(tsr_emit *e, tsr_op kernel, tsr_kernel_code *out_kernel) {
+  jmp_buf escape;
+  e->escape = &escape;
+  if (setjmp(escape) == 0) {
+    e->slots = tsr_emit_alloc(e, e->slot_count, sizeof *e->slots);
+    e->dim_values = tsr_emit_alloc(e, tsr_dim_count(e->ir) + 1, sizeof *e->dim_values);
+    e->dims = tsr_emit_alloc(e, tsr_dim_count(e->ir) + 1, sizeof *e->dims);
+    emit_kernel(e, kernel, out_kernel);
+  }
+  e->escape = NULL;
+  return e->status;
+}
+
 tsr_status tsr_emit_kernel(tsr_ir *ir, tsr_op kernel, const tsr_math *math,
                            tsr_arena *scratch_arena, tsr_arena *result_arena, tsr_diag *diag,
                            tsr_kernel_code *out_kernel) {
@@ -296,13 +310,7 @@ tsr_status tsr_emit_kernel(tsr_ir *ir, tsr_op kernel, const tsr_math *math,
                 .pointer = LLVMPointerTypeInContext(context, 0),
                 .slot_count = tsr_value_count(ir) + 1};
   *out_kernel = (tsr_kernel_code){0};
-  e.slots = tsr_emit_alloc(&e, e.slot_count, sizeof *e.slots);
-  e.dim_values = tsr_emit_alloc(&e, tsr_dim_count(ir) + 1, sizeof *e.dim_values);
-  e.dims = tsr_emit_alloc(&e, tsr_dim_count(ir) + 1, sizeof *e.dims);
-  if (e.status == TSR_OK)
-    emit_kernel(&e, kernel, out_kernel);
-  if (e.status != TSR_OK)
-    return e.status;
+  TSR_TRY(emit_or_escape(&e, kernel, out_kernel));
   if (tsr_ir_status(ir) != TSR_OK)
     return tsr_fail(diag, tsr_ir_status(ir), "%s", tsr_ir_diag(ir)->message);
   tsr_dim *dims = tsr_arena_alloc_array(result_arena, e.dim_count, sizeof *dims);
