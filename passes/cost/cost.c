@@ -31,7 +31,9 @@ static double tile_cycles(const tsr_cost_contract *s) {
     if (rows == 0 || columns == 0)
       continue;
     const double results = (double)rows * ceil_div(columns, s->lanes);
-    total += count * ((double)s->k * step_cycles(s, rows, columns) + 20 + 1.5 * results);
+    const double passes = ceil_div(s->k, s->kc);
+    total += count * ((double)s->k * step_cycles(s, rows, columns) + 20 +
+                      (s->k > s->kc ? 20 * passes + 2.5 * results * passes : 0) + 1.5 * results);
   }
   return total;
 }
@@ -39,12 +41,14 @@ static double tile_cycles(const tsr_cost_contract *s) {
 /* Bytes from L2: the inner loop's operand anew for each register tile; the outer one's panel too
  * unless it stays in L1. */
 static double near_bytes(const tsr_target *target, const tsr_cost_contract *s) {
-  const double tiles = ceil_div(s->m, s->mr) * ceil_div(s->n, s->nr), k = (double)s->k;
+  const double passes = ceil_div(s->k, s->kc), k = (double)s->kc;
+  const double tiles = ceil_div(s->m, s->mr) * ceil_div(s->n, s->nr);
   const double a = k * (double)(s->mr * s->a_bytes), b = k * (double)(s->nr * s->b_bytes);
   const double outside = s->columns_outside ? b : a, inside = s->columns_outside ? a : b;
   const double times = s->columns_outside ? ceil_div(s->n, s->nr) : ceil_div(s->m, s->mr);
   const bool stays = outside + 4096 < 0.7 * (double)target->l1_bytes;
-  return tiles * inside + (stays ? times : tiles) * outside;
+  const double sums = s->k > s->kc ? (double)s->m * (double)(s->n * 8) : 0;
+  return passes * (tiles * inside + (stays ? times : tiles) * outside + sums);
 }
 
 /* Bytes from beyond L2: each operand once per block of the other, unless all of it stays. */
@@ -54,7 +58,8 @@ static double far_bytes(const tsr_target *target, const tsr_cost_contract *s) {
   if (a + b < 0.8 * (double)target->l2_bytes)
     return a + b;
   const double rows = ceil_div(s->m, s->mc), columns = ceil_div(s->n, s->nc);
-  const double a_block = a / rows, b_block = b / columns;
+  const double share = (double)s->kc / (double)s->k;
+  const double a_block = a / rows * share, b_block = b / columns * share;
   const double cache = 0.8 * (double)target->l2_bytes;
   const double a_times = a_block > cache ? ceil_div(s->nc, s->nr) * columns : columns;
   const double b_times =

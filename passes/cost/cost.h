@@ -15,8 +15,8 @@ typedef struct tsr_cost_contract {
   int64_t outer, m, n, k;
   int64_t a_bytes, b_bytes; /* of one element as register tiles read it */
   int64_t mr, nr, lanes;    /* lanes: elements of one vector */
-  int64_t mc, nc;
-  double pack_a, pack_b; /* cycles to copy one element; 0: not packed at run time */
+  int64_t mc, nc, kc;       /* kc: depth of one pass; k when there is one */
+  double pack_a, pack_b;    /* cycles to copy one element; 0: not packed at run time */
   bool columns_outside;
   bool strided_b; /* b's columns are gathered in the register tile */
 } tsr_cost_contract;

@@ -18,7 +18,7 @@ static void panel_constant(tsr_contract_emit *e, const tsr_contract_operand *ope
   tsr_nest_buffer *buffer = &nest->buffers[access->buffer];
   tsr_expr from[TSR_NEST_AXES + 1], to[TSR_NEST_AXES + 1], subs[TSR_MAX_RANK], dims[TSR_MAX_RANK];
   tsr_expr *map = tsr_arena_alloc_array(nest->arena, TSR_MAX_RANK, sizeof *map);
-  uint32_t rank = 0, count = 0;
+  uint32_t rank = 0, count = 0, first_depth = 0;
   if (map == NULL)
     return;
   const uint32_t axis = (uint32_t)side->axis;
@@ -40,6 +40,7 @@ static void panel_constant(tsr_contract_emit *e, const tsr_contract_operand *ope
       dims[rank] = tsr_expr_ceildiv_int(ir, nest->axes[axis].extent, side->tile);
       from[count] = nest->axes[axis].leaf;
       to[count++] = tsr_expr_mul_int(ir, tsr_expr_lane(ir, rank++), side->tile);
+      first_depth = rank;
     }
   }
   for (uint32_t i = 0; i < count; i++)
@@ -52,9 +53,58 @@ static void panel_constant(tsr_contract_emit *e, const tsr_contract_operand *ope
   buffer->map = map;
   buffer->map_rank = access->rank;
   memcpy(buffer->map_dims, buffer->dims, access->rank * sizeof *buffer->dims);
+  buffer->packed_rank = rank;
+  memcpy(buffer->packed_dims, dims, rank * sizeof *dims);
+  if (e->depth_flat) {
+    subs[first_depth] = e->depth_index;
+    dims[first_depth] = tsr_expr_int(ir, e->depth_total);
+    subs[first_depth + 1] = subs[rank - 1];
+    dims[first_depth + 1] = dims[rank - 1];
+    rank = first_depth + 2;
+  }
   buffer->rank = access->rank = rank;
   memcpy(buffer->dims, dims, rank * sizeof *dims);
   memcpy(access->subs, subs, rank * sizeof *subs);
+}
+
+/* --- depth --- */
+
+static bool uses_axis(const tsr_nest *nest, const tsr_nest_access *access, uint32_t axis) {
+  for (uint32_t d = 0; d < access->rank; d++)
+    if (tsr_expr_uses_value(nest->ir, access->subs[d], nest->axes[axis].variable))
+      return true;
+  return false;
+}
+
+/* Packed at run time, or a constant laid out in panels, all depth axes in it and no other access
+ * along them. */
+static bool reads_flat(const tsr_contract_emit *e, const tsr_contract_operand *operand,
+                       bool packed) {
+  if (packed)
+    return true;
+  if (!operand->packable)
+    return false;
+  for (uint32_t i = 0; i < e->c->depth_count; i++)
+    if (!uses_axis(e->nest, operand->main, e->c->depth[i]))
+      return false;
+  return operand->alone;
+}
+
+void tsr_contract_flatten(tsr_contract_emit *e) {
+  const tsr_contraction *c = e->c;
+  e->depth_total = e->depth_outer = 1;
+  e->depth_first = e->depth_index = tsr_expr_int(e->ir, 0);
+  if (!c->depth_fixed || !reads_flat(e, &c->a, e->pack_a) || !reads_flat(e, &c->b, e->pack_b) ||
+      c->depth_count == 0)
+    return;
+  e->depth_flat = true;
+  for (uint32_t i = c->depth_count; i-- > 0;) {
+    const tsr_nest_axis *axis = &e->nest->axes[c->depth[i]];
+    e->depth_index =
+        tsr_expr_add(e->ir, e->depth_index, tsr_expr_mul_int(e->ir, axis->leaf, e->depth_total));
+    e->depth_outer = e->depth_total;
+    e->depth_total *= axis->size;
+  }
 }
 
 /* --- sides --- */
@@ -111,6 +161,48 @@ tsr_expr tsr_contract_first_panel(const tsr_contract_emit *e, const tsr_contract
 
 /* --- the register tile --- */
 
+static tsr_value product(tsr_contract_emit *e, tsr_value acc) {
+  tsr_body *body = &e->body;
+  const tsr_value b =
+      tsr_body_spread(body, tsr_body_value(body, e->c->b.value), 1, body->extents[1]);
+  const tsr_value a =
+      tsr_body_spread(body, tsr_body_value(body, e->c->a.value), body->extents[0], 1);
+  tsr_op op = tsr_op_append(e->ir, body->region, TSR_OP_CONTRACT);
+  tsr_op_add_operand(e->ir, op, a);
+  tsr_op_add_operand(e->ir, op, b);
+  tsr_op_add_operand(e->ir, op, acc);
+  tsr_op_set_string(e->ir, op, "atom", e->c->atom);
+  return tsr_op_add_result(e->ir, op,
+                           tsr_tile_type(e->ir, e->c->dtype, body->extents[0], body->extents[1]));
+}
+
+/* One loop over the pass's share of the flat depth: the last axis takes the whole index. */
+static void flat_depth_loop(tsr_contract_emit *e, tsr_value acc, tsr_value *out) {
+  tsr_body *body = &e->body;
+  tsr_ir *ir = e->ir;
+  const uint32_t *depth = e->c->depth, last = depth[e->c->depth_count - 1];
+  const tsr_region outer = body->region;
+  const uint32_t unbound = body->unbound;
+  const tsr_expr lo = tsr_expr_mul_int(ir, e->depth_first, e->depth_outer);
+  tsr_body_hoist(body, e->c->a.value, unbound);
+  tsr_body_hoist(body, e->c->b.value, unbound);
+  tsr_tile_loop loop =
+      tsr_tile_for(ir, outer, lo, tsr_expr_add_int(ir, lo, e->depth_block), &acc, 1);
+  if (e->unroll > 1)
+    tsr_op_set_int(ir, loop.op, "unroll", e->unroll);
+  const uint32_t mark = tsr_body_mark(body);
+  body->region = loop.body;
+  tsr_body_bind(body, last, loop.index);
+  body->unbound = 0;
+  const tsr_value next = product(e, loop.carried[0]);
+  tsr_tile_yield(ir, loop.body, &next, 1);
+  tsr_body_release(body, mark);
+  tsr_body_bind(body, last, tsr_expr_int(ir, 0));
+  body->unbound = unbound;
+  body->region = outer;
+  *out = loop.op == 0 ? 0 : tsr_op_get(ir, loop.op)->results[0];
+}
+
 static void depth_loop(tsr_contract_emit *e, uint32_t level, tsr_value acc, tsr_value *out) {
   tsr_body *body = &e->body;
   tsr_ir *ir = e->ir;
@@ -120,17 +212,7 @@ static void depth_loop(tsr_contract_emit *e, uint32_t level, tsr_value acc, tsr_
   tsr_body_hoist(body, e->c->a.value, inner);
   tsr_body_hoist(body, e->c->b.value, inner);
   if (level == e->c->depth_count) {
-    const tsr_value b =
-        tsr_body_spread(body, tsr_body_value(body, e->c->b.value), 1, body->extents[1]);
-    const tsr_value a =
-        tsr_body_spread(body, tsr_body_value(body, e->c->a.value), body->extents[0], 1);
-    tsr_op op = tsr_op_append(ir, body->region, TSR_OP_CONTRACT);
-    tsr_op_add_operand(ir, op, a);
-    tsr_op_add_operand(ir, op, b);
-    tsr_op_add_operand(ir, op, acc);
-    tsr_op_set_string(ir, op, "atom", e->c->atom);
-    *out = tsr_op_add_result(ir, op,
-                             tsr_tile_type(ir, e->c->dtype, body->extents[0], body->extents[1]));
+    *out = product(e, acc);
     return;
   }
   const uint32_t axis = e->c->depth[level];
@@ -153,16 +235,48 @@ static void depth_loop(tsr_contract_emit *e, uint32_t level, tsr_value acc, tsr_
   *out = loop.op == 0 ? 0 : tsr_op_get(ir, loop.op)->results[0];
 }
 
+/* Where the tile at hand lies in the scratch of partial sums. */
+static void sums_at(tsr_contract_emit *e, tsr_expr *out_subs) {
+  out_subs[0] = tsr_body_expr(&e->body, e->m.leaves[TSR_SIDE_COLUMN]);
+  out_subs[1] = tsr_body_expr(&e->body, e->n.leaves[TSR_SIDE_COLUMN]);
+}
+
+static tsr_value load_sums(tsr_contract_emit *e) {
+  tsr_expr subs[2];
+  sums_at(e, subs);
+  tsr_op load = tsr_op_append(e->ir, e->body.region, TSR_OP_LOAD);
+  tsr_op_add_element(e->ir, load, e->sums, subs, 2);
+  return tsr_op_add_result(
+      e->ir, load, tsr_tile_type(e->ir, e->c->dtype, e->body.extents[0], e->body.extents[1]));
+}
+
+static void store_sums(tsr_contract_emit *e, tsr_value sum) {
+  tsr_expr subs[2];
+  sums_at(e, subs);
+  tsr_op store = tsr_op_append(e->ir, e->body.region, TSR_OP_STORE);
+  tsr_op_add_operand(e->ir, store, sum);
+  tsr_op_add_element(e->ir, store, e->sums, subs, 2);
+}
+
 static void register_tile(tsr_contract_emit *e) {
   tsr_body *body = &e->body;
   const uint32_t mark = tsr_body_mark(body);
-  const tsr_value zero =
-      tsr_tile_const(e->ir, body->region, e->c->dtype, 0, body->extents[0], body->extents[1]);
-  tsr_value sum = 0;
-  body->stored_count = e->stored_count;
-  depth_loop(e, 0, zero, &sum);
-  body->stored_count = 0;
-  tsr_body_release(body, mark);
+  tsr_value sum = e->phase == TSR_SUM_WHOLE ? tsr_tile_const(e->ir, body->region, e->c->dtype, 0,
+                                                             body->extents[0], body->extents[1])
+                                            : load_sums(e);
+  if (e->phase != TSR_SUM_DONE) {
+    body->stored_count = e->stored_count;
+    if (e->depth_flat)
+      flat_depth_loop(e, sum, &sum);
+    else
+      depth_loop(e, 0, sum, &sum);
+    body->stored_count = 0;
+    tsr_body_release(body, mark);
+  }
+  if (e->phase == TSR_SUM_PART) {
+    store_sums(e, sum);
+    return;
+  }
   tsr_body_set(body, tsr_op_get(e->ir, e->c->reduce)->results[0], sum);
   tsr_body_stores(body);
   tsr_body_release(body, mark);
@@ -268,14 +382,71 @@ static void add_grid(tsr_contract_emit *e, tsr_region region) {
           ir, tsr_region_add_index(ir, region, TSR_ROLE_GRID, zero, block_count(e, list[i]), 1));
 }
 
+static void emit_block(tsr_contract_emit *e) {
+  e->stored_count = 0;
+  if (e->pack_b)
+    tsr_contract_pack_b(e);
+  if (e->pack_a)
+    tsr_contract_pack_a(e);
+  walk(e, 0);
+}
+
+/* Rows or columns of a task, rounded up to whole register tiles. */
+static int64_t block_extent(const tsr_contract_emit *e, const tsr_contract_side *side) {
+  int64_t size = 0;
+  if (side->axis < 0)
+    return 1;
+  if (!tsr_expr_is_int(e->ir, side->extent, &size) || size > side->block)
+    size = side->block;
+  return (size + side->tile - 1) / side->tile * side->tile;
+}
+
+static void clear_sums(tsr_contract_emit *e, int64_t rows, int64_t columns) {
+  enum { LANES = 64 };
+  tsr_ir *ir = e->ir;
+  const tsr_region outer = e->body.region;
+  tsr_tile_loop loop =
+      tsr_tile_for(ir, outer, tsr_expr_int(ir, 0), tsr_expr_int(ir, rows), NULL, 0);
+  for (int64_t at = 0; at < columns; at += LANES) {
+    const int64_t lanes = columns - at < LANES ? columns - at : LANES;
+    const tsr_expr subs[2] = {loop.index, tsr_expr_add_int(ir, tsr_expr_lane(ir, 1), at)};
+    const tsr_value zero = tsr_tile_const(ir, loop.body, e->c->dtype, 0, 1, lanes);
+    tsr_op store = tsr_op_append(ir, loop.body, TSR_OP_STORE);
+    tsr_op_add_operand(ir, store, zero);
+    tsr_op_add_element(ir, store, e->sums, subs, 2);
+  }
+}
+
+/* Several passes over the block, each through a part of the depth; then the epilogue. */
+static void emit_passes(tsr_contract_emit *e) {
+  tsr_ir *ir = e->ir;
+  tsr_body *body = &e->body;
+  const tsr_region outer = body->region;
+  const int64_t rows = block_extent(e, &e->m), columns = block_extent(e, &e->n);
+  const tsr_expr dims[2] = {tsr_expr_int(ir, rows), tsr_expr_int(ir, columns)};
+  tsr_op alloc = tsr_op_append(ir, outer, TSR_OP_ALLOC);
+  e->sums = tsr_op_add_result(ir, alloc, tsr_type_make(ir, TSR_LEVEL_L2, e->c->dtype, dims, 2));
+  clear_sums(e, rows, columns);
+  tsr_tile_loop loop = tsr_tile_for(ir, outer, tsr_expr_int(ir, 0),
+                                    tsr_expr_int(ir, e->depth_total / e->depth_block), NULL, 0);
+  const uint32_t mark = tsr_body_mark(body);
+  body->region = loop.body;
+  e->depth_first = tsr_expr_mul_int(ir, loop.index, e->depth_block / e->depth_outer);
+  e->phase = TSR_SUM_PART;
+  emit_block(e);
+  tsr_body_release(body, mark);
+  body->region = outer;
+  e->phase = TSR_SUM_DONE;
+  walk(e, 0);
+}
+
 static void emit_task(tsr_contract_emit *e, uint32_t outer) {
   tsr_body *body = &e->body;
   if (outer >= e->c->outer_count) {
-    if (e->pack_b)
-      tsr_contract_pack_b(e);
-    if (e->pack_a)
-      tsr_contract_pack_a(e);
-    walk(e, 0);
+    if (e->depth_block < e->depth_total)
+      emit_passes(e);
+    else
+      emit_block(e);
     return;
   }
   const uint32_t axis = e->c->outer[outer];
@@ -295,6 +466,9 @@ void tsr_contract_layout(tsr_nest *nest, const tsr_schedule *schedule) {
   const int64_t *knobs = schedule->knobs;
   if (e.c == NULL)
     return;
+  e.pack_a = knobs[TSR_KNOB_PACK_A] == 1;
+  e.pack_b = knobs[TSR_KNOB_PACK_B] == 1;
+  tsr_contract_flatten(&e);
   if (e.c->b.packable && !e.c->flat) {
     const tsr_contract_side n = side_of(&e, e.c->n, 1, knobs[TSR_KNOB_NR], knobs[TSR_KNOB_NC]);
     panel_constant(&e, &e.c->b, &n);
@@ -320,6 +494,8 @@ tsr_status tsr_tile_contract(tsr_nest *nest, const tsr_schedule *schedule, tsr_r
   e.m = side_of(&e, e.c->m, 0, e.c->m >= 0 ? knobs[TSR_KNOB_MR] : 1, knobs[TSR_KNOB_MC]);
   e.n = side_of(&e, e.c->n, 1, knobs[TSR_KNOB_NR], knobs[TSR_KNOB_NC]);
   e.n.flat = e.c->flat;
+  tsr_contract_flatten(&e);
+  e.depth_block = knobs[TSR_KNOB_KC] > 0 && e.depth_flat ? knobs[TSR_KNOB_KC] : e.depth_total;
   add_grid(&e, region);
   emit_task(&e, e.c->outer_count < MAX_OUTER_GRID ? e.c->outer_count : MAX_OUTER_GRID);
   tsr_body_release(&e.body, 0);

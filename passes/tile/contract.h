@@ -15,6 +15,7 @@ typedef struct tsr_contract_operand {
   int depth_axis;        /* red axis along which it is contiguous, or -1 */
   int64_t bytes;         /* of one element */
   tsr_nest_access *main; /* that access, or NULL */
+  bool alone;            /* no other access of the operand runs along a red axis */
   bool checked;          /* its subscripts may leave the buffer (padding) */
 } tsr_contract_operand;
 

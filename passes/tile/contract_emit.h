@@ -33,8 +33,18 @@ typedef struct tsr_contract_emit {
   int64_t unroll;
   bool columns_outside, pack_a, pack_b;
   uint32_t stored_count; /* packed operands, in body.stored */
+  /* The depth axes as one, in the order of c->depth: both operands are packed in this order. */
+  bool depth_flat;
+  tsr_expr depth_index;             /* over the axes' leaves */
+  int64_t depth_total, depth_outer; /* all; one step of the outermost axis */
+  int64_t depth_block;              /* of one pass; depth_total when there is one pass */
+  tsr_expr depth_first;             /* step of the outermost axis that the pass starts at */
+  tsr_value sums;                   /* scratch of partial sums, or 0 */
+  enum { TSR_SUM_WHOLE, TSR_SUM_PART, TSR_SUM_DONE } phase;
 } tsr_contract_emit;
 
+/* Are both operands read by flat depth? Sets the depth_ fields but depth_block. */
+void tsr_contract_flatten(tsr_contract_emit *e);
 void tsr_contract_bind(tsr_contract_emit *e, const tsr_contract_side *side, tsr_expr panel,
                        tsr_expr local, int64_t extent);
 tsr_expr tsr_contract_first_panel(const tsr_contract_emit *e, const tsr_contract_side *side);

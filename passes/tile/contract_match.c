@@ -127,6 +127,13 @@ static void read_operand(const tsr_nest *nest, tsr_value value, int side,
   out->constant = nest->buffers[out->main->buffer].constant;
   out->packable = side >= 0 && out->side_stride != 0 && can_panel(nest, out->main);
   out->checked = leaves_buffer(nest, out->main);
+  out->alone = true;
+  for (uint32_t i = 0; i < nest->access_count && i < 64; i++)
+    if ((under >> i & 1) != 0 && &nest->accesses[i] != out->main)
+      for (uint32_t k = nest->par_count; k < nest->axis_count; k++)
+        for (uint32_t d = 0; d < nest->accesses[i].rank; d++)
+          out->alone = out->alone && !tsr_expr_uses_value(nest->ir, nest->accesses[i].subs[d],
+                                                          nest->axes[k].variable);
 }
 
 /* The par variable that the first store is contiguous along. */

@@ -37,8 +37,18 @@ static void store_tile(packing *p) {
 
 static void depth_level(packing *p, uint32_t level);
 
+/* Steps of an axis in one pass: the outermost is shared out among the passes. */
+static int64_t level_size(const packing *p, uint32_t level) {
+  const tsr_contract_emit *e = p->e;
+  if (level == 0 && e->depth_flat)
+    return e->depth_block / e->depth_outer;
+  return e->nest->axes[e->c->depth[level]].size;
+}
+
 static void bound_level(packing *p, uint32_t level, tsr_expr position) {
   tsr_body *body = &p->e->body;
+  if (level == 0 && p->e->depth_flat)
+    position = tsr_expr_add(p->e->ir, position, p->e->depth_first);
   const uint32_t mark = tsr_body_mark(body), axis = p->e->c->depth[level];
   tsr_body_bind(body, axis, position);
   depth_level(p, level + 1);
@@ -50,7 +60,7 @@ static void bound_level(packing *p, uint32_t level, tsr_expr position) {
 static void stepped_level(packing *p, uint32_t level, int64_t step, unsigned lane) {
   tsr_body *body = &p->e->body;
   tsr_ir *ir = p->e->ir;
-  const int64_t size = p->e->nest->axes[p->e->c->depth[level]].size;
+  const int64_t size = level_size(p, level);
   const int64_t saved = body->extents[lane];
   const tsr_region outer = body->region;
   if (size / step > 0) {
@@ -81,7 +91,7 @@ static void depth_level(packing *p, uint32_t level) {
     return;
   }
   const uint32_t axis = p->e->c->depth[level];
-  const tsr_nest_axis *a = &p->e->nest->axes[axis];
+  const int64_t size = level_size(p, level);
   if ((int)axis == p->turned) {
     stepped_level(p, level, TURN, 0);
     return;
@@ -91,14 +101,14 @@ static void depth_level(packing *p, uint32_t level) {
     return;
   }
   /* Taps of a padded window one by one: which lanes are outside is then known at compile time. */
-  if (level + 1 == p->e->c->depth_count && p->operand->checked && a->size <= UNROLLED_TAPS) {
-    for (int64_t i = 0; i < a->size; i++)
+  if (level + 1 == p->e->c->depth_count && p->operand->checked && size <= UNROLLED_TAPS) {
+    for (int64_t i = 0; i < size; i++)
       bound_level(p, level, tsr_expr_int(ir, i));
     return;
   }
   const tsr_region outer = body->region;
   tsr_tile_loop loop =
-      tsr_tile_for(ir, outer, tsr_expr_int(ir, 0), tsr_expr_int(ir, a->size), NULL, 0);
+      tsr_tile_for(ir, outer, tsr_expr_int(ir, 0), tsr_expr_int(ir, size), NULL, 0);
   body->region = loop.body;
   bound_level(p, level, loop.index);
   body->region = outer;
@@ -123,6 +133,12 @@ static void add_dim(tsr_body_stored *stored, tsr_expr *dims, tsr_expr sub, tsr_e
 }
 
 static void add_depth(tsr_contract_emit *e, tsr_body_stored *stored, tsr_expr *dims) {
+  if (e->depth_flat) {
+    const tsr_expr first = tsr_expr_mul_int(e->ir, e->depth_first, e->depth_outer);
+    add_dim(stored, dims, tsr_expr_sub(e->ir, e->depth_index, first),
+            tsr_expr_int(e->ir, e->depth_block));
+    return;
+  }
   for (uint32_t i = 0; i < e->c->depth_count; i++) {
     const tsr_nest_axis *axis = &e->nest->axes[e->c->depth[i]];
     add_dim(stored, dims, axis->leaf, axis->extent);

@@ -1,6 +1,6 @@
 /* Default schedules: a small set of candidates per block, ranked by the analytic model. */
 #include "passes/cost/cost.h"
-#include "passes/tile/contract.h"
+#include "passes/tile/contract_emit.h"
 #include <math.h>
 
 enum { GRAIN = 20000 };
@@ -170,7 +170,8 @@ typedef struct choosing {
   tsr_nest *nest;
   const tsr_contraction *c;
   int64_t m, n, k, outer, lanes;
-  bool pack_a, pack_b;
+  int64_t kc, depth_outer; /* depth of one pass; of one step of the outermost axis */
+  bool pack_a, pack_b, depth_flat;
 } choosing;
 
 static double copy_cycles(const choosing *s, const tsr_contract_operand *operand) {
@@ -219,7 +220,7 @@ static void choose_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *kn
   const int64_t all_m = up_to(greatest(s->m, 1), mr), all_n = up_to(greatest(s->n, 1), nr);
   int64_t mc = all_m, nc = all_n;
   if (s->pack_b) {
-    nc = least(all_n, greatest(nr, half / greatest(1, s->k * s->c->b.bytes) / nr * nr));
+    nc = least(all_n, greatest(nr, half / greatest(1, s->kc * s->c->b.bytes) / nr * nr));
   } else if (s->k * s->n * s->c->b.bytes > half) {
     mc = least(all_m, greatest(mr, half / greatest(1, s->k * s->c->a.bytes) / mr * mr));
     mc = up_to((all_m + (all_m / mc + (all_m % mc != 0)) - 1) / (all_m / mc + (all_m % mc != 0)),
@@ -254,6 +255,7 @@ static double candidate_cycles(const choosing *s, const int64_t *knobs) {
                              .lanes = s->lanes,
                              .mc = knobs[TSR_KNOB_MC],
                              .nc = knobs[TSR_KNOB_NC],
+                             .kc = s->kc,
                              .columns_outside = knobs[TSR_KNOB_OUTER] == 1};
   shape.pack_a = s->pack_a ? copy_cycles(s, &c->a) : 0;
   shape.pack_b = s->pack_b ? copy_cycles(s, &c->b) : 0;
@@ -273,9 +275,9 @@ static bool fits_registers(const tsr_target *target, int64_t mr, int64_t vectors
   return mr * vectors + vectors + 1 <= (int64_t)target->vector_registers;
 }
 
-static void default_contract(choosing *s, tsr_schedule *out) {
+/* The best register tile and blocks for passes of depth s->kc. */
+static double choose_tiles(const choosing *s, double best, tsr_schedule *out) {
   static const int64_t widths[] = {1, 2, 3, 4, 5, 6, 8};
-  double best = HUGE_VAL;
   tsr_schedule try = {.strategy = TSR_STRATEGY_CONTRACT};
   int64_t *knobs = try.knobs;
   const int64_t most_rows = s->c->m < 0 ? 1 : least(28, greatest(s->m, 1));
@@ -286,18 +288,40 @@ static void default_contract(choosing *s, tsr_schedule *out) {
         continue;
       knobs[TSR_KNOB_MR] = mr;
       knobs[TSR_KNOB_NR] = nr;
+      knobs[TSR_KNOB_KC] = s->kc < s->k ? s->kc : 0;
       knobs[TSR_KNOB_UNROLL] = 4;
       knobs[TSR_KNOB_PACK_A] = s->pack_a;
       knobs[TSR_KNOB_PACK_B] = s->pack_b;
       knobs[TSR_KNOB_OUTER] = !s->pack_b;
       knobs[TSR_KNOB_GRAIN] = GRAIN;
       choose_blocks(s, mr, nr, knobs);
+      if (s->kc < s->k && knobs[TSR_KNOB_MC] * knobs[TSR_KNOB_NC] * s->c->b.bytes >
+                              2 * (int64_t)s->nest->target->l2_bytes)
+        continue;
       const double cycles = candidate_cycles(s, knobs);
       if (cycles < best) {
         best = cycles;
         *out = try;
       }
     }
+  return best;
+}
+
+/* One pass through the whole depth, or passes of an equal number of steps of the outermost depth
+ * axis, so that what a task packs stays in L2 with enough columns. */
+static void default_contract(choosing *s, tsr_schedule *out) {
+  enum { LEAST_PASS = 128, MOST_PASS = 1200 };
+  s->kc = greatest(s->k, 1);
+  double best = choose_tiles(s, HUGE_VAL, out);
+  if (!s->depth_flat || !s->pack_b || s->k <= LEAST_PASS)
+    return;
+  const int64_t steps = s->k / s->depth_outer;
+  for (int64_t passes = 2; passes <= steps && s->k / passes >= LEAST_PASS; passes++) {
+    if (steps % passes != 0 || s->k / passes > MOST_PASS)
+      continue;
+    s->kc = s->k / passes;
+    best = choose_tiles(s, best, out);
+  }
 }
 
 void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule) {
@@ -318,6 +342,11 @@ void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule) {
     s.outer *= greatest(nest->axes[s.c->outer[i]].size, 1);
   s.pack_b = wants_pack_b(&s);
   s.pack_a = wants_pack_a(&s);
+  tsr_contract_emit e = {
+      .nest = nest, .ir = nest->ir, .c = s.c, .pack_a = s.pack_a, .pack_b = s.pack_b};
+  tsr_contract_flatten(&e);
+  s.depth_flat = e.depth_flat;
+  s.depth_outer = e.depth_outer;
   default_contract(&s, out_schedule);
 }
 
@@ -369,6 +398,18 @@ static tsr_status check_contract(tsr_nest *nest, const int64_t *knobs, const cha
     return refuse(kernel, TSR_KNOB_PACK_B, "must be 1: columns run through whole rows", diag);
   if (!c->depth_fixed && (knobs[TSR_KNOB_PACK_A] == 1 || knobs[TSR_KNOB_PACK_B] == 1))
     return refuse(kernel, TSR_KNOB_PACK_B, "needs a reduced extent that is known", diag);
+  tsr_contract_emit e = {.nest = nest,
+                         .ir = nest->ir,
+                         .c = c,
+                         .pack_a = knobs[TSR_KNOB_PACK_A] == 1,
+                         .pack_b = knobs[TSR_KNOB_PACK_B] == 1};
+  tsr_contract_flatten(&e);
+  if (knobs[TSR_KNOB_KC] > 0 && (!e.depth_flat || e.depth_total % knobs[TSR_KNOB_KC] != 0 ||
+                                 knobs[TSR_KNOB_KC] % e.depth_outer != 0))
+    return refuse(kernel, TSR_KNOB_KC,
+                  "must divide the depth into equal numbers of steps of its outermost variable, "
+                  "with both operands packed; 0 for one pass",
+                  diag);
   if ((c->a.packable || c->m < 0) && knobs[TSR_KNOB_PACK_A] == 1)
     return refuse(kernel, TSR_KNOB_PACK_A, "must be 0: the operand is packed already", diag);
   if (c->b.packable && !c->flat && knobs[TSR_KNOB_PACK_B] == 1)

@@ -31,9 +31,11 @@ typedef struct tsr_nest_buffer {
   uint32_t rank;
   tsr_expr dims[TSR_MAX_RANK];
   bool constant, result, written, read;
-  tsr_value arg;       /* the kernel's argument */
-  const tsr_expr *map; /* relayout of a constant, or NULL: over lanes $0.. of the new dims */
-  uint32_t map_rank;   /* entries of `map`: the joined view that it reads */
+  tsr_value arg;        /* the kernel's argument */
+  const tsr_expr *map;  /* relayout of a constant, or NULL: over lanes $0.. of the new dims */
+  uint32_t packed_rank; /* of the relayout's result, of which `dims` may be a view */
+  tsr_expr packed_dims[TSR_MAX_RANK];
+  uint32_t map_rank; /* entries of `map`: the joined view that it reads */
   tsr_expr map_dims[TSR_MAX_RANK];
   uint32_t original_rank; /* of the tensor before joining */
   tsr_expr original_dims[TSR_MAX_RANK];

@@ -144,8 +144,8 @@ static tsr_value launch_operand(tiling *t, const tsr_nest *nest, const tsr_nest_
   tsr_op_add_operand(ir, relayout, source);
   tsr_op_set_exprs(ir, relayout, "map", b->map, b->map_rank);
   tsr_op_copy_origins(ir, relayout, nest->op);
-  return tsr_op_add_result(ir, relayout,
-                           tsr_type_make(ir, TSR_LEVEL_GLOBAL, b->dtype, b->dims, b->rank));
+  return tsr_op_add_result(
+      ir, relayout, tsr_type_make(ir, TSR_LEVEL_GLOBAL, b->dtype, b->packed_dims, b->packed_rank));
 }
 
 /* Before the block, which stays for comparison with later ones. */
