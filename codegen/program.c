@@ -17,8 +17,9 @@ typedef struct building {
   const tsr_program_parts *parts;
   tsr_arena *arena;
   tsr_diag *diag;
-  table steps, codes, buffers, inputs, outputs, constants, kernels, kernel_dims, variants, launches,
-      arguments, segments, reads;
+  table steps, codes, dims, buffers, inputs, outputs, constants, kernels, kernel_dims, variants,
+      launches, arguments, segments, reads;
+  uint32_t *dim_number;    /* by dim id: number + 1; a dim that nothing uses has none */
   uint32_t *storage;       /* by value id: buffer number + 1 */
   uint32_t *kernel_number; /* by op id of a kernel: number + 1 */
   tsr_segment_desc open;
@@ -44,6 +45,20 @@ static tsr_status push(building *b, table *t, const void *item) {
   return TSR_OK;
 }
 
+static tsr_status use_dim(building *b, tsr_dim dim, uint32_t *out_number) {
+  if (b->dim_number[dim] == 0) {
+    const tsr_dim_data *data = tsr_dim_get(b->ir, dim);
+    tsr_dim_desc desc = {.name = data->name,
+                         .source = data->from_device ? TSR_DIM_FROM_DEVICE : TSR_DIM_FROM_INPUT,
+                         .lo = data->lo,
+                         .hi = data->hi};
+    TSR_TRY(push(b, &b->dims, &desc));
+    b->dim_number[dim] = b->dims.count;
+  }
+  *out_number = b->dim_number[dim] - 1;
+  return TSR_OK;
+}
+
 static tsr_status push_steps(building *b, tsr_expr expr) {
   tsr_expr_node node = tsr_expr_get(b->ir, expr);
   tsr_index_step step = {.op = node.op};
@@ -51,9 +66,12 @@ static tsr_status push_steps(building *b, tsr_expr expr) {
   case TSR_INDEX_INT:
     step.operand = node.number;
     break;
-  case TSR_INDEX_DIM:
-    step.operand = node.dim - 1;
+  case TSR_INDEX_DIM: {
+    uint32_t number;
+    TSR_TRY(use_dim(b, node.dim, &number));
+    step.operand = number;
     break;
+  }
   case TSR_INDEX_VALUE:
   case TSR_INDEX_LANE:
     return tsr_fail(b->diag, TSR_ERR_INTERNAL, "a launch depends on a value inside a kernel");
@@ -172,7 +190,8 @@ static tsr_status add_kernel(building *b, tsr_op op, uint32_t *out_number) {
   if (kernel.nodes == NULL)
     return out_of_memory(b);
   for (uint32_t i = 0; i < code->dim_count; i++) {
-    uint32_t dim = code->dims[i] - 1;
+    uint32_t dim;
+    TSR_TRY(use_dim(b, code->dims[i], &dim));
     TSR_TRY(push(b, &b->kernel_dims, &dim));
   }
   *out_number = b->kernels.count;
@@ -262,7 +281,8 @@ static tsr_status add_resize(building *b, tsr_op op) {
   uint32_t count = b->storage[data->operands[1].value];
   if (node.op != TSR_INDEX_DIM || source == 0 || count == 0)
     return tsr_fail(b->diag, TSR_ERR_INTERNAL, "resize_dim without a dim or a storage");
-  tsr_dim_read read = {.dim = node.dim - 1, .buffer = count - 1, .element = 0};
+  tsr_dim_read read = {.buffer = count - 1, .element = 0};
+  TSR_TRY(use_dim(b, node.dim, &read.dim));
   TSR_TRY(push(b, &b->reads, &read));
   b->open.read_count++;
   b->storage[data->results[0]] = source;
@@ -291,20 +311,28 @@ static tsr_status add_op(building *b, tsr_op op) {
   }
 }
 
-static tsr_status make_dims(building *b, tsr_program *out) {
-  uint32_t count = tsr_dim_count(b->ir);
-  tsr_dim_desc *dims = tsr_arena_alloc_array(b->arena, count, sizeof *dims);
-  if (dims == NULL)
-    return out_of_memory(b);
-  for (uint32_t i = 0; i < count; i++) {
-    const tsr_dim_data *dim = tsr_dim_get(b->ir, i + 1);
-    dims[i].name = dim->name;
-    dims[i].source = dim->from_device ? TSR_DIM_FROM_DEVICE : TSR_DIM_FROM_INPUT;
-    dims[i].lo = dim->lo;
-    dims[i].hi = dim->hi;
+/* Every dim that the program uses must be the whole extent of some input, or be computed by it. */
+static tsr_status check_dims(const building *b) {
+  const tsr_dim_desc *dims = b->dims.items;
+  const tsr_port_desc *inputs = b->inputs.items;
+  const tsr_buffer_desc *buffers = b->buffers.items;
+  const tsr_code *codes = b->codes.items;
+  const tsr_index_step *steps = b->steps.items;
+  for (uint32_t d = 0; d < b->dims.count; d++) {
+    bool bound = dims[d].source == TSR_DIM_FROM_DEVICE;
+    for (uint32_t i = 0; i < b->inputs.count && !bound; i++) {
+      const tsr_buffer_desc *buffer = &buffers[inputs[i].buffer];
+      for (uint32_t axis = 0; axis < buffer->rank && !bound; axis++) {
+        tsr_code code = codes[buffer->first_dim + axis];
+        bound = code.count == 1 && steps[code.first].op == TSR_INDEX_DIM &&
+                steps[code.first].operand == d;
+      }
+    }
+    if (!bound)
+      return tsr_fail(b->diag, TSR_ERR_SHAPE,
+                      "dim '%s' is the extent of no input, so that its value is never known",
+                      dims[d].name);
   }
-  out->dims = dims;
-  out->dim_count = count;
   return TSR_OK;
 }
 
@@ -320,6 +348,7 @@ static void hand_over(const building *b, tsr_program *out) {
   out->count_name = b->items_name.count
   HAND_OVER(steps, step_count);
   HAND_OVER(codes, code_count);
+  HAND_OVER(dims, dim_count);
   HAND_OVER(buffers, buffer_count);
   HAND_OVER(inputs, input_count);
   HAND_OVER(outputs, output_count);
@@ -337,6 +366,7 @@ static void hand_over(const building *b, tsr_program *out) {
 static void prepare(building *b) {
   b->steps.item_bytes = sizeof(tsr_index_step);
   b->codes.item_bytes = sizeof(tsr_code);
+  b->dims.item_bytes = sizeof(tsr_dim_desc);
   b->buffers.item_bytes = sizeof(tsr_buffer_desc);
   b->inputs.item_bytes = b->outputs.item_bytes = sizeof(tsr_port_desc);
   b->constants.item_bytes = sizeof(tsr_constant_desc);
@@ -355,14 +385,15 @@ tsr_status tsr_program_build(tsr_ir *ir, tsr_op graph, const tsr_program_parts *
   prepare(&b);
   b.storage = tsr_arena_alloc_array(arena, tsr_value_count(ir) + 1, sizeof *b.storage);
   b.kernel_number = tsr_arena_alloc_array(arena, tsr_op_count(ir) + 1, sizeof *b.kernel_number);
-  if (b.storage == NULL || b.kernel_number == NULL)
+  b.dim_number = tsr_arena_alloc_array(arena, tsr_dim_count(ir) + 1, sizeof *b.dim_number);
+  if (b.storage == NULL || b.kernel_number == NULL || b.dim_number == NULL)
     return out_of_memory(&b);
   TSR_FOR_EACH_OP (ir, tsr_op_get(ir, graph)->regions[0], op) {
     TSR_TRY(add_op(&b, op));
   }
   if (b.open.launch_count != 0 || b.segments.count == 0)
     TSR_TRY(close_segment(&b));
-  TSR_TRY(make_dims(&b, out_program));
+  TSR_TRY(check_dims(&b));
   TSR_TRY(tsr_ir_status(ir));
   hand_over(&b, out_program);
   return TSR_OK;
