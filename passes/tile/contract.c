@@ -292,6 +292,18 @@ static void at_panel(tsr_contract_emit *e, unsigned order, const tsr_contract_si
   tsr_body_release(&e->body, mark);
 }
 
+/* Columns of the last register tile: as many as make whole vectors (or one power of two), so that a
+ * row is one piece; what lies beyond the edge is computed and not stored. */
+static int64_t rest_columns(const tsr_contract_emit *e, const tsr_contract_side *side,
+                            int64_t rest) {
+  const int64_t lanes = tsr_target_lanes(e->nest->target, tsr_dtype_bits(e->c->dtype));
+  int64_t power = 1;
+  while (power < rest && power < lanes)
+    power *= 2;
+  const int64_t wide = rest <= power ? power : (rest + lanes - 1) / lanes * lanes;
+  return side->lane == 0 ? rest : wide < side->tile ? wide : side->tile;
+}
+
 /* Columns that run through whole rows: the number in a block is known, and what hangs over the last
  * block's end is not stored. */
 static void walk_flat(tsr_contract_emit *e, unsigned order, const tsr_contract_side *side) {
@@ -306,7 +318,8 @@ static void walk_flat(tsr_contract_emit *e, unsigned order, const tsr_contract_s
     body->region = outer;
   }
   if (rest > 0)
-    at_panel(e, order, side, tsr_expr_int(e->ir, panels), tsr_expr_int(e->ir, panels), rest);
+    at_panel(e, order, side, tsr_expr_int(e->ir, panels), tsr_expr_int(e->ir, panels),
+             side->whole ? rest_columns(e, side, rest) : rest);
 }
 
 static void walk_side(tsr_contract_emit *e, unsigned order, const tsr_contract_side *side) {
@@ -328,7 +341,9 @@ static void walk_side(tsr_contract_emit *e, unsigned order, const tsr_contract_s
   }
   if (tsr_expr_equals_int(ir, left, 0))
     return;
-  if (!tsr_expr_is_int(ir, left, &rest)) {
+  if (tsr_expr_is_int(ir, left, &rest)) {
+    rest = rest_columns(e, side, rest);
+  } else {
     rest = side->tile;
     cond = tsr_expr_binary(ir, TSR_INDEX_LT, tsr_expr_int(ir, 0), left);
   }
