@@ -157,7 +157,7 @@ static bool close_enough(const tensor *got, const reference *want, uint32_t outp
     return a == value->integers[i];
   }
   double a = tsr_element_load_f64(got->dtype, got->data, i), e = value->floats[i];
-  double reach = bound == NULL ? 0 : bound->floats[bound->count == 1 ? 0 : i];
+  double reach = bound == NULL ? 0 : bound->floats[i];
   snprintf(detail, size, "output %u element %lld: %.17g, should be %.17g within %.3g", output,
            (long long)i, a, e, reach);
   if (isnan(e) || isinf(e))
@@ -233,6 +233,12 @@ static bool compile_and_run(const trial *t, const char *text, const tsr_compile_
   return good;
 }
 
+/* The bound in the shape of the value it is for. */
+static tsr_value spread(trial *t, tsr_value bound, tsr_value value) {
+  const tsr_type_info *type = tsr_value_type(t->ir, value);
+  return bound == 0 ? 0 : tsr_graph_broadcast(&t->b, bound, type->dims, type->rank);
+}
+
 bool trial_check(trial *t, const tsr_compile_options *options, uint32_t option_count) {
   if (tsr_ir_status(t->ir) != TSR_OK)
     return fail(t, "build", tsr_ir_diag(t->ir)->message);
@@ -250,7 +256,7 @@ bool trial_check(trial *t, const tsr_compile_options *options, uint32_t option_c
   tsr_value bounds[MAX_PORTS] = {0};
   for (uint32_t i = 0; i < t->output_count; i++)
     if (tsr_dtype_class_of(tsr_value_type(t->ir, t->outputs[i])->dtype) == TSR_CLASS_FLOAT)
-      bounds[i] = error_bound(&errors, t->outputs[i]);
+      bounds[i] = spread(t, error_bound(&errors, t->outputs[i]), t->outputs[i]);
   for (uint32_t i = 0; good && i < t->output_count; i++)
     if (bounds[i] == 0 &&
         tsr_dtype_class_of(tsr_value_type(t->ir, t->outputs[i])->dtype) == TSR_CLASS_FLOAT)
