@@ -500,8 +500,8 @@ static const char *unusable_input(tsr_importer *im, const tsr_onnx_value_info *i
     return tsr_arena_printf(im->arena, "input '%s' %s", info->name, kind);
   const tsr_onnx_tensor_type *type = info->type->tensor;
   if (tsr_onnx_dtype(type->elem_type) == TSR_DTYPE_NONE)
-    return tsr_arena_printf(im->arena, "input '%s' has element type %s", info->name,
-                            tsr_onnx_dtype_name(type->elem_type));
+    return tsr_arena_printf(im->arena, "input '%s' has element type %s (%lld)", info->name,
+                            tsr_onnx_dtype_name(type->elem_type), (long long)type->elem_type);
   if (!type->shape && !find_assumption(im, info->name))
     return tsr_arena_printf(im->arena, "input '%s' has no rank", info->name);
   return NULL;

@@ -1,5 +1,6 @@
 /* Resize and Upsample: along each axis a sum of a few gathers with constant weights, computed here
- * from ONNX's formulas in float64; whole-number nearest scaling is a broadcast. */
+ * from ONNX's formulas in float64; whole-number nearest scaling is a broadcast. Where an extent is
+ * symbolic the same formulas become ops on positions. */
 #include "frontend/onnx/build.h"
 #include "frontend/onnx/op_table.h"
 #include <math.h>
@@ -15,7 +16,7 @@ typedef struct resize {
   const char *rounding;  /* nearest_mode */
   double cubic_a, extrapolation;
   bool exclude_outside, antialias, crop;
-  double scales[TSR_MAX_RANK];
+  double scales[TSR_MAX_RANK]; /* 0: sizes / extent, not known */
   tsr_expr sizes[TSR_MAX_RANK];
   bool given[TSR_MAX_RANK]; /* the axis takes part */
   double roi_start[TSR_MAX_RANK], roi_end[TSR_MAX_RANK];
@@ -203,6 +204,69 @@ static bool repeats_always(const resize *r, uint32_t axis) {
          (half || plain);
 }
 
+/* --- symbolic extents --- */
+
+static tsr_value as_f64(tsr_lower *l, tsr_expr e) {
+  return v_cast(l, tsr_graph_index(l->b, TSR_I64, e), TSR_F64);
+}
+
+/* source_of for all output positions at once, f64[out]; 0 for a transformation without a form. */
+static tsr_value symbolic_source(tsr_lower *l, const resize *r, uint32_t axis, tsr_expr in,
+                                 tsr_expr out) {
+  tsr_value at = v_cast(l, tsr_graph_iota(l->b, TSR_I64, &out, 1, 0), TSR_F64);
+  tsr_value scale = r->scales[axis] > 0 ? tsr_graph_scalar(l->b, TSR_F64, r->scales[axis])
+                                        : v_div(l, as_f64(l, out), as_f64(l, in));
+  tsr_value half = v_div(l, v_add_number(l, at, 0.5), scale);
+  if (strcmp(r->transform, "asymmetric") == 0)
+    return v_div(l, at, scale);
+  if (strcmp(r->transform, "tf_half_pixel_for_nn") == 0)
+    return half;
+  half = v_add_number(l, half, -0.5);
+  if (strcmp(r->transform, "half_pixel") == 0)
+    return half;
+  tsr_value last = v_add_number(l, as_f64(l, out), -1);
+  if (strcmp(r->transform, "pytorch_half_pixel") == 0)
+    return v_select(l, v_gt(l, last, v_number(l, last, 0)), half, v_number(l, half, 0));
+  if (strcmp(r->transform, "align_corners") != 0)
+    return 0;
+  tsr_value span = v_add_number(l, as_f64(l, in), -1);
+  return v_div(l, v_mul(l, at, span), v_max(l, last, v_number(l, last, 1)));
+}
+
+static tsr_value symbolic_round(tsr_lower *l, const resize *r, tsr_value x) {
+  if (strcmp(r->rounding, "floor") == 0)
+    return v_floor(l, x);
+  if (strcmp(r->rounding, "ceil") == 0)
+    return v_unary(l, TSR_OP_CEIL, x);
+  if (strcmp(r->rounding, "round_prefer_ceil") == 0)
+    return v_floor(l, v_add_number(l, x, 0.5));
+  return v_unary(l, TSR_OP_CEIL, v_add_number(l, x, -0.5));
+}
+
+static tsr_value gather_inside(tsr_lower *l, tsr_value x, uint32_t axis, tsr_value at) {
+  tsr_value last = v_add_number(l, as_f64(l, v_dim(l, x, axis)), -1);
+  tsr_value inside = v_min(l, v_max(l, at, v_number(l, at, 0)), last);
+  return tsr_graph_gather(l->b, x, v_cast(l, inside, TSR_I64), axis);
+}
+
+static tsr_status resize_symbolic(tsr_lower *l, const resize *r, uint32_t axis, tsr_value *x) {
+  tsr_expr in = v_dim(l, *x, axis), out = r->sizes[axis];
+  uint32_t rank = v_rank(l, *x);
+  tsr_value at = out ? symbolic_source(l, r, axis, in, out) : 0;
+  if (!at || r->mode == CUBIC || r->antialias || r->crop || r->exclude_outside)
+    return tsr_lower_unsupported(l, "a symbolic extent along axis %u", axis);
+  if (r->mode == NEAREST) {
+    *x = gather_inside(l, *x, axis, symbolic_round(l, r, at));
+    return TSR_OK;
+  }
+  tsr_value base = v_floor(l, at);
+  tsr_value weight = v_along(l, v_cast(l, v_sub(l, at, base), v_dtype(l, *x)), axis, rank);
+  tsr_value first = gather_inside(l, *x, axis, base);
+  tsr_value second = gather_inside(l, *x, axis, v_add_number(l, base, 1));
+  *x = v_add(l, first, v_mul(l, v_sub(l, second, first), weight));
+  return TSR_OK;
+}
+
 static tsr_status resize_axis(tsr_lower *l, const resize *r, uint32_t axis, tsr_value *x) {
   int64_t in, out;
   axis_plan plan;
@@ -211,7 +275,7 @@ static tsr_status resize_axis(tsr_lower *l, const resize *r, uint32_t axis, tsr_
     if (r->scales[axis] == 1 && !r->crop)
       return TSR_OK;
     if (!repeats_always(r, axis))
-      return tsr_lower_unsupported(l, "a symbolic extent along axis %u", axis);
+      return resize_symbolic(l, r, axis, x);
     *x = repeat(l, *x, axis, (int64_t)r->scales[axis]);
     return TSR_OK;
   }
@@ -266,6 +330,16 @@ static tsr_status read_axes(tsr_lower *l, uint32_t rank, axis_list *out) {
   return TSR_OK;
 }
 
+/* floor(dim * scale) as an expression, for a scale that is a fraction of small numbers; else 0. */
+static tsr_expr scaled_dim(tsr_lower *l, tsr_expr dim, double scale) {
+  for (int64_t q = 1; q <= 64; q++) {
+    double p = floor(scale * (double)q + 0.5);
+    if (fabs(scale * (double)q - p) < 1e-6 * scale && p >= 1 && p < 65536)
+      return tsr_expr_floordiv_int(l->ir, tsr_expr_mul_int(l->ir, dim, (int64_t)p), q);
+  }
+  return 0;
+}
+
 static tsr_status use_scales(tsr_lower *l, tsr_value x, const axis_list *list, const double *scales,
                              uint64_t count, resize *r) {
   if (count != list->count)
@@ -280,19 +354,20 @@ static tsr_status use_scales(tsr_lower *l, tsr_value x, const axis_list *list, c
     double span = r->crop ? r->roi_end[axis] - r->roi_start[axis] : 1;
     if (v_static_dim(l, x, axis, &extent))
       r->sizes[axis] = e_int(l, (int64_t)floor((double)extent * span * scales[i]));
-    else if (scales[i] == floor(scales[i]) && !r->crop)
-      r->sizes[axis] = tsr_expr_mul_int(l->ir, v_dim(l, x, axis), (int64_t)scales[i]);
     else
-      r->sizes[axis] = 0;
+      r->sizes[axis] = r->crop ? 0 : scaled_dim(l, v_dim(l, x, axis), scales[i]);
   }
   return TSR_OK;
 }
 
 /* keep_aspect_ratio_policy: one scale for all axes, the smallest or the largest. */
-static void keep_aspect(tsr_lower *l, tsr_value x, const axis_list *list, resize *r) {
+static tsr_status keep_aspect(tsr_lower *l, tsr_value x, const axis_list *list, resize *r) {
   const char *policy = tsr_lower_text(l, "keep_aspect_ratio_policy", "stretch");
   if (strcmp(policy, "stretch") == 0)
-    return;
+    return TSR_OK;
+  for (uint32_t i = 0; i < list->count; i++)
+    if (!(r->scales[list->axes[i]] > 0))
+      return tsr_lower_unsupported(l, "keep_aspect_ratio_policy of symbolic extents");
   bool larger = strcmp(policy, "not_smaller") == 0;
   double scale = 0;
   for (uint32_t i = 0; i < list->count; i++) {
@@ -307,6 +382,7 @@ static void keep_aspect(tsr_lower *l, tsr_value x, const axis_list *list, resize
     r->scales[axis] = scale;
     r->sizes[axis] = e_int(l, (int64_t)floor(scale * (double)extent + 0.5));
   }
+  return TSR_OK;
 }
 
 static tsr_status use_sizes(tsr_lower *l, tsr_value x, const axis_list *list,
@@ -326,14 +402,12 @@ static tsr_status use_sizes(tsr_lower *l, tsr_value x, const axis_list *list,
       r->scales[axis] = (double)out / (double)in;
     else {
       tsr_expr ratio = tsr_expr_binary(l->ir, TSR_INDEX_FLOORDIV, sizes->exprs[i], dim);
-      if (!tsr_expr_is_int(l->ir, ratio, &out) ||
-          tsr_expr_mul_int(l->ir, dim, out) != sizes->exprs[i])
-        return tsr_lower_unsupported(l, "a symbolic extent along axis %u", axis);
-      r->scales[axis] = (double)out;
+      bool whole = tsr_expr_is_int(l->ir, ratio, &out) &&
+                   tsr_expr_mul_int(l->ir, dim, out) == sizes->exprs[i];
+      r->scales[axis] = whole ? (double)out : 0;
     }
   }
-  keep_aspect(l, x, list, r);
-  return TSR_OK;
+  return keep_aspect(l, x, list, r);
 }
 
 static tsr_status read_roi(tsr_lower *l, const axis_list *list, resize *r) {
