@@ -61,6 +61,7 @@ typedef struct tsr_emit {
   tsr_emit_slot *slots; /* by value id */
   uint32_t slot_count;
   LLVMValueRef *dim_values; /* by dim id, NULL: not read yet */
+  const uint32_t *uses;     /* by value id, over the whole IR */
   tsr_dim *dims;            /* read so far, in order */
   uint32_t dim_count;
   LLVMValueRef *memo; /* by expression id: i64 that dominates the builder's position */

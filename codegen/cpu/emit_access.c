@@ -32,6 +32,7 @@ typedef struct access {
   tsr_expr coefficients[TSR_MAX_RANK], rest;
   tsr_emit_check checks[TSR_EMIT_MAX_CHECKS];
   uint32_t check_count;
+  bool by_elements; /* every lane is loaded alone: they are used as scalars */
   LLVMValueRef pad; /* storage, one lane */
   double pad_number;
 } access;
@@ -412,6 +413,8 @@ static LLVMValueRef load_row(tsr_emit *e, const access *at, const place *row) {
     LLVMValueRef address = element_address(e, at, row->address, offset);
     return load_plain(e, at, address_or_pads(e, at, row->condition, address, 1), 1);
   }
+  if (at->by_elements && !row->offsets)
+    return load_lanes(e, at, row);
   if (row->offsets)
     return load_gather(e, at, row);
   if (row->stride == 1 && !row->mask)
@@ -467,6 +470,18 @@ static const tsr_emit_tile *load_tile(tsr_emit *e, access *at, double pad) {
   return tile;
 }
 
+/* True when the tile loaded is only ever the left operand of contract, which takes its elements one
+ * by one: from memory they are broadcast for nothing. */
+static bool feeds_contract(const tsr_emit *e) {
+  tsr_value value = e->op->results[0];
+  uint32_t uses = 0;
+  for (tsr_op id = e->op->next; id != 0; id = tsr_op_get(e->ir, id)->next) {
+    const tsr_op_data *op = tsr_op_get(e->ir, id);
+    uses += op->code == TSR_OP_CONTRACT && op->operands[0].value == value;
+  }
+  return uses == e->uses[value];
+}
+
 const tsr_emit_tile *tsr_emit_load(tsr_emit *e) {
   const tsr_emit_tile *shape =
       tsr_emit_tile_of_type(e, tsr_value_get(e->ir, e->op->results[0])->type);
@@ -476,7 +491,8 @@ const tsr_emit_tile *tsr_emit_load(tsr_emit *e) {
   if (!shape || !access_init(e, &at, operand, operand->subscripts, shape->extents, shape->rank))
     return NULL;
   const tsr_emit_tile *tile = NULL;
-  if (lies_transposed(e, &at) && access_swap(e, &at, &swapped)) {
+  at.by_elements = at.lanes > 1 && feeds_contract(e);
+  if (!at.by_elements && lies_transposed(e, &at) && access_swap(e, &at, &swapped)) {
     tile = load_tile(e, &swapped, pad);
     tile = tile ? tsr_emit_transpose(e, tile, swap_axes) : NULL;
   } else
@@ -714,10 +730,11 @@ static LLVMValueRef prefix_sums(tsr_emit *e, LLVMValueRef ones, uint32_t lanes) 
   return LLVMBuildSub(e->builder, sums, ones, "");
 }
 
-/* One addition to the counter for the whole tile; then every true element's position, row-major. */
+/* One addition to the counter for the whole tile; then every true element's position, row-major; -1 for the
+ * others. */
 const tsr_emit_tile *tsr_emit_append(tsr_emit *e) {
-  const tsr_emit_tile *mask = tsr_emit_operand(e, 1);
-  const tsr_operand *operand = &e->op->operands[0];
+  const tsr_emit_tile *mask = tsr_emit_operand(e, 0);
+  const tsr_operand *operand = &e->op->operands[1];
   const tsr_type_info *type = tsr_value_type(e->ir, e->op->results[0]);
   access at;
   if (!mask || !access_init(e, &at, operand, operand->subscripts, NULL, 0))
@@ -751,7 +768,9 @@ const tsr_emit_tile *tsr_emit_append(tsr_emit *e) {
     uint32_t lanes = tsr_emit_point_of(tile->extents, tile->rank, number).lanes;
     LLVMTypeRef positions = tsr_emit_vector(element, lanes);
     LLVMValueRef offset = LLVMBuildIntCast2(e->builder, tile->values[number], positions, false, "");
-    tile->values[number] = LLVMBuildAdd(e->builder, tsr_emit_splat(e, base, lanes), offset, "");
+    LLVMValueRef at_lanes = LLVMBuildAdd(e->builder, tsr_emit_splat(e, base, lanes), offset, "");
+    tile->values[number] = LLVMBuildSelect(e->builder, mask->values[number], at_lanes,
+                                           LLVMConstAllOnes(positions), "");
   }
   return tile;
 }

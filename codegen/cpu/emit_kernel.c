@@ -288,6 +288,9 @@ static tsr_status emit_or_escape(tsr_emit *e, tsr_op kernel, tsr_kernel_code *ou
     e->slots = tsr_emit_alloc(e, e->slot_count, sizeof *e->slots);
     e->dim_values = tsr_emit_alloc(e, tsr_dim_count(e->ir) + 1, sizeof *e->dim_values);
     e->dims = tsr_emit_alloc(e, tsr_dim_count(e->ir) + 1, sizeof *e->dims);
+    uint32_t *uses = tsr_emit_alloc(e, e->slot_count, sizeof *uses);
+    tsr_ir_count_uses(e->ir, uses);
+    e->uses = uses;
     emit_kernel(e, kernel, out_kernel);
   }
   e->escape = NULL;
