@@ -75,6 +75,7 @@ static bool replace_bounds(tsr_ir *ir, tsr_value arg, replacement *r) {
   tsr_expr_count_uses(ir, data->hi, -1);
   data->lo = lo;
   data->hi = hi;
+  tsr_value_slot_of(ir, arg)->last = 0;
   return true;
 }
 

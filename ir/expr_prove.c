@@ -71,7 +71,7 @@ static bool scale_goal(tsr_sum *goal, int64_t by) {
 /* --- bounds of index variables --- */
 
 /* The last value: hi - step when step divides hi - lo, else hi - 1. */
-static tsr_expr last_of(tsr_ir *ir, const tsr_value_data *data) {
+static tsr_expr make_last(tsr_ir *ir, const tsr_value_data *data) {
   int64_t step = 1;
   tsr_expr span;
   (void)tsr_expr_is_int(ir, data->step, &step);
@@ -81,6 +81,13 @@ static tsr_expr last_of(tsr_ir *ir, const tsr_value_data *data) {
   return tsr_expr_add_int(ir, data->hi, tsr_expr_divisible(ir, span, step) ? -step : -1);
 }
 
+static tsr_expr last_of(tsr_ir *ir, tsr_value value) {
+  tsr_value_slot *slot = tsr_value_slot_of(ir, value);
+  if (slot->last == 0)
+    slot->last = make_last(ir, &slot->data);
+  return slot->last;
+}
+
 /* The bound of a leaf from above or below; 0 when there is none. */
 static tsr_expr leaf_bound(const proof *p, tsr_expr leaf, bool above) {
   tsr_expr_node node = tsr_expr_get(p->ir, leaf);
@@ -88,7 +95,7 @@ static tsr_expr leaf_bound(const proof *p, tsr_expr leaf, bool above) {
     const tsr_value_data *data = tsr_value_get(p->ir, node.value);
     if (data->hi == 0)
       return 0;
-    return above ? last_of(p->ir, data) : data->lo;
+    return above ? last_of(p->ir, node.value) : data->lo;
   }
   if (node.op == TSR_INDEX_DIM && above && tsr_dim_get(p->ir, node.dim)->from_device)
     return tsr_dim_get(p->ir, node.dim)->bound;

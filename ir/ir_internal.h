@@ -52,6 +52,7 @@ typedef struct tsr_value_slot {
   tsr_value_data data;
   uint32_t uses;
   tsr_expr expr;
+  tsr_expr last; /* index variables: the greatest value as an expression, once asked for */
 } tsr_value_slot;
 
 typedef struct tsr_dim_slot {
