@@ -71,6 +71,9 @@ static tsr_status from_plan(tiling *t, const char *name, tsr_schedule *inout) {
  * nest is read anew: matching has joined axes that only contractions may join. */
 static tsr_status prepare(tiling *t, tsr_op block, const char *name, tsr_nest **out_nest,
                           tsr_schedule *out_schedule) {
+  if (tsr_op_attr(t->ir, block, "fill") != NULL)
+    return tsr_fail(t->diag, TSR_ERR_UNSUPPORTED,
+                    "blocks with 'fill' (run-time sparsity) are not lowered on this target yet");
   TSR_TRY(tsr_nest_read(t->ir, t->target, &t->pool, block, t->diag, out_nest));
   tsr_nest_join(*out_nest);
   tsr_schedule_default(*out_nest, out_schedule);

@@ -246,6 +246,16 @@ static inline void check_text(const char *text, const int64_t *dims, uint32_t di
       *made = new_tensor(&t, data->results[0], m.dims);
       ck_assert_int_eq(tsr_const_bytes(t.ir, op, &t.arena, &diag, &bytes, &count), TSR_OK);
       memcpy(made->data, bytes, made->bytes);
+    } else if (data->code == TSR_OP_RESHAPE) {
+      tensor *made = &tensors[data->results[0]];
+      *made = new_tensor(&t, data->results[0], m.dims);
+      memcpy(made->data, tensors[data->operands[0].value].data, made->bytes);
+    } else if (data->code == TSR_OP_INDEX) {
+      const tsr_attr *value = tsr_op_attr(t.ir, op, "value");
+      tensors[data->results[0]] = new_tensor(&t, data->results[0], m.dims);
+      tsr_element_store_i64(
+          tsr_value_type(t.ir, data->results[0])->dtype, tensors[data->results[0]].data, 0,
+          value->kind == TSR_ATTR_INT ? value->u.integer : eval_expr(&m, value->u.expr));
     } else if (data->code == TSR_OP_LAUNCH) {
       run_launch(&t, op, tensors, m.dims);
     } else if (data->code == TSR_OP_OUTPUT) {
