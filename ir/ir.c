@@ -348,6 +348,19 @@ static tsr_type add_type(tsr_ir *ir, tsr_type_info info) {
   return type;
 }
 
+/* Whether not even the smallest tensor of this shape has a size in bytes. */
+static bool is_too_large(const tsr_ir *ir, tsr_dtype dtype, const tsr_expr *dims, uint32_t rank) {
+  int64_t elements = 1;
+  bool overflows = false, empty = false;
+  for (uint32_t i = 0; i < rank; i++) {
+    int64_t lo, hi;
+    tsr_expr_bounds(ir, dims[i], NULL, 0, &lo, &hi);
+    empty |= lo <= 0;
+    overflows |= !empty && __builtin_mul_overflow(elements, lo, &elements);
+  }
+  return !empty && (overflows || tsr_dtype_bytes(dtype, elements) < 0);
+}
+
 tsr_type tsr_type_make(tsr_ir *ir, tsr_level level, tsr_dtype dtype, const tsr_expr *dims,
                        uint32_t rank) {
   if (rank > TSR_MAX_RANK)
@@ -363,6 +376,8 @@ tsr_type tsr_type_make(tsr_ir *ir, tsr_level level, tsr_dtype dtype, const tsr_e
     if (hi < 0)
       return tsr_ir_poison(ir, TSR_ERR_SHAPE, "dim %u of a tensor is negative", i);
   }
+  if (is_too_large(ir, dtype, dims, rank))
+    return tsr_ir_poison(ir, TSR_ERR_SHAPE, "the size in bytes of a tensor overflows 64 bits");
   return add_type(ir, (tsr_type_info){level, dtype, rank, dims});
 }
 

@@ -1,8 +1,8 @@
+#include "frontend/cli/out_file.h"
 #include "frontend/cli/session.h"
 #include "runtime/clock.h"
 #include "runtime/cpu_features.h"
 #include "tessera_commit.h"
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,14 +97,10 @@ static tsr_status write_json(tsr_cli_session *session, const char *path, const f
     put_json(stdout, session, f);
     return TSR_OK;
   }
-  FILE *file = fopen(path, "w");
-  if (file != NULL) {
-    put_json(file, session, f);
-    if (fclose(file) == 0)
-      return TSR_OK;
-  }
-  tsr_diag_set_file(&session->diag, path);
-  return tsr_fail(&session->diag, TSR_ERR_IO, "%s", strerror(errno));
+  FILE *file;
+  TSR_TRY(tsr_out_file_open(path, &file, &session->diag));
+  put_json(file, session, f);
+  return tsr_out_file_close(file, path, &session->diag);
 }
 
 static tsr_status bench(tsr_cli_session *session) {

@@ -1,4 +1,5 @@
 #include "frontend/cli/model.h"
+#include "frontend/cli/out_file.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,14 +35,11 @@ static const char *extension(const char *kind) {
 }
 
 static void write_text(emission *e, const char *path, const char *text) {
-  FILE *file = fopen(path, "w");
-  bool fine = file != NULL && fputs(text, file) >= 0;
-  if (file != NULL)
-    fine &= fclose(file) == 0;
-  if (!fine) {
-    tsr_diag_set_file(e->diag, path);
-    (void)tsr_fail(e->diag, TSR_ERR_IO, "%s", strerror(errno));
-  }
+  FILE *file;
+  if (tsr_out_file_open(path, &file, e->diag) != TSR_OK)
+    return;
+  (void)fputs(text, file);
+  (void)!tsr_out_file_close(file, path, e->diag);
 }
 
 /* DIR/KIND.EXTENSION, with the target in the name when there are several. */

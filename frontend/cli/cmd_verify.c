@@ -43,6 +43,7 @@ typedef struct verification {
   size_t count, started, printed;
   size_t verdicts[3];
   int64_t timeout_s;
+  bool refused; /* the error line is printed already */
   tsr_progress progress;
 } verification;
 
@@ -84,6 +85,12 @@ static bool collect_all(verification *v) {
     snprintf(path, sizeof path, "%s", v->args->positional[i]);
     for (size_t length = strlen(path); length > 1 && path[length - 1] == '/'; length--)
       path[length - 1] = '\0';
+    struct stat about;
+    if (stat(path, &about) != 0) {
+      fprintf(stderr, "error: %s: %s\n", path, strerror(errno));
+      v->refused = true;
+      return false;
+    }
     if (!collect(v, path, 4) || (v->count == before && !add_folder(v, path)))
       return false;
   }
@@ -270,7 +277,7 @@ int tsr_cli_verify(const tsr_cli_args *args) {
   if (fine)
     printf("%zu passed, %zu failed, %zu skipped\n", v.verdicts[TSR_VERDICT_PASS],
            v.verdicts[TSR_VERDICT_FAIL], v.verdicts[TSR_VERDICT_SKIP]);
-  else
+  else if (!v.refused)
     fprintf(stderr, "error: no process could be started: %s\n", strerror(errno));
   for (size_t i = 0; i < v.count; i++)
     free(v.folders[i].path);

@@ -95,6 +95,17 @@ static bool is_module(const char *path) {
   return length >= 4 && strcmp(path + length - 4, ".tsm") == 0;
 }
 
+/* The runtime's message starts with the path where a file was at fault; the diagnostic has it
+ * anyway. */
+static tsr_status fail_loading(const char *path, tsr_status status, const char *message,
+                               tsr_diag *diag) {
+  size_t length = strlen(path);
+  if (strncmp(message, path, length) == 0 && strncmp(message + length, ": ", 2) == 0)
+    message += length + 2;
+  tsr_diag_set_file(diag, path);
+  return tsr_fail(diag, status, "%s", message);
+}
+
 tsr_status tsr_cli_module_open(const tsr_cli_args *args, const tsr_model_source *source,
                                tsr_cli_module *out_module, tsr_diag *diag) {
   *out_module = (tsr_cli_module){0};
@@ -115,8 +126,7 @@ tsr_status tsr_cli_module_open(const tsr_cli_args *args, const tsr_model_source 
   if (status == TSR_OK)
     return TSR_OK;
   tsr_cli_module_close(out_module);
-  tsr_diag_set_file(diag, source->path);
-  return tsr_fail(diag, status, "%s", message.text);
+  return fail_loading(source->path, status, message.text, diag);
 }
 
 void tsr_cli_module_close(tsr_cli_module *module) {

@@ -1,4 +1,5 @@
 #include "frontend/cli/npy.h"
+#include "frontend/cli/out_file.h"
 #include "runtime/float_convert.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -369,17 +370,9 @@ tsr_status tsr_npy_write(const char *path, const tsr_host_tensor *tensor, tsr_di
   const struct npy_type *type = written_type(tensor->dtype);
   if (type == NULL)
     return tsr_fail(diag, TSR_ERR_UNSUPPORTED, "a tensor of this type cannot be written as .npy");
-  FILE *file = fopen(path, "wb");
-  if (file == NULL) {
-    tsr_diag_set_file(diag, path);
-    return tsr_fail(diag, TSR_ERR_IO, "%s", strerror(errno));
-  }
+  FILE *file;
+  TSR_TRY(tsr_out_file_open(path, &file, diag));
   write_header(file, type, tensor);
   write_elements(file, type, tensor);
-  bool failed = ferror(file) != 0;
-  failed |= fclose(file) != 0;
-  if (!failed)
-    return TSR_OK;
-  tsr_diag_set_file(diag, path);
-  return tsr_fail(diag, TSR_ERR_IO, "it could not be written: %s", strerror(errno));
+  return tsr_out_file_close(file, path, diag);
 }

@@ -163,7 +163,7 @@ static int parse(tsr_cli_args *args, int argc, char **argv) {
   return TSR_EXIT_FINE;
 }
 
-int tsr_cli_main(int argc, char **argv) {
+static int run_command(int argc, char **argv) {
   if (argc < 2)
     return tsr_cli_usage(NULL, "no command is given");
   if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
@@ -188,7 +188,12 @@ int tsr_cli_main(int argc, char **argv) {
                                                  : commands[id].run(&args);
   free(args.positional);
   free(args.given);
-  if (status == TSR_EXIT_FINE && fflush(stdout) != 0) {
+  return status;
+}
+
+int tsr_cli_main(int argc, char **argv) {
+  int status = run_command(argc, argv);
+  if (status == TSR_EXIT_FINE && (fflush(stdout) != 0 || ferror(stdout) != 0)) {
     fprintf(stderr, "error: standard output: %s\n", strerror(errno));
     status = TSR_EXIT_BAD;
   }

@@ -1,4 +1,5 @@
 #include "runtime/exec/exec.h"
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -179,6 +180,7 @@ tsr_status tsr_exec_set_trace(tsr_exec *exec, const char *path) {
   if (exec->trace_events == NULL)
     return tsr_exec_fail(exec, TSR_ERR_OUT_OF_MEMORY, "no memory for a trace");
   if (tsr_trace_open(&exec->trace, path, exec->trace_events, launches) != TSR_OK)
-    return tsr_exec_fail(exec, TSR_ERR_IO, "cannot write the trace file '%s'", path);
+    return tsr_exec_fail(exec, TSR_ERR_IO, "cannot write the trace file '%s': %s", path,
+                         strerror(errno));
   return TSR_OK;
 }
