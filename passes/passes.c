@@ -24,8 +24,11 @@ const tsr_pass_info *tsr_pass_find(const char *name) {
 /* An IR that a pass broke is a bug of the pass, whatever the verifier calls it. */
 static tsr_status verify_after(tsr_ir *ir, const char *pass, tsr_diag *diag) {
   tsr_diag found = {0};
-  if (tsr_ir_verify(ir, &found) == TSR_OK)
+  tsr_status status = tsr_ir_verify(ir, &found);
+  if (status == TSR_OK)
     return TSR_OK;
+  if (status == TSR_ERR_OUT_OF_MEMORY)
+    return tsr_fail(diag, status, "%s", found.message);
   char text[sizeof found.message + 64];
   tsr_diag_format(&found, text, sizeof text);
   return tsr_fail(diag, TSR_ERR_INTERNAL, "pass %s left broken IR: %s", pass, text);

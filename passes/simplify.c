@@ -14,7 +14,7 @@ static tsr_value operand(const tsr_ir *ir, tsr_op op, uint32_t number) {
 }
 
 static tsr_value result(const tsr_ir *ir, tsr_op op) {
-  return tsr_op_get(ir, op)->results[0];
+  return op == 0 ? 0 : tsr_op_get(ir, op)->results[0];
 }
 
 static tsr_type type_of(const tsr_ir *ir, tsr_value value) {
