@@ -154,6 +154,22 @@ static void emit_ir(target_build *build, tsr_emit kind, const char *kind_text) {
   tsr_arena_reset(&scratch);
 }
 
+/* The default schedules, which tsr_pass_tile derives again: printed, then dropped. */
+static tsr_status emit_plan(target_build *build) {
+  if ((build->options->emit & TSR_EMIT_PLAN) == 0)
+    return TSR_OK;
+  tsr_op plan;
+  tsr_arena scratch;
+  tsr_arena_init(&scratch, build->arena.allocator);
+  tsr_status status = tsr_plan_default(build->ir, &build->target, build->diag, &plan);
+  if (status == TSR_OK) {
+    emit(build, TSR_EMIT_PLAN, "plan", tsr_op_print(build->ir, plan, &scratch));
+    tsr_op_erase(build->ir, plan);
+  }
+  tsr_arena_reset(&scratch);
+  return status;
+}
+
 /* After which pass which text shows. */
 static tsr_status after_pass(void *context, const tsr_ir *ir, const char *pass, int64_t time_ns) {
   (void)ir;
@@ -191,6 +207,7 @@ static tsr_status lower(target_build *build) {
                              .hook = after_pass,
                              .hook_context = build};
   TSR_TRY(tsr_passes_run(build->ir, &passes, diag));
+  TSR_TRY(emit_plan(build));
   TSR_TRY(tsr_pass_tile(build->ir, &build->target, NULL, diag));
   TSR_TRY(tsr_pass_pack(build->ir, diag));
   emit_ir(build, TSR_EMIT_TILE, "tile");
