@@ -289,6 +289,15 @@ static tsr_status add_resize(building *b, tsr_op op) {
   return close_segment(b);
 }
 
+static tsr_status refuse(building *b, tsr_op op, const char *why) {
+  const tsr_op_data *data = tsr_op_get(b->ir, op);
+  (void)tsr_fail(b->diag, TSR_ERR_UNSUPPORTED, "%s", why);
+  tsr_diag_set_node(b->diag, data->origin_count > 0 ? data->origins[0] : NULL,
+                    tsr_opcode_info(data->code)->text);
+  tsr_diag_set_position(b->diag, data->line, 0);
+  return TSR_ERR_UNSUPPORTED;
+}
+
 static tsr_status add_op(building *b, tsr_op op) {
   const tsr_op_data *data = tsr_op_get(b->ir, op);
   switch (data->code) {
@@ -297,17 +306,20 @@ static tsr_status add_op(building *b, tsr_op op) {
   case TSR_OP_CONST:
     return add_constant(b, op);
   case TSR_OP_OUTPUT:
+    if (tsr_op_attr(b->ir, op, "alias") != NULL)
+      return refuse(b, op, "outputs that share an input's memory have no runtime yet");
     return add_output(b, op);
   case TSR_OP_RESHAPE:
     b->storage[data->results[0]] = b->storage[data->operands[0].value];
     return TSR_OK;
   case TSR_OP_LAUNCH:
+    if (tsr_op_attr(b->ir, op, "alias") != NULL || tsr_op_attr(b->ir, op, "zero") != NULL)
+      return refuse(b, op, "launches with 'alias' or 'zero' have no runtime yet");
     return add_launch(b, op);
   case TSR_OP_RESIZE_DIM:
     return add_resize(b, op);
   default:
-    return tsr_fail(b->diag, TSR_ERR_INTERNAL, "op %s was not lowered to a kernel",
-                    tsr_opcode_info(data->code)->text);
+    return refuse(b, op, "this op has no kernel on this target yet");
   }
 }
 
