@@ -22,7 +22,7 @@ tests/setup.sh python3 python3-pip
 step "Building Tessera"
 mkdir -p build
 if ! { cmake --preset release && cmake --build build/release -t tessera identify; } >build/quickstart.log 2>&1; then
-  tail -n 40 build/quickstart.log
+  grep -vE "^\[[0-9]+/[0-9]+\] (Building|Linking)" build/quickstart.log | tail -n 40
   echo "error: the build failed; all of its output is in build/quickstart.log" >&2
   exit 1
 fi

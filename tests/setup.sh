@@ -5,7 +5,7 @@
 set -eu
 
 packages="cmake ninja-build gcc g++ libc6-dev pkg-config
-  llvm-19-dev libisl-dev libsqlite3-dev check libonnx-testdata $*"
+  llvm-19-dev libisl-dev libgmp-dev libsqlite3-dev check libonnx-testdata $*"
 
 missing=
 for package in $packages; do
