@@ -116,6 +116,12 @@ static bool access_extents(const tsr_emit *e, const tsr_op_data *op, uint32_t *e
   return true;
 }
 
+/* Tails of a loop that was cut never hold a whole tile: no version is made for what cannot be. */
+static bool never_holds(tsr_emit *e, tsr_expr worst) {
+  tsr_expr beyond = tsr_expr_add_int(e->ir, tsr_expr_mul_int(e->ir, worst, -1), -1);
+  return tsr_expr_prove_nonnegative(e->ir, beyond, NULL, 0);
+}
+
 static uint32_t add_unique(tsr_expr *list, uint32_t count, uint32_t capacity, tsr_expr expr) {
   for (uint32_t i = 0; i < count; ++i)
     if (list[i] == expr)
@@ -142,7 +148,8 @@ uint32_t tsr_emit_region_checks(tsr_emit *e, tsr_region region, tsr_expr *out_wo
     tsr_type type = tsr_value_get(e->ir, operand->value)->type;
     uint32_t found = tsr_emit_checks(e, type, operand, extents, rank, checks);
     for (uint32_t i = 0; i < found; ++i)
-      if (checks[i].worst && available(e, checks[i].worst, region))
+      if (checks[i].worst && available(e, checks[i].worst, region) &&
+          !never_holds(e, checks[i].worst))
         count = add_unique(out_worst, count, capacity, checks[i].worst);
   }
   return count;
