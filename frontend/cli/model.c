@@ -23,7 +23,7 @@ static bool parse_extent(const char **text, int64_t *out_value) {
 /* Takes NAME=N or NAME=LO..HI. */
 static tsr_status parse_dim(const char *text, char **out_name, tsr_dim_range *out_range,
                             tsr_diag *diag) {
-  const char *equals = strchr(text, '='), *at = equals + 1;
+  const char *equals = strchr(text, '='), *at = equals == NULL ? text : equals + 1;
   *out_name = equals == NULL ? NULL : strndup(text, (size_t)(equals - text));
   bool fine = equals != NULL && equals != text && parse_extent(&at, &out_range->lo);
   out_range->hi = out_range->lo;
