@@ -1,7 +1,9 @@
 /* Parser and printer: fixpoints, errors with their place, hostile input, generated programs,
  * cloning, hashing, failing allocations. */
 #include "ir/const_bytes.h"
+#include "ir/eval.h"
 #include "ir/graph_build.h"
+#include "ir/narrow.h"
 #include "tests/ir/ir_text.h"
 #include <math.h>
 #include <stdio.h>
@@ -452,6 +454,23 @@ START_TEST(hash_follows_the_workload) {
 }
 END_TEST
 
+/* What a narrower range makes simpler prints as it will be read. */
+START_TEST(narrowed_programs_read_back) {
+  tsr_diag diag;
+  tsr_ir *ir = must_parse("dim N in 1..64\nkernel @k(%x: f32[N]) grid(%i in N ceildiv 8) {\n"
+                          "  %a = load %x[%i + min(N, 32) + N floordiv 16] : f32\n}\n");
+  tsr_diag_clear(&diag);
+  ck_assert_int_eq(tsr_dim_narrow(ir, "N", 1, 8, &diag), TSR_OK);
+  char *text = must_print(ir);
+  ck_assert_ptr_nonnull(strstr(text, "dim N in 1..8\n"));
+  ck_assert_ptr_nonnull(strstr(text, "load %x[N + %i]"));
+  tsr_ir *again = must_parse(text);
+  ck_assert_str_eq(must_print(again), text);
+  tsr_ir_destroy(again);
+  tsr_ir_destroy(ir);
+}
+END_TEST
+
 /* --- failing allocations --- */
 
 typedef struct failing {
@@ -516,6 +535,34 @@ START_TEST(failing_allocations_end_cleanly) {
 }
 END_TEST
 
+/* The evaluator with its allocation number `count` failing; true when none did. */
+static bool survive_eval(tsr_ir *ir, tsr_value value, int count) {
+  failing f = {count, 0};
+  tsr_allocator allocator = {&f, failing_allocate, failing_release};
+  const tsr_array *array;
+  tsr_eval *eval;
+  tsr_status status = tsr_eval_create(ir, NULL, true, 100000, &allocator, &eval);
+  if (status == TSR_OK) {
+    status = tsr_eval_get(eval, value, &array);
+    tsr_eval_destroy(eval);
+  }
+  ck_assert(status == TSR_OK || status == TSR_ERR_OUT_OF_MEMORY);
+  ck_assert_int_eq(f.live, 0);
+  return status == TSR_OK;
+}
+
+START_TEST(failing_allocations_end_evaluation) {
+  tsr_ir *ir = must_parse("graph @g { %x = const {random = 1} : f32[100, 100]\n"
+                          "%a = neg %x : f32[100, 100] %b = exp %a : f32[100, 100]\n"
+                          "%c = reduce %b {axes = [0], combine = \"add\"} : f32[100] }");
+  int count = 0;
+  while (!survive_eval(ir, tsr_value_count(ir), count))
+    ck_assert_int_lt(++count, 100);
+  ck_assert_int_gt(count, 3);
+  tsr_ir_destroy(ir);
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("text");
   TCase *tests = tcase_create("all");
@@ -530,7 +577,9 @@ int main(void) {
   tcase_add_test(tests, values_are_replaced_everywhere);
   tcase_add_test(tests, erasing_frees_uses);
   tcase_add_test(tests, hash_follows_the_workload);
+  tcase_add_test(tests, narrowed_programs_read_back);
   tcase_add_test(tests, failing_allocations_end_cleanly);
+  tcase_add_test(tests, failing_allocations_end_evaluation);
   suite_add_tcase(suite, tests);
   return run_suite(suite);
 }
