@@ -40,7 +40,7 @@ timed "$tessera" compile $work/model.onnx -o $work/magika.tsm
 
 step "Identifying files"
 timed build/release/benchmarks/identify $work/magika.tsm $work/config.min.json \
-  runtime/pool.c CMakeLists.txt CMakePresets.json README.md tests/run.sh benchmarks/magika/compare.py \
+  runtime/pool.c CMakeLists.txt CMakePresets.json tests/run.sh benchmarks/magika/compare.py \
   $work/model.onnx "$tessera" /etc/services
 
 step "Measuring its latency for one file"

@@ -15,10 +15,10 @@ static void print_targets(const tsr_module *module, const tsr_module_info *info)
     tsr_target_info target;
     if (tsr_module_get_target(module, i, &target) != TSR_OK)
       continue;
-    char features[512];
+    char features[1024];
     tsr_module_feature_text(target.cpu_features, features, sizeof features);
-    printf("target  %s: %" PRIu64 " bytes of code%s%s%s\n", target.target, target.code_bytes,
-           *features != '\0' ? ", needs " : "", features, target.selected ? " (runs here)" : "");
+    printf("target  %s: %" PRIu64 " bytes of code%s%s\n", target.target, target.code_bytes,
+           target.selected ? ", runs here" : ", needs ", target.selected ? "" : features);
   }
 }
 
