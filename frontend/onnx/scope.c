@@ -126,6 +126,15 @@ static tsr_status no_memory(tsr_importer *importer) {
   return tsr_fail(importer->diag, TSR_ERR_OUT_OF_MEMORY, "out of memory while ordering nodes");
 }
 
+static void name_node(const ordering *o, uint64_t number) {
+  const tsr_onnx_node *node = &o->nodes[number];
+  const char *name = node->name;
+  if (name[0] == '\0')
+    name =
+        tsr_arena_printf(o->importer->arena, "%s_%llu", node->op_type, (unsigned long long)number);
+  tsr_diag_set_node(o->importer->diag, name ? name : "", node->op_type);
+}
+
 static tsr_status find_producers(ordering *o) {
   for (uint64_t n = 0; n < o->count; n++)
     for (uint64_t i = 0; i < o->nodes[n].outputs.count; i++) {
@@ -135,7 +144,7 @@ static tsr_status find_producers(ordering *o) {
       if (producer_of(o, name) != 0) {
         tsr_status status = tsr_fail(o->importer->diag, TSR_ERR_FORMAT,
                                      "output '%s' is already made by another node", name);
-        tsr_diag_set_node(o->importer->diag, o->nodes[n].name, o->nodes[n].op_type);
+        name_node(o, n);
         return status;
       }
       if (!tsr_scope_set(o->importer, &o->producers, name, (tsr_imported *)(uintptr_t)(n + 1)))
@@ -165,6 +174,26 @@ static bool is_sorted(const ordering *o) {
   return true;
 }
 
+/* A node that waits for ever, and usually one on a cycle: where going back from waiting node to
+ * waiting producer ends after as many steps as there are nodes. */
+static uint64_t on_cycle(const ordering *o) {
+  uint64_t at = 0;
+  while (o->waiting[at] == 0)
+    at++;
+  for (uint64_t step = 0; step < o->count; step++) {
+    const tsr_onnx_node *node = &o->nodes[at];
+    for (uint64_t i = 0; i < node->inputs.count; i++) {
+      const char *name = node->inputs.items[i];
+      uint64_t producer = name[0] ? producer_of(o, name) : 0;
+      if (producer != 0 && o->waiting[producer - 1] > 0) {
+        at = producer - 1;
+        break;
+      }
+    }
+  }
+  return at;
+}
+
 tsr_status tsr_import_order(tsr_importer *importer, const tsr_onnx_node *nodes, uint64_t count,
                             const uint64_t **out_order) {
   ordering o = {.importer = importer, .nodes = nodes, .count = count};
@@ -182,12 +211,9 @@ tsr_status tsr_import_order(tsr_importer *importer, const tsr_onnx_node *nodes, 
     for (uint64_t n = 0; n < count; n++)
       order[n] = n;
   } else if (drain(&o, order) < count) {
-    uint64_t n = 0;
-    while (o.waiting[n] == 0)
-      n++;
     tsr_status status = tsr_fail(importer->diag, TSR_ERR_FORMAT,
                                  "the graph is cyclic: the node needs a value that depends on it");
-    tsr_diag_set_node(importer->diag, nodes[n].name, nodes[n].op_type);
+    name_node(&o, on_cycle(&o));
     return status;
   }
   *out_order = order;
