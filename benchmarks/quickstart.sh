@@ -41,7 +41,7 @@ timed "$tessera" compile $work/model.onnx -o $work/magika.tsm
 step "Identifying files"
 timed build/release/benchmarks/identify $work/magika.tsm $work/config.min.json \
   runtime/pool.c CMakeLists.txt CMakePresets.json tests/run.sh benchmarks/magika/compare.py \
-  $work/model.onnx "$tessera" /etc/services
+  $work/model.onnx "$tessera" /etc/os-release /usr/bin/git
 
 step "Measuring its latency for one file"
 "$tessera" bench $work/magika.tsm --dim "$("$tessera" inspect $work/magika.tsm | awk '/^dim/ {print $2; exit}')=1" --threads 1
