@@ -329,6 +329,59 @@ START_TEST(backend_models) {
 }
 END_TEST
 
+/* Counts down to the allocation that fails. */
+typedef struct failing {
+  const tsr_allocator *real;
+  long left;
+  long live;
+} failing;
+
+static void *allocate(void *context, size_t size, size_t alignment) {
+  failing *f = context;
+  if (f->left-- <= 0)
+    return NULL;
+  f->live++;
+  return f->real->allocate(f->real->context, size, alignment);
+}
+
+static void release(void *context, void *pointer, size_t size) {
+  failing *f = context;
+  f->live -= pointer != NULL;
+  f->real->release(f->real->context, pointer, size);
+}
+
+/* Parse and import with the k-th allocation failing; true when it was not reached. */
+static bool survives(const char *path, long k) {
+  failing f = {tsr_allocator_default(), k, 0};
+  tsr_allocator allocator = {&f, allocate, release};
+  tsr_onnx_model model;
+  tsr_ir *ir = NULL;
+  tsr_diag diag;
+  tsr_diag_clear(&diag);
+  tsr_status status = tsr_onnx_model_open(&model, &allocator, path, &diag);
+  if (status == TSR_OK) {
+    status = tsr_onnx_import(&model, NULL, &allocator, &diag, &ir);
+    if (ir)
+      tsr_ir_destroy(ir);
+    tsr_onnx_model_close(&model);
+  }
+  bool done = f.left >= 0;
+  ck_assert_msg(done || status == TSR_ERR_OUT_OF_MEMORY, "%s, allocation %ld: %s: %s", path, k,
+                tsr_status_text(status), diag.message);
+  ck_assert_msg(f.live == 0, "%s, allocation %ld: %ld blocks leak", path, k, f.live);
+  return done;
+}
+
+START_TEST(every_allocation_may_fail) {
+  glob_t found = {0};
+  ck_assert_int_eq(glob("tests/fuzz/corpus/onnx/*", 0, NULL, &found), 0);
+  for (size_t n = 0; n < found.gl_pathc; n++)
+    for (long k = 0; !survives(found.gl_pathv[n], k); k++)
+      ck_assert_int_lt(k, 100000);
+  globfree(&found);
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("onnx_import");
   TCase *tests = tcase_create("all");
@@ -342,6 +395,7 @@ int main(void) {
   tcase_add_test(tests, wrong_graphs);
   tcase_add_test(tests, wrong_shapes_and_types);
   tcase_add_test(tests, unsupported_nodes_are_listed_together);
+  tcase_add_test(tests, every_allocation_may_fail);
   tcase_add_test(tests, backend_models);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
