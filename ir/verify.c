@@ -160,6 +160,8 @@ static tsr_status check_operands(tsr_verifier *v, tsr_op op) {
   for (uint32_t i = 0; i < data->operand_count; i++) {
     const tsr_operand *operand = &data->operands[i];
     const tsr_type_info *type = tsr_value_type(v->ir, operand->value);
+    if (operand->value != 0 && v->visible[operand->value] == TSR_VERIFY_TAKEN)
+      return tsr_verify_fail(v, op, "operand %u gave its memory to a launch before this use", i);
     if (operand->value == 0 || !v->visible[operand->value])
       return tsr_verify_fail(v, op, "operand %u is not defined before this use", i);
     if (operand->subscripted && type->level == TSR_LEVEL_NONE)

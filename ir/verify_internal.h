@@ -3,6 +3,10 @@
 #define TSR_IR_VERIFY_INTERNAL_H
 #include "ir/ir.h"
 
+/* States of tsr_verifier.visible: not in sight, in sight, and gone: a launch's `alias` took its
+ * memory. */
+enum { TSR_VERIFY_HIDDEN, TSR_VERIFY_VISIBLE, TSR_VERIFY_TAKEN };
+
 typedef struct tsr_verifier {
   tsr_ir *ir;
   tsr_diag *diag;

@@ -684,6 +684,8 @@ static tsr_status check_launch_lists(tsr_verifier *v, tsr_op op) {
         (number >= 0 &&
          !tsr_verify_same_shape(operand_type(v, op, (uint32_t)number), result_type(v, op, i))))
       return tsr_verify_fail(v, op, "result %u cannot take the memory of that operand", i);
+    else if (number >= 0)
+      v->visible[data->operands[number].value] = TSR_VERIFY_TAKEN;
   return TSR_OK;
 }
 
