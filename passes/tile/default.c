@@ -195,8 +195,20 @@ static bool wants_pack_b(const choosing *s) {
   return b->side_stride != 1 || b->checked || s->m >= 48;
 }
 
+/* Scalar code in front of the product runs on whole vectors while packing, on single elements in a
+ * register tile. */
+static bool is_computed(const tsr_nest *nest, tsr_value value) {
+  const tsr_value_data *data = tsr_value_get(nest->ir, value);
+  return data->role == TSR_ROLE_RESULT && tsr_op_get(nest->ir, data->def)->code != TSR_OP_LOAD;
+}
+
 static bool wants_pack_a(const choosing *s) {
   const tsr_contract_operand *a = &s->c->a;
+  const uint32_t red = red_mask(s->nest);
+  if (s->c->depth_fixed && s->c->m >= 0 && !a->packable && (a->varies & red) != 0 &&
+      is_computed(s->nest, a->value) && s->n >= s->lanes / 2 &&
+      s->k * a->bytes <= (int64_t)s->nest->target->l2_bytes / 8)
+    return true;
   if (a->packable || !s->c->depth_fixed || s->c->m < 0 || s->m < 4 || s->n < 4 * s->lanes ||
       a->depth_axis < 0 || s->k * a->bytes > (int64_t)s->nest->target->l2_bytes / 8)
     return false;
@@ -226,6 +238,8 @@ static void choose_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *kn
     mc = up_to((all_m + (all_m / mc + (all_m % mc != 0)) - 1) / (all_m / mc + (all_m % mc != 0)),
                mr);
   }
+  if (s->pack_a)
+    mc = least(mc, greatest(mr, half / greatest(1, s->kc * s->c->a.bytes) / mr * mr));
   const int64_t wanted = s->nest->target->threads > 1 ? 4 * (int64_t)s->nest->target->threads : 1;
   const double work = (double)s->m * (double)s->n * (double)s->k / (2.0 * (double)s->lanes);
   while (s->outer * ((all_m + mc - 1) / mc) * ((all_n + nc - 1) / nc) < wanted &&

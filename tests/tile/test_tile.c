@@ -311,6 +311,46 @@ START_TEST(conv_transposed_input) {
 }
 END_TEST
 
+/* Schedules that the default would not take here: passes through the depth, packed rows, register
+ * tiles that divide nothing, a convolution as a plain nest. */
+START_TEST(planned) {
+  static const char *const plans[] = {
+      "kc = 45, mc = 14, mr = 7, nc = 22, nr = 16, outer = 0, pack_b = 1",
+      "kc = 90, mc = 20, mr = 5, nc = 11, nr = 8, outer = 1, pack_b = 1, unroll = 1",
+      "kc = 0, mc = 100, mr = 3, nc = 121, nr = 24, outer = 1, pack_b = 1, unroll = 2",
+      "strategy = \"nest\", vector = 2, lanes = 16, fold = -1, side = -1, rows = 1, unroll = 1",
+      "strategy = \"nest\", vector = -1, lanes = 8, fold = 3, side = -1, rows = 1, unroll = 4"};
+  static const char *const gemms[] = {
+      "kc = 12, mc = 24, mr = 6, nc = 48, nr = 16, outer = 0, pack_a = 1, pack_b = 1",
+      "kc = 0, mc = 9, mr = 9, nc = 32, nr = 32, outer = 1, pack_a = 0, pack_b = 0",
+      "kc = 18, mc = 37, mr = 1, nc = 40, nr = 40, outer = 1, pack_a = 1, pack_b = 1"};
+  char text[4096];
+  for (int i = 0; i < 5; i++)
+    check_everywhere(
+        with(text, sizeof text,
+             "plan @p {\n schedule @k0 {%s}\n}\ngraph @g {\n %%x = input {name = \"x\"} : "
+             "f32[10, 11, 11]\n %%w = const {random = 7} : f32[23, 10, 3, 3]\n %%y = block par(%%m "
+             "in 23, %%p in 11, %%q in 11) red(%%c in 10, %%u in 3, %%v in 3) {\n %%0 = load "
+             "%%x[%%c, %%p + %%u - 1, %%q + %%v - 1] : f32\n %%1 = load %%w[%%m, %%c, %%u, %%v] : "
+             "f32\n %%2 = mul %%0, %%1 : f32\n %%3 = reduce %%2 {combine = \"add\"} : f32\n "
+             "store %%3, %%y[%%m, %%p, %%q]\n } : f32[23, 11, 11]\n output %%y {name = "
+             "\"y\"}\n}\n",
+             plans[i]),
+        NULL, 0);
+  for (int i = 0; i < 3; i++)
+    check_everywhere(
+        with(text, sizeof text,
+             "plan @p {\n schedule @k0 {%s}\n}\ndim N in 1..200 hint 50\ngraph @g {\n %%x = "
+             "input {name = \"x\"} : f32[37, 36]\n %%w = input {name = \"w\"} : f32[36, N]\n "
+             "%%y = block par(%%i in 37, %%j in N) red(%%k in 36) {\n %%0 = load %%x[%%i, %%k] : "
+             "f32\n %%1 = load %%w[%%k, %%j] : f32\n %%2 = mul %%0, %%1 : f32\n %%3 = reduce %%2 "
+             "{combine = \"add\"} : f32\n store %%3, %%y[%%i, %%j]\n } : f32[37, N]\n output "
+             "%%y {name = \"y\"}\n}\n",
+             gemms[i]),
+        (int64_t[]){71 + i}, 1);
+}
+END_TEST
+
 START_TEST(proc) {
   const char *text =
       "graph @g {\n %x = input {name = \"x\"} : f32[7, 9]\n %y = proc par(%i in 7) {\n %0 = const "
@@ -361,6 +401,7 @@ static Suite *suite(void) {
   tcase_add_test(c, batched);
   tcase_add_test(c, conv);
   tcase_add_test(c, conv_transposed_input);
+  tcase_add_test(c, planned);
   tcase_add_test(c, proc);
   tcase_add_test(c, sharing);
   suite_add_tcase(s, c);
