@@ -668,18 +668,21 @@ void tsr_emit_store(tsr_emit *e) {
 
 /* --- copy --- */
 
-/* A box through registers: subscripts name its first element, `shape` its extents along the last
- * axes of both buffers. */
+/* A box through registers: `shape` is its extents. Subscripts without lanes name its first element,
+ * its axes are the buffer's last ones. */
 static bool copy_side(tsr_emit *e, const tsr_operand *operand, const uint32_t *extents,
                       uint32_t rank, access *out_access) {
   tsr_expr subscripts[TSR_MAX_RANK];
   uint32_t count = operand->subscript_count;
-  if (count < rank || count > TSR_MAX_RANK)
+  bool has_lanes = false;
+  for (uint32_t axis = 0; axis < count; ++axis)
+    has_lanes = has_lanes || tsr_expr_has(e->ir, operand->subscripts[axis], TSR_INDEX_LANE);
+  if ((count < rank && !has_lanes) || count > TSR_MAX_RANK)
     return tsr_emit_fail(e, TSR_ERR_VERIFY, "a box of rank %u in a buffer of rank %u", rank,
                          count) != NULL;
   for (uint32_t axis = 0; axis < count; ++axis) {
     subscripts[axis] = operand->subscripts[axis];
-    if (axis + rank >= count)
+    if (!has_lanes && axis + rank >= count)
       subscripts[axis] =
           tsr_expr_add(e->ir, subscripts[axis], tsr_expr_lane(e->ir, axis + rank - count));
   }
@@ -730,8 +733,8 @@ static LLVMValueRef prefix_sums(tsr_emit *e, LLVMValueRef ones, uint32_t lanes) 
   return LLVMBuildSub(e->builder, sums, ones, "");
 }
 
-/* One addition to the counter for the whole tile; then every true element's position, row-major; -1 for the
- * others. */
+/* One addition to the counter for the whole tile; then every true element's position, row-major; -1
+ * for the others. */
 const tsr_emit_tile *tsr_emit_append(tsr_emit *e) {
   const tsr_emit_tile *mask = tsr_emit_operand(e, 0);
   const tsr_operand *operand = &e->op->operands[1];

@@ -486,16 +486,10 @@ static LLVMValueRef under_limit(tsr_emit *e, const tsr_attr *limit, LLVMValueRef
 }
 
 /* The body runs once before the condition is asked. */
-void tsr_emit_loop(tsr_emit *e) {
-  const tsr_op_data *op = e->op;
+static tile_ref *run_while(tsr_emit *e, const tsr_op_data *op, const tile_ref *start,
+                           const tsr_attr *limit) {
   const tsr_region_data *region = tsr_region_get(e->ir, op->regions[0]);
   uint32_t count = op->operand_count;
-  const tsr_attr *limit = tsr_op_attr(e->ir, e->op_id, "limit");
-  tile_ref *start = tsr_emit_alloc(e, count, sizeof *start);
-  for (uint32_t i = 0; start && i < count; ++i)
-    start[i] = tsr_emit_operand(e, i);
-  if (e->status != TSR_OK || !expect_count(e, region->arg_count, count))
-    return;
   LLVMBasicBlockRef before = LLVMGetInsertBlock(e->builder);
   LLVMBasicBlockRef body = tsr_emit_block(e, "loop"), exit = tsr_emit_block(e, "looped");
   LLVMBuildBr(e->builder, body);
@@ -503,24 +497,40 @@ void tsr_emit_loop(tsr_emit *e) {
   LLVMValueRef turn = LLVMBuildPhi(e->builder, e->i64, "turn"), zero = tsr_emit_int(e, 0);
   LLVMAddIncoming(turn, &zero, &before, 1);
   tile_ref *phis = begin_phis(e, start, count, before);
-  for (uint32_t i = 0; phis && i < count; ++i)
+  for (uint32_t i = 0; i < count; ++i)
     tsr_emit_bind(e, region->args[i], phis[i]);
   uint32_t mark = tsr_emit_scope_begin(e);
   tsr_emit_region(e, op->regions[0]);
-  if (!expect_count(e, e->yielded_count, count + 1))
-    return;
+  expect_count(e, e->yielded_count, count + 1);
   tile_ref *yielded = e->yielded;
-  LLVMValueRef more = scalar_bool(e, yielded[0]);
-  if (!more)
-    return;
   LLVMValueRef next = LLVMBuildNSWAdd(e->builder, turn, tsr_emit_int(e, 1), "");
-  more = under_limit(e, limit, next, more);
+  LLVMValueRef more = under_limit(e, limit, next, scalar_bool(e, yielded[0]));
   tsr_emit_scope_end(e, mark);
   LLVMBasicBlockRef latch = LLVMGetInsertBlock(e->builder);
   LLVMBuildCondBr(e->builder, more, body, exit);
   LLVMAddIncoming(turn, &next, &latch, 1);
   add_incoming(e, phis, yielded + 1, count, latch);
   LLVMPositionBuilderAtEnd(e->builder, exit);
-  for (uint32_t i = 0; i < op->result_count && e->status == TSR_OK; ++i)
-    tsr_emit_bind(e, op->results[i], yielded[i + 1]);
+  return yielded + 1;
+}
+
+void tsr_emit_loop(tsr_emit *e) {
+  const tsr_op_data *op = e->op;
+  uint32_t count = op->operand_count, joined = 0;
+  const tsr_attr *limit = tsr_op_attr(e->ir, e->op_id, "limit");
+  tile_ref *start = tsr_emit_alloc(e, count, sizeof *start), *last = NULL;
+  for (uint32_t i = 0; i < count; ++i)
+    start[i] = tsr_emit_operand(e, i);
+  expect_count(e, tsr_region_get(e->ir, op->regions[0])->arg_count, count);
+  if (limit) {
+    fork f;
+    fork_begin(e, &f, under_limit(e, limit, tsr_emit_int(e, 0), LLVMConstInt(e->i1, 1, false)),
+               true);
+    fork_side_done(e, &f, 0, run_while(e, op, start, limit), count);
+    fork_side_done(e, &f, 1, start, count);
+    last = fork_end(e, &f, &joined);
+  } else
+    last = run_while(e, op, start, NULL);
+  for (uint32_t i = 0; i < op->result_count; ++i)
+    tsr_emit_bind(e, op->results[i], last[i]);
 }

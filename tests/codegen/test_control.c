@@ -183,6 +183,47 @@ START_TEST(test_if) {
 }
 END_TEST
 
+/* Collatz steps up to a limit; a limit of 0 leaves the starts. */
+static void check_while(const tsr_cpu_isa *isa) {
+  static const char text[] = "dim L in 0..1000\n"
+                             "kernel @k(%x: i64[], out %y: i64[2]) grid() {\n"
+                             "  %a = load %x[] : i64\n"
+                             "  %zero = const {value = 0} : i64\n"
+                             "  %one = const {value = 1} : i64\n"
+                             "  %two = const {value = 2} : i64\n"
+                             "  %three = const {value = 3} : i64\n"
+                             "  %v, %n = loop carry(%c = %a, %s = %zero) {limit = L} {\n"
+                             "    %r = rem %c, %two : i64\n"
+                             "    %h = div %c, %two : i64\n"
+                             "    %t = mul %c, %three : i64\n"
+                             "    %u = add %t, %one : i64\n"
+                             "    %e = eq %r, %zero : bool\n"
+                             "    %w = select %e, %h, %u : i64\n"
+                             "    %p = add %s, %one : i64\n"
+                             "    %m = ne %w, %one : bool\n"
+                             "    yield %m, %w, %p\n"
+                             "  } : i64, i64\n"
+                             "  store %v, %y[0]\n"
+                             "  store %n, %y[1]\n}\n";
+  static const int64_t cases[][3] = {{100, 1, 16}, {5, 0, 5}, {0, 7, 0}, {1, 22, 1}};
+  program p;
+  program_open(&p, text, isa);
+  for (int i = 0; i < 4; ++i) {
+    int64_t x = 7, y[2];
+    dim_value dims[] = {{"L", cases[i][0]}, {NULL, 0}};
+    program_run(&p, "k", (void *const[]){&x, y}, dims, 1);
+    ck_assert_int_eq(y[1], cases[i][2]);
+    if (cases[i][0] != 5)
+      ck_assert_int_eq(y[0], cases[i][1]);
+  }
+  program_close(&p);
+}
+
+START_TEST(test_while) {
+  for_each_isa(check_while);
+}
+END_TEST
+
 /* Three grid variables with bounds and steps of their own, run in pieces. */
 static void check_grid(const tsr_cpu_isa *isa) {
   static const char text[] =
@@ -376,6 +417,7 @@ int main(void) {
   tcase_add_test(control, test_matmul);
   tcase_add_test(control, test_padding);
   tcase_add_test(control, test_if);
+  tcase_add_test(control, test_while);
   tcase_add_test(control, test_grid);
   tcase_add_test(control, test_fused);
   tcase_add_test(control, test_unsupported);
