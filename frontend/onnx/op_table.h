@@ -32,6 +32,9 @@ bool tsr_fold_gather(tsr_lower *l);
 bool tsr_fold_moves(tsr_lower *l);
 bool tsr_fold_reduce(tsr_lower *l);
 
+/* A name for a dim that the device finds out, after the node. */
+const char *tsr_fresh_dim_name(tsr_lower *l);
+
 /* round(scaled) + zero in zero's dtype, clipped. */
 tsr_value tsr_quantize(tsr_lower *l, tsr_value scaled, tsr_value zero);
 

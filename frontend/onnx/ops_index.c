@@ -315,8 +315,7 @@ tsr_status tsr_lower_op_reverse_sequence(tsr_lower *l) {
   return TSR_OK;
 }
 
-/* A name for a dim that the device finds out, after the node. */
-static const char *dim_name(tsr_lower *l) {
+const char *tsr_fresh_dim_name(tsr_lower *l) {
   const char *origin = l->b->origin ? l->b->origin : l->node->op_type;
   char *name = tsr_arena_printf(l->arena, "nz_%s", origin);
   for (char *c = name; c && *c; c++)
@@ -329,7 +328,7 @@ static const char *dim_name(tsr_lower *l) {
 
 tsr_status tsr_lower_op_non_zero(tsr_lower *l) {
   TSR_TRY(tsr_lower_need(l, 1));
-  tsr_lower_set(l, 0, tsr_graph_nonzero(l->b, tsr_lower_value(l, 0), dim_name(l)));
+  tsr_lower_set(l, 0, tsr_graph_nonzero(l->b, tsr_lower_value(l, 0), tsr_fresh_dim_name(l)));
   return TSR_OK;
 }
 
@@ -343,7 +342,7 @@ tsr_status tsr_lower_op_compress(tsr_lower *l) {
     tsr_expr all = tsr_type_elements(l->ir, tsr_value_get(l->ir, x)->type);
     x = v_reshape(l, x, &all, 1);
   }
-  tsr_value found = tsr_graph_nonzero(l->b, condition, dim_name(l));
+  tsr_value found = tsr_graph_nonzero(l->b, condition, tsr_fresh_dim_name(l));
   tsr_expr dim = v_dim(l, found, 1);
   tsr_lower_set(l, 0, tsr_graph_gather(l->b, x, v_reshape(l, found, &dim, 1), axis));
   return TSR_OK;
