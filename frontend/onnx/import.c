@@ -316,17 +316,21 @@ static tsr_status import_known(tsr_importer *im, const tsr_onnx_node *node, tsr_
                                const char *label) {
   const char *domain = plain_domain(node->domain);
   const tsr_onnx_function *function = find_function(im, node);
-  bool known = false;
+  int64_t since, until;
   if (function)
     return inline_function(im, node, function, in, label);
   int64_t opset = opset_of(im, domain);
-  const tsr_onnx_op *row = tsr_onnx_op_find(domain, node->op_type, opset, &known);
+  const tsr_onnx_op *row = tsr_onnx_op_find(domain, node->op_type, opset, &since, &until);
   const char *note;
   bool cut = any_broken(in, node->inputs.count, &note);
   if (!row) {
-    const char *reason = known       ? "the operator is not supported at this opset"
-                         : domain[0] ? "the operator's domain is not supported"
-                                     : "the operator is not supported";
+    char reason[96];
+    if (since > 0)
+      snprintf(reason, sizeof reason, "the operator is supported at opsets %lld to %lld only",
+               (long long)since, (long long)until);
+    else
+      snprintf(reason, sizeof reason, "the operator%s is not supported",
+               domain[0] ? "'s domain" : "");
     TSR_TRY(add_unsupported(im, node->op_type, label, opset, reason));
     return bind_broken(im, node);
   }

@@ -75,9 +75,9 @@ TSR_WARN_UNUSED tsr_status tsr_import_subgraph(tsr_lower *l, const tsr_onnx_grap
                                                tsr_imported *const *inputs, uint32_t input_count,
                                                tsr_imported **outputs, uint32_t output_count);
 
-/* The row for an operator at an opset; NULL when there is none. `out_known_name` tells whether the
- * table has the operator at another opset. */
+/* The row for an operator at an opset; NULL when there is none. `out_since` and `out_until` are the
+ * opsets at which the table has the operator, 0 when it never does. */
 const tsr_onnx_op *tsr_onnx_op_find(const char *domain, const char *name, int64_t opset,
-                                    bool *out_known_name);
+                                    int64_t *out_since, int64_t *out_until);
 
 #endif

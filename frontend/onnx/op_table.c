@@ -10,14 +10,17 @@ static const tsr_onnx_op rows[] = {
 #undef ONNX_OP
 
 const tsr_onnx_op *tsr_onnx_op_find(const char *domain, const char *name, int64_t opset,
-                                    bool *out_known_name) {
-  *out_known_name = false;
+                                    int64_t *out_since, int64_t *out_until) {
+  *out_since = *out_until = 0;
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     if (strcmp(rows[i].name, name) != 0 || strcmp(rows[i].domain, domain) != 0)
       continue;
-    *out_known_name = true;
     if (opset >= rows[i].since && opset <= rows[i].until)
       return &rows[i];
+    if (*out_since == 0 || rows[i].since < *out_since)
+      *out_since = rows[i].since;
+    if (rows[i].until > *out_until)
+      *out_until = rows[i].until;
   }
   return NULL;
 }
