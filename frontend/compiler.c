@@ -1,5 +1,5 @@
 /* The public compile calls over the pipeline. */
-#include "frontend/pipeline.h"
+#include "frontend/context.h"
 #include <string.h>
 
 struct tsr_context {
@@ -29,6 +29,10 @@ const char *tsr_context_error(const tsr_context *context) {
   return context == NULL ? "" : context->error;
 }
 
+const tsr_allocator *tsr_context_allocator(const tsr_context *context) {
+  return context->allocator;
+}
+
 static void begin_call(tsr_context *context) {
   tsr_diag_clear(&context->diag);
   context->error[0] = 0;
@@ -38,6 +42,11 @@ static tsr_status end_call(tsr_context *context, tsr_status status) {
   if (status != TSR_OK)
     tsr_diag_format(&context->diag, context->error, sizeof context->error);
   return status;
+}
+
+tsr_status tsr_context_fail(tsr_context *context, const tsr_diag *diag) {
+  context->diag = *diag;
+  return end_call(context, diag->status);
 }
 
 static tsr_status bad_argument(tsr_context *context, const char *what) {
@@ -63,9 +72,10 @@ tsr_status tsr_compile_file(tsr_context *context, const char *model_path,
   return end_call(context, status);
 }
 
-static tsr_status compile_to_memory(tsr_context *context, const tsr_model_source *source,
-                                    const tsr_compile_options *options, void **out_bytes,
-                                    size_t *out_size) {
+tsr_status tsr_context_compile(tsr_context *context, const tsr_model_source *source,
+                               const tsr_compile_options *options, void **out_bytes,
+                               size_t *out_size) {
+  begin_call(context);
   tsr_compilation *compilation;
   tsr_status status =
       tsr_pipeline_run(source, options, context->allocator, &context->diag, &compilation);
@@ -91,7 +101,7 @@ tsr_status tsr_compile_file_to_memory(tsr_context *context, const char *model_pa
   if (model_path == NULL)
     return bad_argument(context, "a path");
   tsr_model_source source = {.path = model_path};
-  return compile_to_memory(context, &source, options, out_bytes, out_size);
+  return tsr_context_compile(context, &source, options, out_bytes, out_size);
 }
 
 tsr_status tsr_compile_text(tsr_context *context, const char *text, size_t length, const char *name,
@@ -105,7 +115,7 @@ tsr_status tsr_compile_text(tsr_context *context, const char *text, size_t lengt
     return bad_argument(context, "the text");
   tsr_model_source source = {
       .path = name == NULL ? "text" : name, .text = text, .text_bytes = length};
-  return compile_to_memory(context, &source, options, out_bytes, out_size);
+  return tsr_context_compile(context, &source, options, out_bytes, out_size);
 }
 
 void tsr_bytes_release(tsr_context *context, void *bytes, size_t size) {

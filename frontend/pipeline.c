@@ -2,6 +2,7 @@
 #include "codegen/cpu/codegen.h"
 #include "codegen/program.h"
 #include "frontend/manifest.h"
+#include "ir/copy.h"
 #include "ir/narrow.h"
 #include "passes/passes.h"
 #include "passes/tile/tile.h"
@@ -130,6 +131,10 @@ tsr_status tsr_model_import(const tsr_model_source *source, const tsr_compile_op
                             tsr_onnx_model **out_onnx) {
   *out_ir = NULL;
   *out_onnx = NULL;
+  if (source->graph != NULL) {
+    TSR_TRY(tsr_ir_copy_in_order(source->graph, allocator, out_ir));
+    return tsr_ir_verify(*out_ir, diag);
+  }
   bool text = source->text != NULL || has_suffix(source->path, ".tsr");
   tsr_status status = text ? import_text(source, options, allocator, diag, out_ir)
                            : import_onnx(source, options, allocator, diag, out_ir, out_onnx);

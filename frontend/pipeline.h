@@ -5,11 +5,12 @@
 #include "runtime/program.h"
 #include <tessera/compiler.h>
 
-/* Where a model comes from: a file, or text in memory. */
+/* Where a model comes from: a file, text in memory, or graph IR that is copied. */
 typedef struct tsr_model_source {
   const char *path; /* of the file, or the name of the text in messages */
   const char *text; /* NULL: read the file */
   size_t text_bytes;
+  const tsr_ir *graph; /* NULL: file or text; must outlive the compilation */
   /* Input values that the import may rely on (verify: shapes given as inputs); NULL for a program
    * good for all inputs. */
   tsr_import_assumption *assumptions;
