@@ -1,4 +1,5 @@
-/* GridSample: values at computed coordinates, as gathers from the flattened spatial axes. */
+/* GridSample and RoiAlign: values at computed coordinates, as gathers from the flattened spatial
+ * axes. */
 #include "frontend/onnx/build.h"
 #include "frontend/onnx/op_table.h"
 #include <string.h>
@@ -198,5 +199,106 @@ tsr_status tsr_lower_op_grid_sample(tsr_lower *l) {
         taps[i].weight[k] = v_cast(l, taps[i].weight[k], v_dtype(l, wide));
   tsr_value y = v_reshape(l, sum_taps(&s, taps), dims, rank);
   tsr_lower_set(l, 0, v_cast(l, y, v_dtype(l, x)));
+  return TSR_OK;
+}
+
+/* --- RoiAlign --- */
+
+typedef struct roi_axis {
+  tsr_value low, high; /* neighbouring positions, f32 [rois, points] */
+  tsr_value weight;    /* of `high` */
+  tsr_value inside;    /* bool */
+} roi_axis;
+
+static tsr_value roi_column(tsr_lower *l, tsr_value rois, int64_t at) {
+  return v_slice_axis(l, rois, 1, e_int(l, at), e_int(l, 1));
+}
+
+/* Sample coordinates along one axis (`number` 0: y, 1: x): `cells` cells with `samples` each
+ * between the region's ends. */
+static roi_axis place_samples(tsr_lower *l, tsr_value rois, int64_t number, int64_t cells,
+                              int64_t samples, tsr_value extent, bool half_pixel) {
+  roi_axis a;
+  double scale = (double)tsr_lower_float(l, "spatial_scale", 1), offset = half_pixel ? 0.5 : 0;
+  tsr_value start = roi_column(l, rois, 1 - number), end = roi_column(l, rois, 3 - number);
+  start = v_add_number(l, v_mul_number(l, start, scale), -offset);
+  end = v_add_number(l, v_mul_number(l, end, scale), -offset);
+  tsr_value length = v_sub(l, end, start);
+  if (!half_pixel)
+    length = v_max(l, length, v_number(l, length, 1));
+  tsr_expr dims[2] = {e_int(l, 1), e_int(l, cells * samples)};
+  tsr_value at = tsr_graph_iota(l->b, v_dtype(l, rois), dims, 2, 1);
+  at = v_mul_number(l, v_add_number(l, at, 0.5), 1.0 / (double)(cells * samples));
+  at = v_add(l, start, v_mul(l, length, at));
+  a.inside = v_and(l, v_ge(l, at, v_number(l, at, -1)), v_le(l, at, extent));
+  tsr_value last = v_add_number(l, extent, -1);
+  at = v_min(l, v_max(l, at, v_number(l, at, 0)), last);
+  a.low = v_floor(l, at);
+  a.high = v_min(l, v_add_number(l, a.low, 1), last);
+  a.weight = v_sub(l, at, a.low);
+  return a;
+}
+
+/* Values at rows x columns of positions, [rois, C, rows, columns], from [rois, C, H * W]. */
+static tsr_value roi_corner(tsr_lower *l, tsr_value image, tsr_value width, tsr_value rows,
+                            tsr_value columns) {
+  tsr_value y = v_mul(l, v_unsqueeze(l, rows, 2), width);
+  tsr_value index = v_cast(l, v_add(l, y, v_unsqueeze(l, columns, 1)), TSR_I64);
+  tsr_expr points = e_mul(l, v_dim(l, index, 1), v_dim(l, index, 2));
+  tsr_expr flat[3] = {v_dim(l, index, 0), e_int(l, 1), points};
+  tsr_expr all[3] = {flat[0], v_dim(l, image, 1), points};
+  tsr_expr dims[4] = {flat[0], all[1], v_dim(l, index, 1), v_dim(l, index, 2)};
+  index = tsr_graph_broadcast(l->b, v_reshape(l, index, flat, 3), all, 3);
+  return v_reshape(l, tsr_graph_gather_elements(l->b, image, index, 2), dims, 4);
+}
+
+/* [rois, points] as a column (rows of the image) or a row over [rois, C, rows, columns]. */
+static tsr_value roi_spread(tsr_lower *l, tsr_value x, bool is_row) {
+  return v_unsqueeze(l, v_unsqueeze(l, x, 1), is_row ? 3 : 2);
+}
+
+static tsr_value mix(tsr_lower *l, tsr_value low, tsr_value high, tsr_value weight) {
+  return v_add(l, low, v_mul(l, v_sub(l, high, low), weight));
+}
+
+tsr_status tsr_lower_op_roi_align(tsr_lower *l) {
+  static const int64_t means[2] = {3, 5};
+  int64_t rows = tsr_lower_int(l, "output_height", 1),
+          columns = tsr_lower_int(l, "output_width", 1);
+  int64_t samples = tsr_lower_int(l, "sampling_ratio", 0), axis;
+  TSR_TRY(tsr_lower_need(l, 3));
+  tsr_value x = tsr_lower_value(l, 0);
+  if (v_rank(l, x) != 4 || l->in[1]->rank != 2 || rows < 1 || columns < 1 || rows > 4096 ||
+      columns > 4096)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "an input of rank %u, regions of rank %u",
+                           v_rank(l, x), l->in[1]->rank);
+  if (samples < 1 || samples > 64 || !tsr_lower_text_is(l, "mode", "avg", "avg"))
+    return tsr_lower_unsupported(l, "mode 'max', or a sampling_ratio that each region decides");
+  const char *usual = l->opset < 16 ? "output_half_pixel" : "half_pixel";
+  bool half = tsr_lower_text_is(l, "coordinate_transformation_mode", usual, "half_pixel");
+  tsr_value wide = v_cast(l, x, TSR_F32), rois = v_cast(l, tsr_lower_value(l, 1), TSR_F32);
+  axis = 2;
+  tsr_value height = v_extent(l, x, &axis, 1, TSR_F32);
+  axis = 3;
+  tsr_value width = v_extent(l, x, &axis, 1, TSR_F32);
+  roi_axis y = place_samples(l, rois, 0, rows, samples, height, half);
+  roi_axis z = place_samples(l, rois, 1, columns, samples, width, half);
+  tsr_value image = tsr_graph_gather(l->b, wide, tsr_lower_value(l, 2), 0);
+  tsr_expr flat[3] = {v_dim(l, image, 0), v_dim(l, image, 1),
+                      e_mul(l, v_dim(l, x, 2), v_dim(l, x, 3))};
+  image = v_reshape(l, image, flat, 3);
+  tsr_value right = roi_spread(l, z.weight, false);
+  tsr_value top = mix(l, roi_corner(l, image, width, y.low, z.low),
+                      roi_corner(l, image, width, y.low, z.high), right);
+  tsr_value bottom = mix(l, roi_corner(l, image, width, y.high, z.low),
+                         roi_corner(l, image, width, y.high, z.high), right);
+  tsr_value value = mix(l, top, bottom, roi_spread(l, y.weight, true));
+  tsr_value inside = v_and(l, roi_spread(l, y.inside, true), roi_spread(l, z.inside, false));
+  value = v_select(l, inside, value, v_number(l, value, 0));
+  tsr_expr cells[6] = {flat[0],           flat[1],           e_int(l, rows),
+                       e_int(l, samples), e_int(l, columns), e_int(l, samples)};
+  tsr_expr dims[4] = {flat[0], flat[1], cells[2], cells[4]};
+  value = v_mean_keep(l, v_reshape(l, value, cells, 6), means, 2);
+  tsr_lower_set(l, 0, v_cast(l, v_reshape(l, value, dims, 4), v_dtype(l, x)));
   return TSR_OK;
 }
