@@ -26,6 +26,10 @@ static tsr_status builder_status(tsr_importer *im) {
 
 static tsr_status add_unsupported(tsr_importer *im, const char *op, const char *node, int64_t opset,
                                   const char *reason) {
+  if (im->unsupported_count >= TSR_IMPORT_REPORT_LIMIT) {
+    im->unsupported_count++;
+    return TSR_OK;
+  }
   tsr_unsupported *entry = tsr_arena_alloc(im->arena, sizeof *entry);
   char *copy = tsr_arena_string(im->arena, reason, strlen(reason));
   if (!entry || !copy)
@@ -258,15 +262,35 @@ static tsr_status lower_node(tsr_importer *im, const tsr_onnx_node *node, const 
 
 static tsr_status import_nodes(tsr_importer *im, const tsr_onnx_node *nodes, uint64_t count);
 
-static const tsr_onnx_function *find_function(const tsr_importer *im, const tsr_onnx_node *node) {
+static const char *function_key(tsr_importer *im, const char *domain, const char *name,
+                                const char *overload) {
+  return tsr_arena_printf(im->arena, "%s/%s/%s", plain_domain(domain), name, overload);
+}
+
+static tsr_status index_functions(tsr_importer *im) {
   const tsr_onnx_model_proto *proto = &im->model->proto;
   for (uint64_t i = 0; i < proto->functions.count; i++) {
     const tsr_onnx_function *f = &proto->functions.items[i];
-    if (strcmp(f->name, node->op_type) == 0 && strcmp(f->overload, node->overload) == 0 &&
-        strcmp(plain_domain(f->domain), plain_domain(node->domain)) == 0)
-      return f;
+    const char *key = function_key(im, f->domain, f->name, f->overload);
+    if (!key || !tsr_scope_set(im, &im->functions, key, (tsr_imported *)(uintptr_t)(i + 1)))
+      return no_memory(im);
   }
-  return NULL;
+  return TSR_OK;
+}
+
+/* The model's own function that the node calls; NULL: none. */
+static tsr_status find_function(tsr_importer *im, const tsr_onnx_node *node,
+                                const tsr_onnx_function **out) {
+  *out = NULL;
+  if (im->model->proto.functions.count == 0)
+    return TSR_OK;
+  const char *key = function_key(im, node->domain, node->op_type, node->overload);
+  if (!key)
+    return no_memory(im);
+  uintptr_t number = (uintptr_t)tsr_scope_find(&im->functions, key);
+  if (number > 0)
+    *out = &im->model->proto.functions.items[number - 1];
+  return TSR_OK;
 }
 
 static tsr_status import_body(tsr_importer *im, const tsr_onnx_function *f, tsr_imported **in,
@@ -315,7 +339,8 @@ static tsr_status inline_function(tsr_importer *im, const tsr_onnx_node *node,
 static tsr_status import_known(tsr_importer *im, const tsr_onnx_node *node, tsr_imported **in,
                                const char *label) {
   const char *domain = plain_domain(node->domain);
-  const tsr_onnx_function *function = find_function(im, node);
+  const tsr_onnx_function *function;
+  TSR_TRY(find_function(im, node, &function));
   int64_t since, until;
   if (function)
     return inline_function(im, node, function, in, label);
@@ -351,6 +376,9 @@ static tsr_status import_node(tsr_importer *im, const tsr_onnx_node *node, uint6
   const char *label = node_label(im, node, index);
   if (!label)
     return no_memory(im);
+  if (tsr_op_count(im->ir) > TSR_IMPORT_OP_LIMIT)
+    return tsr_fail(im->diag, TSR_ERR_LIMIT, "the model expands to more than %d operations",
+                    TSR_IMPORT_OP_LIMIT);
   if (im->node_budget-- == 0)
     return tsr_fail(im->diag, TSR_ERR_LIMIT, "the model expands to more than %d nodes",
                     TSR_IMPORT_NODE_LIMIT);
@@ -625,6 +653,7 @@ static tsr_status import_graph(tsr_importer *im) {
     return tsr_fail(im->diag, TSR_ERR_FORMAT, "the graph has no outputs");
   im->builder = tsr_graph_begin(im->ir, "main");
   TSR_TRY(builder_status(im));
+  TSR_TRY(index_functions(im));
   TSR_TRY(import_inputs(im, graph));
   TSR_TRY(import_initializers(im, graph));
   TSR_TRY(import_nodes(im, graph->nodes.items, graph->nodes.count));

@@ -37,6 +37,7 @@ struct tsr_importer {
   tsr_scope *scope;
   tsr_scope dims;      /* dim_param -> its expression, in dims[0] */
   tsr_scope constants; /* names of the main graph's initializers */
+  tsr_scope functions; /* "domain/name/overload" -> number of the function + 1 */
   const tsr_frame *frame;
   uint32_t depth; /* of inlined functions and unrolled bodies */
   uint64_t node_budget;
@@ -45,8 +46,13 @@ struct tsr_importer {
   uint32_t unsupported_count;
 };
 
-/* What one import may expand to, in nodes: bounds unrolling and recursive functions. */
-enum { TSR_IMPORT_NODE_LIMIT = 1 << 20, TSR_IMPORT_DEPTH_LIMIT = 64 };
+/* What one import may expand to: bounds unrolling and recursive functions. */
+enum {
+  TSR_IMPORT_NODE_LIMIT = 1 << 19,
+  TSR_IMPORT_OP_LIMIT = 1 << 22,
+  TSR_IMPORT_DEPTH_LIMIT = 64,
+  TSR_IMPORT_REPORT_LIMIT = 2048 /* unsupported nodes that are told apart; more are counted */
+};
 
 const tsr_onnx_attribute *tsr_importer_attribute(const tsr_importer *importer,
                                                  const tsr_onnx_node *node, const char *name);

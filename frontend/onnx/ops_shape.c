@@ -219,6 +219,9 @@ tsr_status tsr_lower_op_unsqueeze(tsr_lower *l) {
 
 /* --- picking elements of a known content --- */
 
+/* Larger constants are moved by ops, which the passes fold. */
+enum { MOST_PICKED = 1024 };
+
 typedef struct strided {
   uint32_t rank;
   int64_t extents[TSR_MAX_RANK]; /* of the result */
@@ -230,7 +233,7 @@ static uint64_t strided_count(const strided *s) {
   uint64_t count = 1;
   for (uint32_t i = 0; i < s->rank; i++) {
     count *= (uint64_t)s->extents[i];
-    if (count > TSR_CONTENT_LIMIT)
+    if (count > MOST_PICKED)
       return UINT64_MAX;
   }
   return count;
@@ -242,7 +245,7 @@ static bool set_picked(tsr_lower *l, uint32_t output, const strided *s) {
   const tsr_content *from = x->content;
   uint64_t count = strided_count(s);
   tsr_expr dims[TSR_MAX_RANK];
-  if (!from || count > TSR_CONTENT_LIMIT)
+  if (!from || count > MOST_PICKED)
     return false;
   tsr_expr *exprs = from->exprs ? tsr_lower_alloc(l, count, sizeof *exprs) : NULL;
   double *floats = from->floats ? tsr_lower_alloc(l, count, sizeof *floats) : NULL;
@@ -381,7 +384,7 @@ static bool concat_contents(tsr_lower *l) {
       return false;
     count += part->count;
   }
-  if (count > TSR_CONTENT_LIMIT)
+  if (count > MOST_PICKED)
     return false;
   tsr_expr *exprs = tsr_lower_alloc(l, count, sizeof *exprs);
   for (uint32_t i = 0; exprs && i < l->in_count; i++)
