@@ -29,7 +29,7 @@ typedef struct tsr_cuda_report {
 
 /* Reads a CUBIN and the log of its compilation (NULL: none was kept). The report lives in `arena`.
  * Any bytes may be given: TSR_ERR_FORMAT when they are no 64-bit little-endian ELF for CUDA whose
- * tables lie inside the file, TSR_ERR_LIMIT when it has more than 65536 sections or kernels. */
+ * tables lie inside the file, TSR_ERR_LIMIT when it has more than 1024 kernels. */
 TSR_WARN_UNUSED tsr_status tsr_cuda_report_make(const uint8_t *cubin, size_t cubin_size,
                                                 const char *log, tsr_arena *arena,
                                                 tsr_cuda_report *out_report, tsr_diag *diag);
