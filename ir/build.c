@@ -3,9 +3,16 @@
 #include <assert.h>
 #include <string.h>
 
-static const tsr_op_data no_op;
+/* What lists without room point to: when memory runs out while an op is made, the first results,
+ * regions, arguments and operands that its maker asks for are 0, as those of op 0 are. Never
+ * written: a list's first element makes room. */
+static const tsr_operand no_operands[4];
+#define NO_IDS ((uint32_t *)no_operands)
+
+static const tsr_op_data no_op = {
+    .operands = (tsr_operand *)no_operands, .results = NO_IDS, .regions = NO_IDS};
 static const tsr_value_data no_value;
-static const tsr_region_data no_region;
+static const tsr_region_data no_region = {.args = NO_IDS};
 
 static const tsr_op_info opcode_table[] = {
     {"", 0, 0, 0, 0, 0, TSR_KIND_OTHER, ""},
@@ -128,8 +135,11 @@ void tsr_ir_count_uses(const tsr_ir *ir, uint32_t *out_counts) {
 static tsr_op new_op(tsr_ir *ir, tsr_opcode code) {
   void *item;
   tsr_op op = tsr_store_add(ir, &ir->ops, &item);
-  if (op != 0)
-    ((tsr_op_slot *)item)->data.code = code;
+  if (op != 0) {
+    tsr_op_data *data = &((tsr_op_slot *)item)->data;
+    *data = no_op;
+    data->code = code;
+  }
   return op;
 }
 
@@ -193,13 +203,14 @@ static void mark_erased(tsr_ir *ir, tsr_op op) {
       mark_erased(ir, inner);
 }
 
+/* Poisoned IR may have kept uses that could not be replaced. */
 void tsr_op_erase(tsr_ir *ir, tsr_op op) {
   const tsr_op_data *data = tsr_op_get(ir, op);
   if (op == 0 || tsr_op_slot_of(ir, op)->erased)
     return;
   count_op(ir, op, -1);
   for (uint32_t i = 0; i < data->result_count; i++)
-    assert(tsr_value_slot_of(ir, data->results[i])->uses == 0);
+    assert(ir->status != TSR_OK || tsr_value_slot_of(ir, data->results[i])->uses == 0);
   unlink_op(ir, op);
   mark_erased(ir, op);
 }
@@ -330,6 +341,7 @@ tsr_region tsr_op_add_region(tsr_ir *ir, tsr_op op) {
   if (region == 0)
     return 0;
   data->regions = regions;
+  *(tsr_region_data *)item = no_region;
   ((tsr_region_data *)item)->parent = op;
   regions[data->region_count++] = region;
   return region;

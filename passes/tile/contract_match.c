@@ -252,7 +252,9 @@ const tsr_contraction *tsr_contract_match(tsr_nest *nest) {
   if (!nest->matched) {
     tsr_contraction *c = tsr_arena_alloc(nest->arena, sizeof *c);
     nest->matched = true;
-    if (c != NULL && match(nest, c))
+    if (c == NULL)
+      (void)tsr_ir_poison(nest->ir, TSR_ERR_OUT_OF_MEMORY, "out of memory in tiling");
+    else if (match(nest, c))
       nest->contraction = c;
   }
   return nest->contraction;

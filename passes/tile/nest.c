@@ -33,8 +33,10 @@ static int64_t typical_size(tsr_nest *nest, tsr_expr expr, bool *out_fixed) {
     return number;
   const uint32_t count = tsr_dim_count(nest->ir);
   int64_t *dims = tsr_arena_alloc_array(nest->arena, count + 1, sizeof *dims);
-  if (dims == NULL)
+  if (dims == NULL) {
+    (void)tsr_ir_poison(nest->ir, TSR_ERR_OUT_OF_MEMORY, "out of memory in tiling");
     return 1;
+  }
   for (uint32_t i = 0; i < count; i++)
     dims[i] = typical_dim(tsr_dim_get(nest->ir, i + 1));
   if (tsr_expr_has(nest->ir, expr, TSR_INDEX_VALUE) ||
@@ -129,6 +131,8 @@ static uint32_t read_access(reading *r, tsr_op op, tsr_access_kind kind, tsr_val
   }
   if (kind != TSR_ACCESS_INDEX) {
     access->buffer = buffer_of(r, buffer);
+    if (r->failed)
+      return 0;
     tsr_nest_buffer *b = &nest->buffers[access->buffer];
     if (kind == TSR_ACCESS_STORE)
       b->written = true;
@@ -360,7 +364,9 @@ static void join_buffer(tsr_nest *nest, tsr_nest_buffer *buffer, uint32_t dim) {
 
 bool tsr_nest_join_pair(tsr_nest *nest, uint32_t i, uint32_t j, uint64_t spare) {
   int *dims = tsr_arena_alloc_array(nest->arena, nest->access_count + 1, sizeof *dims);
-  if (dims == NULL || nest->axes[i].red != nest->axes[j].red ||
+  if (dims == NULL)
+    return tsr_ir_poison(nest->ir, TSR_ERR_OUT_OF_MEMORY, "out of memory in tiling") != 0;
+  if (nest->axes[i].red != nest->axes[j].red ||
       !reduces_agree(nest, tsr_op_get(nest->ir, nest->op)->regions[0], i, j))
     return false;
   for (uint32_t a = 0; a < nest->access_count; a++) {
