@@ -1,8 +1,10 @@
 #!/bin/sh
 # The ONNX backend cases that Debian's libonnx-testdata ships: none may crash or hang, each that does not pass says why,
-# and at least so many pass.
+# at least so many pass, and none fails but those whose data contradict the standard: bfloat16 results that were
+# truncated instead of rounded, and `like` inputs of another rank than their model declares.
 set -u
-least=890
+least=985
+wrong_data='node/test_cast(like)?_(FLOAT_to_BFLOAT16|BFLOAT16_to_FLOAT)(_expanded)?'
 data=/usr/share/libonnx-testdata/data
 [ -d $data ] || {
   echo "SKIP: libonnx-testdata is not installed"
@@ -27,7 +29,9 @@ if grep -E '^(FAIL|SKIP) [^ ]+ *$' "$scratch/out"; then
   echo "these give no reason"
   failed=1
 fi
-grep '^FAIL' "$scratch/out"
+if grep '^FAIL' "$scratch/out" | grep -vE "^FAIL [^ ]*/$wrong_data "; then
+  failed=1
+fi
 cat "$scratch/err"
 echo "$summary"
 exit $failed
