@@ -1,7 +1,7 @@
 /* What fusion asks of one block: its domain, what it does with it, what it costs. */
 #ifndef TSR_PASSES_BLOCK_INFO_H
 #define TSR_PASSES_BLOCK_INFO_H
-#include "passes/emit.h"
+#include "passes/point.h"
 
 typedef enum tsr_block_kind {
   TSR_BLOCK_OTHER,    /* not a block: proc, group, graph op */

@@ -4,7 +4,7 @@
 #include "passes/blocks.h"
 #include <string.h>
 
-typedef tsr_value (*map_rule)(tsr_emitter *e, tsr_op op, const tsr_expr *axes);
+typedef tsr_value (*map_rule)(tsr_point *e, tsr_op op, const tsr_expr *axes);
 
 static tsr_value operand(const tsr_ir *ir, tsr_op op, uint32_t number) {
   return tsr_op_get(ir, op)->operands[number].value;
@@ -14,7 +14,7 @@ static const tsr_type_info *result_type(const tsr_ir *ir, tsr_op op) {
   return tsr_value_type(ir, tsr_op_get(ir, op)->results[0]);
 }
 
-tsr_value tsr_read(tsr_emitter *e, tsr_value x, const tsr_expr *subscripts, uint32_t count) {
+tsr_value tsr_read(tsr_point *e, tsr_value x, const tsr_expr *subscripts, uint32_t count) {
   double number;
   int64_t integer;
   if (x == 0)
@@ -32,7 +32,7 @@ tsr_value tsr_read(tsr_emitter *e, tsr_value x, const tsr_expr *subscripts, uint
   return tsr_point_load(e, x, subscripts, count);
 }
 
-tsr_value tsr_read_broadcast(tsr_emitter *e, tsr_value x, const tsr_expr *axes, uint32_t rank) {
+tsr_value tsr_read_broadcast(tsr_point *e, tsr_value x, const tsr_expr *axes, uint32_t rank) {
   const tsr_type_info *type = tsr_value_type(e->ir, x);
   tsr_expr subscripts[TSR_MAX_RANK];
   for (uint32_t i = 0; i < type->rank; i++) {
@@ -60,7 +60,7 @@ const tsr_expr *tsr_read_exprs(tsr_ir *ir, tsr_op op, const char *key, uint32_t 
   return NULL;
 }
 
-static tsr_value map_elementwise(tsr_emitter *e, tsr_op op, const tsr_expr *axes) {
+static tsr_value map_elementwise(tsr_point *e, tsr_op op, const tsr_expr *axes) {
   const tsr_op_data *data = tsr_op_get(e->ir, op);
   const tsr_type_info *type = result_type(e->ir, op);
   tsr_value values[3] = {0};
@@ -74,13 +74,13 @@ static tsr_value map_elementwise(tsr_emitter *e, tsr_op op, const tsr_expr *axes
   return tsr_op_add_result(e->ir, made, tsr_scalar_type(e->ir, type->dtype));
 }
 
-static tsr_value map_iota(tsr_emitter *e, tsr_op op, const tsr_expr *axes) {
+static tsr_value map_iota(tsr_point *e, tsr_op op, const tsr_expr *axes) {
   tsr_dtype dtype = result_type(e->ir, op)->dtype;
   tsr_expr position = axes[tsr_op_int(e->ir, op, "axis", 0)];
   return tsr_point_cast(e, tsr_point_index(e, TSR_I64, position), dtype);
 }
 
-static tsr_value map_transpose(tsr_emitter *e, tsr_op op, const tsr_expr *axes) {
+static tsr_value map_transpose(tsr_point *e, tsr_op op, const tsr_expr *axes) {
   uint32_t rank = result_type(e->ir, op)->rank;
   int64_t perm[TSR_MAX_RANK];
   tsr_expr subscripts[TSR_MAX_RANK];
@@ -91,11 +91,11 @@ static tsr_value map_transpose(tsr_emitter *e, tsr_op op, const tsr_expr *axes) 
   return tsr_read(e, operand(e->ir, op, 0), subscripts, rank);
 }
 
-static tsr_value map_broadcast(tsr_emitter *e, tsr_op op, const tsr_expr *axes) {
+static tsr_value map_broadcast(tsr_point *e, tsr_op op, const tsr_expr *axes) {
   return tsr_read_broadcast(e, operand(e->ir, op, 0), axes, result_type(e->ir, op)->rank);
 }
 
-static tsr_value map_slice(tsr_emitter *e, tsr_op op, const tsr_expr *axes) {
+static tsr_value map_slice(tsr_point *e, tsr_op op, const tsr_expr *axes) {
   uint32_t rank = result_type(e->ir, op)->rank;
   int64_t step[TSR_MAX_RANK];
   const tsr_expr *start = tsr_read_exprs(e->ir, op, "start", rank);
@@ -135,7 +135,7 @@ tsr_expr tsr_inside(tsr_ir *ir, tsr_expr all, tsr_expr at, tsr_expr extent) {
 }
 
 /* A constant pad value that `load` can carry needs no guard; any other is selected. */
-static tsr_value map_pad(tsr_emitter *e, tsr_op op, const tsr_expr *axes) {
+static tsr_value map_pad(tsr_point *e, tsr_op op, const tsr_expr *axes) {
   tsr_ir *ir = e->ir;
   tsr_value x = operand(ir, op, 0), value = operand(ir, op, 1);
   const tsr_type_info *type = tsr_value_type(ir, x);
@@ -176,7 +176,7 @@ static tsr_value map_pad(tsr_emitter *e, tsr_op op, const tsr_expr *axes) {
 
 /* A chain of selects from the last part to the first; loads beyond a part give 0 and are not
  * chosen. */
-static tsr_value map_concat(tsr_emitter *e, tsr_op op, const tsr_expr *axes) {
+static tsr_value map_concat(tsr_point *e, tsr_op op, const tsr_expr *axes) {
   tsr_ir *ir = e->ir;
   const tsr_op_data *data = tsr_op_get(ir, op);
   uint32_t rank = result_type(ir, op)->rank;
@@ -199,7 +199,7 @@ static tsr_value map_concat(tsr_emitter *e, tsr_op op, const tsr_expr *axes) {
   return chosen != 0 ? chosen : tsr_point_int(e, result_type(ir, op)->dtype, 0);
 }
 
-static tsr_value map_relayout(tsr_emitter *e, tsr_op op, const tsr_expr *axes) {
+static tsr_value map_relayout(tsr_point *e, tsr_op op, const tsr_expr *axes) {
   tsr_ir *ir = e->ir;
   tsr_value x = operand(ir, op, 0);
   uint32_t rank = tsr_value_type(ir, x)->rank, lanes = result_type(ir, op)->rank;
@@ -214,7 +214,7 @@ static tsr_value map_relayout(tsr_emitter *e, tsr_op op, const tsr_expr *axes) {
   return tsr_point_load(e, x, subscripts, rank);
 }
 
-tsr_value tsr_normalise_index(tsr_emitter *e, tsr_value index, tsr_expr extent) {
+tsr_value tsr_normalise_index(tsr_point *e, tsr_value index, tsr_expr extent) {
   tsr_value wide = tsr_point_cast(e, index, TSR_I64);
   tsr_value zero = tsr_point_int(e, TSR_I64, 0);
   if (tsr_dtype_class_of(tsr_scalar_dtype(e->ir, index)) == TSR_CLASS_INT) {
@@ -226,14 +226,14 @@ tsr_value tsr_normalise_index(tsr_emitter *e, tsr_value index, tsr_expr extent) 
   return tsr_point_binary(e, TSR_OP_MAX, tsr_point_binary(e, TSR_OP_MIN, wide, last), zero);
 }
 
-static tsr_expr read_index(tsr_emitter *e, tsr_value indices, const tsr_expr *at, uint32_t rank,
+static tsr_expr read_index(tsr_point *e, tsr_value indices, const tsr_expr *at, uint32_t rank,
                            tsr_expr extent) {
   tsr_value index = tsr_read(e, indices, at, rank);
   tsr_value normal = tsr_normalise_index(e, index, extent);
   return normal == 0 ? 0 : tsr_expr_value(e->ir, normal);
 }
 
-static tsr_value map_gather(tsr_emitter *e, tsr_op op, const tsr_expr *axes) {
+static tsr_value map_gather(tsr_point *e, tsr_op op, const tsr_expr *axes) {
   tsr_value x = operand(e->ir, op, 0), indices = operand(e->ir, op, 1);
   const tsr_type_info *type = tsr_value_type(e->ir, x);
   uint32_t width = tsr_value_type(e->ir, indices)->rank;
@@ -245,7 +245,7 @@ static tsr_value map_gather(tsr_emitter *e, tsr_op op, const tsr_expr *axes) {
   return tsr_read(e, x, subscripts, type->rank);
 }
 
-static tsr_value map_gather_nd(tsr_emitter *e, tsr_op op, const tsr_expr *axes) {
+static tsr_value map_gather_nd(tsr_point *e, tsr_op op, const tsr_expr *axes) {
   tsr_ir *ir = e->ir;
   tsr_value x = operand(ir, op, 0), indices = operand(ir, op, 1);
   const tsr_type_info *type = tsr_value_type(ir, x), *places = tsr_value_type(ir, indices);
@@ -267,7 +267,7 @@ static tsr_value map_gather_nd(tsr_emitter *e, tsr_op op, const tsr_expr *axes) 
   return tsr_read(e, x, subscripts, type->rank);
 }
 
-static tsr_value map_gather_elements(tsr_emitter *e, tsr_op op, const tsr_expr *axes) {
+static tsr_value map_gather_elements(tsr_point *e, tsr_op op, const tsr_expr *axes) {
   tsr_value x = operand(e->ir, op, 0), indices = operand(e->ir, op, 1);
   const tsr_type_info *type = tsr_value_type(e->ir, x);
   uint32_t axis = (uint32_t)tsr_op_int(e->ir, op, "axis", 0);
@@ -307,7 +307,7 @@ bool tsr_lower_is_map(tsr_opcode code) {
 tsr_op tsr_lower_map(tsr_ir *ir, tsr_op op) {
   const tsr_type_info *type = result_type(ir, op);
   tsr_expr axes[TSR_MAX_RANK];
-  tsr_emitter e = tsr_point_begin(ir, TSR_OP_BLOCK, op);
+  tsr_point e = tsr_point_begin(ir, TSR_OP_BLOCK, op);
   tsr_value result = tsr_point_result(&e, type);
   tsr_point_axes(&e, TSR_ROLE_PAR, type->dims, type->rank, axes);
   tsr_value value = find_rule(tsr_op_get(ir, op)->code)(&e, op, axes);

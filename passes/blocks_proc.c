@@ -6,34 +6,34 @@
 
 enum { MAX_LOOPS = TSR_MAX_RANK };
 
-static tsr_expr zero(tsr_emitter *e) {
+static tsr_expr zero(tsr_point *e) {
   return tsr_expr_int(e->ir, 0);
 }
 
-static tsr_expr as_subscript(const tsr_emitter *e, tsr_value scalar) {
+static tsr_expr as_subscript(const tsr_point *e, tsr_value scalar) {
   return scalar == 0 ? 0 : tsr_expr_value(e->ir, scalar);
 }
 
 /* A body under an `if` on a scalar bool. */
-static tsr_emitter emit_if(tsr_emitter *e, tsr_value condition) {
+static tsr_point emit_if(tsr_point *e, tsr_value condition) {
   tsr_op op = tsr_op_append(e->ir, e->region, TSR_OP_IF);
   tsr_op_add_operand(e->ir, op, condition);
-  return (tsr_emitter){.ir = e->ir, .op = e->op, .region = tsr_op_add_region(e->ir, op)};
+  return (tsr_point){.ir = e->ir, .op = e->op, .region = tsr_op_add_region(e->ir, op)};
 }
 
 /* A body under an `if` on an index expression; the same body when there is nothing to ask. */
-static tsr_emitter emit_if_expr(tsr_emitter *e, tsr_expr condition) {
+static tsr_point emit_if_expr(tsr_point *e, tsr_expr condition) {
   if (condition == 0)
     return *e;
   tsr_op op = tsr_op_append(e->ir, e->region, TSR_OP_IF);
   tsr_op_set_expr(e->ir, op, "cond", condition);
-  return (tsr_emitter){.ir = e->ir, .op = e->op, .region = tsr_op_add_region(e->ir, op)};
+  return (tsr_point){.ir = e->ir, .op = e->op, .region = tsr_op_add_region(e->ir, op)};
 }
 
 /* Nested loops over `extents`; an extent of 1 needs none. */
-static tsr_emitter emit_nest(tsr_emitter *e, const tsr_expr *extents, uint32_t count,
-                             tsr_expr *out_axes) {
-  tsr_emitter body = *e;
+static tsr_point emit_nest(tsr_point *e, const tsr_expr *extents, uint32_t count,
+                           tsr_expr *out_axes) {
+  tsr_point body = *e;
   for (uint32_t i = 0; i < count; i++) {
     if (tsr_expr_equals_int(e->ir, extents[i], 1))
       out_axes[i] = zero(e);
@@ -44,9 +44,9 @@ static tsr_emitter emit_nest(tsr_emitter *e, const tsr_expr *extents, uint32_t c
 }
 
 /* Begins a proc with one par axis for each axis of `type` but `skipped`. */
-static tsr_emitter begin_rows(tsr_ir *ir, tsr_op op, const tsr_type_info *type, uint32_t skipped,
-                              tsr_expr *out_axes) {
-  tsr_emitter e = tsr_point_begin(ir, TSR_OP_PROC, op);
+static tsr_point begin_rows(tsr_ir *ir, tsr_op op, const tsr_type_info *type, uint32_t skipped,
+                            tsr_expr *out_axes) {
+  tsr_point e = tsr_point_begin(ir, TSR_OP_PROC, op);
   for (uint32_t i = 0; i < type->rank; i++)
     out_axes[i] = i == skipped ? 0 : tsr_point_axis(&e, TSR_ROLE_PAR, type->dims[i]);
   return e;
@@ -60,10 +60,10 @@ tsr_op tsr_lower_scan(tsr_ir *ir, tsr_op op) {
   const char *combine = tsr_op_string(ir, op, "combine");
   tsr_dtype dtype = tsr_accumulator_dtype(type->dtype);
   tsr_expr at[TSR_MAX_RANK], step;
-  tsr_emitter e = begin_rows(ir, op, type, axis, at);
+  tsr_point e = begin_rows(ir, op, type, axis, at);
   tsr_value result = tsr_point_result(&e, type), carried;
   tsr_value init = tsr_point_identity(&e, dtype, combine);
-  tsr_emitter body = tsr_point_for(&e, zero(&e), type->dims[axis], &init, 1, &step, &carried, NULL);
+  tsr_point body = tsr_point_for(&e, zero(&e), type->dims[axis], &init, 1, &step, &carried, NULL);
   bool reverse = tsr_op_bool(ir, op, "reverse", false);
   tsr_expr last = tsr_expr_add_int(ir, type->dims[axis], -1);
   at[axis] = reverse ? tsr_expr_sub(ir, last, step) : step;
@@ -76,7 +76,7 @@ tsr_op tsr_lower_scan(tsr_ir *ir, tsr_op op) {
 }
 
 /* Counts from the end when negative; what is out of range after that is dropped by the store. */
-static tsr_expr scatter_subscript(tsr_emitter *e, tsr_value index, tsr_expr extent) {
+static tsr_expr scatter_subscript(tsr_point *e, tsr_value index, tsr_expr extent) {
   tsr_value wide = tsr_point_cast(e, index, TSR_I64);
   if (tsr_dtype_class_of(tsr_scalar_dtype(e->ir, index)) != TSR_CLASS_INT)
     return as_subscript(e, wide);
@@ -85,7 +85,7 @@ static tsr_expr scatter_subscript(tsr_emitter *e, tsr_value index, tsr_expr exte
   return as_subscript(e, tsr_point_select(e, negative, wrapped, wide));
 }
 
-static void emit_update(tsr_emitter *e, const char *combine, tsr_value update, tsr_value result,
+static void emit_update(tsr_point *e, const char *combine, tsr_value update, tsr_value result,
                         const tsr_expr *at, uint32_t rank) {
   if (tsr_combiner_opcode(combine) != TSR_OP_NONE)
     update = tsr_point_combine(e, combine, tsr_point_load(e, result, at, rank), update);
@@ -102,12 +102,12 @@ tsr_op tsr_lower_scatter_nd(tsr_ir *ir, tsr_op op) {
   tsr_expr_is_int(ir, places->dims[lead], &known);
   uint32_t width = (uint32_t)known;
   tsr_expr at[TSR_MAX_RANK], from[TSR_MAX_RANK], place[TSR_MAX_RANK];
-  tsr_emitter e = tsr_point_begin(ir, TSR_OP_PROC, op);
+  tsr_point e = tsr_point_begin(ir, TSR_OP_PROC, op);
   tsr_value result = tsr_point_result(&e, type);
   tsr_point_axes(&e, TSR_ROLE_PAR, type->dims + width, type->rank - width, at + width);
-  tsr_emitter copy = emit_nest(&e, type->dims, width, at);
+  tsr_point copy = emit_nest(&e, type->dims, width, at);
   tsr_point_store(&copy, tsr_read(&copy, x, at, type->rank), result, at, type->rank);
-  tsr_emitter body = emit_nest(&e, places->dims, lead, place);
+  tsr_point body = emit_nest(&e, places->dims, lead, place);
   memcpy(from, place, lead * sizeof *from);
   memcpy(from + lead, at + width, (type->rank - width) * sizeof *from);
   for (uint32_t i = 0; i < width; i++) {
@@ -126,16 +126,16 @@ tsr_op tsr_lower_scatter_elements(tsr_ir *ir, tsr_op op) {
   const tsr_type_info *type = tsr_value_type(ir, x), *places = tsr_value_type(ir, indices);
   uint32_t axis = (uint32_t)tsr_op_int(ir, op, "axis", 0);
   tsr_expr at[TSR_MAX_RANK], from[TSR_MAX_RANK], covered = 0;
-  tsr_emitter e = begin_rows(ir, op, type, axis, at);
+  tsr_point e = begin_rows(ir, op, type, axis, at);
   tsr_value result = tsr_point_result(&e, type);
-  tsr_emitter copy = emit_nest(&e, &type->dims[axis], 1, &at[axis]);
+  tsr_point copy = emit_nest(&e, &type->dims[axis], 1, &at[axis]);
   tsr_point_store(&copy, tsr_read(&copy, x, at, type->rank), result, at, type->rank);
   for (uint32_t i = 0; i < type->rank; i++)
     if (i != axis && places->dims[i] != type->dims[i])
       covered = tsr_inside(ir, covered, at[i], places->dims[i]);
-  tsr_emitter inner = emit_if_expr(&e, covered);
+  tsr_point inner = emit_if_expr(&e, covered);
   memcpy(from, at, type->rank * sizeof *from);
-  tsr_emitter body = emit_nest(&inner, &places->dims[axis], 1, &from[axis]);
+  tsr_point body = emit_nest(&inner, &places->dims[axis], 1, &from[axis]);
   at[axis] = scatter_subscript(&body, tsr_read(&body, indices, from, type->rank), type->dims[axis]);
   tsr_value update = tsr_read(&body, data->operands[2].value, from, type->rank);
   emit_update(&body, tsr_op_string(ir, op, "combine"), update, result, at, type->rank);
@@ -159,20 +159,20 @@ typedef struct pair {
   tsr_value value, index;
 } pair;
 
-static pair load_pair(tsr_emitter *e, topk *t, tsr_expr place) {
+static pair load_pair(tsr_point *e, topk *t, tsr_expr place) {
   t->at[t->axis] = place;
   return (pair){.value = tsr_point_load(e, t->values, t->at, t->rank),
                 .index = tsr_point_load(e, t->indices, t->at, t->rank)};
 }
 
-static void store_pair(tsr_emitter *e, topk *t, tsr_expr place, pair p) {
+static void store_pair(tsr_point *e, topk *t, tsr_expr place, pair p) {
   t->at[t->axis] = place;
   tsr_point_store(e, p.value, t->values, t->at, t->rank);
   tsr_point_store(e, p.index, t->indices, t->at, t->rank);
 }
 
 /* True when `a` stands before `b` in the result. NaN is greater than every number. */
-static tsr_value before(tsr_emitter *e, const topk *t, pair a, pair b) {
+static tsr_value before(tsr_point *e, const topk *t, pair a, pair b) {
   tsr_value better = tsr_point_binary(e, t->largest ? TSR_OP_GT : TSR_OP_LT, a.value, b.value);
   tsr_value tie = tsr_point_binary(e, TSR_OP_EQ, a.value, b.value);
   if (tsr_dtype_is_float(t->dtype)) {
@@ -188,7 +188,7 @@ static tsr_value before(tsr_emitter *e, const topk *t, pair a, pair b) {
 }
 
 /* The child to move up, and where it stands: the worse of the two at 2 * place + 1 and + 2. */
-static pair worse_child(tsr_emitter *e, topk *t, tsr_value place, tsr_value size,
+static pair worse_child(tsr_point *e, topk *t, tsr_value place, tsr_value size,
                         tsr_value *out_place, tsr_value *out_exists) {
   tsr_value one = tsr_point_int(e, TSR_I64, 1);
   tsr_value twice = tsr_point_binary(e, TSR_OP_ADD, place, place);
@@ -204,10 +204,10 @@ static pair worse_child(tsr_emitter *e, topk *t, tsr_value place, tsr_value size
 }
 
 /* Puts `p` into the heap of `size` whose root is vacant. */
-static void sift_down(tsr_emitter *e, topk *t, pair p, tsr_expr size) {
+static void sift_down(tsr_point *e, topk *t, pair p, tsr_expr size) {
   tsr_ir *ir = e->ir;
   tsr_op loop = tsr_op_append(ir, e->region, TSR_OP_LOOP);
-  tsr_emitter body = {.ir = ir, .op = e->op, .region = tsr_op_add_region(ir, loop)};
+  tsr_point body = {.ir = ir, .op = e->op, .region = tsr_op_add_region(ir, loop)};
   tsr_op before_loop = tsr_op_insert_before(ir, loop, TSR_OP_CONST);
   tsr_op_set_int(ir, before_loop, "value", 0);
   tsr_op_add_operand(ir, loop, tsr_op_add_result(ir, before_loop, tsr_scalar_type(ir, TSR_I64)));
@@ -218,7 +218,7 @@ static void sift_down(tsr_emitter *e, topk *t, pair p, tsr_expr size) {
   pair child =
       worse_child(&body, t, place, tsr_point_index(&body, TSR_I64, size), &child_place, &exists);
   tsr_value go = tsr_point_binary(&body, TSR_OP_AND, exists, before(&body, t, p, child));
-  tsr_emitter up = emit_if(&body, go);
+  tsr_point up = emit_if(&body, go);
   store_pair(&up, t, as_subscript(e, place), child);
   tsr_value next[2] = {go, tsr_point_select(&body, go, child_place, place)};
   tsr_point_yield(&body, next, 2);
@@ -226,7 +226,7 @@ static void sift_down(tsr_emitter *e, topk *t, pair p, tsr_expr size) {
 }
 
 /* What every element beats: the greatest position decides ties. */
-static pair topk_sentinel(tsr_emitter *e, const topk *t) {
+static pair topk_sentinel(tsr_point *e, const topk *t) {
   tsr_value value = !t->largest && tsr_dtype_is_float(t->dtype)
                         ? tsr_point_float(e, t->dtype, NAN)
                         : tsr_point_identity(e, t->dtype, t->largest ? "max" : "min");
@@ -242,21 +242,21 @@ tsr_op tsr_lower_topk(tsr_ir *ir, tsr_op op) {
             .axis = (uint32_t)tsr_op_int(ir, op, "axis", 0),
             .dtype = type->dtype,
             .largest = tsr_op_bool(ir, op, "largest", true)};
-  tsr_emitter e = begin_rows(ir, op, type, t.axis, t.at);
+  tsr_point e = begin_rows(ir, op, type, t.axis, t.at);
   tsr_expr k = out->dims[t.axis], i;
   t.values = tsr_point_result(&e, out);
   t.indices = tsr_point_result(&e, tsr_value_type(ir, data->results[1]));
   pair none = topk_sentinel(&e, &t);
-  tsr_emitter fill = tsr_point_for(&e, zero(&e), k, NULL, 0, &i, NULL, NULL);
+  tsr_point fill = tsr_point_for(&e, zero(&e), k, NULL, 0, &i, NULL, NULL);
   store_pair(&fill, &t, i, none);
-  tsr_emitter scan = tsr_point_for(&e, zero(&e), type->dims[t.axis], NULL, 0, &i, NULL, NULL);
+  tsr_point scan = tsr_point_for(&e, zero(&e), type->dims[t.axis], NULL, 0, &i, NULL, NULL);
   t.at[t.axis] = i;
   pair element = {.value = tsr_read(&scan, x, t.at, t.rank),
                   .index = tsr_point_index(&scan, TSR_I64, i)};
   pair root = load_pair(&scan, &t, zero(&e));
-  tsr_emitter enter = emit_if(&scan, before(&scan, &t, element, root));
+  tsr_point enter = emit_if(&scan, before(&scan, &t, element, root));
   sift_down(&enter, &t, element, k);
-  tsr_emitter sort =
+  tsr_point sort =
       tsr_point_for(&e, zero(&e), tsr_expr_add_int(ir, k, -1), NULL, 0, &i, NULL, NULL);
   tsr_expr last = tsr_expr_sub(ir, tsr_expr_add_int(ir, k, -1), i);
   pair moved = load_pair(&sort, &t, last);
@@ -273,18 +273,18 @@ typedef struct nonzero {
   tsr_expr at[TSR_MAX_RANK];
 } nonzero;
 
-static tsr_value is_nonzero(tsr_emitter *e, tsr_value element) {
+static tsr_value is_nonzero(tsr_point *e, tsr_value element) {
   tsr_dtype dtype = tsr_scalar_dtype(e->ir, element);
   return dtype == TSR_BOOL ? element
                            : tsr_point_binary(e, TSR_OP_NE, element, tsr_point_int(e, dtype, 0));
 }
 
 /* The loops from `axis` on; returns the count after them. */
-static tsr_value walk_nonzero(tsr_emitter *e, nonzero *n, uint32_t axis, tsr_value count) {
+static tsr_value walk_nonzero(tsr_point *e, nonzero *n, uint32_t axis, tsr_value count) {
   tsr_ir *ir = e->ir;
   if (axis == n->type->rank) {
     tsr_value found = is_nonzero(e, tsr_read(e, n->x, n->at, n->type->rank));
-    tsr_emitter hit = emit_if(e, found);
+    tsr_point hit = emit_if(e, found);
     for (uint32_t i = 0; i < n->type->rank; i++) {
       tsr_expr place[2] = {tsr_expr_int(ir, i), as_subscript(e, count)};
       tsr_point_store(&hit, tsr_point_index(&hit, TSR_I64, n->at[i]), n->indices, place, 2);
@@ -293,7 +293,7 @@ static tsr_value walk_nonzero(tsr_emitter *e, nonzero *n, uint32_t axis, tsr_val
   }
   tsr_value carried, next;
   tsr_op loop;
-  tsr_emitter body =
+  tsr_point body =
       tsr_point_for(e, zero(e), n->type->dims[axis], &count, 1, &n->at[axis], &carried, &loop);
   next = walk_nonzero(&body, n, axis + 1, carried);
   tsr_point_yield(&body, &next, 1);
@@ -302,14 +302,14 @@ static tsr_value walk_nonzero(tsr_emitter *e, nonzero *n, uint32_t axis, tsr_val
 
 /* The indices of a scalar are [0, 1]: a store that lies outside keeps the rule that a proc stores
  * to each of its results. */
-static void store_nothing(tsr_emitter *e, tsr_value indices) {
+static void store_nothing(tsr_point *e, tsr_value indices) {
   tsr_expr outside[2] = {zero(e), zero(e)};
   tsr_point_store(e, tsr_point_int(e, TSR_I64, 0), indices, outside, 2);
 }
 
 tsr_op tsr_lower_nonzero(tsr_ir *ir, tsr_op op) {
   const tsr_op_data *data = tsr_op_get(ir, op);
-  tsr_emitter e = tsr_point_begin(ir, TSR_OP_PROC, op);
+  tsr_point e = tsr_point_begin(ir, TSR_OP_PROC, op);
   nonzero n = {.x = data->operands[0].value, .type = tsr_value_type(ir, data->operands[0].value)};
   n.indices = tsr_point_result(&e, tsr_value_type(ir, data->results[0]));
   tsr_value count = tsr_point_result(&e, tsr_value_type(ir, data->results[1]));

@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* Ends a reducing body: reduce over all red axes (none: the value itself), round, store. */
-static tsr_op finish_reduce(tsr_emitter *e, const char *combine, tsr_value element, bool reduces,
+static tsr_op finish_reduce(tsr_point *e, const char *combine, tsr_value element, bool reduces,
                             tsr_value result, const tsr_expr *axes, uint32_t rank) {
   tsr_dtype dtype = tsr_scalar_dtype(e->ir, result);
   tsr_value sum = element;
@@ -45,7 +45,7 @@ tsr_op tsr_lower_reduce(tsr_ir *ir, tsr_op op) {
     return tsr_ir_poison(ir, TSR_ERR_VERIFY, "reduce: axes must be integers");
   for (uint32_t i = 0; i < count; i++)
     removed |= 1u << axes[i];
-  tsr_emitter e = tsr_point_begin(ir, TSR_OP_BLOCK, op);
+  tsr_point e = tsr_point_begin(ir, TSR_OP_BLOCK, op);
   tsr_value result = tsr_point_result(&e, out);
   tsr_point_axes(&e, TSR_ROLE_PAR, out->dims, out->rank, par);
   for (uint32_t i = 0; i < type->rank; i++)
@@ -61,7 +61,7 @@ tsr_op tsr_lower_reduce(tsr_ir *ir, tsr_op op) {
 
 /* True when (b, bi) replaces (a, ai): a total order, so that any order of combining gives the same
  * pair. NaN beats numbers. */
-static tsr_value arg_better(tsr_emitter *e, const tsr_value v[4], bool greatest, bool last) {
+static tsr_value arg_better(tsr_point *e, const tsr_value v[4], bool greatest, bool last) {
   tsr_value tie = tsr_point_binary(e, TSR_OP_EQ, v[0], v[2]);
   tsr_value better = tsr_point_binary(e, greatest ? TSR_OP_GT : TSR_OP_LT, v[2], v[0]);
   if (tsr_dtype_is_float(tsr_scalar_dtype(e->ir, v[0]))) {
@@ -78,8 +78,8 @@ static tsr_value arg_better(tsr_emitter *e, const tsr_value v[4], bool greatest,
 }
 
 /* The combiner region of a (value, position) pair: arguments (a, ai, b, bi). */
-static void arg_combiner(tsr_emitter *e, tsr_op reduce, tsr_dtype dtype, bool greatest, bool last) {
-  tsr_emitter body = {.ir = e->ir, .op = e->op, .region = tsr_op_add_region(e->ir, reduce)};
+static void arg_combiner(tsr_point *e, tsr_op reduce, tsr_dtype dtype, bool greatest, bool last) {
+  tsr_point body = {.ir = e->ir, .op = e->op, .region = tsr_op_add_region(e->ir, reduce)};
   tsr_value v[4];
   for (uint32_t i = 0; i < 4; i++)
     v[i] = tsr_region_add_arg(e->ir, body.region, TSR_ROLE_PLAIN,
@@ -98,7 +98,7 @@ tsr_op tsr_lower_arg_reduce(tsr_ir *ir, tsr_op op) {
   uint32_t axis = (uint32_t)tsr_op_int(ir, op, "axis", 0);
   const char *combine = tsr_op_string(ir, op, "combine");
   tsr_expr par[TSR_MAX_RANK], subscripts[TSR_MAX_RANK];
-  tsr_emitter e = tsr_point_begin(ir, TSR_OP_BLOCK, op);
+  tsr_point e = tsr_point_begin(ir, TSR_OP_BLOCK, op);
   tsr_value result = tsr_point_result(&e, out);
   tsr_point_axes(&e, TSR_ROLE_PAR, out->dims, out->rank, par);
   for (uint32_t i = 0; i < type->rank; i++)
@@ -120,7 +120,7 @@ tsr_op tsr_lower_arg_reduce(tsr_ir *ir, tsr_op op) {
 }
 
 /* Both operands of a contraction in the dtype that products are summed in. */
-static tsr_value product(tsr_emitter *e, tsr_value a, tsr_value b, tsr_dtype result) {
+static tsr_value product(tsr_point *e, tsr_value a, tsr_value b, tsr_dtype result) {
   tsr_dtype dtype = tsr_accumulator_dtype(result);
   return tsr_point_binary(e, TSR_OP_MUL, tsr_point_cast(e, a, dtype), tsr_point_cast(e, b, dtype));
 }
@@ -135,7 +135,7 @@ tsr_op tsr_lower_einsum(tsr_ir *ir, tsr_op op) {
     return tsr_ir_poison(ir, TSR_ERR_VERIFY, "einsum: spec must read like \"mk,kn->mn\"");
   text[1]++;
   tsr_expr axis[26] = {0}, par[TSR_MAX_RANK], subscripts[TSR_MAX_RANK];
-  tsr_emitter e = tsr_point_begin(ir, TSR_OP_BLOCK, op);
+  tsr_point e = tsr_point_begin(ir, TSR_OP_BLOCK, op);
   tsr_value result = tsr_point_result(&e, out), values[2];
   tsr_point_axes(&e, TSR_ROLE_PAR, out->dims, out->rank, par);
   for (uint32_t i = 0; i < out->rank; i++)
@@ -190,7 +190,7 @@ tsr_op tsr_lower_conv(tsr_ir *ir, tsr_op op) {
     return 0;
   tsr_expr per_group = tsr_expr_floordiv_int(ir, kernel->dims[0], groups);
   tsr_expr from[TSR_MAX_RANK], taps[TSR_MAX_RANK], to[TSR_MAX_RANK];
-  tsr_emitter e = tsr_point_begin(ir, TSR_OP_BLOCK, op);
+  tsr_point e = tsr_point_begin(ir, TSR_OP_BLOCK, op);
   tsr_value result = tsr_point_result(&e, out);
   from[0] = to[0] = tsr_point_axis(&e, TSR_ROLE_PAR, out->dims[0]);
   tsr_expr group = tsr_point_axis(&e, TSR_ROLE_PAR, tsr_expr_int(ir, groups));
@@ -210,7 +210,7 @@ tsr_op tsr_lower_conv(tsr_ir *ir, tsr_op op) {
 }
 
 /* The element, or the identity where the window leaves the input. */
-static tsr_value load_or_identity(tsr_emitter *e, tsr_value x, const tsr_expr *subscripts,
+static tsr_value load_or_identity(tsr_point *e, tsr_value x, const tsr_expr *subscripts,
                                   uint32_t rank, const char *combine) {
   tsr_dtype dtype = tsr_scalar_dtype(e->ir, x);
   tsr_opcode code = tsr_combiner_opcode(combine);
@@ -248,7 +248,7 @@ tsr_op tsr_lower_pool(tsr_ir *ir, tsr_op op) {
     return 0;
   uint32_t lead = out->rank - spatial;
   tsr_expr axes[TSR_MAX_RANK], taps[TSR_MAX_RANK], from[TSR_MAX_RANK];
-  tsr_emitter e = tsr_point_begin(ir, TSR_OP_BLOCK, op);
+  tsr_point e = tsr_point_begin(ir, TSR_OP_BLOCK, op);
   tsr_value result = tsr_point_result(&e, out);
   tsr_point_axes(&e, TSR_ROLE_PAR, out->dims, out->rank, axes);
   memcpy(from, axes, lead * sizeof *from);

@@ -2,11 +2,11 @@
  * subexpressions shared as they come up. */
 #ifndef TSR_PASSES_REWRITE_H
 #define TSR_PASSES_REWRITE_H
-#include "passes/emit.h"
+#include "passes/point.h"
 
 typedef struct tsr_rewriter {
   tsr_ir *ir;
-  tsr_emitter out;
+  tsr_point out;
   tsr_value *values; /* old value -> new value, 0: itself */
   tsr_expr *exprs;   /* old index variable -> expression */
   uint32_t size;

@@ -1,28 +1,28 @@
-#include "passes/emit.h"
+#include "passes/point.h"
 #include "ir/const_bytes.h"
 #include <math.h>
 #include <string.h>
 
-tsr_emitter tsr_point_begin(tsr_ir *ir, tsr_opcode code, tsr_op before) {
-  tsr_emitter e = {.ir = ir, .op = tsr_op_insert_before(ir, before, code)};
+tsr_point tsr_point_begin(tsr_ir *ir, tsr_opcode code, tsr_op before) {
+  tsr_point e = {.ir = ir, .op = tsr_op_insert_before(ir, before, code)};
   e.region = tsr_op_add_region(ir, e.op);
   tsr_op_copy_origins(ir, e.op, before);
   return e;
 }
 
-tsr_value tsr_point_result(tsr_emitter *e, const tsr_type_info *type) {
+tsr_value tsr_point_result(tsr_point *e, const tsr_type_info *type) {
   tsr_type made = tsr_type_make(e->ir, TSR_LEVEL_GLOBAL, type->dtype, type->dims, type->rank);
   return tsr_op_add_result(e->ir, e->op, made);
 }
 
-tsr_expr tsr_point_axis(tsr_emitter *e, tsr_arg_role role, tsr_expr extent) {
+tsr_expr tsr_point_axis(tsr_point *e, tsr_arg_role role, tsr_expr extent) {
   tsr_expr zero = tsr_expr_int(e->ir, 0);
   if (tsr_expr_equals_int(e->ir, extent, 1))
     return zero;
   return tsr_expr_value(e->ir, tsr_region_add_index(e->ir, e->region, role, zero, extent, 1));
 }
 
-void tsr_point_axes(tsr_emitter *e, tsr_arg_role role, const tsr_expr *extents, uint32_t count,
+void tsr_point_axes(tsr_point *e, tsr_arg_role role, const tsr_expr *extents, uint32_t count,
                     tsr_expr *out_axes) {
   for (uint32_t i = 0; i < count; i++)
     out_axes[i] = tsr_point_axis(e, role, extents[i]);
@@ -40,18 +40,18 @@ bool tsr_dtype_is_float(tsr_dtype dtype) {
   return tsr_dtype_class_of(dtype) == TSR_CLASS_FLOAT;
 }
 
-static tsr_value finish(tsr_emitter *e, tsr_op op, tsr_dtype dtype) {
+static tsr_value finish(tsr_point *e, tsr_op op, tsr_dtype dtype) {
   return tsr_op_add_result(e->ir, op, tsr_scalar_type(e->ir, dtype));
 }
 
-tsr_value tsr_point_int(tsr_emitter *e, tsr_dtype dtype, int64_t value) {
+tsr_value tsr_point_int(tsr_point *e, tsr_dtype dtype, int64_t value) {
   tsr_op op = tsr_op_append(e->ir, e->region, TSR_OP_CONST);
   tsr_op_set_int(e->ir, op, "value", value);
   return finish(e, op, dtype);
 }
 
 /* Whole numbers print as integers, so that the text is the same however the constant was made. */
-tsr_value tsr_point_float(tsr_emitter *e, tsr_dtype dtype, double value) {
+tsr_value tsr_point_float(tsr_point *e, tsr_dtype dtype, double value) {
   tsr_op op = tsr_op_append(e->ir, e->region, TSR_OP_CONST);
   if (!tsr_dtype_is_float(dtype))
     tsr_op_set_int(e->ir, op, "value", (int64_t)value);
@@ -74,7 +74,7 @@ static int64_t integer_extreme(tsr_dtype dtype, bool greatest) {
   return greatest ? top : -top - 1;
 }
 
-tsr_value tsr_point_identity(tsr_emitter *e, tsr_dtype dtype, const char *combine) {
+tsr_value tsr_point_identity(tsr_point *e, tsr_dtype dtype, const char *combine) {
   bool is_float = tsr_dtype_is_float(dtype);
   switch (tsr_combiner_opcode(combine)) {
   case TSR_OP_MUL:
@@ -92,7 +92,7 @@ tsr_value tsr_point_identity(tsr_emitter *e, tsr_dtype dtype, const char *combin
   }
 }
 
-tsr_value tsr_point_index(tsr_emitter *e, tsr_dtype dtype, tsr_expr expr) {
+tsr_value tsr_point_index(tsr_point *e, tsr_dtype dtype, tsr_expr expr) {
   int64_t number;
   if (tsr_expr_is_int(e->ir, expr, &number))
     return tsr_point_int(e, dtype, number);
@@ -101,19 +101,19 @@ tsr_value tsr_point_index(tsr_emitter *e, tsr_dtype dtype, tsr_expr expr) {
   return finish(e, op, dtype);
 }
 
-tsr_value tsr_point_condition(tsr_emitter *e, tsr_expr expr) {
+tsr_value tsr_point_condition(tsr_point *e, tsr_expr expr) {
   tsr_value number = tsr_point_index(e, TSR_I64, expr);
   return tsr_point_binary(e, TSR_OP_NE, number, tsr_point_int(e, TSR_I64, 0));
 }
 
-tsr_value tsr_point_unary(tsr_emitter *e, tsr_opcode code, tsr_value x) {
+tsr_value tsr_point_unary(tsr_point *e, tsr_opcode code, tsr_value x) {
   tsr_op op = tsr_op_append(e->ir, e->region, code);
   tsr_op_add_operand(e->ir, op, x);
   bool test = code == TSR_OP_ISNAN || code == TSR_OP_ISINF;
   return finish(e, op, test ? TSR_BOOL : tsr_scalar_dtype(e->ir, x));
 }
 
-tsr_value tsr_point_binary(tsr_emitter *e, tsr_opcode code, tsr_value x, tsr_value y) {
+tsr_value tsr_point_binary(tsr_point *e, tsr_opcode code, tsr_value x, tsr_value y) {
   tsr_op op = tsr_op_append(e->ir, e->region, code);
   tsr_op_add_operand(e->ir, op, x);
   tsr_op_add_operand(e->ir, op, y);
@@ -121,7 +121,7 @@ tsr_value tsr_point_binary(tsr_emitter *e, tsr_opcode code, tsr_value x, tsr_val
   return finish(e, op, compare ? TSR_BOOL : tsr_scalar_dtype(e->ir, x));
 }
 
-tsr_value tsr_point_select(tsr_emitter *e, tsr_value condition, tsr_value x, tsr_value y) {
+tsr_value tsr_point_select(tsr_point *e, tsr_value condition, tsr_value x, tsr_value y) {
   tsr_op op = tsr_op_append(e->ir, e->region, TSR_OP_SELECT);
   tsr_op_add_operand(e->ir, op, condition);
   tsr_op_add_operand(e->ir, op, x);
@@ -129,7 +129,7 @@ tsr_value tsr_point_select(tsr_emitter *e, tsr_value condition, tsr_value x, tsr
   return finish(e, op, tsr_scalar_dtype(e->ir, y));
 }
 
-tsr_value tsr_point_cast(tsr_emitter *e, tsr_value x, tsr_dtype dtype) {
+tsr_value tsr_point_cast(tsr_point *e, tsr_value x, tsr_dtype dtype) {
   if (x == 0 || tsr_scalar_dtype(e->ir, x) == dtype)
     return x;
   tsr_op op = tsr_op_append(e->ir, e->region, TSR_OP_CAST);
@@ -149,7 +149,7 @@ tsr_opcode tsr_combiner_opcode(const char *combine) {
   return TSR_OP_NONE;
 }
 
-tsr_value tsr_point_combine(tsr_emitter *e, const char *combine, tsr_value x, tsr_value y) {
+tsr_value tsr_point_combine(tsr_point *e, const char *combine, tsr_value x, tsr_value y) {
   tsr_opcode code = tsr_combiner_opcode(combine);
   return code == TSR_OP_NONE ? y : tsr_point_binary(e, code, x, y);
 }
@@ -177,20 +177,19 @@ bool tsr_subscripts_indirect(const tsr_ir *ir, const tsr_expr *subscripts, uint3
   return false;
 }
 
-static tsr_op load_op(tsr_emitter *e, tsr_value buffer, const tsr_expr *subscripts,
-                      uint32_t count) {
+static tsr_op load_op(tsr_point *e, tsr_value buffer, const tsr_expr *subscripts, uint32_t count) {
   bool indirect = tsr_subscripts_indirect(e->ir, subscripts, count);
   tsr_op op = tsr_op_append(e->ir, e->region, indirect ? TSR_OP_GATHER_LOAD : TSR_OP_LOAD);
   tsr_op_add_element(e->ir, op, buffer, subscripts, count);
   return op;
 }
 
-tsr_value tsr_point_load(tsr_emitter *e, tsr_value buffer, const tsr_expr *subscripts,
+tsr_value tsr_point_load(tsr_point *e, tsr_value buffer, const tsr_expr *subscripts,
                          uint32_t count) {
   return finish(e, load_op(e, buffer, subscripts, count), tsr_scalar_dtype(e->ir, buffer));
 }
 
-tsr_value tsr_point_load_pad(tsr_emitter *e, tsr_value buffer, const tsr_expr *subscripts,
+tsr_value tsr_point_load_pad(tsr_point *e, tsr_value buffer, const tsr_expr *subscripts,
                              uint32_t count, double pad) {
   tsr_op op = load_op(e, buffer, subscripts, count);
   if (pad != 0 || signbit(pad))
@@ -198,7 +197,7 @@ tsr_value tsr_point_load_pad(tsr_emitter *e, tsr_value buffer, const tsr_expr *s
   return finish(e, op, tsr_scalar_dtype(e->ir, buffer));
 }
 
-void tsr_point_store(tsr_emitter *e, tsr_value value, tsr_value buffer, const tsr_expr *subscripts,
+void tsr_point_store(tsr_point *e, tsr_value value, tsr_value buffer, const tsr_expr *subscripts,
                      uint32_t count) {
   bool indirect = tsr_subscripts_indirect(e->ir, subscripts, count);
   tsr_op op = tsr_op_append(e->ir, e->region, indirect ? TSR_OP_SCATTER_STORE : TSR_OP_STORE);
@@ -206,11 +205,11 @@ void tsr_point_store(tsr_emitter *e, tsr_value value, tsr_value buffer, const ts
   tsr_op_add_element(e->ir, op, buffer, subscripts, count);
 }
 
-tsr_emitter tsr_point_for(tsr_emitter *e, tsr_expr lo, tsr_expr hi, const tsr_value *init,
-                          uint32_t count, tsr_expr *out_index, tsr_value *out_carried,
-                          tsr_op *out_loop) {
+tsr_point tsr_point_for(tsr_point *e, tsr_expr lo, tsr_expr hi, const tsr_value *init,
+                        uint32_t count, tsr_expr *out_index, tsr_value *out_carried,
+                        tsr_op *out_loop) {
   tsr_op loop = tsr_op_append(e->ir, e->region, TSR_OP_FOR);
-  tsr_emitter body = {.ir = e->ir, .op = e->op, .region = tsr_op_add_region(e->ir, loop)};
+  tsr_point body = {.ir = e->ir, .op = e->op, .region = tsr_op_add_region(e->ir, loop)};
   *out_index =
       tsr_expr_value(e->ir, tsr_region_add_index(e->ir, body.region, TSR_ROLE_LOOP, lo, hi, 1));
   for (uint32_t i = 0; i < count; i++) {
@@ -224,7 +223,7 @@ tsr_emitter tsr_point_for(tsr_emitter *e, tsr_expr lo, tsr_expr hi, const tsr_va
   return body;
 }
 
-void tsr_point_yield(tsr_emitter *e, const tsr_value *values, uint32_t count) {
+void tsr_point_yield(tsr_point *e, const tsr_value *values, uint32_t count) {
   tsr_op op = tsr_op_append(e->ir, e->region, TSR_OP_YIELD);
   for (uint32_t i = 0; i < count; i++)
     tsr_op_add_operand(e->ir, op, values[i]);
@@ -251,7 +250,7 @@ bool tsr_value_splat(tsr_ir *ir, tsr_value value, double *out_float, int64_t *ou
          tsr_const_splat(ir, data->def, out_float, out_integer);
 }
 
-tsr_value tsr_point_splat(tsr_emitter *e, tsr_value constant) {
+tsr_value tsr_point_splat(tsr_point *e, tsr_value constant) {
   double number;
   int64_t integer;
   tsr_dtype dtype = tsr_scalar_dtype(e->ir, constant);
