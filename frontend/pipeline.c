@@ -251,11 +251,20 @@ static tsr_status check_options(const tsr_compile_options *options, tsr_diag *di
   return TSR_OK;
 }
 
+/* Memory that runs out leaves IR which later stages may refuse for reasons of their own, or do
+ * without; what happened first is what counts. */
+static tsr_status blame_memory(tsr_diag *diag) {
+  tsr_diag_clear(diag);
+  return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
+}
+
 static tsr_status build_target(target_build *build, const tsr_model_source *source) {
   TSR_TRY(select_target(build));
   TSR_TRY(tsr_model_import(source, build->options, build->arena.allocator, build->diag, &build->ir,
                            &build->onnx));
   tsr_status status = lower(build);
+  if (tsr_ir_status(build->ir) == TSR_ERR_OUT_OF_MEMORY)
+    status = blame_memory(build->diag);
   if (status != TSR_OK)
     tsr_diag_set_file(build->diag, source->path);
   return status;
@@ -290,11 +299,12 @@ tsr_status tsr_pipeline_run(const tsr_model_source *source, const tsr_compile_op
   }
   for (uint32_t i = 0; i < count && status == TSR_OK; i++)
     status = build_target(&builds[i], source);
-  if (status == TSR_OK)
+  if (status == TSR_OK) {
     *out_compilation = made;
-  else
-    tsr_compilation_destroy(made);
-  return status;
+    return TSR_OK;
+  }
+  tsr_compilation_destroy(made);
+  return tsr_fail(diag, status, "%s", tsr_status_text(status));
 }
 
 void tsr_compilation_destroy(tsr_compilation *compilation) {

@@ -184,6 +184,7 @@ static bool any_broken(tsr_imported *const *in, uint64_t count, const char **out
 
 static tsr_status bind_outputs(tsr_importer *im, tsr_lower *l, const char *label) {
   const tsr_onnx_node *node = l->node;
+  TSR_TRY(builder_status(im));
   for (uint32_t i = 0; i < l->out_count; i++) {
     const char *name = node->outputs.items[i];
     if (name[0] == '\0')
@@ -402,8 +403,10 @@ static tsr_status import_nodes(tsr_importer *im, const tsr_onnx_node *nodes, uin
 
 tsr_imported *tsr_import_tensor(tsr_importer *im, const tsr_onnx_tensor *tensor) {
   tsr_imported *imported = tsr_arena_alloc(im->arena, sizeof *imported);
-  if (!imported)
+  if (!imported) {
+    (void)tsr_ir_poison(im->ir, TSR_ERR_OUT_OF_MEMORY, "out of memory while importing");
     return NULL;
+  }
   if (tensor->dtype == TSR_DTYPE_NONE || tensor->dims.count > TSR_MAX_RANK) {
     const char *note = tensor->dtype == TSR_DTYPE_NONE
                            ? tsr_arena_printf(im->arena, "tensor '%s' has element type %s",
@@ -481,11 +484,13 @@ static tsr_expr symbolic_dim(tsr_importer *im, const char *param) {
   }
   tsr_imported *entry = tsr_arena_alloc(im->arena, sizeof *entry);
   tsr_expr *kept = tsr_arena_alloc(im->arena, sizeof *kept);
-  if (!entry || !kept)
-    return 0;
-  *kept = expr;
-  entry->dims = kept;
-  return tsr_scope_set(im, &im->dims, param, entry) ? expr : 0;
+  if (entry && kept) {
+    *kept = expr;
+    entry->dims = kept;
+    if (tsr_scope_set(im, &im->dims, param, entry))
+      return expr;
+  }
+  return tsr_ir_poison(im->ir, TSR_ERR_OUT_OF_MEMORY, "out of memory while importing");
 }
 
 /* Some exporters write "?" for a dim without a name. */
