@@ -20,20 +20,31 @@ static double step_cycles(const tsr_cost_contract *s, int64_t rows, int64_t colu
   return greater(greater(arithmetic, loads), FMA_LATENCY) + gathers;
 }
 
+/* `count` register tiles of this size. */
+static double tiles_cycles(const tsr_cost_contract *s, double count, int64_t rows,
+                           int64_t columns) {
+  if (count <= 0 || rows == 0 || columns == 0)
+    return 0;
+  const double results = (double)rows * ceil_div(columns, s->lanes);
+  const double passes = ceil_div(s->k, s->kc);
+  return count * ((double)s->k * step_cycles(s, rows, columns) + 20 +
+                  (s->k > s->kc ? 20 * passes + 2.5 * results * passes : 0) + 1.5 * results);
+}
+
 /* All register tiles of an m x n block of outputs, the rests included. */
 static double tile_cycles(const tsr_cost_contract *s) {
-  const int64_t rests[2] = {s->m % s->mr, s->n % s->nr};
-  const double whole[2] = {(double)(s->m / s->mr), (double)(s->n / s->nr)};
+  const int64_t rest_rows = s->m % s->mr, rest = s->n % s->nr;
+  const int64_t rest_columns = rest > 0 && s->columns_hang ? s->nr : rest;
   double total = 0;
-  for (int i = 0; i < 4; i++) {
-    const int64_t rows = i & 1 ? rests[0] : s->mr, columns = i & 2 ? rests[1] : s->nr;
-    const double count = (i & 1 ? 1 : whole[0]) * (i & 2 ? 1 : whole[1]);
-    if (rows == 0 || columns == 0)
-      continue;
-    const double results = (double)rows * ceil_div(columns, s->lanes);
-    const double passes = ceil_div(s->k, s->kc);
-    total += count * ((double)s->k * step_cycles(s, rows, columns) + 20 +
-                      (s->k > s->kc ? 20 * passes + 2.5 * results * passes : 0) + 1.5 * results);
+  for (int i = 0; i < 2; i++) {
+    const int64_t columns = i == 0 ? s->nr : rest_columns;
+    const double count = i == 0 ? (double)(s->n / s->nr) : 1;
+    total += tiles_cycles(s, count * (double)(s->m / s->mr), s->mr, columns);
+    if (!s->rows_split)
+      total += tiles_cycles(s, count, rest_rows, columns);
+    else
+      for (int64_t rows = 1; rows <= rest_rows; rows *= 2)
+        total += rest_rows & rows ? tiles_cycles(s, count, rows, columns) : 0;
   }
   return total;
 }

@@ -18,7 +18,9 @@ typedef struct tsr_cost_contract {
   int64_t mc, nc, kc;       /* kc: depth of one pass; k when there is one */
   double pack_a, pack_b;    /* cycles to copy one element; 0: not packed at run time */
   bool columns_outside;
-  bool strided_b; /* b's columns are gathered in the register tile */
+  bool strided_b;    /* b's columns are gathered in the register tile */
+  bool rows_split;   /* the last rows are taken in register tiles of 1, 2, 4 ... rows */
+  bool columns_hang; /* the last columns take a whole register tile, whatever their number */
 } tsr_cost_contract;
 
 void tsr_cost_of_contract(const tsr_target *target, const tsr_cost_contract *shape,

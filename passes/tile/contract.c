@@ -19,8 +19,10 @@ static void panel_constant(tsr_contract_emit *e, const tsr_contract_operand *ope
   tsr_expr from[TSR_NEST_AXES + 1], to[TSR_NEST_AXES + 1], subs[TSR_MAX_RANK], dims[TSR_MAX_RANK];
   tsr_expr *map = tsr_arena_alloc_array(nest->arena, TSR_MAX_RANK, sizeof *map);
   uint32_t rank = 0, count = 0, first_depth = 0;
-  if (map == NULL)
+  if (map == NULL) {
+    (void)tsr_ir_poison(ir, TSR_ERR_OUT_OF_MEMORY, "out of memory in tiling");
     return;
+  }
   const uint32_t axis = (uint32_t)side->axis;
   for (uint32_t pass = 0; pass < 2; pass++) {
     const uint32_t *list = pass == 0 ? e->c->outer : e->c->depth;
@@ -141,7 +143,11 @@ void tsr_contract_bind(tsr_contract_emit *e, const tsr_contract_side *side, tsr_
   tsr_body *body = &e->body;
   const tsr_expr lane = extent > 1 ? tsr_expr_lane(ir, (unsigned)side->lane) : tsr_expr_int(ir, 0);
   tsr_expr position = tsr_expr_mul_int(ir, panel, side->tile);
-  const tsr_expr column = tsr_expr_add(ir, tsr_expr_mul_int(ir, local, side->tile), lane);
+  tsr_expr column = tsr_expr_add(ir, tsr_expr_mul_int(ir, local, side->tile), lane);
+  if (side->first != 0) {
+    position = tsr_expr_add(ir, position, side->first);
+    column = tsr_expr_add(ir, column, side->first);
+  }
   if (side->flat)
     position = tsr_expr_add(ir, tsr_expr_mul_int(ir, side->number, side->block),
                             tsr_expr_mul_int(ir, local, side->tile));
@@ -322,6 +328,26 @@ static void walk_flat(tsr_contract_emit *e, unsigned order, const tsr_contract_s
              side->whole ? rest_columns(e, side, rest) : rest);
 }
 
+/* `left` rows after the last whole register tile, at most `most` of them: tiles of 1, 2, 4 ...
+ * rows, one for each binary digit of `left`, the greatest first. Nothing hangs over the edge, and
+ * few rows cost little. */
+static void walk_digits(tsr_contract_emit *e, unsigned order, const tsr_contract_side *side,
+                        tsr_expr whole, tsr_expr local, tsr_expr left, int64_t most) {
+  tsr_ir *ir = e->ir;
+  const tsr_region outer = e->body.region;
+  int64_t rows = 1;
+  while (rows * 2 <= most)
+    rows *= 2;
+  for (tsr_contract_side part = *side; rows >= 1; rows /= 2) {
+    const tsr_expr digit = tsr_expr_mod_int(ir, tsr_expr_floordiv_int(ir, left, rows), 2);
+    part.first = tsr_expr_mul_int(ir, tsr_expr_floordiv_int(ir, left, 2 * rows), 2 * rows);
+    e->body.region =
+        tsr_tile_if(ir, outer, tsr_expr_binary(ir, TSR_INDEX_LT, tsr_expr_int(ir, 0), digit));
+    at_panel(e, order, &part, whole, local, rows);
+  }
+  e->body.region = outer;
+}
+
 static void walk_side(tsr_contract_emit *e, unsigned order, const tsr_contract_side *side) {
   tsr_body *body = &e->body;
   tsr_ir *ir = e->ir;
@@ -341,7 +367,8 @@ static void walk_side(tsr_contract_emit *e, unsigned order, const tsr_contract_s
   }
   if (tsr_expr_equals_int(ir, left, 0))
     return;
-  if (tsr_expr_is_int(ir, left, &rest)) {
+  const bool left_known = tsr_expr_is_int(ir, left, &rest);
+  if (left_known) {
     rest = rest_columns(e, side, rest);
   } else {
     rest = side->tile;
@@ -354,7 +381,10 @@ static void walk_side(tsr_contract_emit *e, unsigned order, const tsr_contract_s
   }
   if (cond != 0)
     body->region = tsr_tile_if(ir, outer, cond);
-  at_panel(e, order, side, whole, tsr_expr_sub(ir, whole, lo), rest);
+  if (side->lane == 0 && !left_known)
+    walk_digits(e, order, side, whole, tsr_expr_sub(ir, whole, lo), left, side->tile - 1);
+  else
+    at_panel(e, order, side, whole, tsr_expr_sub(ir, whole, lo), rest);
   body->region = outer;
 }
 

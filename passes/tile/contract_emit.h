@@ -21,6 +21,7 @@ typedef struct tsr_contract_side {
   bool flat;
   tsr_expr extent;
   tsr_expr number; /* of the task's block */
+  tsr_expr first;  /* row of the panel that the register tile starts at, or 0: its first */
   tsr_expr leaves[TSR_SIDE_LEAVES];
 } tsr_contract_side;
 

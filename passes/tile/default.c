@@ -172,6 +172,11 @@ typedef struct choosing {
   int64_t m, n, k, outer, lanes;
   int64_t kc, depth_outer; /* depth of one pass; of one step of the outermost axis */
   bool pack_a, pack_b, depth_flat;
+  int64_t only_mr, only_nr; /* register tiles that a constant is laid out for; 0: any */
+  bool hang;                /* extents that are not known end in whole register tiles */
+  /* Of what costs at most `limit`, the cheapest at another size; NULL: the cheapest here. */
+  const struct choosing *later;
+  double limit;
 } choosing;
 
 static double copy_cycles(const choosing *s, const tsr_contract_operand *operand) {
@@ -274,6 +279,8 @@ static double candidate_cycles(const choosing *s, const int64_t *knobs) {
   shape.pack_a = s->pack_a ? copy_cycles(s, &c->a) : 0;
   shape.pack_b = s->pack_b ? copy_cycles(s, &c->b) : 0;
   shape.strided_b = !s->pack_b && !c->b.packable && c->b.side_stride != 1;
+  shape.rows_split = s->hang && c->m >= 0 && !s->nest->axes[c->m].fixed;
+  shape.columns_hang = s->hang && !c->flat && !s->nest->axes[c->n].fixed;
   /* The rests of flat columns come once per block. */
   if (c->flat) {
     shape.outer *= up_to(s->n, shape.nc) / shape.nc;
@@ -294,11 +301,14 @@ static double choose_tiles(const choosing *s, double best, tsr_schedule *out) {
   static const int64_t widths[] = {1, 2, 3, 4, 5, 6, 8};
   tsr_schedule try = {.strategy = TSR_STRATEGY_CONTRACT};
   int64_t *knobs = try.knobs;
-  const int64_t most_rows = s->c->m < 0 ? 1 : least(28, greatest(s->m, 1));
+  const choosing *largest = s->later != NULL ? s->later : s;
+  const int64_t most_rows = s->c->m < 0 ? 1 : least(28, greatest(largest->m, 1));
   for (unsigned w = 0; w < sizeof widths / sizeof *widths; w++)
     for (int64_t mr = 1; mr <= most_rows; mr++) {
       int64_t nr = widths[w] * s->lanes;
-      if (!fits_registers(s->nest->target, mr, widths[w]) || (w > 0 && nr >= s->n + s->lanes))
+      if (!fits_registers(s->nest->target, mr, widths[w]) ||
+          (w > 0 && nr >= largest->n + s->lanes && nr != s->only_nr) ||
+          (s->only_mr > 0 && mr != s->only_mr) || (s->only_nr > 0 && nr != s->only_nr))
         continue;
       knobs[TSR_KNOB_MR] = mr;
       knobs[TSR_KNOB_NR] = nr;
@@ -308,11 +318,16 @@ static double choose_tiles(const choosing *s, double best, tsr_schedule *out) {
       knobs[TSR_KNOB_PACK_B] = s->pack_b;
       knobs[TSR_KNOB_OUTER] = !s->pack_b;
       knobs[TSR_KNOB_GRAIN] = GRAIN;
+      choose_blocks(largest, mr, nr, knobs);
+      const int64_t mc = knobs[TSR_KNOB_MC];
       choose_blocks(s, mr, nr, knobs);
+      knobs[TSR_KNOB_MC] = greatest(mc, knobs[TSR_KNOB_MC]);
       if (s->kc < s->k && knobs[TSR_KNOB_MC] * knobs[TSR_KNOB_NC] * s->c->b.bytes >
                               2 * (int64_t)s->nest->target->l2_bytes)
         continue;
-      const double cycles = candidate_cycles(s, knobs);
+      double cycles = candidate_cycles(s, knobs);
+      if (s->later != NULL)
+        cycles = cycles <= s->limit ? candidate_cycles(s->later, knobs) : HUGE_VAL;
       if (cycles < best) {
         best = cycles;
         *out = try;
@@ -323,12 +338,12 @@ static double choose_tiles(const choosing *s, double best, tsr_schedule *out) {
 
 /* One pass through the whole depth, or passes of an equal number of steps of the outermost depth
  * axis, so that what a task packs stays in L2 with enough columns. */
-static void default_contract(choosing *s, tsr_schedule *out) {
+static double default_contract(choosing *s, tsr_schedule *out) {
   enum { LEAST_PASS = 128, MOST_PASS = 1200 };
   s->kc = greatest(s->k, 1);
   double best = choose_tiles(s, HUGE_VAL, out);
   if (!s->depth_flat || !s->pack_b || s->k <= LEAST_PASS)
-    return;
+    return best;
   const int64_t steps = s->k / s->depth_outer;
   for (int64_t passes = 2; passes <= steps && s->k / passes >= LEAST_PASS; passes++) {
     if (steps % passes != 0 || s->k / passes > MOST_PASS)
@@ -336,6 +351,41 @@ static void default_contract(choosing *s, tsr_schedule *out) {
     s->kc = s->k / passes;
     best = choose_tiles(s, best, out);
   }
+  return best;
+}
+
+static void pack_at_run_time(choosing *s, bool pack_a, bool pack_b) {
+  s->pack_a = pack_a;
+  s->pack_b = pack_b;
+  tsr_contract_emit e = {
+      .nest = s->nest, .ir = s->nest->ir, .c = s->c, .pack_a = pack_a, .pack_b = pack_b};
+  tsr_contract_flatten(&e);
+  s->depth_flat = e.depth_flat;
+  s->depth_outer = e.depth_outer;
+}
+
+/* The contraction at its typical size, or where `extent` (0: none) has the value `size`. */
+static choosing choosing_at(tsr_nest *nest, tsr_expr extent, int64_t size) {
+  choosing s = {.nest = nest, .c = tsr_contract_match(nest), .m = 1, .k = 1, .outer = 1};
+  if (s.c == NULL)
+    return s;
+  s.lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(s.c->dtype));
+  for (uint32_t i = 0; i < nest->axis_count; i++) {
+    const tsr_nest_axis *axis = &nest->axes[i];
+    const int64_t here = extent != 0 && axis->extent == extent ? size : axis->size;
+    if (axis->gone)
+      continue;
+    if ((int)i == s.c->m)
+      s.m = here;
+    else if ((int)i == s.c->n)
+      s.n = here;
+    else if (i >= nest->par_count)
+      s.k *= here;
+    else
+      s.outer *= greatest(here, 1);
+  }
+  pack_at_run_time(&s, wants_pack_a(&s), wants_pack_b(&s));
+  return s;
 }
 
 void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule) {
@@ -343,25 +393,111 @@ void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule) {
   out_schedule->knobs[TSR_KNOB_GRAIN] = GRAIN;
   if (nest->proc)
     return;
-  choosing s = {.nest = nest, .c = tsr_contract_match(nest), .m = 1, .outer = 1};
-  if (s.c == NULL) {
+  choosing s = choosing_at(nest, 0, 0);
+  if (s.c == NULL)
     default_nest(nest, out_schedule);
-    return;
+  else
+    default_contract(&s, out_schedule);
+}
+
+/* --- variants --- */
+
+tsr_expr tsr_schedule_guarded(tsr_nest *nest) {
+  const tsr_contraction *c = nest->proc ? NULL : tsr_contract_match(nest);
+  if (c == NULL)
+    return 0;
+  const tsr_nest_axis *m = c->m < 0 ? NULL : &nest->axes[c->m], *n = &nest->axes[c->n];
+  return m != NULL && !m->fixed ? m->extent : !n->fixed && !c->flat ? n->extent : 0;
+}
+
+/* The least value that the extent can take, at least 1. */
+static int64_t low_end(tsr_nest *nest, tsr_expr extent) {
+  const uint32_t count = tsr_dim_count(nest->ir);
+  int64_t *dims = tsr_arena_alloc_array(nest->arena, count + 1, sizeof *dims), low = 0;
+  if (dims == NULL) {
+    (void)tsr_ir_poison(nest->ir, TSR_ERR_OUT_OF_MEMORY, "out of memory in tiling");
+    return 1;
   }
-  s.m = s.c->m < 0 ? 1 : nest->axes[s.c->m].size;
-  s.n = nest->axes[s.c->n].size;
-  s.k = s.c->depth_size;
-  s.lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(s.c->dtype));
-  for (uint32_t i = 0; i < s.c->outer_count; i++)
-    s.outer *= greatest(nest->axes[s.c->outer[i]].size, 1);
-  s.pack_b = wants_pack_b(&s);
-  s.pack_a = wants_pack_a(&s);
-  tsr_contract_emit e = {
-      .nest = nest, .ir = nest->ir, .c = s.c, .pack_a = s.pack_a, .pack_b = s.pack_b};
-  tsr_contract_flatten(&e);
-  s.depth_flat = e.depth_flat;
-  s.depth_outer = e.depth_outer;
-  default_contract(&s, out_schedule);
+  for (uint32_t i = 0; i < count; i++)
+    dims[i] = greatest(tsr_dim_get(nest->ir, i + 1)->lo, 0);
+  if (tsr_expr_has(nest->ir, extent, TSR_INDEX_VALUE) ||
+      tsr_expr_eval(nest->ir, extent, dims, &low) != TSR_OK)
+    return 1;
+  return greatest(low, 1);
+}
+
+/* A choice among schedules that read the same packed constants as `first`. */
+static choosing variant_at(tsr_nest *nest, const tsr_schedule *first, tsr_expr extent,
+                           int64_t size) {
+  choosing s = choosing_at(nest, extent, size);
+  s.hang = true;
+  if (s.c->a.packable)
+    s.only_mr = first->knobs[TSR_KNOB_MR];
+  if (s.c->b.packable && !s.c->flat)
+    s.only_nr = first->knobs[TSR_KNOB_NR];
+  return s;
+}
+
+static double cycles_at(tsr_nest *nest, const tsr_schedule *schedule, tsr_expr extent,
+                        int64_t size) {
+  choosing s = choosing_at(nest, extent, size);
+  const int64_t *knobs = schedule->knobs;
+  s.hang = true;
+  pack_at_run_time(&s, knobs[TSR_KNOB_PACK_A] == 1, knobs[TSR_KNOB_PACK_B] == 1);
+  s.kc = knobs[TSR_KNOB_KC] > 0 ? knobs[TSR_KNOB_KC] : greatest(s.k, 1);
+  return candidate_cycles(&s, knobs);
+}
+
+static double best_at(tsr_nest *nest, const tsr_schedule *first, tsr_expr extent, int64_t size,
+                      tsr_schedule *out) {
+  choosing s = variant_at(nest, first, extent, size);
+  return default_contract(&s, out);
+}
+
+/* The schedule for sizes from `size` on: near the best there, and the best of those further up. */
+static void choose_variant(tsr_nest *nest, const tsr_schedule *first, tsr_expr extent, int64_t size,
+                           int64_t end, double best, tsr_schedule *out) {
+  const double near = 1.1;
+  choosing s = variant_at(nest, first, extent, size);
+  choosing later = variant_at(nest, first, extent, least(end, 8 * size));
+  pack_at_run_time(&later, s.pack_a, s.pack_b);
+  later.kc = greatest(later.k, 1);
+  s.later = &later;
+  s.limit = best * near;
+  s.kc = greatest(s.k, 1);
+  choose_tiles(&s, HUGE_VAL, out);
+}
+
+/* From the low end of the extent's range upwards: where the first schedule costs GAIN times what
+ * the best one would, a variant for as far as it is better and loses at most LOSS. */
+uint32_t tsr_schedule_variants(tsr_nest *nest, const tsr_schedule *first, tsr_schedule *out,
+                               uint32_t most) {
+  enum { LEAST_END = 64 };
+  const double gain = 1.3, loss = 1.7;
+  const tsr_expr extent = tsr_schedule_guarded(nest);
+  if (extent == 0 || first->strategy != TSR_STRATEGY_CONTRACT)
+    return 0;
+  const int64_t *knobs = first->knobs;
+  const int64_t end = greatest(greatest(knobs[TSR_KNOB_MR], knobs[TSR_KNOB_NR]), LEAST_END);
+  int64_t size = low_end(nest, extent);
+  uint32_t count = 0;
+  while (count < most && size < end) {
+    tsr_schedule *variant = &out[count];
+    *variant = *first;
+    const double best = best_at(nest, first, extent, size, variant);
+    if (cycles_at(nest, first, extent, size) < gain * best)
+      break;
+    choose_variant(nest, first, extent, size, end, best, variant);
+    for (size++; size < end; size++) {
+      tsr_schedule other = *first;
+      const double cycles = cycles_at(nest, variant, extent, size);
+      if (cycles >= cycles_at(nest, first, extent, size) ||
+          cycles > loss * best_at(nest, first, extent, size, &other))
+        break;
+    }
+    out[count++].knobs[TSR_KNOB_UPTO] = size - 1;
+  }
+  return count;
 }
 
 /* --- checking --- */

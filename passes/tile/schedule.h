@@ -48,6 +48,12 @@ void tsr_schedule_write(tsr_ir *ir, tsr_op op, const tsr_schedule *schedule);
 
 /* The default for a block, by the analytic model. `nest` is joined already. */
 void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule);
+/* The symbolic extent that chooses between variants of a contraction, or 0. */
+tsr_expr tsr_schedule_guarded(tsr_nest *nest);
+/* Further schedules, each for extents up to its knob `upto` and in rising order, where the model
+ * says that `first` is far from the best. They read the same packed constants. */
+uint32_t tsr_schedule_variants(tsr_nest *nest, const tsr_schedule *first, tsr_schedule *out,
+                               uint32_t most);
 /* Does the schedule fit the block and the target? `kernel` is for the message. */
 TSR_WARN_UNUSED tsr_status tsr_schedule_check(tsr_nest *nest, const tsr_schedule *schedule,
                                               const char *kernel, tsr_diag *diag);

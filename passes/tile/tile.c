@@ -4,15 +4,22 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME_BYTES = 24 };
+enum { NAME_BYTES = 24, MAX_VARIANTS = 3 };
 
-/* A kernel made or to be made. */
-typedef struct made_kernel {
-  tsr_op block; /* the first block of its kind */
-  tsr_op kernel;
+/* A kernel of a block: the first one is right for all extents, further ones where their guard
+ * holds. */
+typedef struct made_variant {
   char name[NAME_BYTES];
-  uint32_t op_count; /* of the block: what differs here needs no comparison */
   tsr_schedule schedule;
+} made_variant;
+
+/* Kernels made or to be made of one kind of block. */
+typedef struct made_kernel {
+  tsr_op block;      /* the first block of its kind */
+  uint32_t op_count; /* of the block: what differs here needs no comparison */
+  tsr_expr extent;   /* that guards compare, where there are several variants */
+  uint32_t count;
+  made_variant variants[MAX_VARIANTS];
 } made_kernel;
 
 typedef struct tiling {
@@ -67,23 +74,64 @@ static tsr_status from_plan(tiling *t, const char *name, tsr_schedule *inout) {
   return TSR_OK;
 }
 
-/* The nest of a block and its schedule. A block that is a contraction but is scheduled as a plain
- * nest is read anew: matching has joined axes that only contractions may join. */
-static tsr_status prepare(tiling *t, tsr_op block, const char *name, tsr_nest **out_nest,
-                          tsr_schedule *out_schedule) {
+/* The nest of a block, joined. A block that is a contraction but is scheduled as a plain nest must
+ * not have been asked whether it is one: matching joins axes that only contractions may join. */
+static tsr_status joined_nest(tiling *t, tsr_op block, tsr_nest **out_nest) {
+  TSR_TRY(tsr_nest_read(t->ir, t->target, &t->pool, block, t->diag, out_nest));
+  tsr_nest_join(*out_nest);
+  return TSR_OK;
+}
+
+/* A variant reads the constants that the first schedule has laid out. */
+static tsr_status check_variant(tiling *t, tsr_nest *nest, const made_variant *first,
+                                const made_variant *variant) {
+  static const tsr_knob tiles[2] = {TSR_KNOB_MR, TSR_KNOB_NR};
+  TSR_TRY(tsr_schedule_check(nest, &variant->schedule, variant->name, t->diag));
+  const tsr_contraction *c = tsr_contract_match(nest);
+  const bool shared[2] = {c != NULL && c->a.packable, c != NULL && c->b.packable && !c->flat};
+  for (int i = 0; i < 2; i++)
+    if (shared[i] && variant->schedule.knobs[tiles[i]] != first->schedule.knobs[tiles[i]])
+      return tsr_fail(t->diag, TSR_ERR_ARGUMENT,
+                      "schedule @%s: '%s' must be that of @%s: both read one packed constant",
+                      variant->name, tsr_knob_get(tiles[i])->text, first->name);
+  return TSR_OK;
+}
+
+/* The variants of the kernel; the plan may change each, drop it by `upto` = 0, or add one. */
+static tsr_status add_variants(tiling *t, tsr_nest *nest, made_kernel *kernel) {
+  tsr_schedule more[MAX_VARIANTS - 1];
+  const uint32_t count =
+      tsr_schedule_variants(nest, &kernel->variants[0].schedule, more, MAX_VARIANTS - 1);
+  kernel->extent = tsr_schedule_guarded(nest);
+  for (uint32_t i = 0; kernel->extent != 0 && i < MAX_VARIANTS - 1; i++) {
+    made_variant *variant = &kernel->variants[kernel->count];
+    snprintf(variant->name, sizeof variant->name, "%.16s_%u", kernel->variants[0].name, i + 1);
+    variant->schedule = i < count ? more[i] : kernel->variants[0].schedule;
+    TSR_TRY(from_plan(t, variant->name, &variant->schedule));
+    if (variant->schedule.knobs[TSR_KNOB_UPTO] == 0)
+      continue;
+    TSR_TRY(check_variant(t, nest, &kernel->variants[0], variant));
+    kernel->count++;
+  }
+  return TSR_OK;
+}
+
+/* The schedules of a block's kernels. */
+static tsr_status prepare(tiling *t, tsr_op block, made_kernel *kernel) {
+  tsr_nest *nest = NULL;
+  made_variant *first = &kernel->variants[0];
   if (tsr_op_attr(t->ir, block, "fill") != NULL)
     return tsr_fail(t->diag, TSR_ERR_UNSUPPORTED,
                     "blocks with 'fill' (run-time sparsity) are not lowered on this target yet");
-  TSR_TRY(tsr_nest_read(t->ir, t->target, &t->pool, block, t->diag, out_nest));
-  tsr_nest_join(*out_nest);
-  tsr_schedule_default(*out_nest, out_schedule);
-  TSR_TRY(from_plan(t, name, out_schedule));
-  const tsr_contraction *c = (*out_nest)->contraction;
-  if (out_schedule->strategy == TSR_STRATEGY_NEST && c != NULL && c->flat) {
-    TSR_TRY(tsr_nest_read(t->ir, t->target, &t->pool, block, t->diag, out_nest));
-    tsr_nest_join(*out_nest);
-  }
-  return tsr_schedule_check(*out_nest, out_schedule, name, t->diag);
+  TSR_TRY(joined_nest(t, block, &nest));
+  tsr_schedule_default(nest, &first->schedule);
+  TSR_TRY(from_plan(t, first->name, &first->schedule));
+  first->schedule.knobs[TSR_KNOB_UPTO] = 0;
+  kernel->count = 1;
+  if (first->schedule.strategy == TSR_STRATEGY_NEST && nest->contraction != NULL)
+    TSR_TRY(joined_nest(t, block, &nest));
+  TSR_TRY(tsr_schedule_check(nest, &first->schedule, first->name, t->diag));
+  return first->schedule.strategy == TSR_STRATEGY_CONTRACT ? add_variants(t, nest, kernel) : TSR_OK;
 }
 
 /* --- kernels --- */
@@ -108,16 +156,14 @@ static void add_arguments(tiling *t, tsr_nest *nest, tsr_region region) {
     }
 }
 
-static tsr_status make_kernel(tiling *t, tsr_nest *nest, made_kernel *kernel) {
+static tsr_status make_kernel(tiling *t, tsr_nest *nest, const made_variant *variant) {
   tsr_ir *ir = t->ir;
-  const tsr_schedule *schedule = &kernel->schedule;
-  if (schedule->strategy == TSR_STRATEGY_CONTRACT)
-    tsr_contract_layout(nest, schedule);
-  kernel->kernel = tsr_op_append(ir, tsr_ir_top(ir), TSR_OP_KERNEL);
-  tsr_op_set_symbol(ir, kernel->kernel, kernel->name);
-  tsr_op_set_string(ir, kernel->kernel, "target", t->target->name);
-  tsr_op_copy_origins(ir, kernel->kernel, nest->op);
-  const tsr_region region = tsr_op_add_region(ir, kernel->kernel);
+  const tsr_schedule *schedule = &variant->schedule;
+  const tsr_op kernel = tsr_op_append(ir, tsr_ir_top(ir), TSR_OP_KERNEL);
+  tsr_op_set_symbol(ir, kernel, variant->name);
+  tsr_op_set_string(ir, kernel, "target", t->target->name);
+  tsr_op_copy_origins(ir, kernel, nest->op);
+  const tsr_region region = tsr_op_add_region(ir, kernel);
   add_arguments(t, nest, region);
   switch (schedule->strategy) {
   case TSR_STRATEGY_CONTRACT:
@@ -151,8 +197,30 @@ static tsr_value launch_operand(tiling *t, const tsr_nest *nest, const tsr_nest_
       ir, relayout, tsr_type_make(ir, TSR_LEVEL_GLOBAL, b->dtype, b->packed_dims, b->packed_rank));
 }
 
+/* The launch's kernel, or its variants in the order of their guards, the first kernel last. */
+static void name_kernels(tiling *t, tsr_op launch, const made_kernel *kernel) {
+  tsr_expr guards[MAX_VARIANTS];
+  const char *names[MAX_VARIANTS];
+  const uint32_t last = kernel->count - 1;
+  if (last == 0) {
+    tsr_op_set_symbol(t->ir, launch, kernel->variants[0].name);
+    return;
+  }
+  for (uint32_t i = 0; i < last; i++) {
+    const made_variant *variant = &kernel->variants[i + 1];
+    names[i] = variant->name;
+    guards[i] = tsr_expr_binary(t->ir, TSR_INDEX_LE, kernel->extent,
+                                tsr_expr_int(t->ir, variant->schedule.knobs[TSR_KNOB_UPTO]));
+  }
+  names[last] = kernel->variants[0].name;
+  tsr_attr attr = {.key = "kernels", .kind = TSR_ATTR_STRINGS, .count = kernel->count};
+  attr.u.strings = names;
+  tsr_op_set_attr(t->ir, launch, &attr);
+  tsr_op_set_exprs(t->ir, launch, "guards", guards, last);
+}
+
 /* Before the block, which stays for comparison with later ones. */
-static tsr_status make_launch(tiling *t, const tsr_nest *nest, const char *name) {
+static tsr_status make_launch(tiling *t, const tsr_nest *nest, const made_kernel *kernel) {
   tsr_ir *ir = t->ir;
   uint32_t count = 0;
   tsr_value *operands =
@@ -163,7 +231,7 @@ static tsr_status make_launch(tiling *t, const tsr_nest *nest, const char *name)
     if (!nest->buffers[i].result)
       operands[count++] = launch_operand(t, nest, &nest->buffers[i]);
   tsr_op launch = tsr_op_insert_before(ir, nest->op, TSR_OP_LAUNCH);
-  tsr_op_set_symbol(ir, launch, name);
+  name_kernels(t, launch, kernel);
   for (uint32_t i = 0; i < count; i++)
     tsr_op_add_operand(ir, launch, operands[i]);
   tsr_op_copy_origins(ir, launch, nest->op);
@@ -208,7 +276,7 @@ static made_kernel *new_kernel(tiling *t, tsr_op block, uint32_t op_count) {
   }
   made_kernel *kernel = &t->kernels[t->count];
   *kernel = (made_kernel){.block = block, .op_count = op_count};
-  snprintf(kernel->name, sizeof kernel->name, "k%u", t->first_number + t->count);
+  snprintf(kernel->variants[0].name, NAME_BYTES, "k%u", t->first_number + t->count);
   t->count++;
   return kernel;
 }
@@ -277,28 +345,41 @@ static tsr_status visit_graphs(tiling *t, block_visitor visit) {
 
 /* --- the two passes --- */
 
+/* A nest laid out for a schedule. */
+static tsr_status laid_out(tiling *t, tsr_op block, const tsr_schedule *schedule,
+                           tsr_nest **out_nest) {
+  TSR_TRY(joined_nest(t, block, out_nest));
+  if (schedule->strategy == TSR_STRATEGY_CONTRACT)
+    tsr_contract_layout(*out_nest, schedule);
+  return TSR_OK;
+}
+
+static tsr_status make_kernels(tiling *t, tsr_op block, made_kernel *kernel) {
+  TSR_TRY(prepare(t, block, kernel));
+  for (uint32_t i = 0; i < kernel->count; i++) {
+    tsr_nest *nest = NULL;
+    TSR_TRY(laid_out(t, block, &kernel->variants[i].schedule, &nest));
+    TSR_TRY(make_kernel(t, nest, &kernel->variants[i]));
+  }
+  return TSR_OK;
+}
+
 static tsr_status tile_block(tiling *t, tsr_op block) {
   const uint32_t op_count = ops_within(t->ir, block);
   made_kernel *kernel = same_kernel(t, block, op_count);
   tsr_nest *nest = NULL;
-  if (kernel != NULL) {
-    TSR_TRY(tsr_nest_read(t->ir, t->target, &t->pool, block, t->diag, &nest));
-    tsr_nest_join(nest);
-    if (kernel->schedule.strategy == TSR_STRATEGY_CONTRACT)
-      tsr_contract_layout(nest, &kernel->schedule);
-    return make_launch(t, nest, kernel->name);
+  if (kernel == NULL) {
+    kernel = new_kernel(t, block, op_count);
+    if (kernel == NULL)
+      return out_of_memory(t);
+    const tsr_status status = make_kernels(t, block, kernel);
+    if (status != TSR_OK) {
+      (void)add_where(t, block);
+      return status;
+    }
   }
-  kernel = new_kernel(t, block, op_count);
-  if (kernel == NULL)
-    return out_of_memory(t);
-  tsr_status status = prepare(t, block, kernel->name, &nest, &kernel->schedule);
-  if (status == TSR_OK)
-    status = make_kernel(t, nest, kernel);
-  if (status != TSR_OK) {
-    (void)add_where(t, block);
-    return status;
-  }
-  return make_launch(t, nest, kernel->name);
+  TSR_TRY(laid_out(t, block, &kernel->variants[0].schedule, &nest));
+  return make_launch(t, nest, kernel);
 }
 
 /* Its launch stands before each block: results change hands, and the block goes. */
@@ -343,9 +424,7 @@ static tsr_status plan_block(tiling *t, tsr_op block) {
   if (same_kernel(t, block, op_count) != NULL)
     return TSR_OK;
   made_kernel *kernel = new_kernel(t, block, op_count);
-  tsr_nest *nest = NULL;
-  return kernel == NULL ? out_of_memory(t)
-                        : prepare(t, block, kernel->name, &nest, &kernel->schedule);
+  return kernel == NULL ? out_of_memory(t) : prepare(t, block, kernel);
 }
 
 tsr_status tsr_plan_default(tsr_ir *ir, const tsr_target *target, tsr_diag *diag,
@@ -367,11 +446,12 @@ tsr_status tsr_plan_default(tsr_ir *ir, const tsr_target *target, tsr_diag *diag
     tsr_op_set_symbol(ir, plan, symbol);
     tsr_op_set_string(ir, plan, "target", target->name);
     const tsr_region region = tsr_op_add_region(ir, plan);
-    for (uint32_t i = 0; i < t.count; i++) {
-      tsr_op schedule = tsr_op_append(ir, region, TSR_OP_SCHEDULE);
-      tsr_op_set_symbol(ir, schedule, t.kernels[i].name);
-      tsr_schedule_write(ir, schedule, &t.kernels[i].schedule);
-    }
+    for (uint32_t i = 0; i < t.count; i++)
+      for (uint32_t k = 0; k < t.kernels[i].count; k++) {
+        tsr_op schedule = tsr_op_append(ir, region, TSR_OP_SCHEDULE);
+        tsr_op_set_symbol(ir, schedule, t.kernels[i].variants[k].name);
+        tsr_schedule_write(ir, schedule, &t.kernels[i].variants[k].schedule);
+      }
     if (out_plan != NULL)
       *out_plan = plan;
   }

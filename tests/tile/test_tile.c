@@ -237,6 +237,68 @@ START_TEST(gemm_symbolic) {
 }
 END_TEST
 
+/* Variants for few rows: chosen by a guard, with the weights packed once for all of them. The same
+ * with an operand that only the kernel for many rows packs, and with columns that vary. */
+START_TEST(variants) {
+  static const int64_t rows[] = {0, 1, 2, 5, 13, 14, 31, 63, 64, 65, 100};
+  static const char *const weights[] = {"const {random = 3}", "input {name = \"w\"}"};
+  char text[4096];
+  tsr_cpu_isa isa;
+  tsr_target target;
+  tsr_cpu_isa_host(&isa);
+  for (unsigned way = 0; way < 4; way++)
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+      const bool columns = way >= 2;
+      with(text, sizeof text,
+           "dim M in 0..4096 hint 512\ngraph @g {\n %%x = input {name = \"x\"} : f32[%s, 70]\n "
+           "%%w = %s : f32[70, %s]\n %%y = block par(%%i in %s, %%j in %s) red(%%k in 70) {\n %%0 "
+           "= load %%x[%%i, %%k] : f32\n %%1 = load %%w[%%k, %%j] : f32\n %%2 = mul %%0, %%1 : "
+           "f32\n %%3 = reduce %%2 {combine = \"add\"} : f32\n store %%3, %%y[%%i, %%j]\n } : "
+           "f32[%s, %s]\n output %%y {name = \"y\"}\n}\n",
+           columns ? "90" : "M", weights[columns ? 1 : way], columns ? "M" : "90",
+           columns ? "90" : "M", columns ? "M" : "90", columns ? "90" : "M", columns ? "M" : "90");
+      tsr_target_host(way == 3 ? 4 : 1, &target);
+      check_text(text, &rows[i], 1, &isa, &target);
+    }
+}
+END_TEST
+
+static uint32_t kernels_of(const char *text) {
+  tsr_cpu_isa isa;
+  tsr_target target;
+  tiled t;
+  tsr_diag diag = {0};
+  ck_assert_int_eq(tsr_cpu_isa_parse(":x86-64-v2", &diag, &isa), TSR_OK);
+  tsr_target_cpu(tsr_cpu_isa_features(&isa), NULL, 1, &target);
+  tiled_open(&t, text, &isa, &target);
+  const uint32_t count = t.code.kernel_count;
+  tiled_close(&t);
+  return count;
+}
+
+/* A plan says up to where a variant goes, and drops it with 0. */
+START_TEST(planned_variants) {
+  static const char *const plans[] = {"", "schedule @k0_1 {upto = 0}",
+                                      "schedule @k0_1 {upto = 7, mr = 3, mc = 9}"};
+  char text[4096];
+  uint32_t kernels[3];
+  for (int i = 0; i < 3; i++) {
+    with(text, sizeof text,
+         "plan @p {\n %s\n}\ndim M in 1..4096 hint 512\ngraph @g {\n %%x = input {name = \"x\"} : "
+         "f32[M, 64]\n %%w = input {name = \"w\"} : f32[64, 256]\n %%y = block par(%%i in M, %%j "
+         "in 256) red(%%k in 64) {\n %%0 = load %%x[%%i, %%k] : f32\n %%1 = load %%w[%%k, %%j] : "
+         "f32\n %%2 = mul %%0, %%1 : f32\n %%3 = reduce %%2 {combine = \"add\"} : f32\n store %%3, "
+         "%%y[%%i, %%j]\n } : f32[M, 256]\n output %%y {name = \"y\"}\n}\n",
+         plans[i]);
+    kernels[i] = kernels_of(text);
+    for (int64_t rows = 6; rows < 9; rows++)
+      check_everywhere(text, &rows, 1);
+  }
+  ck_assert_uint_eq(kernels[0], kernels[2]);
+  ck_assert_uint_eq(kernels[1] + 1, kernels[0]);
+}
+END_TEST
+
 /* b[b, h, j, d] transposed, as in attention, and a mask-like epilogue over batch variables. */
 START_TEST(batched) {
   char text[4096];
@@ -398,6 +460,8 @@ static Suite *suite(void) {
   tcase_add_test(c, gemm_dtypes);
   tcase_add_test(c, gemm_narrow);
   tcase_add_test(c, gemm_symbolic);
+  tcase_add_test(c, variants);
+  tcase_add_test(c, planned_variants);
   tcase_add_test(c, batched);
   tcase_add_test(c, conv);
   tcase_add_test(c, conv_transposed_input);

@@ -149,10 +149,26 @@ static inline tensor new_tensor(const tiled *t, tsr_value value, const int64_t *
   return made;
 }
 
+/* The kernel of a launch: the first whose guard holds at these dims, or the last. */
+static inline const char *chosen_kernel(const tiled *t, tsr_op op, const int64_t *dims) {
+  const tsr_attr *kernels = tsr_op_attr(t->ir, op, "kernels");
+  const tsr_attr *guards = tsr_op_attr(t->ir, op, "guards");
+  if (kernels == NULL)
+    return tsr_op_get(t->ir, op)->symbol;
+  for (uint32_t i = 0; guards != NULL && i < guards->count; i++) {
+    int64_t holds = 0;
+    ck_assert_int_eq(tsr_expr_eval(t->ir, guards->u.exprs[i], dims, &holds), TSR_OK);
+    if (holds != 0)
+      return kernels->u.strings[i];
+  }
+  return kernels->u.strings[kernels->count - 1];
+}
+
 /* Tasks one by one from the last to the first: they must not depend on each other's order. */
 static inline void run_launch(tiled *t, tsr_op op, tensor *tensors, const int64_t *dims) {
   const tsr_op_data *data = tsr_op_get(t->ir, op);
-  const tsr_kernel_code *code = kernel_code(t, data->symbol);
+  const char *symbol = chosen_kernel(t, op, dims);
+  const tsr_kernel_code *code = kernel_code(t, symbol);
   void *buffers[64];
   int64_t values[MAX_DIMS] = {0};
   uint32_t count = 0;
@@ -170,7 +186,7 @@ static inline void run_launch(tiled *t, tsr_op op, tensor *tensors, const int64_
   char *entry = (char *)t->mapped + code->entry;
   tsr_cpu_kernel function;
   memcpy(&function, &entry, sizeof function);
-  for (int64_t task = task_count(t, tsr_ir_find_symbol(t->ir, data->symbol), dims); task-- > 0;)
+  for (int64_t task = task_count(t, tsr_ir_find_symbol(t->ir, symbol), dims); task-- > 0;)
     function(buffers, values, task, task + 1, scratch);
   free(scratch);
 }
