@@ -64,6 +64,12 @@ if [ $install = yes ]; then
   tests/setup.sh $extra
 fi
 
+# Where there is no CUDA toolkit, PyPI's NVRTC and ptxas.
+if [ $install = yes ]; then cuda=$(tests/nvrtc/fetch.sh); else cuda=$(tests/nvrtc/fetch.sh --no-install); fi
+if [ -n "$cuda" ]; then
+  export TESSERA_NVRTC="$cuda" PATH="$PATH:$cuda/bin"
+fi
+
 check release all
 if [ $sanitize = yes ]; then
   check asan-ubsan all

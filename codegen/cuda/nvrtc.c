@@ -40,7 +40,7 @@ enum { NVRTC_OLDEST = 12, LOG_LINES = 6, OPTIONS_ADDED = 2 };
 
 struct tsr_nvrtc {
   const tsr_allocator *allocator;
-  void *library;
+  void *library, *builtins;
   int major, minor;
   char path[PATH_MAX];
   char identity[96];
@@ -214,6 +214,16 @@ static tsr_status identify(tsr_nvrtc *nvrtc, tsr_diag *diag) {
   return TSR_OK;
 }
 
+/* NVRTC opens this one by its name alone, which outside the linker's path finds it only when it is
+ * open already. */
+static void open_builtins(tsr_nvrtc *nvrtc) {
+  char path[PATH_MAX + 64];
+  const char *slash = strrchr(nvrtc->path, '/');
+  snprintf(path, sizeof path, "%.*s/libnvrtc-builtins.so.%d.%d", (int)(slash - nvrtc->path),
+           nvrtc->path, nvrtc->major, nvrtc->minor);
+  nvrtc->builtins = open_file(path);
+}
+
 tsr_status tsr_nvrtc_open(const tsr_allocator *allocator, const char *path, tsr_nvrtc **out_nvrtc,
                           tsr_diag *diag) {
   const char *variable = getenv("TESSERA_NVRTC");
@@ -234,6 +244,7 @@ tsr_status tsr_nvrtc_open(const tsr_allocator *allocator, const char *path, tsr_
     tsr_nvrtc_close(nvrtc);
     return status;
   }
+  open_builtins(nvrtc);
   *out_nvrtc = nvrtc;
   return TSR_OK;
 }
@@ -243,6 +254,8 @@ void tsr_nvrtc_close(tsr_nvrtc *nvrtc) {
     return;
   if (nvrtc->library != NULL)
     dlclose(nvrtc->library);
+  if (nvrtc->builtins != NULL)
+    dlclose(nvrtc->builtins);
   nvrtc->allocator->release(nvrtc->allocator->context, nvrtc, sizeof *nvrtc);
 }
 
