@@ -1,7 +1,8 @@
-/* storage: after it, every output of the graph has memory of its own and every resize_dim is an
- * alias of its operand's first elements, which is what the program tables can express. Copies are
- * added as blocks where that is not so yet. */
+/* storage: after it, every output of the graph has memory of its own, every resize_dim is an alias
+ * of its operand's first elements, and every constant has a shape known now, which is what the
+ * program tables can express. Blocks are added where that is not so yet. */
 #include "passes/passes.h"
+#include "passes/point.h"
 
 static tsr_op defining_op(const tsr_ir *ir, tsr_value value) {
   const tsr_value_data *data = tsr_value_get(ir, value);
@@ -94,6 +95,40 @@ static void resize_prefixes(tsr_ir *ir, tsr_region region) {
   }
 }
 
+static bool has_static_shape(const tsr_ir *ir, const tsr_type_info *type) {
+  int64_t extent;
+  for (uint32_t i = 0; i < type->rank; i++)
+    if (!tsr_expr_is_int(ir, type->dims[i], &extent))
+      return false;
+  return true;
+}
+
+/* A block that fills memory of a shape known at call time with the constant's one number. */
+static void fill_at_call(tsr_ir *ir, tsr_op constant) {
+  tsr_value value = tsr_op_result(ir, constant, 0);
+  const tsr_type_info *type = tsr_value_type(ir, value);
+  tsr_expr at[TSR_MAX_RANK];
+  tsr_point block = tsr_point_begin(ir, TSR_OP_BLOCK, constant);
+  tsr_value result = tsr_point_result(&block, type);
+  tsr_point_axes(&block, TSR_ROLE_PAR, type->dims, type->rank, at);
+  tsr_point_store(&block, tsr_point_splat(&block, value), result, at, type->rank);
+  tsr_value_replace_all(ir, value, result);
+  tsr_op_erase(ir, constant);
+}
+
+static void fill_constants(tsr_ir *ir, tsr_region region) {
+  double number;
+  int64_t integer;
+  tsr_op next;
+  for (tsr_op op = tsr_region_get(ir, region)->first; op != 0; op = next) {
+    next = tsr_op_get(ir, op)->next;
+    if (tsr_op_get(ir, op)->code == TSR_OP_CONST &&
+        !has_static_shape(ir, tsr_value_type(ir, tsr_op_result(ir, op, 0))) &&
+        tsr_value_splat(ir, tsr_op_result(ir, op, 0), &number, &integer))
+      fill_at_call(ir, op);
+  }
+}
+
 static tsr_status own_outputs(tsr_ir *ir, tsr_region region, tsr_diag *diag) {
   tsr_arena scratch;
   tsr_arena_init(&scratch, tsr_ir_allocator(ir));
@@ -114,6 +149,7 @@ tsr_status tsr_pass_storage(tsr_ir *ir, const tsr_pass_options *options, tsr_dia
     const tsr_op_data *graph = tsr_op_get(ir, op);
     if (graph->code != TSR_OP_GRAPH)
       continue;
+    fill_constants(ir, graph->regions[0]);
     resize_prefixes(ir, graph->regions[0]);
     TSR_TRY(own_outputs(ir, graph->regions[0], diag));
   }
