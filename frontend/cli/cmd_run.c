@@ -24,13 +24,16 @@ static void safe_name(const char *name, char *out) {
 
 /* The file of output `index`: names that become equal are told apart by the output's number. */
 static void file_name(const tsr_cli_session *session, uint32_t index, char *out, size_t out_size) {
-  char mine[MAX_NAME + 1], other[MAX_NAME + 1];
+  char mine[MAX_NAME + 1] = "", other[MAX_NAME + 1];
   tsr_port_info port;
   bool unique = true;
-  for (uint32_t i = 0; i < session->info.output_count; i++) {
-    if (tsr_module_get_output(session->module, i, &port) == TSR_OK)
-      safe_name(port.name, i == index ? mine : other);
-    if (i < index && strcmp(mine, other) == 0)
+  if (tsr_module_get_output(session->module, index, &port) == TSR_OK)
+    safe_name(port.name, mine);
+  for (uint32_t i = 0; i < index; i++) {
+    if (tsr_module_get_output(session->module, i, &port) != TSR_OK)
+      continue;
+    safe_name(port.name, other);
+    if (strcmp(mine, other) == 0)
       unique = false;
   }
   if (unique)

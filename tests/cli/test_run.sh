@@ -57,6 +57,20 @@ cmp -s first third && fail "another seed gives the same inputs"
 [ "$(ls results)" = "_._y.npy" ] || fail "unsafe or wrong file name: $(ls results)"
 expect 0 'min 4 max 24 mean 14$' "$TESSERA" run model.tsm --input x=results/_._y.npy
 
+cat >outputs.tsr <<'MODEL'
+graph @several {
+  %x = input {name = "x"} : f32[2]
+  %a = neg %x : f32[2]
+  %b = abs %x : f32[2]
+  %c = add %x, %x : f32[2]
+  output %a {name = "a"}
+  output %b {name = "b/c"}
+  output %c {name = "b c"}
+}
+MODEL
+"$TESSERA" run outputs.tsr --output-dir several >out 2>&1 || fail "several outputs"
+[ "$(cd several && echo *)" = "a.npy b_c.2.npy b_c.npy" ] || fail "wrong file names: $(ls several)"
+
 expect 1 "^error: model.tsm: .*no input 'z'" "$TESSERA" run model.tsm --input z=x.npy
 expect 1 '^error: absent.npy: ' "$TESSERA" run model.tsm --input x=absent.npy
 expect 1 '^error: integers.npy: .*f32' "$TESSERA" run model.tsm --input x=integers.npy
