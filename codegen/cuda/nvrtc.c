@@ -67,8 +67,9 @@ static const char *const usual_folders[] = {"/usr/local/cuda",           "/usr/l
 
 /* Opening. */
 
+/* NVRTC loses memory each time it is unloaded, so it stays. */
 static void *open_file(const char *path) {
-  return dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  return dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 }
 
 static void *open_in_folder(const char *folder) {
