@@ -1,5 +1,6 @@
 /* The compile cache; no compiler is needed. */
 #include "codegen/cuda/compile_cache.h"
+#include "tests/nvrtc/failing.h"
 #include "tests/nvrtc/temporary.h"
 #include <check.h>
 #include <fcntl.h>
@@ -322,6 +323,39 @@ START_TEST(processes_and_threads_share_a_folder) {
 }
 END_TEST
 
+/* Opens, stores, looks up; the arena of what is found is scarce as well. */
+static tsr_status use_scarce(failing_allocator *failing, bool *found) {
+  tsr_cuda_source source = source_of("scarce");
+  tsr_cuda_output output = {"x", 1, NULL, 0, ""};
+  tsr_compile_cache *scarce;
+  tsr_arena local;
+  tsr_arena_init(&local, &failing->allocator);
+  tsr_status status = tsr_compile_cache_open(&failing->allocator, folder, 0, &scarce, NULL);
+  if (status == TSR_OK)
+    status = tsr_compile_cache_put(scarce, &source, "c 1", &output);
+  if (status == TSR_OK)
+    status = tsr_compile_cache_get(scarce, &source, "c 1", &local, found, &output);
+  tsr_compile_cache_close(scarce);
+  tsr_arena_reset(&local);
+  return status;
+}
+
+START_TEST(memory_may_be_out) {
+  tsr_status status = TSR_ERR_OUT_OF_MEMORY;
+  bool found = false;
+  int64_t calls = 0;
+  for (; status != TSR_OK; calls++) {
+    failing_allocator failing;
+    failing_init(&failing, calls);
+    status = use_scarce(&failing, &found);
+    ck_assert(status == TSR_OK || status == TSR_ERR_OUT_OF_MEMORY);
+    ck_assert_int_eq(failing.live, 0);
+  }
+  ck_assert(found);
+  ck_assert_int_gt(calls, 3);
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("compile_cache");
   TCase *tests = tcase_create("cache");
@@ -337,6 +371,7 @@ int main(void) {
   tcase_add_test(tests, a_folder_that_cannot_be_made_is_said);
   tcase_add_test(tests, the_default_folder_follows_the_environment);
   tcase_add_test(tests, processes_and_threads_share_a_folder);
+  tcase_add_test(tests, memory_may_be_out);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);

@@ -1,5 +1,6 @@
 /* Figures read back from CUBINs and logs that are kept as files; no compiler is needed. */
 #include "codegen/cuda/cubin.h"
+#include "tests/nvrtc/failing.h"
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,6 +168,25 @@ START_TEST(cut_and_changed_cubins_do_no_harm) {
 }
 END_TEST
 
+START_TEST(memory_may_be_out) {
+  tsr_status status = TSR_ERR_OUT_OF_MEMORY;
+  int64_t calls = 0;
+  read_file(CORPUS "two_kernels_sm80");
+  for (; status != TSR_OK; calls++) {
+    failing_allocator failing;
+    tsr_arena scarce;
+    tsr_cuda_report report;
+    failing_init(&failing, calls);
+    tsr_arena_init(&scarce, &failing.allocator);
+    status = tsr_cuda_report_make(bytes, size, two_kernels, &scarce, &report, NULL);
+    ck_assert(status == TSR_OK || status == TSR_ERR_OUT_OF_MEMORY);
+    tsr_arena_reset(&scarce);
+    ck_assert_int_eq(failing.live, 0);
+  }
+  ck_assert_int_gt(calls, 1);
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("cubin");
   TCase *tests = tcase_create("cubin");
@@ -178,6 +198,7 @@ int main(void) {
   tcase_add_test(tests, a_warning_without_a_name_is_for_all);
   tcase_add_test(tests, other_bytes_are_refused);
   tcase_add_test(tests, cut_and_changed_cubins_do_no_harm);
+  tcase_add_test(tests, memory_may_be_out);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);

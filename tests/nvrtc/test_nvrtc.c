@@ -6,6 +6,7 @@
 #include "tests/nvrtc/temporary.h"
 #include <check.h>
 #include <limits.h>
+#include <pthread.h>
 
 static const char empty_kernel[] = "extern \"C\" __global__ void empty(void) {}\n";
 
@@ -248,6 +249,40 @@ START_TEST(pool_and_cache) {
 }
 END_TEST
 
+typedef struct job {
+  const char *text, *instruction;
+  bool right;
+} job;
+
+static void *compile_in_thread(void *context) {
+  job *self = context;
+  tsr_arena local;
+  tsr_cuda_output output;
+  tsr_cuda_source source = {self->text, NULL, "sm_90a", NULL, 0, TSR_CUDA_PTX | TSR_CUDA_CUBIN};
+  tsr_arena_init(&local, tsr_allocator_default());
+  self->right = true;
+  for (int i = 0; i < 3; i++)
+    self->right = self->right &&
+                  tsr_nvrtc_compile(nvrtc, &source, &local, &output, NULL) == TSR_OK &&
+                  strstr(output.ptx, self->instruction) != NULL;
+  tsr_arena_reset(&local);
+  return NULL;
+}
+
+START_TEST(threads_compile_side_by_side) {
+  job jobs[] = {{empty_kernel, ".entry empty", false},
+                {mma_kernel, "mma.sync", false},
+                {wgmma_kernel, "wgmma.mma_async", false}};
+  pthread_t threads[3];
+  for (int i = 0; i < 3; i++)
+    ck_assert_int_eq(pthread_create(&threads[i], NULL, compile_in_thread, &jobs[i]), 0);
+  for (int i = 0; i < 3; i++) {
+    pthread_join(threads[i], NULL);
+    ck_assert(jobs[i].right);
+  }
+}
+END_TEST
+
 /* Figures for the reader of the log, not a bound. */
 START_TEST(timings) {
   static const struct {
@@ -311,6 +346,7 @@ static void add_tests_of_nvrtc(Suite *suite) {
   tcase_add_test(tests, clean_kernels_are_kept);
   tcase_add_test(tests, spilling_and_serialised_kernels_are_rejected);
   tcase_add_test(tests, pool_and_cache);
+  tcase_add_test(tests, threads_compile_side_by_side);
   tcase_add_test(tests, timings);
   suite_add_tcase(suite, tests);
 }

@@ -2,6 +2,7 @@
  * needed. */
 #include "codegen/cuda/worker.h"
 #include "runtime/clock.h"
+#include "tests/nvrtc/failing.h"
 #include "tests/nvrtc/temporary.h"
 #include <check.h>
 #include <pthread.h>
@@ -343,6 +344,37 @@ START_TEST(a_pool_needs_a_compiler) {
 }
 END_TEST
 
+static tsr_status use_scarce(failing_allocator *failing) {
+  tsr_compile_pool_options options = {worker_argv, NULL, "test 1", NULL, 1, 0};
+  tsr_cuda_source sources[] = {source_of("a", NULL), source_of("crash", NULL),
+                               source_of("b", NULL)};
+  tsr_compile_result results[3];
+  tsr_arena scarce;
+  tsr_arena_init(&scarce, &failing->allocator);
+  tsr_status status = tsr_compile_pool_create(&failing->allocator, &options, &pool, NULL);
+  if (status == TSR_OK)
+    status = tsr_compile_pool_run(pool, sources, 3, &scarce, results, NULL);
+  tsr_compile_pool_destroy(pool);
+  pool = NULL;
+  tsr_arena_reset(&scarce);
+  return status;
+}
+
+START_TEST(memory_may_be_out) {
+  tsr_status status = TSR_ERR_OUT_OF_MEMORY;
+  int64_t calls = 0;
+  for (; status != TSR_OK; calls++) {
+    failing_allocator failing;
+    failing_init(&failing, calls);
+    status = use_scarce(&failing);
+    ck_assert(status == TSR_OK || status == TSR_ERR_OUT_OF_MEMORY);
+    ck_assert_int_eq(failing.live, 0);
+    ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
+  }
+  ck_assert_int_gt(calls, 3);
+}
+END_TEST
+
 int main(int argc, char **argv) {
   if (argc == 3 && strcmp(argv[1], "--worker") == 0)
     return be_worker(argv[2]);
@@ -361,6 +393,7 @@ int main(int argc, char **argv) {
   tcase_add_test(tests, a_worker_does_not_outlive_its_parent);
   tcase_add_test(tests, the_cache_saves_processes);
   tcase_add_test(tests, a_pool_needs_a_compiler);
+  tcase_add_test(tests, memory_may_be_out);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);
