@@ -27,6 +27,7 @@ typedef struct tsr_contraction {
   int m, n; /* axes; m is -1 for a vector times a matrix */
   uint32_t outer[TSR_NEST_AXES], outer_count;
   uint32_t depth[TSR_NEST_AXES], depth_count; /* red axes, innermost last */
+  bool few_rows;                              /* too few to share a copy of b */
   bool depth_fixed;
   int64_t depth_size; /* their product */
   /* n runs over whole rows of two variables, n = y * width + x, which only b reads apart. */

@@ -32,6 +32,7 @@ typedef struct tsr_contract_emit {
   tsr_body body;
   tsr_contract_side m, n;
   int64_t unroll;
+  uint32_t outer_grid; /* outer axes that number tasks */
   bool columns_outside, pack_a, pack_b;
   uint32_t stored_count; /* packed operands, in body.stored */
   /* The depth axes as one, in the order of c->depth: both operands are packed in this order. */

@@ -236,11 +236,14 @@ static bool match(tsr_nest *nest, tsr_contraction *c) {
   if (mul->code != TSR_OP_MUL || c->atom == NULL || !sides(nest, c, mul))
     return false;
   const uint32_t own = c->b.varies & ~c->a.varies & par_mask(nest);
+  c->few_rows = c->m < 0 || (nest->axes[c->m].fixed && nest->axes[c->m].size < 4);
   /* A column that must be gathered pays only when several rows share it, or offline. */
   if (c->b.side_stride != 1 && !c->b.packable &&
-      (c->m < 0 || nest->axes[c->m].size < 4 || nest->axes[c->n].size < 4))
+      (c->m < 0 || nest->axes[c->m].size < 4 || nest->axes[c->n].size < 4) &&
+      !(c->few_rows && c->b.side_stride == 2))
     return false;
-  flatten(nest, c, own);
+  if (!c->few_rows)
+    flatten(nest, c, own);
   order_depth(nest, c);
   for (uint32_t i = 0; i < nest->par_count; i++)
     if (!nest->axes[i].gone && (int)i != c->m && (int)i != c->n)

@@ -162,6 +162,11 @@ static void default_nest(tsr_nest *nest, tsr_schedule *out) {
   knobs[TSR_KNOB_ROWS] = side < 0 ? 1 : least(lanes, greatest(nest->axes[side].size, 1));
   knobs[TSR_KNOB_UNROLL] = 1;
   knobs[TSR_KNOB_GRAIN] = GRAIN;
+  if (nest->target->kind == TSR_TARGET_CUDA) {
+    knobs[TSR_KNOB_LANES] = least(knobs[TSR_KNOB_LANES], 1024);
+    knobs[TSR_KNOB_ROWS] = least(knobs[TSR_KNOB_ROWS], 32);
+    knobs[TSR_KNOB_GRAIN] = 1;
+  }
 }
 
 /* --- contract --- */
@@ -192,7 +197,7 @@ static bool wants_pack_b(const choosing *s) {
   const tsr_contract_operand *b = &s->c->b;
   if (s->c->flat)
     return true;
-  if (!s->c->depth_fixed || b->packable)
+  if (!s->c->depth_fixed || b->packable || (s->c->few_rows && b->checked))
     return false;
   const int64_t panel = s->k * s->lanes * b->bytes;
   if (panel > (int64_t)s->nest->target->l2_bytes * 4)
@@ -278,7 +283,7 @@ static double candidate_cycles(const choosing *s, const int64_t *knobs) {
                              .columns_outside = knobs[TSR_KNOB_OUTER] == 1};
   shape.pack_a = s->pack_a ? copy_cycles(s, &c->a) : 0;
   shape.pack_b = s->pack_b ? copy_cycles(s, &c->b) : 0;
-  shape.strided_b = !s->pack_b && !c->b.packable && c->b.side_stride != 1;
+  shape.strided_b = !s->pack_b && !c->b.packable && c->b.side_stride != 1 && c->b.side_stride != 2;
   shape.rows_split = s->hang && c->m >= 0 && !s->nest->axes[c->m].fixed;
   shape.columns_hang = s->hang && !c->flat && !s->nest->axes[c->n].fixed;
   /* The rests of flat columns come once per block. */

@@ -355,6 +355,21 @@ START_TEST(conv) {
 }
 END_TEST
 
+/* Depthwise, and few channels out of few: windows as straight code, borders apart. */
+START_TEST(conv_windows) {
+  for (int constant = 0; constant < 2; constant++)
+    for (int stride = 1; stride < 4; stride++) {
+      check_conv(1, 5, 1, 1, 11, 3, stride, 1, 1, constant != 0);
+      check_conv(2, 3, 1, 2, 70, 3, stride, 1, 1, constant != 0);
+      check_conv(1, 4, 1, 1, 19, 5, stride, 2, 4, constant != 0);
+      check_conv(1, 3, 1, 1, 6, 5, stride, 1, 4, constant != 0);
+      check_conv(1, 2, 1, 1, 33, 7, stride, 1, 3, constant != 0);
+      check_conv(1, 2, 3, 1, 37, 3, stride, 1, 0, constant != 0);
+      check_conv(1, 9, 1, 3, 2, 3, stride, 1, 1, constant != 0);
+    }
+}
+END_TEST
+
 /* The input of a 1-D convolution lies channels last, the output either way. */
 START_TEST(conv_transposed_input) {
   char text[4096];
@@ -464,6 +479,7 @@ static Suite *suite(void) {
   tcase_add_test(c, planned_variants);
   tcase_add_test(c, batched);
   tcase_add_test(c, conv);
+  tcase_add_test(c, conv_windows);
   tcase_add_test(c, conv_transposed_input);
   tcase_add_test(c, planned);
   tcase_add_test(c, proc);
