@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct growing {
@@ -413,9 +414,13 @@ static tsr_status write_and_rename(writer *self, const char *path, char *tempora
   return status;
 }
 
-/* Not mkstemp: a module is to be readable like any other file that the user writes. */
+/* Not mkstemp: a module is to be readable like any other file that the user writes. What is there
+ * and no regular file, such as /dev/null, is not to be replaced by one. */
 static tsr_status write_file(writer *self, const char *path) {
   enum { ATTEMPTS = 16 };
+  struct stat there;
+  if (stat(path, &there) == 0 && !S_ISREG(there.st_mode))
+    return tsr_fail(self->diag, TSR_ERR_IO, "this is no regular file, so no module is written");
   int file = -1;
   char *temporary = NULL;
   for (int i = 0; file < 0 && i < ATTEMPTS; i++) {

@@ -451,11 +451,12 @@ START_TEST(files_appear_whole) {
 }
 END_TEST
 
-/* A rename that cannot work leaves nothing behind. */
+/* Folders, pipes and devices are not replaced by a module, and nothing is left beside them. */
 START_TEST(failed_writes_leave_nothing) {
   tsr_program chain = test_chain_program();
   const tsr_program *program = &chain;
   char folder[512], inside[600];
+  struct stat about;
   DIR *entries;
   int count = 0;
   temporary_path(folder, sizeof folder, "folder");
@@ -469,6 +470,11 @@ START_TEST(failed_writes_leave_nothing) {
   closedir(entries);
   ck_assert_int_eq(count, 3); /* . .. target */
   (void)rmdir(inside);
+  ck_assert_int_eq(mkfifo(inside, 0666), 0);
+  ck_assert_int_eq(tsr_module_write(inside, &program, 1, NULL, NULL), TSR_ERR_IO);
+  ck_assert_int_eq(stat(inside, &about), 0);
+  ck_assert(S_ISFIFO(about.st_mode));
+  (void)unlink(inside);
   (void)rmdir(folder);
 }
 END_TEST
