@@ -1,4 +1,5 @@
 #include "frontend/cli/options.h"
+#include "runtime/pool.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -135,6 +136,9 @@ static int parse_option(tsr_cli_args *args, int argc, char **argv, int *at) {
   }
   if (option->kind == TSR_CLI_COUNT && !is_count(value))
     return tsr_cli_usage(args, "%s needs a number, not '%s'", option->name, value);
+  if (id == TSR_OPTION_THREADS && strtoll(value, NULL, 10) > TSR_POOL_MAX_THREADS)
+    return tsr_cli_usage(args, "%s is at most %d, not '%s'", option->name, TSR_POOL_MAX_THREADS,
+                         value);
   args->given[args->given_count++] = (tsr_cli_given){(tsr_cli_option_id)id, value};
   return TSR_EXIT_FINE;
 }

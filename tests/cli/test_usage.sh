@@ -27,6 +27,7 @@ expect 2 "^error: unknown option '--frobnicate'" "$TESSERA" run x --frobnicate
 expect 2 '^error: --threads needs a value' "$TESSERA" run x --threads
 expect 2 '^error: --threads needs a number' "$TESSERA" run x --threads many
 expect 2 '^error: --threads needs a number' "$TESSERA" run x --threads=-1
+expect 2 '^error: --threads is at most [0-9]+, ' "$TESSERA" run x --threads 4294967297
 expect 2 '^error: --no-fuse takes no value' "$TESSERA" run x --no-fuse=1
 expect 2 '^error: .*is missing' "$TESSERA" run
 expect 2 "^error: unexpected argument 'y'" "$TESSERA" run x y
