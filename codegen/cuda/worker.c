@@ -310,6 +310,23 @@ static tsr_status find_pending(run *r) {
   return TSR_OK;
 }
 
+static tsr_status fill_reports(run *r) {
+  for (uint32_t i = 0; i < r->count; i++) {
+    tsr_compile_result *result = &r->results[i];
+    tsr_diag diag = {0};
+    if (r->first_of[i] != i || result->status != TSR_OK || result->output.cubin == NULL)
+      continue;
+    result->status = tsr_cuda_report_make(result->output.cubin, result->output.cubin_size,
+                                          result->output.log, r->arena, &result->report, &diag);
+    if (result->status == TSR_OK)
+      continue;
+    result->message = tsr_arena_printf(r->arena, "%s: %s", label(r, i), diag.message);
+    if (result->status == TSR_ERR_OUT_OF_MEMORY || result->message == NULL)
+      return no_memory(r->diag);
+  }
+  return TSR_OK;
+}
+
 static void fill_duplicates(run *r) {
   for (uint32_t i = 0; i < r->count; i++)
     if (r->first_of[i] != i) {
@@ -550,6 +567,8 @@ tsr_status tsr_compile_pool_run(tsr_compile_pool *pool, const tsr_cuda_source *s
     status = find_pending(&r);
   if (status == TSR_OK)
     status = pool->argv[0] != NULL ? compile_elsewhere(&r) : compile_here(&r);
+  if (status == TSR_OK)
+    status = fill_reports(&r);
   if (status == TSR_OK)
     fill_duplicates(&r);
   tsr_arena_reset(&r.scratch);

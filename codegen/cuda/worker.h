@@ -10,7 +10,7 @@
 #ifndef TSR_CODEGEN_CUDA_WORKER_H
 #define TSR_CODEGEN_CUDA_WORKER_H
 #include "codegen/cuda/compile_cache.h"
-#include "codegen/cuda/nvrtc.h"
+#include "codegen/cuda/cubin.h"
 
 typedef struct tsr_compile_pool tsr_compile_pool;
 
@@ -28,12 +28,13 @@ typedef struct tsr_compile_pool_options {
 
 /* What came of one kernel. */
 typedef struct tsr_compile_result {
-  /* TSR_OK; what the compiler returned; TSR_ERR_INTERNAL: the worker crashed; TSR_ERR_LIMIT: it
-   * took longer than `timeout_ms` and was ended. */
+  /* TSR_OK; what the compiler or tsr_cuda_report_make returned; TSR_ERR_INTERNAL: the worker
+   * crashed; TSR_ERR_LIMIT: it took longer than `timeout_ms` and was ended. */
   tsr_status status;
   const char *message; /* "" when status is TSR_OK; lives in the arena */
   tsr_cuda_output output;
-  int64_t compile_ns; /* 0 when nothing was compiled for it */
+  tsr_cuda_report report; /* of the CUBIN, where there is one; says whether it is rejected */
+  int64_t compile_ns;     /* 0 when nothing was compiled for it */
   bool from_cache;
   bool duplicate; /* the same kernel stands earlier in the list, and was compiled there */
 } tsr_compile_result;

@@ -213,25 +213,26 @@ END_TEST
  * bytes. */
 START_TEST(pool_and_cache) {
   static const char *const argv[] = {"/proc/self/exe", "--worker", NULL};
-  static const char *const texts[] = {empty_kernel, mma_kernel, "error", mma_kernel};
+  static const char *const texts[] = {empty_kernel, mma_kernel, "error", mma_kernel,
+                                      spilling_kernel};
   char folder[256];
   tsr_compile_cache *cache;
   tsr_compile_pool *pool;
-  tsr_cuda_source sources[4];
-  tsr_compile_result results[2][4];
+  tsr_cuda_source sources[5];
+  tsr_compile_result results[2][5];
   make_folder(folder, sizeof folder);
   ck_assert_int_eq(tsr_compile_cache_open(tsr_allocator_default(), folder, 0, &cache, NULL),
                    TSR_OK);
-  for (int i = 0; i < 4; i++)
+  for (int i = 0; i < 5; i++)
     sources[i] = (tsr_cuda_source){texts[i], NULL, "sm_80", NULL, 0, TSR_CUDA_PTX | TSR_CUDA_CUBIN};
   for (int round = 0; round < 2; round++) {
     tsr_compile_pool_options options = {round == 0 ? argv : NULL, nvrtc, NULL, cache, 2, 0};
     ck_assert_int_eq(tsr_compile_pool_create(tsr_allocator_default(), &options, &pool, NULL),
                      TSR_OK);
-    ck_assert_int_eq(tsr_compile_pool_run(pool, sources, 4, &arena, results[round], NULL), TSR_OK);
+    ck_assert_int_eq(tsr_compile_pool_run(pool, sources, 5, &arena, results[round], NULL), TSR_OK);
     tsr_compile_pool_destroy(pool);
   }
-  for (int i = 0; i < 4; i++) {
+  for (int i = 0; i < 5; i++) {
     const tsr_compile_result *first = &results[0][i], *second = &results[1][i];
     ck_assert_int_eq(first->status, i == 2 ? TSR_ERR_INTERNAL : TSR_OK);
     ck_assert_int_eq(first->duplicate, i == 3);
@@ -242,6 +243,10 @@ START_TEST(pool_and_cache) {
       continue;
     ck_assert_mem_eq(second->output.cubin, first->output.cubin, first->output.cubin_size);
     ck_assert_str_eq(second->output.log, first->output.log);
+    ck_assert_uint_eq(first->report.kernel_count, 1);
+    ck_assert_int_eq(second->report.kernels[0].registers, first->report.kernels[0].registers);
+    ck_assert_int_eq(tsr_cuda_report_rejected(&first->report) != NULL, i == 4);
+    ck_assert_int_eq(tsr_cuda_report_rejected(&second->report) != NULL, i == 4);
   }
   ck_assert_ptr_nonnull(strstr(results[0][2].message, "does not compile"));
   tsr_compile_cache_close(cache);

@@ -40,6 +40,10 @@ static tsr_status obey(void *context, const char *nvrtc_path, const tsr_cuda_sou
   out_output->ptx = tsr_arena_printf(arena, "%s for %s%s", source->text, source->arch,
                                      source->option_count > 0 ? source->options[0] : "");
   out_output->ptx_size = out_output->ptx != NULL ? strlen(out_output->ptx) : 0;
+  if ((source->want & TSR_CUDA_CUBIN) != 0) {
+    out_output->cubin = (const uint8_t *)out_output->ptx;
+    out_output->cubin_size = out_output->ptx_size;
+  }
   out_output->log = tsr_arena_printf(arena, "%ld", (long)getpid());
   return out_output->ptx != NULL && out_output->log != NULL ? TSR_OK : TSR_ERR_OUT_OF_MEMORY;
 }
@@ -161,6 +165,18 @@ START_TEST(a_crash_costs_one_kernel) {
   ck_assert_int_eq(results[5].status, TSR_ERR_UNSUPPORTED);
   ck_assert_str_eq(results[5].message, "fail cannot be");
   ck_assert_int_eq(results[7].status, TSR_ERR_INTERNAL);
+}
+END_TEST
+
+START_TEST(a_broken_cubin_costs_one_kernel) {
+  tsr_cuda_source sources[] = {source_of("a", "first"), source_of("a", NULL)};
+  tsr_compile_result results[2];
+  sources[0].want |= TSR_CUDA_CUBIN;
+  make_pool(worker_argv, 1, 0, NULL);
+  run(sources, 2, results);
+  ck_assert_int_eq(results[0].status, TSR_ERR_FORMAT);
+  ck_assert_ptr_nonnull(strstr(results[0].message, "first: not a usable CUBIN"));
+  ck_assert_int_eq(results[1].status, TSR_OK);
 }
 END_TEST
 
@@ -385,6 +401,7 @@ int main(int argc, char **argv) {
   tcase_add_test(tests, nothing_is_something);
   tcase_add_test(tests, equal_kernels_are_compiled_once);
   tcase_add_test(tests, a_crash_costs_one_kernel);
+  tcase_add_test(tests, a_broken_cubin_costs_one_kernel);
   tcase_add_test(tests, a_hang_costs_one_kernel_and_its_time);
   tcase_add_test(tests, an_idle_worker_may_die);
   tcase_add_test(tests, large_texts_pass);
