@@ -30,6 +30,7 @@ static bool find(void *library, const char *name, void *out_function) {
   return symbol != NULL;
 }
 
+/* Both libraries stay loaded: closed, they leave memory behind. */
 static void probe_nvrtc(tsr_cuda_probe *probe) {
   static const char *const names[] = {"libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12",
                                       "/usr/local/cuda/lib64/libnvrtc.so", NULL};
@@ -39,7 +40,6 @@ static void probe_nvrtc(tsr_cuda_probe *probe) {
     return;
   probe->has_nvrtc = find(library, "nvrtcVersion", &version) &&
                      version(&probe->nvrtc_major, &probe->nvrtc_minor) == 0;
-  dlclose(library);
 }
 
 static void describe_device(const driver *cuda, int ordinal, tsr_cuda_device *out_device) {
@@ -52,7 +52,6 @@ static void describe_device(const driver *cuda, int ordinal, tsr_cuda_device *ou
   (void)cuda->attribute(&out_device->minor, COMPUTE_CAPABILITY_MINOR, device);
 }
 
-/* The driver stays loaded: it does not take being closed well. */
 static void probe_driver(tsr_cuda_probe *probe) {
   static const char *const names[] = {"libcuda.so.1", "libcuda.so", NULL};
   void *library = open_first(names);
