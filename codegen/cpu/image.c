@@ -1,27 +1,35 @@
 /* The linking step, in five requirements:
  *   1. What is laid out: every allocatable section with contents, code first, except unwind tables,
  *      which nothing reads. Writable and thread-local sections are refused.
- *   2. What is resolved: relocations relative to the place they stand at, against symbols that the
- *      object defines. A load of an address from the global offset table becomes the computation of
- *      that address, as linkers do.
+ *   2. What is resolved: relocations that do not depend on where the image is mapped, against
+ *      symbols that the object defines (image_relocate.c: x86-64 and AArch64).
  *   3. What is refused: absolute relocations and undefined symbols, by name.
  *   4. What is kept free: the first 64 bytes. Callers built with clang's -fsanitize=function read
  *      eight bytes in front of what they call.
  *   5. What is trusted: nothing. Sizes and offsets are checked before use, so that a damaged object
  *      is a status and not a crash. */
 #include "codegen/cpu/image.h"
+#include "codegen/cpu/image_relocate.h"
 #include <elf.h>
 #include <inttypes.h>
 #include <llvm-c/Core.h>
 #include <string.h>
 
-enum { NOT_PLACED = -1, CODE_GAP = 64, MAX_ALIGNMENT = 4096, MAX_IMAGE = 1 << 30 };
+/* Every machine's relocation type 0 does nothing. */
+enum {
+  NOT_PLACED = -1,
+  NO_RELOCATION = 0,
+  CODE_GAP = 64,
+  MAX_ALIGNMENT = 4096,
+  MAX_IMAGE = 1 << 30
+};
 
 typedef struct linker {
   const unsigned char *object;
   size_t object_bytes;
   tsr_arena *arena;
   tsr_diag *diag;
+  const tsr_image_machine *machine;
   Elf64_Shdr *sections;
   int64_t *places; /* image offset of each section, or NOT_PLACED */
   uint32_t section_count;
@@ -78,9 +86,10 @@ static tsr_status read_header(linker *l) {
   if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64 ||
       header.e_ident[EI_DATA] != ELFDATA2LSB || header.e_type != ET_REL)
     return malformed(l, "it is not a little-endian relocatable ELF64 file");
-  if (header.e_machine != EM_X86_64)
+  l->machine = tsr_image_machine_find(header.e_machine);
+  if (!l->machine)
     return tsr_fail(l->diag, TSR_ERR_UNSUPPORTED,
-                    "code object: images are made for x86-64 only, this is ELF machine %u",
+                    "code object: images are made for x86-64 and AArch64, this is ELF machine %u",
                     header.e_machine);
   l->section_count = header.e_shnum;
   uint64_t bytes = (uint64_t)header.e_shnum * sizeof(Elf64_Shdr);
@@ -193,23 +202,6 @@ static tsr_status symbol_place(linker *l, uint64_t index, int64_t *out_place) {
   return TSR_OK;
 }
 
-/* `mov symbol@GOTPCREL(%rip), %reg` (8b) becomes `lea symbol(%rip), %reg` (8d), and
- * `call *symbol@GOTPCREL(%rip)` (ff 15) becomes `addr32 call symbol` (67 e8). */
-static bool relax_got_load(unsigned char *field, bool has_two_bytes) {
-  if (!has_two_bytes)
-    return false;
-  if (field[-2] == 0x8b && (field[-1] & 0xc7) == 0x05) {
-    field[-2] = 0x8d;
-    return true;
-  }
-  if (field[-2] == 0xff && field[-1] == 0x15) {
-    field[-2] = 0x67;
-    field[-1] = 0xe8;
-    return true;
-  }
-  return false;
-}
-
 static tsr_status refuse_relocation(linker *l, uint32_t type, uint64_t symbol) {
   const Elf64_Sym *entry = symbol < l->symbol_count ? &l->symbols[symbol] : NULL;
   return tsr_fail(l->diag, TSR_ERR_INTERNAL,
@@ -222,39 +214,26 @@ static tsr_status apply(linker *l, const Elf64_Shdr *section, int64_t place,
                         const Elf64_Rela *entry) {
   uint32_t type = (uint32_t)ELF64_R_TYPE(entry->r_info);
   uint64_t symbol = ELF64_R_SYM(entry->r_info);
-  if (type == R_X86_64_NONE)
+  if (type == NO_RELOCATION)
     return TSR_OK;
-  uint64_t width = type == R_X86_64_PC64 ? 8 : 4;
-  if (entry->r_offset > section->sh_size || section->sh_size - entry->r_offset < width)
-    return malformed(l, "a relocation lies outside its section");
-  unsigned char *field = l->image + place + entry->r_offset;
-  int64_t target = 0;
-  TSR_TRY(symbol_place(l, symbol, &target));
-  switch (type) {
-  case R_X86_64_PC32:
-  case R_X86_64_PLT32:
-  case R_X86_64_PC64:
-    break;
-  case R_X86_64_GOTPCREL:
-  case R_X86_64_GOTPCRELX:
-  case R_X86_64_REX_GOTPCRELX:
-    if (!relax_got_load(field, entry->r_offset >= 2))
-      return refuse_relocation(l, type, symbol);
-    break;
-  default:
+  const tsr_image_relocation *relocation = tsr_image_relocation_find(l->machine, type);
+  tsr_image_reference reference = {.bytes_before = entry->r_offset, .addend = entry->r_addend};
+  TSR_TRY(symbol_place(l, symbol, &reference.target));
+  if (!relocation)
     return refuse_relocation(l, type, symbol);
+  if (entry->r_offset > section->sh_size ||
+      section->sh_size - entry->r_offset < tsr_image_relocation_bytes(relocation))
+    return malformed(l, "a relocation lies outside its section");
+  reference.place = place + (int64_t)entry->r_offset;
+  reference.field = l->image + reference.place;
+  switch (tsr_image_relocation_apply(relocation, &reference)) {
+  case TSR_RELOCATED_NOT_POSSIBLE:
+    return refuse_relocation(l, type, symbol);
+  case TSR_RELOCATED_OUT_OF_RANGE:
+    return malformed(l, "a relocation overflows or is not aligned");
+  case TSR_RELOCATED:
+    break;
   }
-  int64_t value;
-  if (__builtin_add_overflow(target - place - (int64_t)entry->r_offset, entry->r_addend, &value))
-    return malformed(l, "a relocation overflows");
-  if (width == 8) {
-    memcpy(field, &value, 8);
-    return TSR_OK;
-  }
-  if (value < INT32_MIN || value > INT32_MAX)
-    return malformed(l, "a relocation overflows");
-  int32_t narrow = (int32_t)value;
-  memcpy(field, &narrow, 4);
   return TSR_OK;
 }
 
