@@ -408,11 +408,12 @@ tsr_imported *tsr_import_tensor(tsr_importer *im, const tsr_onnx_tensor *tensor)
     return NULL;
   }
   if (tensor->dtype == TSR_DTYPE_NONE || tensor->dims.count > TSR_MAX_RANK) {
-    const char *note = tensor->dtype == TSR_DTYPE_NONE
-                           ? tsr_arena_printf(im->arena, "tensor '%s' has element type %s",
-                                              tensor->name, tsr_onnx_dtype_name(tensor->data_type))
-                           : tsr_arena_printf(im->arena, "tensor '%s' has more than %d dims",
-                                              tensor->name, TSR_MAX_RANK);
+    const char *note =
+        tensor->dtype == TSR_DTYPE_NONE
+            ? tsr_arena_printf(im->arena, "tensor '%s' has element type %s (%lld)", tensor->name,
+                               tsr_onnx_dtype_name(tensor->data_type), (long long)tensor->data_type)
+            : tsr_arena_printf(im->arena, "tensor '%s' has more than %d dims", tensor->name,
+                               TSR_MAX_RANK);
     return note ? broken(im, note) : NULL;
   }
   tsr_expr *dims = tsr_arena_alloc_array(im->arena, (size_t)tensor->dims.count, sizeof *dims);

@@ -451,6 +451,10 @@ tsr_status tsr_lower_op_split(tsr_lower *l) {
     return tsr_lower_unknown(l, 1, "split");
   if (sizes && count != l->out_count)
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "%u sizes for %u outputs", count, l->out_count);
+  int64_t parts = tsr_lower_int(l, "num_outputs", l->out_count);
+  if (parts != l->out_count)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "num_outputs is %lld, there are %u outputs",
+                           (long long)parts, l->out_count);
   if (!sizes && !tsr_expr_is_int(l->ir, x->dims[axis], &total) &&
       !tsr_expr_divisible(l->ir, x->dims[axis], l->out_count))
     return tsr_lower_unsupported(l, "equal parts of a symbolic dim");

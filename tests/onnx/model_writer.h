@@ -32,6 +32,16 @@ static inline void onnx_int(wire *node, const char *name, int64_t value) {
   wire_message(node, 5, a);
 }
 
+static inline void onnx_int_list(wire *node, const char *name, const int64_t *values,
+                                 unsigned count) {
+  wire a = {0};
+  wire_text(&a, 1, name);
+  for (unsigned i = 0; i < count; i++)
+    wire_int(&a, 8, values[i]);
+  wire_int(&a, 20, 7);
+  wire_message(node, 5, a);
+}
+
 static inline void onnx_float(wire *node, const char *name, float value) {
   wire a = {0};
   wire_text(&a, 1, name);

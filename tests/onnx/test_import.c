@@ -264,6 +264,16 @@ START_TEST(wrong_shapes_and_types) {
   wire node = onnx_node("Softmax", "a", "x", "z");
   onnx_int(&node, "axis", 5);
   expect_failure(one_node(node, 17, "2 3", NULL), TSR_ERR_SHAPE, "Softmax", "axis 5");
+  node = onnx_node("Split", "a", "x", "z");
+  onnx_int(&node, "num_outputs", 2);
+  expect_failure(one_node(node, 18, "4", NULL), TSR_ERR_SHAPE, "Split", "num_outputs is 2");
+  node = onnx_node("Conv", "a", "x y", "z");
+  onnx_int_list(&node, "kernel_shape", (const int64_t[]){3, 2}, 2);
+  expect_failure(one_node(node, 17, "1 2 8 8", "4 2 3 3"), TSR_ERR_SHAPE, "Conv",
+                 "kernel_shape is 2 along axis 1, the weights 3");
+  node = onnx_node("Cast", "a", "x", "z");
+  onnx_int(&node, "to", 99);
+  expect_failure(one_node(node, 17, "2", NULL), TSR_ERR_UNSUPPORTED, "", "casting to ? (99)");
   node = onnx_node("Concat", "a", "x y", "z");
   onnx_int(&node, "axis", 0);
   expect_failure(one_node(node, 17, "1152921504606846976", "1152921504606846976"), TSR_ERR_SHAPE,
