@@ -212,7 +212,8 @@ typedef struct reducing {
   uint32_t mask;                 /* axes summed over */
   uint32_t order[TSR_NEST_AXES]; /* sequential axes, outermost first */
   uint32_t depth;
-  bool vector; /* the plan's vector axis is among them */
+  bool vector;      /* the plan's vector axis is among them */
+  bool after_first; /* the loop runs from the second element on */
 } reducing;
 
 static bool has_pending_reduce(const tsr_body *body, tsr_value value, uint32_t depth) {
@@ -295,6 +296,31 @@ static void combine_region(tsr_body *body, tsr_op reduce, const tsr_value *left,
   tsr_body_release(body, mark);
 }
 
+/* A combiner region that states no identity starts from the first element. */
+static bool starts_from_first(const tsr_ir *ir, tsr_op reduce) {
+  return tsr_op_get(ir, reduce)->region_count > 0 && tsr_op_attr(ir, reduce, "identity") == NULL;
+}
+
+/* The first element is in the accumulator already: it must not enter again. */
+static void keep_at_first(reducing *r, uint32_t count, const tsr_value *acc, tsr_value *out) {
+  tsr_body *body = r->body;
+  tsr_ir *ir = body->ir;
+  tsr_expr first = 0;
+  for (uint32_t i = 0; i < r->depth; i++) {
+    const tsr_expr here =
+        tsr_expr_binary(ir, TSR_INDEX_EQ, body->to[r->order[i]], tsr_expr_int(ir, 0));
+    first = first == 0 ? here : tsr_expr_binary(ir, TSR_INDEX_AND, first, here);
+  }
+  if (first == 0 || r->after_first)
+    return;
+  for (uint32_t i = 0; i < count; i++) {
+    int64_t extents[2];
+    tsr_tile_extents(ir, out[i], extents);
+    const tsr_value at = tsr_tile_condition(ir, body->region, first, extents[0], extents[1]);
+    out[i] = tsr_tile_select(ir, body->region, at, acc[i], out[i]);
+  }
+}
+
 /* acc = combine(acc, element) for all reduces, at the axes' current bindings. `guard` holds where
  * the lanes are inside the axis, or is 0. */
 static void combine_step(reducing *r, const tsr_value *acc, tsr_value guard, tsr_value *out) {
@@ -307,6 +333,8 @@ static void combine_step(reducing *r, const tsr_value *acc, tsr_value guard, tsr
       elements[k] = tsr_body_value(body, data->operands[k].value);
     if (data->region_count > 0) {
       combine_region(body, r->ops[i], acc + at, elements, out + at);
+      if (starts_from_first(body->ir, r->ops[i]))
+        keep_at_first(r, data->operand_count, acc + at, out + at);
     } else {
       const tsr_opcode code = tsr_tile_combiner(tsr_op_string(body->ir, r->ops[i], "combine"));
       tsr_value made = tsr_tile_binary(body->ir, body->region, code, acc[at], elements[0]);
@@ -381,8 +409,8 @@ static void reduce_level(reducing *r, uint32_t level, const tsr_value *acc, tsr_
   }
   const uint32_t axis = r->order[level];
   const tsr_region outer = body->region;
-  tsr_tile_loop loop =
-      tsr_tile_for(ir, outer, tsr_expr_int(ir, 0), body->nest->axes[axis].extent, acc, r->carried);
+  tsr_tile_loop loop = tsr_tile_for(ir, outer, tsr_expr_int(ir, r->after_first ? 1 : 0),
+                                    body->nest->axes[axis].extent, acc, r->carried);
   if (level + 1 == r->depth && !r->vector && body->plan.unroll > 1)
     tsr_op_set_int(ir, loop.op, "unroll", body->plan.unroll);
   const uint32_t mark = tsr_body_mark(body);
@@ -400,32 +428,58 @@ static void reduce_level(reducing *r, uint32_t level, const tsr_value *acc, tsr_
     out[i] = loop.op == 0 ? 0 : tsr_op_get(ir, loop.op)->results[i];
 }
 
-/* Where the accumulators start: the identity, or for a combiner region, which states none, the
- * first element: combining it with itself must not matter, as ops.def asks of such combiners. */
+static void start_at_first(reducing *r, const tsr_op_data *data, tsr_value *acc) {
+  tsr_body *body = r->body;
+  const uint32_t mark = tsr_body_mark(body);
+  for (uint32_t k = 0; k < TSR_NEST_AXES && k < body->nest->axis_count; k++)
+    if (r->mask >> k & 1)
+      tsr_body_bind(body, k, tsr_expr_int(body->ir, 0));
+  const unsigned lanes = lanes_of_axes(body, operand_varies(body, data) & ~r->mask);
+  for (uint32_t k = 0; k < data->operand_count; k++)
+    acc[k] = tsr_body_spread(body, tsr_body_value(body, data->operands[k].value),
+                             lanes & 1 ? body->extents[0] : 1, lanes & 2 ? body->extents[1] : 1);
+  tsr_body_release(body, mark);
+}
+
+/* One number for all values of the tuple, or one for each. */
+static double identity_number(const tsr_ir *ir, const tsr_attr *identity, uint32_t number) {
+  int64_t integer = 0;
+  switch (identity->kind) {
+  case TSR_ATTR_NUMBERS:
+    return identity->u.numbers[number];
+  case TSR_ATTR_EXPRS:
+    return tsr_expr_is_int(ir, identity->u.exprs[number], &integer) ? (double)integer : 0;
+  case TSR_ATTR_INT:
+    return (double)identity->u.integer;
+  case TSR_ATTR_BOOL:
+    return identity->u.boolean ? 1 : 0;
+  default:
+    return identity->u.number;
+  }
+}
+
+/* Where the accumulators start: the identity, or for a combiner region that states none, the first
+ * element. */
 static void reduce_start(reducing *r, tsr_value *acc) {
   tsr_body *body = r->body;
   uint32_t at = 0;
   for (uint32_t i = 0; i < r->count; i++) {
     const tsr_op_data *data = tsr_op_get(body->ir, r->ops[i]);
-    if (data->region_count > 0) {
-      const uint32_t mark = tsr_body_mark(body);
-      for (uint32_t k = 0; k < TSR_NEST_AXES && k < body->nest->axis_count; k++)
-        if (r->mask >> k & 1)
-          tsr_body_bind(body, k, tsr_expr_int(body->ir, 0));
-      const unsigned lanes = lanes_of_axes(body, operand_varies(body, data) & ~r->mask);
-      for (uint32_t k = 0; k < data->operand_count; k++)
-        acc[at + k] =
-            tsr_body_spread(body, tsr_body_value(body, data->operands[k].value),
-                            lanes & 1 ? body->extents[0] : 1, lanes & 2 ? body->extents[1] : 1);
-      tsr_body_release(body, mark);
-    } else {
-      const uint32_t axes = operand_varies(body, data) & ~r->mask;
-      const unsigned lanes = lanes_of_axes(body, axes) | (r->vector ? 2u : 0u);
-      acc[at] = tsr_tile_identity(
-          body->ir, body->region, tsr_value_type(body->ir, data->results[0])->dtype,
-          tsr_op_string(body->ir, r->ops[i], "combine"), lanes & 1 ? body->extents[0] : 1,
-          lanes & 2 ? body->extents[1] : 1);
-    }
+    const uint32_t axes = operand_varies(body, data) & ~r->mask;
+    const unsigned lanes = lanes_of_axes(body, axes) | (r->vector ? 2u : 0u);
+    const int64_t rows = lanes & 1 ? body->extents[0] : 1;
+    const int64_t columns = lanes & 2 ? body->extents[1] : 1;
+    const tsr_attr *identity = tsr_op_attr(body->ir, r->ops[i], "identity");
+    if (starts_from_first(body->ir, r->ops[i]))
+      start_at_first(r, data, acc + at);
+    for (uint32_t k = 0; data->region_count > 0 && identity != NULL && k < data->result_count; k++)
+      acc[at + k] =
+          tsr_tile_const(body->ir, body->region, tsr_value_type(body->ir, data->results[k])->dtype,
+                         identity_number(body->ir, identity, k), rows, columns);
+    if (data->region_count == 0)
+      acc[at] = tsr_tile_identity(body->ir, body->region,
+                                  tsr_value_type(body->ir, data->results[0])->dtype,
+                                  tsr_op_string(body->ir, r->ops[i], "combine"), rows, columns);
     at += data->result_count;
   }
 }
@@ -459,6 +513,9 @@ static void emit_reduce(tsr_body *body, tsr_op first) {
     if ((r.mask >> i & 1) != 0 && !body->nest->axes[i].gone &&
         !(r.vector && (int)i == body->plan.vector))
       r.order[r.depth++] = i;
+  r.after_first = r.depth == 1 && !r.vector;
+  for (uint32_t i = 0; i < r.count; i++)
+    r.after_first = r.after_first && starts_from_first(body->ir, r.ops[i]);
   if (r.vector)
     body->extents[1] = body->plan.lanes;
   hoist_operands(&r, 0);

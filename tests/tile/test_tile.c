@@ -143,6 +143,27 @@ START_TEST(arg_reduce) {
 }
 END_TEST
 
+/* Sum and count of squares in one tuple: a point that entered twice would show. With and without an
+ * identity, over one axis and two, joined and apart. */
+START_TEST(tuple_sums) {
+  static const char *const starts[] = {"", "{identity = [0, 0]} "};
+  char text[4096];
+  for (int way = 0; way < 4; way++)
+    for (int i = 0; i < SIZE_COUNT; i += 2)
+      check_everywhere(
+          with(text, sizeof text,
+               "graph @g {\n %%x = input {name = \"x\"} : i32[%d, 5, 9]\n %%y, %%z = block par(%%i "
+               "in 9) red(%%k in %d, %%l in 5) {\n %%0 = load %%x[%s, %%i] : i32\n %%1 = mul %%0, "
+               "%%0 : i32\n %%2, %%3 = reduce %%0, %%1 %s{(%%a: i32, %%p: i32, %%b: i32, %%q: "
+               "i32)\n "
+               "%%4 = add %%a, %%b : i32\n %%5 = add %%p, %%q : i32\n yield %%4, %%5\n } : i32, "
+               "i32\n store %%2, %%y[%%i]\n store %%3, %%z[%%i]\n } : i32[9], i32[9]\n output %%y "
+               "{name = \"y\"}\n output %%z {name = \"z\"}\n}\n",
+               (int)sizes[i], (int)sizes[i], way & 2 ? "%k, 4 - %l" : "%k, %l", starts[way & 1]),
+          NULL, 0);
+}
+END_TEST
+
 START_TEST(gather) {
   const char *text =
       "graph @g {\n %x = input {name = \"x\"} : f32[16, 21]\n %t = input {name = \"t\"} : "
@@ -470,6 +491,7 @@ static Suite *suite(void) {
   tcase_add_test(c, symbolic_reduction);
   tcase_add_test(c, row_sum_then_columns);
   tcase_add_test(c, arg_reduce);
+  tcase_add_test(c, tuple_sums);
   tcase_add_test(c, gather);
   tcase_add_test(c, gemm);
   tcase_add_test(c, gemm_dtypes);
