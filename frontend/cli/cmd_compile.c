@@ -77,6 +77,13 @@ static tsr_status compile(const tsr_cli_args *args, tsr_compile_options *options
   return status;
 }
 
+/* True when both paths are one file: the module would replace its model. */
+static bool same_file(const char *model, const char *output) {
+  struct stat a, b;
+  return stat(model, &a) == 0 && stat(output, &b) == 0 && a.st_dev == b.st_dev &&
+         a.st_ino == b.st_ino;
+}
+
 int tsr_cli_compile(const tsr_cli_args *args) {
   tsr_diag diag = {0};
   tsr_cli_compile_options parsed;
@@ -93,6 +100,10 @@ int tsr_cli_compile(const tsr_cli_args *args) {
   if (parsed.options.emit == 0 && !tsr_cli_has(args, TSR_OPTION_OUTPUT)) {
     tsr_cli_compile_options_end(&parsed);
     return tsr_cli_usage(args, "-o OUT.tsm is missing");
+  }
+  if (same_file(args->positional[0], tsr_cli_text(args, TSR_OPTION_OUTPUT, ""))) {
+    tsr_cli_compile_options_end(&parsed);
+    return tsr_cli_usage(args, "-o names the model itself");
   }
   emission e = {.folder = tsr_cli_text(args, TSR_OPTION_EMIT_DIR, NULL),
                 .many_targets = parsed.options.target_count > 1,

@@ -42,6 +42,9 @@ npy '<f4' '\0000\0000\0200\0077\0000\0000\0000\0100\0000\0000\0100\0100\0000\000
 npy '<i4' '\0001\0000\0000\0000\0001\0000\0000\0000\0001\0000\0000\0000\0001\0000\0000\0000\0001\0000\0000\0000\0001\0000\0000\0000' >integers.npy
 
 "$TESSERA" compile model.tsr -o model.tsm >out 2>&1 || fail "compile"
+cp model.tsr same.tsr
+expect 2 '^error: -o names the model itself' "$TESSERA" compile same.tsr -o ./same.tsr
+cmp -s model.tsr same.tsr || fail "compile replaced its model"
 expect 0 '^input +x: f32\[N, 3\]' "$TESSERA" inspect model.tsm
 expect 0 'N in 1\.\.100' "$TESSERA" inspect model.tsm
 expect 0 '^\.\./y: f32\[2, 3\] min 2 max 12 mean 7$' "$TESSERA" run model.tsm --input x=x.npy
