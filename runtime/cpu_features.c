@@ -10,7 +10,8 @@
 
 enum { EAX, EBX, ECX, EDX };
 
-/* Where CPUID reports a feature, and which register state the system must save for it. */
+/* Where CPUID reports a feature, and which register state the system must save for it. Bits of
+ * other architectures have no leaf. */
 typedef struct feature_source {
   uint32_t leaf, subleaf;
   uint8_t word, bit;
@@ -75,6 +76,8 @@ uint64_t tsr_cpu_features(void) {
   for (unsigned bit = 0; bit < TSR_CPU_BIT_COUNT; bit++) {
     const feature_source *source = &sources[bit];
     uint32_t words[4];
+    if (source->leaf == 0)
+      continue;
     read_leaf(source->leaf, source->subleaf, words);
     if ((words[source->word] >> source->bit & 1) != 0 && (state & source->state) == source->state)
       features |= (uint64_t)1 << bit;
@@ -125,7 +128,11 @@ bool tsr_cpu_request_amx(void) {
 #else
 
 uint64_t tsr_cpu_features(void) {
+#if defined(__aarch64__)
+  return TSR_CPU_AARCH64;
+#else
   return 0;
+#endif
 }
 
 static uint64_t positive(long value) {

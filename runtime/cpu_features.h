@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* X(NAME, bit, "text"). Bits are stored in modules and never change meaning. The texts are LLVM's
- * feature names. */
+ * feature names; AARCH64 stands for that whole architecture with its baseline, NEON included. */
 #define TSR_CPU_FEATURE_LIST(X)                                                                    \
   X(SSE3, 0, "sse3")                                                                               \
   X(SSSE3, 1, "ssse3")                                                                             \
@@ -35,7 +35,8 @@
   X(AVX512_FP16, 23, "avx512fp16")                                                                 \
   X(AMX_TILE, 24, "amx-tile")                                                                      \
   X(AMX_BF16, 25, "amx-bf16")                                                                      \
-  X(AMX_INT8, 26, "amx-int8")
+  X(AMX_INT8, 26, "amx-int8")                                                                      \
+  X(AARCH64, 27, "aarch64")
 
 enum {
 #define TSR_CPU_BIT_ENUM(name, bit, text) TSR_CPU_BIT_##name = bit,
@@ -62,6 +63,7 @@ enum {
 #define TSR_CPU_AMX_TILE    TSR_CPU_MASK(AMX_TILE)
 #define TSR_CPU_AMX_BF16    TSR_CPU_MASK(AMX_BF16)
 #define TSR_CPU_AMX_INT8    TSR_CPU_MASK(AMX_INT8)
+#define TSR_CPU_AARCH64     TSR_CPU_MASK(AARCH64)
 
 /* The levels of the x86-64 psABI; each includes the one before. */
 #define TSR_CPU_X86_64_V2                                                                          \
@@ -82,7 +84,7 @@ typedef struct tsr_cpu_caches {
 } tsr_cpu_caches;
 
 /* Bits of the features that the processor has and the system has enabled (register state by
- * XGETBV). 0 on other architectures. */
+ * XGETBV); on AArch64 the bit of that architecture; 0 on others. */
 uint64_t tsr_cpu_features(void);
 void tsr_cpu_cache_sizes(tsr_cpu_caches *out_caches);
 /* Online logical processors that this process may use, at least 1. */

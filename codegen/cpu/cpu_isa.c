@@ -25,11 +25,20 @@ typedef struct level_name {
   tsr_cpu_level level;
 } level_name;
 
+/* What "generic" means here: the level with a feature bit where there is one, because only bits
+ * keep other machines from loading the code. */
+#if defined(__aarch64__)
+#define HOST_BASELINE TSR_CPU_LEVEL_AARCH64
+#else
+#define HOST_BASELINE TSR_CPU_LEVEL_GENERIC
+#endif
+
 /* The first name of a level is the canonical one. */
 static const level_name levels[] = {
-    {"generic", TSR_CPU_LEVEL_GENERIC},     {"x86-64-v2", TSR_CPU_LEVEL_X86_64_V2},
-    {"x86-64-v3", TSR_CPU_LEVEL_X86_64_V3}, {"x86-64-v4", TSR_CPU_LEVEL_X86_64_V4},
-    {"avx2", TSR_CPU_LEVEL_X86_64_V3},      {"avx512", TSR_CPU_LEVEL_X86_64_V4},
+    {"aarch64", TSR_CPU_LEVEL_AARCH64},     {"generic", HOST_BASELINE},
+    {"x86-64-v2", TSR_CPU_LEVEL_X86_64_V2}, {"x86-64-v3", TSR_CPU_LEVEL_X86_64_V3},
+    {"x86-64-v4", TSR_CPU_LEVEL_X86_64_V4}, {"avx2", TSR_CPU_LEVEL_X86_64_V3},
+    {"avx512", TSR_CPU_LEVEL_X86_64_V4},
 };
 enum { LEVEL_COUNT = sizeof levels / sizeof *levels };
 
@@ -50,13 +59,11 @@ static void isa_of_level(tsr_cpu_level level, tsr_cpu_isa *out) {
   out->vector_registers = level == TSR_CPU_LEVEL_X86_64_V4 ? 32 : 16;
   out->has_fma = level >= TSR_CPU_LEVEL_X86_64_V3;
   out->has_f16_convert = level >= TSR_CPU_LEVEL_X86_64_V3;
-#if defined(__aarch64__)
-  if (level == TSR_CPU_LEVEL_GENERIC) {
+  if (level == TSR_CPU_LEVEL_AARCH64) {
     out->vector_registers = 32;
     out->has_fma = true;
     out->has_f16_convert = true;
   }
-#endif
 }
 
 static uint64_t level_features(tsr_cpu_level level) {
@@ -67,6 +74,8 @@ static uint64_t level_features(tsr_cpu_level level) {
     return TSR_CPU_X86_64_V3;
   case TSR_CPU_LEVEL_X86_64_V4:
     return TSR_CPU_X86_64_V4;
+  case TSR_CPU_LEVEL_AARCH64:
+    return TSR_CPU_AARCH64;
   case TSR_CPU_LEVEL_GENERIC:
     break;
   }
@@ -122,11 +131,13 @@ static bool parse_extension(const char *text, size_t length, tsr_cpu_isa *isa) {
   return false;
 }
 
-static bool level_is_native(tsr_cpu_level level) {
+static bool level_can_be_made(tsr_cpu_level level) {
+  if (level == TSR_CPU_LEVEL_AARCH64)
+    return true;
 #if defined(__x86_64__)
   return level != TSR_CPU_LEVEL_GENERIC;
 #else
-  return level == TSR_CPU_LEVEL_GENERIC;
+  return level == HOST_BASELINE;
 #endif
 }
 
@@ -149,18 +160,18 @@ tsr_status tsr_cpu_isa_parse(const char *text, tsr_diag *diag, tsr_cpu_isa *out_
       goto bad;
     rest += length;
   }
-  if (!level_is_native(isa.level))
+  if (!level_can_be_made(isa.level))
     return tsr_fail(diag, TSR_ERR_UNSUPPORTED,
-                    "target '%s': code is made for the architecture of this machine only, on x86 "
-                    "from x86-64-v2 (SSE4.2) up",
+                    "target '%s': code is made for aarch64 and for the architecture of this "
+                    "machine, on x86 from x86-64-v2 (SSE4.2) up",
                     text);
   *out_isa = isa;
   return TSR_OK;
 bad:
   return tsr_fail(diag, TSR_ERR_ARGUMENT,
-                  "target '%s' is not known; use cpu, cpu:x86-64-v2, cpu:x86-64-v3 (cpu:avx2), "
-                  "cpu:x86-64-v4 (cpu:avx512) and, after the last, any of +vnni +bf16 +fp16 "
-                  "+amx-int8 +amx-bf16",
+                  "target '%s' is not known; use cpu, cpu:aarch64, cpu:x86-64-v2, cpu:x86-64-v3 "
+                  "(cpu:avx2), cpu:x86-64-v4 (cpu:avx512) and, after the last, any of +vnni +bf16 "
+                  "+fp16 +amx-int8 +amx-bf16",
                   text);
 }
 
@@ -176,12 +187,7 @@ void tsr_cpu_isa_text(const tsr_cpu_isa *isa, char out_text[TSR_CPU_ISA_TEXT]) {
 }
 
 bool tsr_cpu_isa_covers(const tsr_cpu_isa *have, const tsr_cpu_isa *need) {
-  if (need->level > have->level)
-    return false;
-  for (size_t i = 0; i < EXTENSION_COUNT; i++)
-    if (has_extension(need, i) && !has_extension(have, i))
-      return false;
-  return true;
+  return (tsr_cpu_isa_features(need) & ~tsr_cpu_isa_features(have)) == 0;
 }
 
 unsigned tsr_cpu_isa_lanes(const tsr_cpu_isa *isa, unsigned bits) {

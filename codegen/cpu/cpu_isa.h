@@ -6,9 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Ordered: a machine of one x86 level runs code of the levels before it. */
+/* The x86 levels are ordered: a machine of one runs code of those before it. */
 typedef enum tsr_cpu_level {
-  TSR_CPU_LEVEL_GENERIC,   /* the host's architecture where it is not x86-64, its baseline */
+  TSR_CPU_LEVEL_GENERIC,   /* the baseline of a host that is neither x86-64 nor AArch64 */
+  TSR_CPU_LEVEL_AARCH64,   /* its baseline: NEON, 32 registers of 128 bits, FMA */
   TSR_CPU_LEVEL_X86_64_V2, /* SSE4.2: 16 registers of 128 bits, no FMA */
   TSR_CPU_LEVEL_X86_64_V3, /* AVX2, FMA, F16C, BMI2: 16 registers of 256 bits */
   TSR_CPU_LEVEL_X86_64_V4, /* AVX-512 F, BW, CD, DQ, VL: 32 registers of 512 bits */
@@ -30,10 +31,11 @@ typedef struct tsr_cpu_isa {
 enum { TSR_CPU_ISA_TEXT = 96 };
 
 /* Parses what stands after "cpu" in a target: "" (this machine), or ":" and one of x86-64-v2,
- * x86-64-v3, x86-64-v4, avx2 (= v3), avx512 (= v4), host, generic (not on x86); then any number of
- * "+vnni",
- * "+bf16", "+fp16", "+amx-int8", "+amx-bf16", which need v4. The whole target ("cpu:avx2") is taken
- * too. TSR_ERR_ARGUMENT for anything else, with the list of what is allowed. */
+ * x86-64-v3, x86-64-v4, avx2 (= v3), avx512 (= v4), aarch64, host, generic (not on x86; aarch64 on
+ * AArch64); then any number of "+vnni", "+bf16", "+fp16", "+amx-int8", "+amx-bf16", which need v4.
+ * aarch64 is taken on every host, as a target to compile for; the others are for the host's own
+ * architecture. The whole target ("cpu:avx2") is taken too. TSR_ERR_ARGUMENT for anything else,
+ * with the list of what is allowed. */
 TSR_WARN_UNUSED tsr_status tsr_cpu_isa_parse(const char *text, tsr_diag *diag,
                                              tsr_cpu_isa *out_isa);
 /* What this machine and its kernel support. amx_*: only what the CPU has; permission to use it is

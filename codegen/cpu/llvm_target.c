@@ -5,6 +5,7 @@
 #include <llvm-c/Error.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/Transforms/PassBuilder.h>
+#include <llvm/Config/llvm-config.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,6 +32,7 @@ static const char *level_cpu(tsr_cpu_level level) {
     return "x86-64-v3";
   case TSR_CPU_LEVEL_X86_64_V4:
     return "x86-64-v4";
+  case TSR_CPU_LEVEL_AARCH64:
   case TSR_CPU_LEVEL_GENERIC:
     break;
   }
@@ -48,10 +50,36 @@ static void target_features(const tsr_cpu_isa *isa, char *out, size_t size) {
     out[length - 1] = '\0';
 }
 
+/* AArch64 may be made on another machine, by an LLVM that has its code generator. */
+static tsr_status initialize_backend(tsr_cpu_level level, tsr_diag *diag) {
+  if (level == TSR_CPU_LEVEL_AARCH64) {
+#if defined(LLVM_HAS_AARCH64_TARGET) && LLVM_HAS_AARCH64_TARGET
+    LLVMInitializeAArch64TargetInfo();
+    LLVMInitializeAArch64Target();
+    LLVMInitializeAArch64TargetMC();
+    LLVMInitializeAArch64AsmPrinter();
+    LLVMInitializeAArch64AsmParser();
+    return TSR_OK;
+#else
+    return tsr_fail(diag, TSR_ERR_DEVICE, "this LLVM cannot make code for AArch64");
+#endif
+  }
+  if (LLVMInitializeNativeTarget() || LLVMInitializeNativeAsmPrinter() ||
+      LLVMInitializeNativeAsmParser())
+    return tsr_fail(diag, TSR_ERR_DEVICE, "this LLVM cannot make code for the machine it runs on");
+  return TSR_OK;
+}
+
+/* Kernels call nothing of the system, so that the triple decides calling conventions only. */
+static char *level_triple(tsr_cpu_level level) {
+  return level == TSR_CPU_LEVEL_AARCH64 ? LLVMCreateMessage("aarch64-unknown-linux-gnu")
+                                        : LLVMGetDefaultTargetTriple();
+}
+
 static tsr_status create_machine(tsr_llvm_target *target, tsr_diag *diag) {
   LLVMTargetRef backend = NULL;
   char *message = NULL;
-  target->triple = LLVMGetDefaultTargetTriple();
+  target->triple = level_triple(target->isa.level);
   if (!target->triple)
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
   if (LLVMGetTargetFromTriple(target->triple, &backend, &message))
@@ -68,9 +96,7 @@ static tsr_status create_machine(tsr_llvm_target *target, tsr_diag *diag) {
 tsr_status tsr_llvm_target_create(const tsr_allocator *allocator, const tsr_cpu_isa *isa,
                                   tsr_diag *diag, tsr_llvm_target **out_target) {
   *out_target = NULL;
-  if (LLVMInitializeNativeTarget() || LLVMInitializeNativeAsmPrinter() ||
-      LLVMInitializeNativeAsmParser())
-    return tsr_fail(diag, TSR_ERR_DEVICE, "this LLVM cannot make code for the machine it runs on");
+  TSR_TRY(initialize_backend(isa->level, diag));
   tsr_llvm_target *target =
       allocator->allocate(allocator->context, sizeof *target, _Alignof(tsr_llvm_target));
   if (!target)

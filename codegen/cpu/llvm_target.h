@@ -1,5 +1,6 @@
 /* The LLVM target machine, function attributes and pass pipeline that code for a CPU target is made
- * with. */
+ * with: for x86 levels and GENERIC the host's triple, for AArch64 that of Linux, on any host whose
+ * LLVM has the code generator (TSR_ERR_DEVICE where it has not). */
 #ifndef TSR_CODEGEN_CPU_LLVM_TARGET_H
 #define TSR_CODEGEN_CPU_LLVM_TARGET_H
 #include "codegen/cpu/cpu_isa.h"
@@ -18,7 +19,7 @@ typedef struct tsr_llvm_target {
   LLVMTargetMachineRef machine;
   LLVMTargetDataRef data_layout;
   char *triple;      /* LLVM's string */
-  char cpu[24];      /* LLVM's name of the baseline: "x86-64-v3" */
+  char cpu[24];      /* LLVM's name of the baseline: "x86-64-v3", "generic" */
   char features[64]; /* "+avx512vnni,..." */
 } tsr_llvm_target;
 
