@@ -39,7 +39,7 @@ static const char *level_name(uint64_t features) {
     return "cpu:x86-64-v3";
   if ((features & TSR_CPU_X86_64_V2) == TSR_CPU_X86_64_V2)
     return "cpu:x86-64-v2";
-  return "cpu:generic";
+  return features & TSR_CPU_AARCH64 ? "cpu:aarch64" : "cpu:generic";
 }
 
 /* Rates are what one core of the servers of this decade sustains, in bytes per cycle; the model
@@ -48,17 +48,14 @@ void tsr_target_cpu(uint64_t features, const tsr_cpu_caches *caches, unsigned th
                     tsr_target *out_target) {
   const bool v4 = (features & TSR_CPU_X86_64_V4) == TSR_CPU_X86_64_V4;
   const bool v3 = (features & TSR_CPU_X86_64_V3) == TSR_CPU_X86_64_V3;
+  const bool aarch64 = (features & TSR_CPU_AARCH64) != 0;
   memset(out_target, 0, sizeof *out_target);
   out_target->kind = TSR_TARGET_CPU;
   snprintf(out_target->name, sizeof out_target->name, "%s", level_name(features));
   out_target->cpu_features = features;
   out_target->vector_bits = v4 ? 512 : v3 ? 256 : 128;
-  out_target->vector_registers = v4 ? 32 : 16;
-  out_target->has_fma = v3;
-#if defined(__aarch64__)
-  out_target->vector_registers = 32;
-  out_target->has_fma = true;
-#endif
+  out_target->vector_registers = v4 || aarch64 ? 32 : 16;
+  out_target->has_fma = v3 || aarch64;
   out_target->l1_bytes = caches != NULL && caches->l1d_bytes > 0 ? caches->l1d_bytes : 32 << 10;
   out_target->l2_bytes = caches != NULL && caches->l2_bytes > 0 ? caches->l2_bytes : 1 << 20;
   out_target->l3_bytes = caches != NULL && caches->l3_bytes > 0 ? caches->l3_bytes : 16 << 20;
