@@ -39,10 +39,22 @@ static void copy_text(char *out, size_t size, const char *from, const char *to) 
   out[length] = '\0';
 }
 
+/* Whether `at` is in a line of the preprocessor, continued ones included. */
+static bool in_directive(const char *whole, const char *at) {
+  const char *line = at;
+  while (line > whole && (line[-1] != '\n' || (line - 1 > whole && line[-2] == '\\')))
+    --line;
+  return *skip_space(line) == '#';
+}
+
 /* The next kernel from *cursor on. */
-static bool next_kernel(const char **cursor, declaration *out) {
+static bool next_kernel(const char *whole, const char **cursor, declaration *out) {
   for (const char *p = *cursor; (p = strstr(p, "TSR_KERNEL")) != NULL;) {
     const char *word = p;
+    if (in_directive(whole, word)) {
+      ++p;
+      continue;
+    }
     while (isalnum((unsigned char)*p) || *p == '_')
       ++p;
     bool clustered = strncmp(word, "TSR_KERNEL_CLUSTER", 18) == 0;
@@ -111,7 +123,7 @@ static bool write_source(const char *path, const char *source) {
   declaration d;
   char table[16384] = "";
   size_t length = 0;
-  for (const char *p = source; next_kernel(&p, &d) && length + 512 < sizeof(table);) {
+  for (const char *p = source; next_kernel(source, &p, &d) && length + 512 < sizeof(table);) {
     int count = write_entry(out, &d);
     length += (size_t)snprintf(table + length, sizeof(table) - length,
                                "  {\"%s\", tsr_call_%s, %s, %s, %d},\n", d.name, d.name, d.threads,
