@@ -9,6 +9,8 @@ struct tsr_context {
 };
 
 tsr_status tsr_context_create(const tsr_allocator *allocator, tsr_context **out_context) {
+  if (out_context == NULL)
+    return TSR_ERR_ARGUMENT;
   if (allocator == NULL)
     allocator = tsr_allocator_default();
   tsr_context *context = allocator->allocate(allocator->context, sizeof *context, 16);
@@ -55,6 +57,19 @@ static tsr_status bad_argument(tsr_context *context, const char *what) {
   return end_call(context, tsr_fail(&context->diag, TSR_ERR_ARGUMENT, "%s is NULL", what));
 }
 
+/* What is NULL in the options although the rest of them needs it, or NULL. */
+static const char *missing_option(const tsr_compile_options *options) {
+  if (options == NULL)
+    return NULL;
+  for (uint32_t i = 0; i < options->target_count; i++)
+    if (options->targets == NULL || options->targets[i] == NULL)
+      return "a target";
+  for (uint32_t i = 0; i < options->dim_count; i++)
+    if (options->dims == NULL || options->dims[i].name == NULL)
+      return "a dim";
+  return NULL;
+}
+
 tsr_status tsr_compile_file(tsr_context *context, const char *model_path,
                             const tsr_compile_options *options, const char *module_path) {
   if (context == NULL)
@@ -62,6 +77,8 @@ tsr_status tsr_compile_file(tsr_context *context, const char *model_path,
   begin_call(context);
   if (model_path == NULL || module_path == NULL)
     return bad_argument(context, "a path");
+  if (missing_option(options) != NULL)
+    return bad_argument(context, missing_option(options));
   tsr_model_source source = {.path = model_path};
   tsr_compilation *compilation;
   tsr_status status =
@@ -76,6 +93,8 @@ tsr_status tsr_context_compile(tsr_context *context, const tsr_model_source *sou
                                const tsr_compile_options *options, void **out_bytes,
                                size_t *out_size) {
   begin_call(context);
+  if (missing_option(options) != NULL)
+    return bad_argument(context, missing_option(options));
   tsr_compilation *compilation;
   tsr_status status =
       tsr_pipeline_run(source, options, context->allocator, &context->diag, &compilation);
@@ -86,18 +105,24 @@ tsr_status tsr_context_compile(tsr_context *context, const tsr_model_source *sou
   return end_call(context, status);
 }
 
-static void clear_bytes(void **out_bytes, size_t *out_size) {
-  *out_bytes = NULL;
-  *out_size = 0;
+/* False when there is no place for the result. */
+static bool clear_bytes(void **out_bytes, size_t *out_size) {
+  if (out_bytes != NULL)
+    *out_bytes = NULL;
+  if (out_size != NULL)
+    *out_size = 0;
+  return out_bytes != NULL && out_size != NULL;
 }
 
 tsr_status tsr_compile_file_to_memory(tsr_context *context, const char *model_path,
                                       const tsr_compile_options *options, void **out_bytes,
                                       size_t *out_size) {
-  clear_bytes(out_bytes, out_size);
+  bool has_place = clear_bytes(out_bytes, out_size);
   if (context == NULL)
     return TSR_ERR_ARGUMENT;
   begin_call(context);
+  if (!has_place)
+    return bad_argument(context, "out_bytes or out_size");
   if (model_path == NULL)
     return bad_argument(context, "a path");
   tsr_model_source source = {.path = model_path};
@@ -107,10 +132,12 @@ tsr_status tsr_compile_file_to_memory(tsr_context *context, const char *model_pa
 tsr_status tsr_compile_text(tsr_context *context, const char *text, size_t length, const char *name,
                             const tsr_compile_options *options, void **out_bytes,
                             size_t *out_size) {
-  clear_bytes(out_bytes, out_size);
+  bool has_place = clear_bytes(out_bytes, out_size);
   if (context == NULL)
     return TSR_ERR_ARGUMENT;
   begin_call(context);
+  if (!has_place)
+    return bad_argument(context, "out_bytes or out_size");
   if (text == NULL)
     return bad_argument(context, "the text");
   tsr_model_source source = {
