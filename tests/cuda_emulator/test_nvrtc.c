@@ -9,14 +9,22 @@
 #include <string.h>
 #include <tessera/allocator.h>
 
-static const kernel_case primitives[] = {
+#define TILE_PREFIX                                                                                \
+  "#define WIDTH 64\n#define DEFINE TSR_WGMMA_S8(32)\n#define ACC int\n"                           \
+  "#define WGMMA tsr_wgmma_s8_64x32_kk\n#define HOLD tsr_wgmma_hold_s32\n"
+
+static const kernel_case others[] = {
     {"primitives_sm80", "primitives_sm80", "", 80, NULL, 0, 0, false},
     {"primitives_sm90", "primitives_sm90", "", 90, NULL, 0, 0, false},
+    {"convert", "convert", "", 80, NULL, 0, 0, false},
+    {"cluster", "cluster", "", 90, NULL, 0, 0, false},
+    {"wgmma_major", "wgmma_major", "", 90, NULL, 0, 0, false},
+    {"wgmma_tile", "wgmma_tile", TILE_PREFIX, 90, NULL, 0, 0, false},
 };
-enum { PRIMITIVES = 2 };
+enum { PRIMITIVES = 2, OTHERS = 6 };
 
 static const kernel_case *any_case(int i) {
-  return i < PRIMITIVES ? &primitives[i] : &kernel_cases[i - PRIMITIVES];
+  return i < OTHERS ? &others[i] : &kernel_cases[i - OTHERS];
 }
 
 static void compile(const tsr_nvrtc *nvrtc, const char *text, const char *name, const char *arch) {
@@ -60,8 +68,8 @@ END_TEST
 
 /* Both definitions of the primitives have the same names and parameters. */
 START_TEST(primitives_compile_for_the_host) {
-  tsr_emulator *e = tsr_emulator_create(primitives[_i].arch);
-  char *text = kernel_case_text(&primitives[_i]);
+  tsr_emulator *e = tsr_emulator_create(others[_i].arch);
+  char *text = kernel_case_text(&others[_i]);
   ck_assert_msg(tsr_emulator_kernel(e, text, "primitives") != NULL, "%s", tsr_emulator_error(e));
   ck_assert_ptr_null(tsr_emulator_kernel(e, text, "absent"));
   free(text);
@@ -79,7 +87,7 @@ int main(void) {
   bool skip = tsr_nvrtc_open(tsr_allocator_default(), NULL, &nvrtc, &diag) == TSR_ERR_DEVICE;
   tsr_nvrtc_close(nvrtc);
   if (!skip)
-    tcase_add_loop_test(tc, text_compiles, 0, PRIMITIVES + kernel_case_count);
+    tcase_add_loop_test(tc, text_compiles, 0, OTHERS + kernel_case_count);
   suite_add_tcase(suite, tc);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_NORMAL);
