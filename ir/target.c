@@ -75,6 +75,46 @@ void tsr_target_host(unsigned threads, tsr_target *out_target) {
   tsr_target_cpu(tsr_cpu_features(), &caches, threads, out_target);
 }
 
+/* Shared memory per block, L2 and memory rates: the data sheets of A100, L40 and H100; rates in
+ * bytes per cycle and multiprocessor. */
+static const struct cuda_device {
+  const char *name;
+  unsigned capability, multiprocessors;
+  uint64_t shared_bytes, l2_bytes;
+  double l2_rate, memory_rate;
+} cuda_devices[] = {
+    {"cuda:sm_80", 80, 108, 163 << 10, 40 << 20, 40, 10},
+    {"cuda:sm_89", 89, 142, 99 << 10, 96 << 20, 20, 3},
+    {"cuda:sm_90a", 90, 132, 227 << 10, 50 << 20, 40, 14},
+};
+
+bool tsr_target_cuda(const char *text, tsr_target *out_target) {
+  memset(out_target, 0, sizeof *out_target);
+  for (size_t i = 0; i < sizeof cuda_devices / sizeof *cuda_devices; i++) {
+    const struct cuda_device *device = &cuda_devices[i];
+    if (strcmp(text, device->name) != 0)
+      continue;
+    *out_target = (tsr_target){.kind = TSR_TARGET_CUDA,
+                               .capability = device->capability,
+                               .vector_bits = 128 * 32,
+                               .vector_registers = 32,
+                               .has_fma = true,
+                               .l1_bytes = device->shared_bytes,
+                               .l2_bytes = device->l2_bytes,
+                               .l3_bytes = device->l2_bytes,
+                               .line_bytes = 128,
+                               .threads = device->multiprocessors,
+                               .l1_rate = 128,
+                               .l2_rate = device->l2_rate,
+                               .l3_rate = device->l2_rate,
+                               .memory_rate = device->memory_rate,
+                               .launch_cycles = 4000};
+    snprintf(out_target->name, sizeof out_target->name, "%s", device->name);
+    return true;
+  }
+  return false;
+}
+
 unsigned tsr_target_lanes(const tsr_target *target, unsigned bits) {
   const unsigned lanes = bits > 0 ? target->vector_bits / bits : 0;
   return lanes > 0 ? lanes : 1;

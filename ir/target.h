@@ -12,7 +12,7 @@ typedef struct tsr_target {
   tsr_target_kind kind;
   char name[96];         /* as `--target` takes it: "cpu:x86-64-v4" */
   uint64_t cpu_features; /* TSR_CPU_* bits that the code may use */
-  unsigned capability;   /* CUDA: 80, 90 */
+  unsigned capability;   /* CUDA: 80, 89, 90 */
   unsigned vector_bits;  /* of the widest vector register */
   unsigned vector_registers;
   bool has_fma;
@@ -29,6 +29,9 @@ typedef struct tsr_target {
  * are 0 take typical sizes. */
 void tsr_target_cpu(uint64_t features, const tsr_cpu_caches *caches, unsigned threads,
                     tsr_target *out_target);
+/* "cuda:sm_80", "cuda:sm_89" or "cuda:sm_90a". False: the text names no such device. A vector
+ * register stands for the threads of a block, l1 for the most shared memory of a block. */
+bool tsr_target_cuda(const char *text, tsr_target *out_target);
 /* This machine. */
 void tsr_target_host(unsigned threads, tsr_target *out_target);
 /* Lanes of the widest vector register for elements of `bits`, at least 1. */

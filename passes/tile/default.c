@@ -399,7 +399,7 @@ void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule) {
   if (nest->proc)
     return;
   choosing s = choosing_at(nest, 0, 0);
-  if (s.c == NULL)
+  if (s.c == NULL || nest->target->kind == TSR_TARGET_CUDA)
     default_nest(nest, out_schedule);
   else
     default_contract(&s, out_schedule);

@@ -1,0 +1,41 @@
+/* Tile programs to CUDA C: every top-level `kernel` op of an IR becomes one translation unit that
+ * needs no header. The same text is valid C for a host that defines the device primitives (see
+ * codegen/cuda/README.md). */
+#ifndef TSR_CODEGEN_CUDA_CUDA_H
+#define TSR_CODEGEN_CUDA_CUDA_H
+#include "codegen/program.h"
+#include "ir/target.h"
+
+/* One kernel. Its parameters are the buffers in the order of the kernel's arguments, each aligned
+ * to 16 bytes, then one `long long` per entry of `dims`, then the number of tasks. Task n runs as
+ * block n of a grid of at least that many blocks. */
+typedef struct tsr_cuda_kernel {
+  const char *symbol;
+  const char *source; /* the whole translation unit */
+  const char *text;   /* `source` behind the device primitives: what a host with its own compiles */
+  const char *body;   /* the kernel alone, its last part */
+  uint32_t threads;   /* of a block */
+  uint64_t shared_bytes; /* dynamic shared memory */
+  uint32_t buffer_count;
+  const tsr_dim *dims;
+  uint32_t dim_count;
+} tsr_cuda_kernel;
+
+/* All memory belongs to the arena given to tsr_codegen_cuda. */
+typedef struct tsr_cuda_code {
+  const tsr_cuda_kernel *kernels; /* in the order of the IR */
+  uint32_t kernel_count;
+  const char *text; /* all kernels for people: the shared part once, then every kernel */
+} tsr_cuda_code;
+
+/* What NVRTC has to be told besides the architecture: a product and a sum are never fused unless
+ * the text says so. */
+#define TSR_CUDA_OPTIONS "--fmad=false"
+
+/* New index expressions are added to `ir`, nothing else is changed. TSR_ERR_UNSUPPORTED names the
+ * op that has no code here, TSR_ERR_VERIFY an op whose operands do not fit, TSR_ERR_LIMIT tiles or
+ * scratch beyond what a block can hold. */
+TSR_WARN_UNUSED tsr_status tsr_codegen_cuda(tsr_ir *ir, const tsr_target *target, tsr_arena *arena,
+                                            tsr_diag *diag, tsr_cuda_code *out_code);
+
+#endif

@@ -1,0 +1,347 @@
+#include "codegen/cuda/emit.h"
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The ONNX node of the op or of the innermost op around it that came from one. */
+static const char *origin_of(const tsr_ir *ir, const tsr_op_data *op) {
+  while (op->origin_count == 0) {
+    tsr_op around = tsr_region_get(ir, op->parent)->parent;
+    if (around == 0)
+      return "";
+    op = tsr_op_get(ir, around);
+  }
+  return op->origins[0];
+}
+
+void *tsr_cu_fail(tsr_cu *e, tsr_status status, const char *format, ...) {
+  char message[512];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(message, sizeof message, format, arguments);
+  va_end(arguments);
+  e->status = tsr_fail(e->diag, status, "%s", message);
+  if (e->diag && e->op) {
+    tsr_diag_set_node(e->diag, origin_of(e->ir, e->op), tsr_opcode_info(e->op->code)->text);
+    tsr_diag_set_position(e->diag, e->op->line, 0);
+  }
+  longjmp(*e->escape, 1);
+}
+
+void *tsr_cu_alloc(tsr_cu *e, size_t count, size_t size) {
+  void *memory = tsr_arena_alloc_array(e->arena, count, size);
+  return memory ? memory : tsr_cu_fail(e, TSR_ERR_OUT_OF_MEMORY, "out of memory");
+}
+
+/* --- text --- */
+
+static const char *format_list(tsr_cu *e, const char *format, va_list arguments) {
+  char brief[256];
+  va_list again;
+  va_copy(again, arguments);
+  int length = vsnprintf(brief, sizeof brief, format, arguments);
+  size_t size = length < 0 ? 0 : (size_t)length;
+  char *text = tsr_cu_alloc(e, size + 1, 1);
+  if (size < sizeof brief)
+    memcpy(text, brief, size + 1);
+  else
+    vsnprintf(text, size + 1, format, again);
+  va_end(again);
+  return text;
+}
+
+const char *tsr_cu_format(tsr_cu *e, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  const char *text = format_list(e, format, arguments);
+  va_end(arguments);
+  return text;
+}
+
+static void append_text(tsr_cu *e, const char *text, size_t length) {
+  if (e->used + length + 1 > e->capacity) {
+    size_t larger = e->capacity ? e->capacity : 4096;
+    while (larger < e->used + length + 1)
+      larger *= 2;
+    char *moved = tsr_cu_alloc(e, larger, 1);
+    if (e->used)
+      memcpy(moved, e->text, e->used);
+    e->text = moved;
+    e->capacity = larger;
+  }
+  memcpy(e->text + e->used, text, length);
+  e->used += length;
+  e->text[e->used] = 0;
+}
+
+void tsr_cu_line(tsr_cu *e, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  const char *text = format_list(e, format, arguments);
+  va_end(arguments);
+  size_t length = strlen(text);
+  if (length > 0 && text[0] == '}' && e->indent > 0)
+    --e->indent;
+  for (unsigned i = 0; i < e->indent; ++i)
+    append_text(e, "  ", 2);
+  append_text(e, text, length);
+  append_text(e, "\n", 1);
+  if (length > 0 && text[length - 1] == '{')
+    ++e->indent;
+}
+
+const char *tsr_cu_name(tsr_cu *e, tsr_value value, const char *otherwise) {
+  const char *given = tsr_value_get(e->ir, value)->name;
+  enum { LONGEST = 40 };
+  char clean[LONGEST + 1];
+  size_t length = 0;
+  for (; given && given[length] && length < LONGEST; ++length)
+    clean[length] = (char)(isalnum((unsigned char)given[length]) ? given[length] : '_');
+  clean[length] = 0;
+  bool usable = length > 0 && !isdigit((unsigned char)clean[0]);
+  return tsr_cu_format(e, "%s_%u", usable ? clean : otherwise, value);
+}
+
+const char *tsr_cu_temporary(tsr_cu *e, const char *prefix) {
+  return tsr_cu_format(e, "%s%u", prefix, e->temporaries++);
+}
+
+/* --- tiles --- */
+
+enum { MAX_ELEMENTS = 1 << 16 };
+
+tsr_cu_tile tsr_cu_tile_of_type(tsr_cu *e, tsr_type type) {
+  const tsr_type_info *info = tsr_type_get(e->ir, type);
+  tsr_cu_tile tile = {.dtype = info->dtype, .rank = info->rank};
+  uint64_t elements = 1;
+  if (!tsr_cu_supports(info->dtype))
+    tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "tiles of %s have no code on CUDA",
+                tsr_dtype_text(info->dtype));
+  for (uint32_t axis = 0; axis < info->rank; ++axis) {
+    int64_t extent = 0;
+    if (!tsr_expr_is_int(e->ir, info->dims[info->rank - 1 - axis], &extent) || extent < 1 ||
+        extent > MAX_ELEMENTS)
+      tsr_cu_fail(e, TSR_ERR_VERIFY, "axis %u of a tile is not a positive number",
+                  info->rank - 1 - axis);
+    tile.extents[axis] = (uint32_t)extent;
+    elements *= (uint64_t)extent;
+    if (elements > MAX_ELEMENTS)
+      tsr_cu_fail(e, TSR_ERR_LIMIT, "a tile must have 1 to %d elements", MAX_ELEMENTS);
+  }
+  return tile;
+}
+
+const tsr_cu_tile *tsr_cu_operand(tsr_cu *e, uint32_t number) {
+  const tsr_operand *operand = &e->op->operands[number];
+  const tsr_cu_tile *tile = number < e->op->operand_count ? e->slots[operand->value].tile : NULL;
+  if (!tile || operand->subscripted)
+    return tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "operand %u is no tile in registers", number);
+  return tile;
+}
+
+void tsr_cu_bind(tsr_cu *e, tsr_value value, const tsr_cu_tile *tile) {
+  e->slots[value] = (tsr_cu_slot){.tile = tile};
+}
+
+const tsr_cu_tile *tsr_cu_declare(tsr_cu *e, const tsr_cu_tile *shape, const char *name) {
+  tsr_cu_tile *tile = tsr_cu_alloc(e, 1, sizeof *tile);
+  *tile = *shape;
+  tile->name = name;
+  uint32_t registers = tsr_cu_registers(tile);
+  if (registers == 1)
+    tsr_cu_line(e, "%s %s;", tsr_cu_ctype(tile->dtype), name);
+  else
+    tsr_cu_line(e, "%s %s[%u];", tsr_cu_ctype(tile->dtype), name, registers);
+  return tile;
+}
+
+const tsr_cu_tile *tsr_cu_declare_result(tsr_cu *e, const tsr_cu_layout *layout) {
+  tsr_value value = e->op->results[0];
+  tsr_cu_tile shape = tsr_cu_tile_of_type(e, tsr_value_get(e->ir, value)->type);
+  shape.layout = layout ? *layout : tsr_cu_wanted(e, value, &shape);
+  const tsr_cu_tile *tile = tsr_cu_declare(e, &shape, tsr_cu_name(e, value, "v"));
+  tsr_cu_bind(e, value, tile);
+  return tile;
+}
+
+/* --- loops over registers --- */
+
+/* The element along an axis that register r<axis> of this thread holds. */
+static const char *position(tsr_cu *e, const tsr_cu_tile *tile, uint32_t axis) {
+  uint32_t threads = tile->layout.threads[axis], vector = tile->layout.vector[axis];
+  uint32_t stride = tile->layout.stride[axis];
+  uint32_t registers = tsr_cu_registers_along(tile, axis);
+  if (tile->extents[axis] == 1)
+    return "0";
+  const char *digit = "thread";
+  if (stride > 1)
+    digit = tsr_cu_format(e, "thread / %u", stride);
+  if (stride * threads < e->threads)
+    digit = tsr_cu_format(e, "%s %% %u", digit, threads);
+  if (threads == 1)
+    return tsr_cu_format(e, "r%u", axis);
+  if (vector == 1)
+    return registers == 1 ? digit : tsr_cu_format(e, "r%u * %u + %s", axis, threads, digit);
+  const char *group = registers == vector
+                          ? tsr_cu_format(e, "(%s)", digit)
+                          : tsr_cu_format(e, "(r%u / %u * %u + %s)", axis, vector, threads, digit);
+  return tsr_cu_format(e, "%s * %u + r%u %% %u", group, vector, axis, vector);
+}
+
+/* Braces are only there where something is declared or repeated. */
+void tsr_cu_begin(tsr_cu *e, const tsr_cu_tile *tile, bool positions) {
+  uint32_t braces = 0;
+  for (uint32_t axis = tile->rank; axis-- > 0;) {
+    uint32_t registers = tsr_cu_registers_along(tile, axis);
+    if (registers == 1)
+      continue;
+    ++braces;
+    tsr_cu_line(e, "TSR_UNROLL");
+    tsr_cu_line(e, "for (int r%u = 0; r%u < %u; ++r%u) {", axis, axis, registers, axis);
+  }
+  if (positions && braces == 0) {
+    ++braces;
+    tsr_cu_line(e, "{");
+  }
+  for (uint32_t axis = tile->rank; positions && axis-- > 0;)
+    if (tile->extents[axis] > 1)
+      tsr_cu_line(e, "const int x%u = %s;", axis, position(e, tile, axis));
+  if (e->nesting == TSR_CU_NESTING)
+    tsr_cu_fail(e, TSR_ERR_LIMIT, "loops over registers are nested too deeply");
+  e->braces[e->nesting++] = braces;
+}
+
+void tsr_cu_end(tsr_cu *e) {
+  for (uint32_t braces = e->braces[--e->nesting]; braces > 0; --braces)
+    tsr_cu_line(e, "}");
+}
+
+const char *tsr_cu_register_number(tsr_cu *e, const tsr_cu_tile *tile) {
+  const char *number = NULL;
+  bool sum = false;
+  for (uint32_t axis = tile->rank; axis-- > 0;) {
+    uint32_t registers = tsr_cu_registers_along(tile, axis);
+    if (registers == 1)
+      continue;
+    if (!number)
+      number = tsr_cu_format(e, "r%u", axis);
+    else {
+      number = tsr_cu_format(e, sum ? "(%s) * %u + r%u" : "%s * %u + r%u", number, registers, axis);
+      sum = true;
+    }
+  }
+  return number;
+}
+
+const char *tsr_cu_register(tsr_cu *e, const tsr_cu_tile *tile) {
+  const char *number = tsr_cu_register_number(e, tile);
+  return number ? tsr_cu_format(e, "%s[%s]", tile->name, number) : tile->name;
+}
+
+const char *tsr_cu_both(tsr_cu *e, const char *a, const char *b) {
+  if (!strcmp(a, "1"))
+    return b;
+  return !strcmp(b, "1") ? a : tsr_cu_format(e, "%s && %s", a, b);
+}
+
+const char *tsr_cu_inside(tsr_cu *e, const tsr_cu_tile *tile) {
+  const char *all = "1";
+  for (uint32_t axis = 0; axis < tile->rank; ++axis)
+    if (!tsr_cu_exact(tile, axis))
+      all = tsr_cu_both(e, all, tsr_cu_format(e, "x%u < %u", axis, tile->extents[axis]));
+  return all;
+}
+
+const char *tsr_cu_owner(tsr_cu *e, const tsr_cu_tile *tile) {
+  uint32_t copies = e->threads - 1;
+  for (uint32_t axis = 0; axis < tile->rank; ++axis)
+    if (tile->extents[axis] > 1)
+      copies &= ~((tile->layout.threads[axis] - 1U) * tile->layout.stride[axis]);
+  if (copies == 0)
+    return "1";
+  return copies == e->threads - 1 ? "thread == 0" : tsr_cu_format(e, "(thread & %u) == 0", copies);
+}
+
+const char *tsr_cu_linear(tsr_cu *e, const tsr_cu_tile *tile) {
+  const char *index = NULL;
+  for (uint32_t axis = tile->rank; axis-- > 0;) {
+    if (tile->extents[axis] == 1)
+      continue;
+    index = index ? tsr_cu_format(e, "(%s) * %u + x%u", index, tile->extents[axis], axis)
+                  : tsr_cu_format(e, "x%u", axis);
+  }
+  return index ? index : "0";
+}
+
+/* --- shared memory --- */
+
+void tsr_cu_barrier(tsr_cu *e) {
+  tsr_cu_line(e, "tsr_barrier();");
+}
+
+const char *tsr_cu_exchange(tsr_cu *e, const char *ctype, uint64_t bytes) {
+  const char *name = tsr_cu_temporary(e, "s");
+  if (bytes > e->exchange_bytes)
+    e->exchange_bytes = bytes;
+  tsr_cu_line(e, "%s *const %s = (%s *)(tsr_shared + %llu);", ctype, name, ctype,
+              (unsigned long long)e->alloc_bytes);
+  return name;
+}
+
+const char *tsr_cu_stage(tsr_cu *e, const tsr_cu_tile *tile) {
+  const char *array = tsr_cu_exchange(e, tsr_cu_ctype(tile->dtype), 8 * tsr_cu_elements(tile));
+  tsr_cu_begin(e, tile, true);
+  const char *here = tsr_cu_both(e, tsr_cu_owner(e, tile), tsr_cu_inside(e, tile));
+  const char *linear = tsr_cu_linear(e, tile), *value = tsr_cu_register(e, tile);
+  if (!strcmp(here, "1"))
+    tsr_cu_line(e, "%s[%s] = %s;", array, linear, value);
+  else {
+    tsr_cu_line(e, "if (%s)", here);
+    tsr_cu_line(e, "  %s[%s] = %s;", array, linear, value);
+  }
+  tsr_cu_end(e);
+  tsr_cu_barrier(e);
+  return array;
+}
+
+/* Reads a staged tile into a declared one. */
+static void read_staged(tsr_cu *e, const char *array, const tsr_cu_tile *tile) {
+  tsr_cu_begin(e, tile, true);
+  const char *inside = tsr_cu_inside(e, tile);
+  if (!strcmp(inside, "1"))
+    tsr_cu_line(e, "%s = %s[%s];", tsr_cu_register(e, tile), array, tsr_cu_linear(e, tile));
+  else
+    tsr_cu_line(e, "%s = %s ? %s[%s] : 0;", tsr_cu_register(e, tile), inside, array,
+                tsr_cu_linear(e, tile));
+  tsr_cu_end(e);
+  tsr_cu_barrier(e);
+}
+
+const tsr_cu_tile *tsr_cu_relayout(tsr_cu *e, const tsr_cu_tile *tile,
+                                   const tsr_cu_layout *layout) {
+  if (tsr_cu_same_layout(tile, layout))
+    return tile;
+  tsr_cu_tile shape = *tile;
+  shape.layout = *layout;
+  const tsr_cu_tile *result = tsr_cu_declare(e, &shape, tsr_cu_temporary(e, "moved"));
+  tsr_cu_line(e, "{");
+  read_staged(e, tsr_cu_stage(e, tile), result);
+  tsr_cu_line(e, "}");
+  return result;
+}
+
+void tsr_cu_assign(tsr_cu *e, const tsr_cu_tile *destination, const tsr_cu_tile *source) {
+  source = tsr_cu_relayout(e, source, &destination->layout);
+  tsr_cu_begin(e, destination, false);
+  tsr_cu_line(e, "%s = %s;", tsr_cu_register(e, destination), tsr_cu_register(e, source));
+  tsr_cu_end(e);
+}
+
+void tsr_cu_share(tsr_cu *e, const tsr_cu_tile *tile) {
+  if (!strcmp(tsr_cu_owner(e, tile), "1"))
+    return;
+  tsr_cu_line(e, "{");
+  read_staged(e, tsr_cu_stage(e, tile), tile);
+  tsr_cu_line(e, "}");
+}

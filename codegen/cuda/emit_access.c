@@ -1,0 +1,263 @@
+/* Memory. An access is done register by register: its subscripts become s0, s1 ..., the element is
+ * touched where they are inside the buffer and the register is inside the tile. Checks that
+ * `tsr_expr_prove_nonnegative` proves are left out. */
+#include "codegen/cuda/emit.h"
+#include <string.h>
+
+typedef struct access {
+  const char *base;
+  const tsr_type_info *buffer;
+  tsr_dtype dtype;
+  const tsr_expr *subscripts;
+  tsr_cu_tile tile; /* what is moved, with its layout */
+} access;
+
+static void access_init(tsr_cu *e, access *at, const tsr_operand *operand,
+                        const tsr_expr *subscripts, const tsr_cu_tile *tile) {
+  *at = (access){.base = e->slots[operand->value].buffer,
+                 .buffer = tsr_value_type(e->ir, operand->value),
+                 .subscripts = subscripts,
+                 .tile = *tile};
+  at->dtype = at->buffer->dtype;
+  if (!at->base)
+    tsr_cu_fail(e, TSR_ERR_VERIFY, "the accessed value is not a buffer");
+  if (operand->subscript_count != at->buffer->rank)
+    tsr_cu_fail(e, TSR_ERR_VERIFY, "%u subscripts for a buffer of rank %u",
+                operand->subscript_count, at->buffer->rank);
+  if (!tsr_cu_supports(at->dtype))
+    tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "buffers of %s have no code on CUDA",
+                tsr_dtype_text(at->dtype));
+  if (e->hazard[operand->value])
+    tsr_cu_barrier(e);
+}
+
+static bool proven(tsr_cu *e, const access *at, tsr_expr expr) {
+  int64_t lanes[TSR_MAX_RANK] = {0};
+  for (uint32_t lane = 0; lane < at->tile.rank; ++lane)
+    lanes[lane] = at->tile.extents[at->tile.rank - 1 - lane];
+  return tsr_expr_prove_nonnegative(e->ir, expr, lanes, at->tile.rank);
+}
+
+/* Inside the loops over the tile's registers: declares the subscripts. The element's place, and
+ * when it may be touched. */
+static const char *place(tsr_cu *e, const access *at, const char **out_condition) {
+  const char *offset = NULL, *condition = tsr_cu_inside(e, &at->tile);
+  for (uint32_t i = 0; i < at->buffer->rank; ++i) {
+    tsr_expr subscript = at->subscripts[i], dim = at->buffer->dims[i];
+    const char *text = tsr_cu_index(e, subscript, &at->tile);
+    tsr_cu_line(e, "const tsr_s64 s%u = %s;", i, text);
+    if (!proven(e, at, subscript))
+      condition = tsr_cu_both(e, condition, tsr_cu_format(e, "s%u >= 0", i));
+    if (!proven(e, at, tsr_expr_sub(e->ir, tsr_expr_add_int(e->ir, dim, -1), subscript)))
+      condition =
+          tsr_cu_both(e, condition, tsr_cu_format(e, "s%u < %s", i, tsr_cu_index(e, dim, NULL)));
+    offset = offset ? tsr_cu_format(e, "%s * %s + s%u",
+                                    i > 1 ? tsr_cu_format(e, "(%s)", offset) : offset,
+                                    tsr_cu_index(e, dim, NULL), i)
+                    : tsr_cu_format(e, "s%u", i);
+  }
+  *out_condition = condition;
+  return tsr_cu_format(e, "%s[%s]", at->base, offset ? offset : "0");
+}
+
+static void load_tile(tsr_cu *e, const access *at, const tsr_cu_tile *into, double pad) {
+  const char *condition = NULL;
+  tsr_cu_begin(e, &at->tile, true);
+  const char *element = place(e, at, &condition);
+  const char *value = tsr_cu_cast(e, at->dtype, into->dtype, tsr_cu_widen(e, at->dtype, element));
+  if (!strcmp(condition, "1"))
+    tsr_cu_line(e, "%s = %s;", tsr_cu_register(e, into), value);
+  else {
+    const char *other = tsr_cu_cast(e, at->dtype, into->dtype, tsr_cu_number(e, at->dtype, pad));
+    tsr_cu_line(e, "%s = %s ? %s : %s;", tsr_cu_register(e, into), condition, value, other);
+  }
+  tsr_cu_end(e);
+}
+
+void tsr_cu_load(tsr_cu *e) {
+  const tsr_operand *operand = &e->op->operands[0];
+  tsr_value result = e->op->results[0];
+  access at;
+  tsr_cu_tile shape = tsr_cu_tile_of_type(e, tsr_value_get(e->ir, result)->type);
+  shape.layout = tsr_cu_wanted(e, result, &shape);
+  access_init(e, &at, operand, operand->subscripts, &shape);
+  const tsr_cu_tile *tile = tsr_cu_declare_result(e, NULL);
+  load_tile(e, &at, tile, tsr_op_float(e->ir, e->op_id, "pad", 0));
+}
+
+/* --- stores --- */
+
+/* One element by an atomic instruction where there is one; NULL otherwise. */
+static const char *atomic_call(tsr_cu *e, const char *combine, tsr_dtype dtype, const char *address,
+                               const char *value) {
+  bool add = !strcmp(combine, "add");
+  switch (dtype) {
+  case TSR_F32:
+  case TSR_F64:
+    return add ? tsr_cu_format(e, "tsr_atomic_add_%s(%s, %s);", tsr_dtype_text(dtype), address,
+                               value)
+               : NULL;
+  case TSR_I32:
+    if (add || !strcmp(combine, "max") || !strcmp(combine, "min"))
+      return tsr_cu_format(e, "tsr_atomic_%s_i32(%s, %s);", combine, address, value);
+    return NULL;
+  case TSR_U32:
+    return add ? tsr_cu_format(e, "tsr_atomic_add_i32((int *)%s, (int)%s);", address, value) : NULL;
+  case TSR_I64:
+  case TSR_U64:
+    return add ? tsr_cu_format(e, "tsr_atomic_add_i64((tsr_s64 *)%s, (tsr_s64)%s);", address, value)
+               : NULL;
+  default:
+    return NULL;
+  }
+}
+
+/* new = combine(old, value), again while another thread was faster. Elements of a byte are changed
+ * in the word that holds them. */
+static void combine_by_exchange(tsr_cu *e, const char *combine, tsr_dtype dtype,
+                                const char *address, const char *value) {
+  unsigned bits = tsr_dtype_bits(dtype);
+  tsr_dtype plain = bits == 64 ? TSR_U64 : bits == 16 ? TSR_U16 : TSR_U32;
+  const char *type = tsr_cu_storage(plain), *old = "old";
+  tsr_cu_line(e, "{");
+  if (bits == 8) {
+    tsr_cu_line(e, "const tsr_u64 byte = (tsr_u64)%s;", address);
+    tsr_cu_line(e, "tsr_u32 *const word = (tsr_u32 *)(byte & ~(tsr_u64)3);");
+    tsr_cu_line(e, "const int low = (int)(byte & 3) * 8;");
+    old = "(tsr_u8)(old >> low)";
+  } else
+    tsr_cu_line(e, "%s *const word = (%s *)%s;", type, type, address);
+  tsr_cu_line(e, "%s seen = tsr_atomic_cas_u%u(word, 0, 0), old;", type, bits == 8 ? 32 : bits);
+  tsr_cu_line(e, "do {");
+  tsr_cu_line(e, "old = seen;");
+  tsr_cu_line(e, "const %s before = %s;", tsr_cu_ctype(dtype),
+              tsr_cu_bitcast(e, bits == 8 ? TSR_U8 : plain, dtype, old));
+  tsr_cu_line(e, "const %s after = %s;", tsr_cu_ctype(dtype),
+              tsr_cu_combine(e, combine, dtype, "before", value));
+  const char *next = tsr_cu_bitcast(e, dtype, bits == 8 ? TSR_U8 : plain, "after");
+  if (bits == 8)
+    next = tsr_cu_format(e, "(old & ~(255u << low)) | (tsr_u32)%s << low", next);
+  tsr_cu_line(e, "seen = tsr_atomic_cas_u%u(word, old, %s);", bits == 8 ? 32 : bits, next);
+  tsr_cu_line(e, "} while (seen != old);");
+  tsr_cu_line(e, "}");
+}
+
+static void store_element(tsr_cu *e, const access *at, const char *element, const char *combine,
+                          const char *value) {
+  if (!combine) {
+    tsr_cu_line(e, "%s = %s;", element, tsr_cu_narrow(e, at->dtype, value));
+    return;
+  }
+  const char *address = tsr_cu_format(e, "&%s", element);
+  const char *call = atomic_call(e, combine, at->dtype, address, value);
+  if (call)
+    tsr_cu_line(e, "%s", call);
+  else
+    combine_by_exchange(e, combine, at->dtype, address, value);
+}
+
+static void store_tile(tsr_cu *e, const access *at, const tsr_cu_tile *tile, const char *combine) {
+  const char *condition = NULL;
+  tsr_cu_begin(e, &at->tile, true);
+  const char *element = place(e, at, &condition);
+  condition = tsr_cu_both(e, tsr_cu_owner(e, tile), condition);
+  const char *value = tsr_cu_cast(e, tile->dtype, at->dtype, tsr_cu_register(e, tile));
+  bool always = !strcmp(condition, "1");
+  if (!always)
+    tsr_cu_line(e, "if (%s) {", condition);
+  store_element(e, at, element, combine, value);
+  if (!always)
+    tsr_cu_line(e, "}");
+  tsr_cu_end(e);
+}
+
+void tsr_cu_store(tsr_cu *e) {
+  const tsr_cu_tile *tile = tsr_cu_operand(e, 0);
+  const tsr_operand *operand = &e->op->operands[1];
+  const char *combine = tsr_op_string(e->ir, e->op_id, "combine");
+  access at;
+  if (combine && !strcmp(combine, "none"))
+    combine = NULL;
+  access_init(e, &at, operand, operand->subscripts, tile);
+  if (combine && !tsr_cu_identity(e, combine, at.dtype))
+    tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "a store cannot combine by '%s'", combine);
+  store_tile(e, &at, tile, combine);
+}
+
+/* --- copy --- */
+
+/* Subscripts without lanes name a box's first element, its axes are the buffer's last ones. */
+static void copy_side(tsr_cu *e, const tsr_operand *operand, const tsr_cu_tile *box,
+                      tsr_expr *out_subscripts) {
+  uint32_t count = operand->subscript_count, rank = box->rank;
+  bool has_lanes = false;
+  for (uint32_t i = 0; i < count; ++i)
+    has_lanes = has_lanes || tsr_expr_has(e->ir, operand->subscripts[i], TSR_INDEX_LANE);
+  if (count > TSR_MAX_RANK || (count < rank && !has_lanes))
+    tsr_cu_fail(e, TSR_ERR_VERIFY, "a box of rank %u in a buffer of rank %u", rank, count);
+  for (uint32_t i = 0; i < count; ++i) {
+    out_subscripts[i] = operand->subscripts[i];
+    if (!has_lanes && i + rank >= count)
+      out_subscripts[i] =
+          tsr_expr_add(e->ir, out_subscripts[i], tsr_expr_lane(e->ir, i + rank - count));
+  }
+}
+
+void tsr_cu_copy(tsr_cu *e) {
+  const char *atom = tsr_op_string(e->ir, e->op_id, "atom");
+  const tsr_operand *operands = e->op->operands;
+  int64_t shape[TSR_MAX_RANK];
+  tsr_expr from[TSR_MAX_RANK], to[TSR_MAX_RANK];
+  tsr_cu_tile box = {0};
+  access at;
+  if ((atom && strcmp(atom, "vector") != 0) || e->op->operand_count != 2)
+    tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "copy by '%s' has no code on CUDA",
+                atom ? atom : "barrier");
+  if (!tsr_op_ints(e->ir, e->op_id, "shape", shape, TSR_MAX_RANK, &box.rank))
+    tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "copy needs a shape of numbers");
+  for (uint32_t i = 0; i < box.rank; ++i) {
+    if (shape[i] < 1 || shape[i] > UINT16_MAX)
+      tsr_cu_fail(e, TSR_ERR_LIMIT, "copy of an extent of %lld", (long long)shape[i]);
+    box.extents[box.rank - 1 - i] = (uint32_t)shape[i];
+  }
+  box.dtype = tsr_value_type(e->ir, operands[0].value)->dtype;
+  box.layout = tsr_cu_default_layout(e->threads, box.extents, box.rank);
+  copy_side(e, &operands[0], &box, from);
+  copy_side(e, &operands[1], &box, to);
+  tsr_cu_line(e, "{");
+  access_init(e, &at, &operands[0], from, &box);
+  const tsr_cu_tile *tile = tsr_cu_declare(e, &box, "box");
+  load_tile(e, &at, tile, tsr_op_float(e->ir, e->op_id, "pad", 0));
+  access_init(e, &at, &operands[1], to, &box);
+  store_tile(e, &at, tile, NULL);
+  tsr_cu_line(e, "}");
+}
+
+/* --- append --- */
+
+void tsr_cu_append(tsr_cu *e) {
+  const tsr_operand *operand = &e->op->operands[1];
+  const tsr_cu_tile none = {.dtype = TSR_I64};
+  access at;
+  const char *condition = NULL;
+  access_init(e, &at, operand, operand->subscripts, &none);
+  unsigned bits = tsr_dtype_bits(at.dtype);
+  tsr_dtype_class kind = tsr_dtype_class_of(at.dtype);
+  if (tsr_cu_operand(e, 0)->dtype != TSR_BOOL || (kind != TSR_CLASS_INT && kind != TSR_CLASS_UINT))
+    tsr_cu_fail(e, TSR_ERR_VERIFY, "append needs an integer counter and a bool tile");
+  if (bits < 32)
+    tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "a counter of %u bits has no code on CUDA", bits);
+  const tsr_cu_tile *tile = tsr_cu_declare_result(e, NULL);
+  const tsr_cu_tile *kept = tsr_cu_relayout(e, tsr_cu_operand(e, 0), &tile->layout);
+  tsr_cu_line(e, "{");
+  const char *counter = place(e, &at, &condition);
+  tsr_cu_begin(e, tile, true);
+  const char *mine = tsr_cu_both(e, tsr_cu_both(e, tsr_cu_owner(e, tile), tsr_cu_inside(e, tile)),
+                                 tsr_cu_register(e, kept));
+  const char *type = tsr_cu_ctype(tile->dtype), *word = bits == 64 ? "tsr_s64" : "int";
+  tsr_cu_line(e, "%s = %s ? (%s)tsr_atomic_add_i%u((%s *)&%s, 1) : (%s)-1;",
+              tsr_cu_register(e, tile), mine, type, bits, word, counter, type);
+  tsr_cu_end(e);
+  tsr_cu_line(e, "}");
+  tsr_cu_share(e, tile);
+}

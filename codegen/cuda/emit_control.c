@@ -1,0 +1,222 @@
+/* Regions and control flow. Conditions are the same in all threads of a block, so that barriers may
+ * stand anywhere. Carried tiles are variables that the body assigns. */
+#include "codegen/cuda/emit.h"
+#include <string.h>
+
+/* Values are taken before the first of them is overwritten. */
+static void emit_yield(tsr_cu *e) {
+  const tsr_cu_sink *sink = e->sink;
+  uint32_t skip = sink->condition ? 1 : 0;
+  if (e->op->operand_count != sink->count + skip)
+    tsr_cu_fail(e, TSR_ERR_VERIFY, "%u values are yielded, %u are needed", e->op->operand_count,
+                sink->count + skip);
+  const tsr_cu_tile **sources = tsr_cu_alloc(e, sink->count, sizeof *sources);
+  if (sink->condition)
+    tsr_cu_line(e, "%s = %s;", sink->condition, tsr_cu_operand(e, 0)->name);
+  for (uint32_t i = 0; i < sink->count; ++i) {
+    const tsr_cu_tile *source = tsr_cu_operand(e, i + skip), *to = sink->tiles[i];
+    if (source->dtype != to->dtype || source->rank != to->rank ||
+        memcmp(source->extents, to->extents, sizeof to->extents) != 0)
+      tsr_cu_fail(e, TSR_ERR_VERIFY, "value %u of yield has another type", i);
+    sources[i] = source;
+    for (uint32_t j = 0; j < i; ++j)
+      if (source == sink->tiles[j] && source != to) {
+        sources[i] = tsr_cu_declare(e, source, tsr_cu_temporary(e, "taken"));
+        tsr_cu_assign(e, sources[i], source);
+        break;
+      }
+  }
+  for (uint32_t i = 0; i < sink->count; ++i)
+    if (sources[i] != sink->tiles[i])
+      tsr_cu_assign(e, sink->tiles[i], sources[i]);
+}
+
+static void emit_op(tsr_cu *e) {
+  switch (e->op->code) {
+  case TSR_OP_FOR:
+    tsr_cu_for(e);
+    break;
+  case TSR_OP_IF:
+    tsr_cu_if(e);
+    break;
+  case TSR_OP_LOOP:
+    tsr_cu_loop(e);
+    break;
+  case TSR_OP_YIELD:
+    emit_yield(e);
+    break;
+  case TSR_OP_CONST:
+    tsr_cu_const(e);
+    break;
+  case TSR_OP_INDEX:
+    tsr_cu_index_tile(e);
+    break;
+  case TSR_OP_LOAD:
+  case TSR_OP_GATHER_LOAD:
+    tsr_cu_load(e);
+    break;
+  case TSR_OP_STORE:
+  case TSR_OP_SCATTER_STORE:
+    tsr_cu_store(e);
+    break;
+  case TSR_OP_APPEND:
+    tsr_cu_append(e);
+    break;
+  case TSR_OP_COPY:
+    tsr_cu_copy(e);
+    break;
+  case TSR_OP_ALLOC:
+    break; /* carved before the first op */
+  case TSR_OP_CONTRACT:
+    tsr_cu_contract(e);
+    break;
+  case TSR_OP_REDUCE:
+    tsr_cu_reduce(e);
+    break;
+  case TSR_OP_TRANSPOSE:
+    tsr_cu_transpose(e);
+    break;
+  case TSR_OP_TILE_SLICE:
+    tsr_cu_slice(e);
+    break;
+  case TSR_OP_BARRIER: {
+    const char *scope = tsr_op_string(e->ir, e->op_id, "scope");
+    if (scope && (!strcmp(scope, "cluster") || !strcmp(scope, "grid")))
+      tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "a barrier of scope '%s' has no code on CUDA", scope);
+    tsr_cu_barrier(e);
+    break;
+  }
+  default:
+    if (tsr_opcode_elementwise(e->op->code))
+      tsr_cu_elementwise(e);
+    else
+      tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "%s has no code on CUDA",
+                  tsr_opcode_info(e->op->code)->text);
+  }
+}
+
+void tsr_cu_region(tsr_cu *e, tsr_region region, const tsr_cu_sink *sink) {
+  const tsr_op_data *outer = e->op;
+  const tsr_cu_sink *outer_sink = e->sink;
+  const tsr_op outer_id = e->op_id;
+  bool yielded = false;
+  e->sink = sink;
+  TSR_FOR_EACH_OP (e->ir, region, id) {
+    e->op_id = id;
+    e->op = tsr_op_get(e->ir, id);
+    yielded = yielded || e->op->code == TSR_OP_YIELD;
+    emit_op(e);
+  }
+  e->op = outer;
+  e->op_id = outer_id;
+  e->sink = outer_sink;
+  if (!yielded && (sink->count > 0 || sink->condition))
+    tsr_cu_fail(e, TSR_ERR_VERIFY, "a region yields nothing, %u values are needed", sink->count);
+}
+
+/* A variable per result, in the layout that its uses want. */
+static const tsr_cu_tile **declare_results(tsr_cu *e, bool start) {
+  uint32_t count = e->op->result_count;
+  const tsr_cu_tile **tiles = tsr_cu_alloc(e, count, sizeof *tiles);
+  for (uint32_t i = 0; i < count; ++i) {
+    tsr_value value = e->op->results[i];
+    tsr_cu_tile shape = tsr_cu_tile_of_type(e, tsr_value_get(e->ir, value)->type);
+    shape.layout = tsr_cu_wanted(e, value, &shape);
+    tiles[i] = tsr_cu_declare(e, &shape, tsr_cu_name(e, value, "v"));
+    if (start) {
+      const tsr_cu_tile *from = tsr_cu_operand(e, i);
+      if (from->dtype != shape.dtype || from->rank != shape.rank ||
+          memcmp(from->extents, shape.extents, sizeof shape.extents) != 0)
+        tsr_cu_fail(e, TSR_ERR_VERIFY, "carried value %u has another type than the result", i);
+      tsr_cu_assign(e, tiles[i], from);
+    }
+  }
+  return tiles;
+}
+
+static void bind_results(tsr_cu *e, const tsr_cu_tile *const *tiles) {
+  for (uint32_t i = 0; i < e->op->result_count; ++i)
+    tsr_cu_bind(e, e->op->results[i], tiles[i]);
+}
+
+void tsr_cu_for(tsr_cu *e) {
+  const tsr_region_data *region = tsr_region_get(e->ir, e->op->regions[0]);
+  uint32_t count = e->op->operand_count;
+  int64_t step = 0, unroll = tsr_op_int(e->ir, e->op_id, "unroll", 1);
+  if (region->arg_count != 1 + count || e->op->result_count != count ||
+      tsr_value_get(e->ir, region->args[0])->role != TSR_ROLE_LOOP)
+    tsr_cu_fail(e, TSR_ERR_VERIFY, "needs one index variable and an argument per carry");
+  const tsr_value_data *range = tsr_value_get(e->ir, region->args[0]);
+  if (!tsr_expr_is_int(e->ir, range->step, &step) || step < 1 || unroll < 0)
+    tsr_cu_fail(e, TSR_ERR_VERIFY, "step must be positive and unroll not negative");
+  const tsr_cu_tile **tiles = declare_results(e, true);
+  const char *index = tsr_cu_name(e, region->args[0], "i");
+  const char *lo = tsr_cu_index(e, range->lo, NULL), *hi = tsr_cu_index(e, range->hi, NULL);
+  if (unroll > 1)
+    tsr_cu_line(e, "#pragma unroll %lld", (long long)unroll);
+  tsr_cu_line(e, "for (tsr_s64 %s = %s; %s < %s; %s += %lld) {", index, lo, index, hi, index,
+              (long long)step);
+  e->slots[region->args[0]] = (tsr_cu_slot){.index = index};
+  for (uint32_t i = 0; i < count; ++i)
+    tsr_cu_bind(e, region->args[1 + i], tiles[i]);
+  tsr_cu_sink sink = {.tiles = tiles, .count = count};
+  tsr_cu_region(e, e->op->regions[0], &sink);
+  tsr_cu_line(e, "}");
+  bind_results(e, tiles);
+}
+
+static const char *scalar_bool(tsr_cu *e) {
+  const tsr_cu_tile *tile = e->op->operand_count > 0 ? tsr_cu_operand(e, 0) : NULL;
+  if (!tile || tile->dtype != TSR_BOOL || tsr_cu_elements(tile) != 1)
+    return tsr_cu_fail(e, TSR_ERR_VERIFY, "the condition is not a scalar bool");
+  return tile->name;
+}
+
+void tsr_cu_if(tsr_cu *e) {
+  const tsr_attr *attr = tsr_op_attr(e->ir, e->op_id, "cond");
+  const char *condition = NULL;
+  if (attr && attr->kind == TSR_ATTR_EXPR)
+    condition = tsr_cu_index(e, attr->u.expr, NULL);
+  else if (attr && (attr->kind == TSR_ATTR_INT || attr->kind == TSR_ATTR_BOOL))
+    condition = (attr->kind == TSR_ATTR_INT ? attr->u.integer != 0 : attr->u.boolean) ? "1" : "0";
+  else
+    condition = scalar_bool(e);
+  uint32_t regions = e->op->region_count;
+  if (regions < 1 || regions > 2 || (regions == 1 && e->op->result_count > 0))
+    tsr_cu_fail(e, TSR_ERR_VERIFY, "needs one or two regions, two for results");
+  const tsr_cu_tile **tiles = declare_results(e, false);
+  tsr_cu_sink sink = {.tiles = tiles, .count = e->op->result_count};
+  tsr_cu_line(e, "if (%s) {", condition);
+  tsr_cu_region(e, e->op->regions[0], &sink);
+  if (regions == 2) {
+    tsr_cu_line(e, "} else {");
+    tsr_cu_region(e, e->op->regions[1], &sink);
+  }
+  tsr_cu_line(e, "}");
+  bind_results(e, tiles);
+}
+
+/* The body runs once before its condition is asked, unless the limit is 0. */
+void tsr_cu_loop(tsr_cu *e) {
+  const tsr_region_data *region = tsr_region_get(e->ir, e->op->regions[0]);
+  const tsr_attr *limit = tsr_op_attr(e->ir, e->op_id, "limit");
+  uint32_t count = e->op->operand_count;
+  if (region->arg_count != count || e->op->result_count != count)
+    tsr_cu_fail(e, TSR_ERR_VERIFY, "needs an argument and a result per carried value");
+  const tsr_cu_tile **tiles = declare_results(e, true);
+  const char *more = tsr_cu_temporary(e, "more"), *turn = tsr_cu_temporary(e, "turn");
+  tsr_cu_line(e, "int %s = 1;", more);
+  if (limit) {
+    tsr_expr expr =
+        limit->kind == TSR_ATTR_INT ? tsr_expr_int(e->ir, limit->u.integer) : limit->u.expr;
+    tsr_cu_line(e, "for (tsr_s64 %s = 0; %s && %s < %s; ++%s) {", turn, more, turn,
+                tsr_cu_index(e, expr, NULL), turn);
+  } else
+    tsr_cu_line(e, "while (%s) {", more);
+  for (uint32_t i = 0; i < count; ++i)
+    tsr_cu_bind(e, region->args[i], tiles[i]);
+  tsr_cu_sink sink = {.tiles = tiles, .count = count, .condition = more};
+  tsr_cu_region(e, e->op->regions[0], &sink);
+  tsr_cu_line(e, "}");
+  bind_results(e, tiles);
+}

@@ -1,0 +1,322 @@
+/* Ops that make tiles from tiles or from nothing. */
+#include "codegen/cuda/emit.h"
+#include "runtime/float_convert.h"
+#include <string.h>
+
+/* --- elementwise --- */
+
+/* An operand of the result's size keeps its layout; otherwise the one that the uses want. */
+static tsr_cu_layout choose_layout(tsr_cu *e) {
+  tsr_value value = e->op->results[0];
+  tsr_cu_tile result = tsr_cu_tile_of_type(e, tsr_value_get(e->ir, value)->type);
+  for (uint32_t i = 0; i < e->op->operand_count; ++i) {
+    const tsr_cu_tile *tile = tsr_cu_operand(e, i);
+    if (tsr_cu_elements(tile) == tsr_cu_elements(&result) && tile->rank == result.rank)
+      return tile->layout;
+  }
+  return tsr_cu_wanted(e, value, &result);
+}
+
+static void check_shapes(tsr_cu *e, const tsr_cu_tile *tile, const tsr_cu_tile *result) {
+  bool fits = tile->rank <= result->rank;
+  for (uint32_t axis = 0; fits && axis < tile->rank; ++axis)
+    fits = tile->extents[axis] == 1 || tile->extents[axis] == result->extents[axis];
+  if (!fits)
+    tsr_cu_fail(e, TSR_ERR_VERIFY, "an operand does not broadcast to the result");
+}
+
+static const char *element(tsr_cu *e, tsr_dtype from, tsr_dtype to, const char *const *values) {
+  if (e->op->code == TSR_OP_CAST)
+    return tsr_cu_cast(e, from, to, values[0]);
+  if (e->op->code == TSR_OP_BITCAST)
+    return tsr_cu_bitcast(e, from, to, values[0]);
+  const char *text = tsr_cu_apply(e, e->op->code, from, values[0], values[1], values[2]);
+  return text ? text
+              : tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "not defined on %s", tsr_dtype_text(from));
+}
+
+void tsr_cu_elementwise(tsr_cu *e) {
+  const tsr_cu_tile *tiles[3] = {NULL};
+  const char *values[3] = {NULL};
+  tsr_cu_layout layout = choose_layout(e);
+  tsr_cu_tile shape = tsr_cu_tile_of_type(e, tsr_value_get(e->ir, e->op->results[0])->type);
+  bool ternary = tsr_opcode_info(e->op->code)->kind == TSR_KIND_TERNARY;
+  uint32_t count = e->op->operand_count;
+  for (uint32_t i = 0; i < count; ++i) {
+    check_shapes(e, tsr_cu_operand(e, i), &shape);
+    tiles[i] = tsr_cu_relayout(e, tsr_cu_operand(e, i), &layout);
+  }
+  tsr_dtype from = tiles[ternary ? 1 : 0]->dtype;
+  if (count > 1 && tiles[count - 1]->dtype != from)
+    tsr_cu_fail(e, TSR_ERR_VERIFY, "operands of %s and %s", tsr_dtype_text(from),
+                tsr_dtype_text(tiles[count - 1]->dtype));
+  if (e->op->code == TSR_OP_BITCAST && tsr_dtype_bits(from) != tsr_dtype_bits(shape.dtype))
+    tsr_cu_fail(e, TSR_ERR_VERIFY, "bitcast between types of different width");
+  const tsr_cu_tile *result = tsr_cu_declare_result(e, &layout);
+  tsr_cu_begin(e, result, false);
+  for (uint32_t i = 0; i < count; ++i)
+    values[i] = tsr_cu_register(e, tiles[i]);
+  tsr_cu_line(e, "%s = %s;", tsr_cu_register(e, result), element(e, from, shape.dtype, values));
+  tsr_cu_end(e);
+}
+
+/* --- const, index --- */
+
+static const char *attr_element(tsr_cu *e, const tsr_attr *attr, tsr_dtype dtype, uint64_t number) {
+  bool whole = tsr_dtype_class_of(dtype) != TSR_CLASS_FLOAT && dtype != TSR_BOOL;
+  int64_t integer = 0;
+  switch (attr->kind) {
+  case TSR_ATTR_INT:
+    integer = attr->u.integer;
+    break;
+  case TSR_ATTR_BOOL:
+    integer = attr->u.boolean;
+    break;
+  case TSR_ATTR_FLOAT:
+    return tsr_cu_number(e, dtype, attr->u.number);
+  case TSR_ATTR_NUMBERS:
+    return tsr_cu_number(e, dtype, attr->u.numbers[number < attr->count ? number : 0]);
+  case TSR_ATTR_EXPRS:
+    if (tsr_expr_is_int(e->ir, attr->u.exprs[number < attr->count ? number : 0], &integer))
+      break;
+    return tsr_cu_fail(e, TSR_ERR_VERIFY, "the value is not a number");
+  default:
+    return tsr_cu_fail(e, TSR_ERR_VERIFY, "the value is not a number");
+  }
+  if (!whole)
+    return tsr_cu_number(e, dtype, (double)integer);
+  return tsr_cu_format(e, "(%s)%s", tsr_cu_ctype(dtype), tsr_cu_integer(e, dtype, integer));
+}
+
+static const char *table_element(tsr_cu *e, const tsr_const_data *data, uint64_t number) {
+  if (tsr_dtype_class_of(data->dtype) == TSR_CLASS_FLOAT)
+    return tsr_cu_number(e, data->dtype,
+                         tsr_element_load_f64(data->dtype, data->data, (int64_t)number));
+  return tsr_cu_integer(e, data->dtype,
+                        tsr_element_load_i64(data->dtype, data->data, (int64_t)number));
+}
+
+static void splat(tsr_cu *e, const char *value) {
+  const tsr_cu_tile *tile = tsr_cu_declare_result(e, NULL);
+  tsr_cu_begin(e, tile, false);
+  tsr_cu_line(e, "%s = %s;", tsr_cu_register(e, tile), value);
+  tsr_cu_end(e);
+}
+
+void tsr_cu_const(tsr_cu *e) {
+  tsr_cu_tile shape = tsr_cu_tile_of_type(e, tsr_value_get(e->ir, e->op->results[0])->type);
+  const tsr_attr *attr = tsr_op_attr(e->ir, e->op_id, "value");
+  int64_t table = tsr_op_int(e->ir, e->op_id, "data", 0);
+  uint64_t elements = tsr_cu_elements(&shape);
+  const tsr_const_data *data = table > 0 ? tsr_const_get(e->ir, (uint32_t)table) : NULL;
+  bool in_table = data && data->data && data->dtype == shape.dtype &&
+                  data->bytes == elements * tsr_dtype_bits(shape.dtype) / 8;
+  if (!attr && !in_table)
+    tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "a constant in a kernel needs its value");
+  bool list = !attr || attr->kind == TSR_ATTR_NUMBERS || attr->kind == TSR_ATTR_EXPRS;
+  if (!list || elements == 1) {
+    splat(e, attr ? attr_element(e, attr, shape.dtype, 0) : table_element(e, data, 0));
+    return;
+  }
+  const tsr_cu_tile *tile = tsr_cu_declare_result(e, NULL);
+  const char *name = tsr_cu_temporary(e, "table");
+  tsr_cu_line(e, "{");
+  tsr_cu_line(e, "const %s %s[%llu] = {", tsr_cu_ctype(tile->dtype), name,
+              (unsigned long long)elements);
+  for (uint64_t i = 0; i < elements; ++i)
+    tsr_cu_line(e, "%s,", attr ? attr_element(e, attr, shape.dtype, i) : table_element(e, data, i));
+  tsr_cu_line(e, "};");
+  tsr_cu_begin(e, tile, true);
+  const char *inside = tsr_cu_inside(e, tile);
+  tsr_cu_line(e, "%s = %s ? %s[%s] : 0;", tsr_cu_register(e, tile), inside, name,
+              tsr_cu_linear(e, tile));
+  tsr_cu_end(e);
+  tsr_cu_line(e, "}");
+}
+
+void tsr_cu_index_tile(tsr_cu *e) {
+  const tsr_attr *attr = tsr_op_attr(e->ir, e->op_id, "value");
+  tsr_expr expr = !attr                         ? 0
+                  : attr->kind == TSR_ATTR_EXPR ? attr->u.expr
+                  : attr->kind == TSR_ATTR_INT  ? tsr_expr_int(e->ir, attr->u.integer)
+                                                : 0;
+  if (!expr)
+    tsr_cu_fail(e, TSR_ERR_VERIFY, "the value is not an index expression");
+  const tsr_cu_tile *tile = tsr_cu_declare_result(e, NULL);
+  tsr_cu_begin(e, tile, true);
+  const char *value = tsr_cu_format(e, "(tsr_s64)%s", tsr_cu_index(e, expr, tile));
+  tsr_cu_line(e, "%s = %s;", tsr_cu_register(e, tile),
+              tsr_cu_cast(e, TSR_I64, tile->dtype, tsr_cu_format(e, "(%s)", value)));
+  tsr_cu_end(e);
+}
+
+/* --- transpose, tile_slice --- */
+
+/* The layout goes with the axes, so that every thread keeps its elements. */
+void tsr_cu_transpose(tsr_cu *e) {
+  const tsr_cu_tile *from = tsr_cu_operand(e, 0);
+  int64_t perm[TSR_MAX_RANK];
+  uint32_t rank = 0, seen = 0, source[TSR_MAX_RANK] = {0};
+  bool fits = tsr_op_ints(e->ir, e->op_id, "perm", perm, TSR_MAX_RANK, &rank) && rank == from->rank;
+  tsr_cu_layout layout = from->layout;
+  for (uint32_t i = 0; fits && i < rank; ++i) {
+    fits = perm[i] >= 0 && perm[i] < rank;
+    if (!fits)
+      break;
+    uint32_t axis = rank - 1 - i;
+    source[axis] = rank - 1 - (uint32_t)perm[i];
+    seen |= 1U << source[axis];
+    layout.threads[axis] = from->layout.threads[source[axis]];
+    layout.stride[axis] = from->layout.stride[source[axis]];
+    layout.vector[axis] = from->layout.vector[source[axis]];
+  }
+  if (!fits || seen != (1U << rank) - 1)
+    tsr_cu_fail(e, TSR_ERR_VERIFY, "perm is not a permutation of the tile's axes");
+  const tsr_cu_tile *to = tsr_cu_declare_result(e, &layout);
+  tsr_cu_begin(e, to, false);
+  const char *number = NULL;
+  for (uint32_t axis = rank; axis-- > 0;) {
+    uint32_t registers = tsr_cu_registers_along(from, axis), result = 0;
+    while (source[result] != axis)
+      ++result;
+    if (registers > 1)
+      number = number ? tsr_cu_format(e, "(%s) * %u + r%u", number, registers, result)
+                      : tsr_cu_format(e, "r%u", result);
+  }
+  tsr_cu_line(e, "%s = %s;", tsr_cu_register(e, to),
+              number ? tsr_cu_format(e, "%s[%s]", from->name, number) : from->name);
+  tsr_cu_end(e);
+}
+
+void tsr_cu_slice(tsr_cu *e) {
+  const tsr_cu_tile *from = tsr_cu_operand(e, 0);
+  const tsr_attr *attr = tsr_op_attr(e->ir, e->op_id, "start");
+  const tsr_cu_tile *to = tsr_cu_declare_result(e, NULL);
+  if (!attr || attr->kind != TSR_ATTR_EXPRS || attr->count != from->rank ||
+      to->rank != from->rank || to->dtype != from->dtype)
+    tsr_cu_fail(e, TSR_ERR_VERIFY, "start must have a number per axis of the tile");
+  tsr_cu_line(e, "{");
+  const char *array = tsr_cu_stage(e, from);
+  tsr_cu_begin(e, to, true);
+  const char *place = "0";
+  for (uint32_t axis = from->rank; axis-- > 0;) {
+    const char *start = tsr_cu_index(e, attr->u.exprs[from->rank - 1 - axis], NULL);
+    const char *here = to->extents[axis] == 1 ? start : tsr_cu_format(e, "%s + x%u", start, axis);
+    place = tsr_cu_format(e, "(%s) * %u + %s", place, from->extents[axis], here);
+  }
+  const char *inside = tsr_cu_inside(e, to);
+  tsr_cu_line(e, "%s = %s ? %s[%s] : 0;", tsr_cu_register(e, to), inside, array, place);
+  tsr_cu_end(e);
+  tsr_cu_barrier(e);
+  tsr_cu_line(e, "}");
+}
+
+/* --- contract --- */
+
+/* Where an operand's element (row or column, k) is read from: its registers, or shared memory. */
+typedef struct contract_side {
+  const tsr_cu_tile *tile;
+  const char *array; /* NULL: in registers */
+  bool is_a;
+} contract_side;
+
+static contract_side open_side(tsr_cu *e, uint32_t number, const tsr_cu_layout *matrix) {
+  contract_side side = {.tile = tsr_cu_operand(e, number), .is_a = number == 0};
+  tsr_cu_layout layout = tsr_cu_operand_layout(matrix, side.is_a);
+  if (side.tile->rank != 2)
+    tsr_cu_fail(e, TSR_ERR_VERIFY, "operands of contract must be tiles of rank 2");
+  if (!tsr_cu_same_layout(side.tile, &layout) ||
+      tsr_cu_registers(side.tile) > TSR_CU_OPERAND_REGISTERS)
+    side.array = "";
+  return side;
+}
+
+/* Both operands may be in shared memory at once: b lies behind a. */
+static void stage_side(tsr_cu *e, contract_side *side, uint64_t before) {
+  if (!side->array)
+    return;
+  const uint64_t alloc_bytes = e->alloc_bytes, exchange_bytes = e->exchange_bytes;
+  e->alloc_bytes += before;
+  e->exchange_bytes = 0;
+  side->array = tsr_cu_stage(e, side->tile);
+  e->alloc_bytes = alloc_bytes;
+  const uint64_t needed = before + e->exchange_bytes;
+  e->exchange_bytes = needed > exchange_bytes ? needed : exchange_bytes;
+}
+
+/* The operand at depth k, in the loops over the accumulators' registers. */
+static const char *side_element(tsr_cu *e, const contract_side *side, const tsr_cu_tile *acc) {
+  const tsr_cu_tile *tile = side->tile;
+  uint32_t along = side->is_a ? 1 : 0, rows = tile->extents[1], columns = tile->extents[0];
+  const char *position = tile->extents[along] == 1 ? "0" : tsr_cu_format(e, "x%u", along);
+  if (side->array) {
+    const char *where = side->is_a ? tsr_cu_format(e, "%s * %u + k", position, columns)
+                                   : tsr_cu_format(e, "k * %u + %s", columns, position);
+    const char *text = tsr_cu_format(e, "%s[%s]", side->array, where);
+    return tsr_cu_exact(acc, along)
+               ? text
+               : tsr_cu_format(e, "(%s < %u ? %s : 0)", position, acc->extents[along], text);
+  }
+  uint32_t registers = tsr_cu_registers_along(tile, along);
+  uint32_t depth = side->is_a ? columns : rows;
+  if (registers == 1)
+    return depth == 1 ? tile->name : tsr_cu_format(e, "%s[k]", tile->name);
+  if (depth == 1)
+    return tsr_cu_format(e, "%s[r%u]", tile->name, along);
+  return side->is_a ? tsr_cu_format(e, "%s[r1 * %u + k]", tile->name, depth)
+                    : tsr_cu_format(e, "%s[k * %u + r0]", tile->name, registers);
+}
+
+static void multiply_add(tsr_cu *e, tsr_dtype dtype, const char *acc, const char *a,
+                         const char *b) {
+  const char *type = tsr_cu_ctype(dtype);
+  if (dtype == TSR_BOOL)
+    tsr_cu_line(e, "%s = %s | (%s & %s);", acc, acc, a, b);
+  else if (tsr_dtype_class_of(dtype) == TSR_CLASS_FLOAT)
+    tsr_cu_line(e, "%s = tsr_fma_%s(%s, %s, %s);", acc, dtype == TSR_F64 ? "f64" : "f32", a, b,
+                acc);
+  else {
+    const char *wide = tsr_dtype_bits(dtype) == 64 ? "tsr_u64" : "tsr_u32";
+    tsr_cu_line(e, "%s = (%s)((%s)%s * (%s)%s + (%s)%s);", acc, type, wide, a, wide, b, wide, acc);
+  }
+}
+
+/* Rank-1 updates in the order of k. f16 and bf16 are f32 here and rounded at the end. */
+void tsr_cu_contract(tsr_cu *e) {
+  const char *atom = tsr_op_string(e->ir, e->op_id, "atom");
+  const tsr_cu_tile *acc = tsr_cu_operand(e, 2);
+  if (atom && strncmp(atom, "fma.", 4) != 0)
+    tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "atom '%s' has no code on CUDA", atom);
+  if (acc->rank != 2)
+    tsr_cu_fail(e, TSR_ERR_VERIFY, "operands of contract must be tiles of rank 2");
+  tsr_cu_layout matrix = tsr_cu_matrix_layout(e->threads, acc->extents[1], acc->extents[0]);
+  contract_side a = open_side(e, 0, &matrix), b = open_side(e, 1, &matrix);
+  uint32_t depth = a.tile->extents[0];
+  if (a.tile->extents[1] != acc->extents[1] || b.tile->extents[0] != acc->extents[0] ||
+      b.tile->extents[1] != depth)
+    tsr_cu_fail(e, TSR_ERR_VERIFY, "the operands of contract do not fit together");
+  acc = tsr_cu_relayout(e, acc, &matrix);
+  const tsr_cu_tile *result = tsr_cu_declare_result(e, &matrix);
+  tsr_dtype dtype = result->dtype == TSR_F16 || result->dtype == TSR_BF16 ? TSR_F32 : result->dtype;
+  tsr_cu_line(e, "{");
+  stage_side(e, &a, 0);
+  stage_side(e, &b, a.array ? 8 * tsr_cu_elements(a.tile) : 0);
+  tsr_cu_assign(e, result, acc);
+  tsr_cu_line(e, a.array && b.array ? "#pragma unroll 4" : "TSR_UNROLL");
+  tsr_cu_line(e, "for (int k = 0; k < %u; ++k) {", depth);
+  tsr_cu_begin(e, result, true);
+  multiply_add(e, dtype, tsr_cu_register(e, result),
+               tsr_cu_cast(e, a.tile->dtype, dtype, side_element(e, &a, result)),
+               tsr_cu_cast(e, b.tile->dtype, dtype, side_element(e, &b, result)));
+  tsr_cu_end(e);
+  tsr_cu_line(e, "}");
+  if (dtype != result->dtype) {
+    tsr_cu_begin(e, result, false);
+    const char *value = tsr_cu_register(e, result);
+    tsr_cu_line(e, "%s = %s;", value, tsr_cu_cast(e, dtype, result->dtype, value));
+    tsr_cu_end(e);
+  }
+  if (a.array || b.array)
+    tsr_cu_barrier(e);
+  tsr_cu_line(e, "}");
+}

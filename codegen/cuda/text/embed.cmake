@@ -1,0 +1,10 @@
+# cmake -DOUTPUT=FILE.c "-DINPUTS=NAME=FILE;.." -P embed.cmake: each file as a terminated C array.
+set(code "#include \"codegen/cuda/text/text.h\"\n")
+foreach(input ${INPUTS})
+  string(REGEX MATCH "^([^=]*)=(.*)$" found ${input})
+  set(name ${CMAKE_MATCH_1})
+  file(READ ${CMAKE_MATCH_2} bytes HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${bytes}")
+  string(APPEND code "const char ${name}[] = {\n${bytes}0};\n")
+endforeach()
+file(WRITE ${OUTPUT} "${code}")
