@@ -103,7 +103,7 @@ static void put_buffers(writer *w, const tsr_program *program) {
   put(w, "  ],\n");
 }
 
-static void put_kernels(writer *w, const tsr_program *program) {
+static void put_kernels(writer *w, const tsr_program *program, const tsr_cuda_code *cuda) {
   put(w, "  \"kernels\": [\n");
   for (uint32_t i = 0; i < program->kernel_count; i++) {
     const tsr_kernel_desc *kernel = &program->kernels[i];
@@ -111,8 +111,13 @@ static void put_kernels(writer *w, const tsr_program *program) {
     put_string(w, kernel->name);
     put(w, ", \"nodes\": ");
     put_string(w, kernel->nodes);
-    put(w, ", \"entry\": %" PRIu64 ", \"scratch_bytes\": %" PRIu64 ", \"dims\": [", kernel->entry,
-        kernel->scratch_bytes);
+    if (cuda != NULL)
+      put(w, ", \"threads\": %u, \"shared_bytes\": %" PRIu64, cuda->kernels[i].threads,
+          cuda->kernels[i].shared_bytes);
+    else
+      put(w, ", \"entry\": %" PRIu64 ", \"scratch_bytes\": %" PRIu64, kernel->entry,
+          kernel->scratch_bytes);
+    put(w, ", \"dims\": [");
     for (uint32_t d = 0; d < kernel->dim_count; d++) {
       put(w, d == 0 ? "" : ", ");
       put_string(w, program->dims[program->kernel_dims[kernel->first_dim + d]].name);
@@ -143,14 +148,14 @@ static void put_launches(writer *w, const tsr_program *program) {
   put(w, "  ]\n");
 }
 
-const char *tsr_manifest(const tsr_program *program, tsr_arena *arena) {
+const char *tsr_manifest(const tsr_program *program, const tsr_cuda_code *cuda, tsr_arena *arena) {
   writer w = {.arena = arena, .capacity = 4096};
   w.text = tsr_arena_alloc(arena, w.capacity);
   put(&w, "{\n  \"target\": ");
   put_string(&w, program->target);
   put(&w, ",\n");
   put_buffers(&w, program);
-  put_kernels(&w, program);
+  put_kernels(&w, program, cuda);
   put_launches(&w, program);
   put(&w, "}\n");
   return w.text;

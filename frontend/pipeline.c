@@ -1,5 +1,6 @@
 #include "frontend/pipeline.h"
 #include "codegen/cpu/codegen.h"
+#include "codegen/cuda/cuda.h"
 #include "codegen/program.h"
 #include "frontend/manifest.h"
 #include "ir/copy.h"
@@ -190,9 +191,12 @@ static tsr_status after_pass(void *context, const tsr_ir *ir, const char *pass, 
 
 static tsr_status select_target(target_build *build) {
   const char *text = build->target_text;
+  if (tsr_target_cuda(text, &build->target))
+    return TSR_OK;
   if (strncmp(text, "cpu", 3) != 0 || (text[3] != 0 && text[3] != ':'))
     return tsr_fail(build->diag, TSR_ERR_ARGUMENT,
-                    "unknown target '%s'; known are cpu, cpu:x86-64-v2, cpu:avx2, cpu:avx512",
+                    "unknown target '%s'; known are cpu, cpu:x86-64-v2, cpu:avx2, cpu:avx512, "
+                    "cuda:sm_80, cuda:sm_89, cuda:sm_90a",
                     text);
   TSR_TRY(tsr_cpu_isa_parse(text, build->diag, &build->isa));
   tsr_cpu_caches caches;
@@ -201,6 +205,32 @@ static tsr_status select_target(target_build *build) {
   tsr_target_cpu(tsr_cpu_isa_features(&build->isa), &caches, threads, &build->target);
   tsr_cpu_isa_text(&build->isa, build->target.name);
   return TSR_OK;
+}
+
+static tsr_status build_program(target_build *build, const tsr_program_parts *parts,
+                                const tsr_cuda_code *cuda) {
+  TSR_TRY(tsr_program_build(build->ir, find_graph(build->ir), parts, &build->arena, build->diag,
+                            &build->program));
+  if ((build->options->emit & TSR_EMIT_MANIFEST) != 0)
+    emit(build, TSR_EMIT_MANIFEST, "manifest", tsr_manifest(&build->program, cuda, &build->arena));
+  return TSR_OK;
+}
+
+static tsr_status lower_cuda(target_build *build, tsr_program_parts *parts) {
+  tsr_cuda_code code;
+  TSR_TRY(tsr_codegen_cuda(build->ir, &build->target, &build->arena, build->diag, &code));
+  emit(build, TSR_EMIT_CU, "cu", code.text);
+  tsr_kernel_code *kernels =
+      tsr_arena_alloc_array(&build->arena, code.kernel_count, sizeof *kernels);
+  if (kernels == NULL)
+    return tsr_fail(build->diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
+  for (uint32_t i = 0; i < code.kernel_count; i++)
+    kernels[i] = (tsr_kernel_code){.symbol = code.kernels[i].symbol,
+                                   .dims = code.kernels[i].dims,
+                                   .dim_count = code.kernels[i].dim_count};
+  parts->kernels = kernels;
+  parts->kernel_count = code.kernel_count;
+  return build_program(build, parts, &code);
 }
 
 /* Graph to kernels to machine code to program tables. */
@@ -217,24 +247,22 @@ static tsr_status lower(target_build *build) {
   TSR_TRY(tsr_pass_pack(build->ir, diag));
   emit_ir(build, TSR_EMIT_TILE, "tile");
   TSR_TRY(tsr_ir_verify(build->ir, diag));
+  tsr_program_parts parts = {.target = build->target.name,
+                             .cpu_features = build->target.cpu_features,
+                             .precision = options->precision == NULL ? "f32" : options->precision,
+                             .producer = tsr_version_text()};
+  if (build->target.kind == TSR_TARGET_CUDA)
+    return lower_cuda(build, &parts);
   tsr_codegen_options codegen = {.want_ll = (options->emit & TSR_EMIT_LL) != 0,
                                  .want_assembly = (options->emit & TSR_EMIT_ASM) != 0};
   TSR_TRY(tsr_codegen_cpu(build->ir, &build->isa, &codegen, &build->arena, diag, &build->code));
   emit(build, TSR_EMIT_LL, "ll", build->code.ll);
   emit(build, TSR_EMIT_ASM, "asm", build->code.assembly);
-  tsr_program_parts parts = {.target = build->target.name,
-                             .cpu_features = build->target.cpu_features,
-                             .precision = options->precision == NULL ? "f32" : options->precision,
-                             .producer = tsr_version_text(),
-                             .image = build->code.image,
-                             .image_bytes = build->code.image_bytes,
-                             .kernels = build->code.kernels,
-                             .kernel_count = build->code.kernel_count};
-  TSR_TRY(tsr_program_build(build->ir, find_graph(build->ir), &parts, &build->arena, diag,
-                            &build->program));
-  if ((options->emit & TSR_EMIT_MANIFEST) != 0)
-    emit(build, TSR_EMIT_MANIFEST, "manifest", tsr_manifest(&build->program, &build->arena));
-  return TSR_OK;
+  parts.image = build->code.image;
+  parts.image_bytes = build->code.image_bytes;
+  parts.kernels = build->code.kernels;
+  parts.kernel_count = build->code.kernel_count;
+  return build_program(build, &parts, NULL);
 }
 
 static tsr_status check_options(const tsr_compile_options *options, tsr_diag *diag) {
@@ -325,6 +353,16 @@ void tsr_compilation_destroy(tsr_compilation *compilation) {
   allocator->release(allocator->context, compilation, sizeof *compilation);
 }
 
+/* Modules hold machine code for CPUs. */
+static tsr_status check_writable(const tsr_compilation *compilation, tsr_diag *diag) {
+  for (uint32_t i = 0; i < compilation->count; i++)
+    if (compilation->builds[i].target.kind == TSR_TARGET_CUDA)
+      return tsr_fail(diag, TSR_ERR_UNSUPPORTED,
+                      "compiling to a module for CUDA ('%s') is not possible yet; use --emit cu",
+                      compilation->builds[i].target.name);
+  return TSR_OK;
+}
+
 /* The programs in a list from `scratch`. */
 static const tsr_program **list_programs(const tsr_compilation *compilation, tsr_arena *scratch) {
   const tsr_program **list = tsr_arena_alloc_array(scratch, compilation->count, sizeof *list);
@@ -335,6 +373,7 @@ static const tsr_program **list_programs(const tsr_compilation *compilation, tsr
 
 tsr_status tsr_compilation_write_file(const tsr_compilation *compilation, const char *path,
                                       tsr_diag *diag) {
+  TSR_TRY(check_writable(compilation, diag));
   tsr_arena scratch;
   tsr_arena_init(&scratch, compilation->allocator);
   const tsr_program **programs = list_programs(compilation, &scratch);
@@ -352,6 +391,7 @@ tsr_status tsr_compilation_write_memory(const tsr_compilation *compilation,
   tsr_arena_init(&scratch, compilation->allocator);
   *out_bytes = NULL;
   *out_size = 0;
+  TSR_TRY(check_writable(compilation, diag));
   const tsr_program **programs = list_programs(compilation, &scratch);
   tsr_status status = programs == NULL
                           ? tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory")

@@ -29,6 +29,8 @@ static const char *extension(const char *kind) {
     return "s";
   case TSR_EMIT_MANIFEST:
     return "json";
+  case TSR_EMIT_CU:
+    return "cu";
   default:
     return "tsr";
   }

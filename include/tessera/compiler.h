@@ -49,7 +49,8 @@ typedef struct tsr_dim_range {
   X(TILE, 4, "tile", "the kernels as tile programs, and the launch list")                          \
   X(LL, 5, "ll", "LLVM IR")                                                                        \
   X(ASM, 6, "asm", "assembly")                                                                     \
-  X(MANIFEST, 7, "manifest", "JSON: kernels, grids, arguments")
+  X(MANIFEST, 7, "manifest", "JSON: kernels, grids, arguments")                                    \
+  X(CU, 8, "cu", "CUDA C")
 
 typedef enum tsr_emit {
 #define TSR_EMIT_ENUM(name, bit, text, what) TSR_EMIT_##name = 1 << bit,
@@ -65,7 +66,8 @@ typedef void (*tsr_emit_function)(void *context, const char *kind, const char *t
 /* Zero everything that is not wanted. */
 typedef struct tsr_compile_options {
   const char *const
-      *targets; /* "cpu", "cpu:x86-64-v2", "cpu:avx2", "cpu:avx512"; none: "cpu", this machine */
+      *targets; /* "cpu", "cpu:x86-64-v2", "cpu:avx2", "cpu:avx512", this machine with none;
+                   "cuda:sm_80", "cuda:sm_89", "cuda:sm_90a": texts by `emit`, no module yet */
   uint32_t target_count; /* the module holds one program per target; loading takes the first that
                             the machine can run */
   const tsr_dim_range *dims;
