@@ -51,7 +51,8 @@ typedef enum tsr_cli_kind {
   X(TARGET, "--target", "TARGET", TEXT, TSR_CLI_MODEL | TSR_CLI_ON(VERIFY) | TSR_CLI_ON(OPT),      \
     "cpu (this machine) or cpu:FEATURES, such as cpu:x86-64-v3")                                   \
   X(DIM, "--dim", "NAME=N", TEXT, TSR_CLI_MODEL, "fix a symbolic dim; NAME=LO..HI bounds it")      \
-  X(PRECISION, "--precision", "NAME", TEXT, TSR_CLI_MODEL, "f32")                                  \
+  X(PRECISION, "--precision", "NAME", TEXT, TSR_CLI_MODEL,                                         \
+    "f32 or f32-strict: the same in this version")                                                 \
   X(NO_FUSE, "--no-fuse", NULL, FLAG, TSR_CLI_MODEL | TSR_CLI_ON(OPT), "one kernel per operation") \
   X(DETERMINISTIC, "--deterministic", NULL, FLAG, TSR_CLI_MODEL, "the same bits from every run")   \
   X(EMIT, "--emit", "STAGE", TEXT, TSR_CLI_ON(COMPILE),                                            \
