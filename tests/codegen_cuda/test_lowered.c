@@ -1,0 +1,94 @@
+/* Graphs lowered for CUDA by the default schedules: every kernel that comes out computes on the
+ * emulated device what the code for the CPU makes of the same tile program. */
+#include "passes/passes.h"
+#include "passes/tile/tile.h"
+#include "tests/codegen_cuda/both.h"
+
+static const char *const graphs[] = {
+    "dim N in 1..64\n"
+    "graph @g {\n"
+    "  %x = input {name = \"x\"} : f32[N, 70]\n"
+    "  %y = input {name = \"y\"} : f32[70, 33]\n"
+    "  %a = einsum %x, %y {spec = \"ik,kj->ij\"} : f32[N, 33]\n"
+    "  %t = tanh %a : f32[N, 33]\n"
+    "  output %t {name = \"t\"}\n"
+    "}\n",
+    "graph @g {\n"
+    "  %x = input {name = \"x\"} : f32[1, 4, 9, 9]\n"
+    "  %w = input {name = \"w\"} : f32[6, 4, 3, 3]\n"
+    "  %c = conv %x, %w {strides = [2, 1], dilations = [1, 1], low = [1, 1], high = [1, 1], groups "
+    "= 1} "
+    ": f32[1, 6, 5, 9]\n"
+    "  %p = pool %c {window = [2, 2], strides = [1, 2], dilations = [1, 1], low = [0, 0], high = "
+    "[0, 0], "
+    "combine = \"max\"} : f32[1, 6, 4, 4]\n"
+    "  output %p {name = \"p\"}\n"
+    "}\n",
+    "dim N in 1..64\n"
+    "graph @g {\n"
+    "  %x = input {name = \"x\"} : f32[N, 41]\n"
+    "  %e = exp %x : f32[N, 41]\n"
+    "  %s = reduce %e {axes = [1], combine = \"add\"} : f32[N]\n"
+    "  %r = reshape %s : f32[N, 1]\n"
+    "  %d = div %e, %r : f32[N, 41]\n"
+    "  %t = transpose %d {perm = [1, 0]} : f32[41, N]\n"
+    "  output %t {name = \"t\"}\n"
+    "}\n",
+    "graph @g {\n"
+    "  %x = input {name = \"x\"} : f32[12, 37]\n"
+    "  %m = arg_reduce %x {axis = 1, combine = \"max\"} : i64[12]\n"
+    "  %c = scan %x {axis = 1, combine = \"add\"} : f32[12, 37]\n"
+    "  %v, %i = topk %x {axis = 1, largest = true} : f32[12, 5], i64[12, 5]\n"
+    "  output %m {name = \"m\"}\n"
+    "  output %c {name = \"c\"}\n"
+    "  output %v {name = \"v\"}\n"
+    "  output %i {name = \"i\"}\n"
+    "}\n",
+    "graph @g {\n"
+    "  %x = input {name = \"x\"} : f32[30, 8]\n"
+    "  %k = input {name = \"k\"} : i64[11]\n"
+    "  %u = input {name = \"u\"} : f32[11, 8]\n"
+    "  %g = gather %x, %k {axis = 0} : f32[11, 8]\n"
+    "  %h = mul %g, %u : f32[11, 8]\n"
+    "  output %h {name = \"h\"}\n"
+    "}\n",
+};
+
+static const dim_value dims[] = {{"N", 37}, {NULL, 0}};
+
+START_TEST(test_graph) {
+  tsr_arena arena;
+  tsr_ir *ir = NULL;
+  tsr_diag diag = {0};
+  tsr_target target;
+  char message[2048];
+  const char *text = graphs[_i];
+  tsr_pass_options passes = {.fuse_level = TSR_FUSE_REGISTER};
+  tsr_arena_init(&arena, tsr_allocator_default());
+  ck_assert(tsr_target_cuda("cuda:sm_80", &target));
+  if (tsr_ir_parse(arena.allocator, text, strlen(text), "graph.tsr", &diag, &ir) != TSR_OK ||
+      tsr_passes_run(ir, &passes, &diag) != TSR_OK ||
+      tsr_pass_tile(ir, &target, NULL, &diag) != TSR_OK || tsr_pass_pack(ir, &diag) != TSR_OK) {
+    tsr_diag_format(&diag, message, sizeof message);
+    ck_abort_msg("%s", message);
+  }
+  const char *kernels = tsr_ir_print(ir, &arena);
+  ck_assert_ptr_nonnull(kernels);
+  both_run(kernels, dims, 1e-5, -1, 4);
+  tsr_ir_destroy(ir);
+  tsr_arena_reset(&arena);
+}
+END_TEST
+
+int main(void) {
+  Suite *suite = suite_create("codegen_cuda.lowered");
+  TCase *cases = tcase_create("graphs");
+  tcase_set_timeout(cases, 120);
+  tcase_add_loop_test(cases, test_graph, 0, sizeof graphs / sizeof *graphs);
+  suite_add_tcase(suite, cases);
+  SRunner *runner = srunner_create(suite);
+  srunner_run_all(runner, CK_ENV);
+  int failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed != 0;
+}
