@@ -195,7 +195,7 @@ static tsr_status select_target(target_build *build) {
     return TSR_OK;
   if (strncmp(text, "cpu", 3) != 0 || (text[3] != 0 && text[3] != ':'))
     return tsr_fail(build->diag, TSR_ERR_ARGUMENT,
-                    "unknown target '%s'; known are cpu, cpu:x86-64-v2, cpu:avx2, cpu:avx512, "
+                    "unknown target '%s'; known are cpu, cpu:x86-64-v2, cpu:avx2, cpu:avx512, cpu:aarch64, "
                     "cuda:sm_80, cuda:sm_89, cuda:sm_90a",
                     text);
   TSR_TRY(tsr_cpu_isa_parse(text, build->diag, &build->isa));

@@ -171,7 +171,9 @@ static tsr_value map_pad(tsr_point *e, tsr_op op, const tsr_expr *axes) {
                                  : and_also(ir, bounds, between ? between : tsr_expr_int(ir, 1));
   if (guard == 0)
     return loaded;
-  return tsr_point_select(e, tsr_point_condition(e, guard), loaded, tsr_read(e, value, NULL, 0));
+  tsr_value outside = tsr_read(e, value, NULL, 0);
+  tsr_value inside = tsr_point_condition(e, guard);
+  return tsr_point_select(e, inside, loaded, outside);
 }
 
 /* A chain of selects from the last part to the first; loads beyond a part give 0 and are not

@@ -122,7 +122,8 @@ tsr_op tsr_lower_arg_reduce(tsr_ir *ir, tsr_op op) {
 /* Both operands of a contraction in the dtype that products are summed in. */
 static tsr_value product(tsr_point *e, tsr_value a, tsr_value b, tsr_dtype result) {
   tsr_dtype dtype = tsr_accumulator_dtype(result);
-  return tsr_point_binary(e, TSR_OP_MUL, tsr_point_cast(e, a, dtype), tsr_point_cast(e, b, dtype));
+  tsr_value x = tsr_point_cast(e, a, dtype), y = tsr_point_cast(e, b, dtype);
+  return tsr_point_binary(e, TSR_OP_MUL, x, y);
 }
 
 tsr_op tsr_lower_einsum(tsr_ir *ir, tsr_op op) {
@@ -229,8 +230,9 @@ static tsr_value load_or_identity(tsr_point *e, tsr_value x, const tsr_expr *sub
   tsr_value loaded = tsr_point_load(e, x, subscripts, rank);
   if (guard == 0)
     return loaded;
-  return tsr_point_select(e, tsr_point_condition(e, guard), loaded,
-                          tsr_point_identity(e, dtype, combine));
+  tsr_value identity = tsr_point_identity(e, dtype, combine);
+  tsr_value inside = tsr_point_condition(e, guard);
+  return tsr_point_select(e, inside, loaded, identity);
 }
 
 tsr_op tsr_lower_pool(tsr_ir *ir, tsr_op op) {

@@ -106,9 +106,11 @@ static void inline_load(inlining *in, tsr_op load) {
   tsr_value value = guard != 0 && direct
                         ? permuted_load(in, subscripts, tsr_op_float(ir, load, "pad", 0))
                         : inline_value(in, subscripts);
-  if (guard != 0 && !direct)
-    value = tsr_point_select(&in->rw.out, tsr_point_condition(&in->rw.out, guard), value,
-                             pad_value(in, load));
+  if (guard != 0 && !direct) {
+    tsr_value outside = pad_value(in, load);
+    tsr_value inside = tsr_point_condition(&in->rw.out, guard);
+    value = tsr_point_select(&in->rw.out, inside, value, outside);
+  }
   in->rw.values[data->results[0]] = value;
 }
 

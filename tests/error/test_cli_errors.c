@@ -234,7 +234,7 @@ static const row run_rows[] = {
      1,
      {"absent/b.json: ", "No such file"}},
     {"compile good.tsr -o absent/out.tsm", 1, {"absent/out.tsm: ", "No such file"}},
-    {"compile good.tsr -o folder", 1, {"folder: ", "directory"}},
+    {"compile good.tsr -o folder", 1, {"folder: ", "no regular file"}},
     {"compile good.tsr --emit ll --emit-dir absent/folder", 1, {"absent/folder: ", "No such file"}},
     {"compile good.tsr --emit ll --emit-dir good.tsr", 1, {"good.tsr", "directory"}},
     {"opt absent.tsr", 1, {"absent.tsr: ", "No such file"}},
