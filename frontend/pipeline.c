@@ -194,10 +194,11 @@ static tsr_status select_target(target_build *build) {
   if (tsr_target_cuda(text, &build->target))
     return TSR_OK;
   if (strncmp(text, "cpu", 3) != 0 || (text[3] != 0 && text[3] != ':'))
-    return tsr_fail(build->diag, TSR_ERR_ARGUMENT,
-                    "unknown target '%s'; known are cpu, cpu:x86-64-v2, cpu:avx2, cpu:avx512, cpu:aarch64, "
-                    "cuda:sm_80, cuda:sm_89, cuda:sm_90a",
-                    text);
+    return tsr_fail(
+        build->diag, TSR_ERR_ARGUMENT,
+        "unknown target '%s'; known are cpu, cpu:x86-64-v2, cpu:avx2, cpu:avx512, cpu:aarch64, "
+        "cuda:sm_80, cuda:sm_89, cuda:sm_90a",
+        text);
   TSR_TRY(tsr_cpu_isa_parse(text, build->diag, &build->isa));
   tsr_cpu_caches caches;
   tsr_cpu_cache_sizes(&caches);
