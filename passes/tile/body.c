@@ -575,21 +575,25 @@ tsr_value tsr_body_value(tsr_body *body, tsr_value value) {
   return tile;
 }
 
+static void hoist_value(tsr_body *body, tsr_value value, uint32_t axes);
+
 /* Scalars of the body inside a subscript. */
 static void hoist_expr(tsr_body *body, tsr_expr expr, uint32_t axes) {
   const tsr_expr_node node = tsr_expr_get(body->ir, expr);
   if (node.op == TSR_INDEX_VALUE)
-    tsr_body_hoist(body, node.value, axes);
+    hoist_value(body, node.value, axes);
   if (node.op < TSR_INDEX_ADD)
     return;
   hoist_expr(body, node.a, axes);
   hoist_expr(body, node.b, axes);
 }
 
-void tsr_body_hoist(tsr_body *body, tsr_value value, uint32_t axes) {
+static void hoist_value(tsr_body *body, tsr_value value, uint32_t axes) {
   const tsr_nest *nest = body->nest;
-  if (value == 0 || value > nest->value_count || nest->memo[value] != 0)
+  if (value == 0 || value > nest->value_count || nest->memo[value] != 0 ||
+      nest->walked[value] == nest->walked[0])
     return;
+  nest->walked[value] = nest->walked[0];
   const tsr_value_data *data = tsr_value_get(body->ir, value);
   if (data->role != TSR_ROLE_RESULT || stored_of(body, value) != NULL)
     return;
@@ -600,10 +604,17 @@ void tsr_body_hoist(tsr_body *body, tsr_value value, uint32_t axes) {
   const tsr_op_data *op = tsr_op_get(body->ir, data->def);
   for (uint32_t i = 0; i < op->operand_count; i++) {
     if (!op->operands[i].subscripted)
-      tsr_body_hoist(body, op->operands[i].value, axes);
+      hoist_value(body, op->operands[i].value, axes);
     for (uint32_t d = 0; d < op->operands[i].subscript_count; d++)
       hoist_expr(body, op->operands[i].subscripts[d], axes);
   }
+}
+
+/* Each value is looked at once per call, however many users share it: walked[0] counts the calls.
+ */
+void tsr_body_hoist(tsr_body *body, tsr_value value, uint32_t axes) {
+  body->nest->walked[0]++;
+  hoist_value(body, value, axes);
 }
 
 /* There is no broadcast op on tiles: a select between equal tiles under a full condition is one. */

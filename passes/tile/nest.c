@@ -274,6 +274,7 @@ tsr_status tsr_nest_read(tsr_ir *ir, const tsr_target *target, const tsr_nest_po
                      .widest = TSR_BOOL,
                      .varies = pool->varies,
                      .memo = pool->memo,
+                     .walked = pool->walked,
                      .value_count = pool->value_count};
   const tsr_op_data *data = tsr_op_get(ir, block);
   nest->proc = data->code == TSR_OP_PROC;

@@ -74,9 +74,11 @@ typedef struct tsr_nest {
   tsr_dtype widest;  /* of the body's values */
   bool matched;      /* asked whether it is a contraction */
   const struct tsr_contraction *contraction;
-  /* Per value of the IR as it was before the pass: the axes it varies with; its tile. */
+  /* Per value of the IR as it was before the pass: the axes it varies with; its tile; the last
+   * tsr_body_hoist that looked at it, walked[0] being their number. */
   uint32_t *varies;
   tsr_value *memo;
+  uint32_t *walked;
   uint32_t value_count;
 } tsr_nest;
 
@@ -85,6 +87,7 @@ typedef struct tsr_nest_pool {
   tsr_arena *arena;
   uint32_t *varies;
   tsr_value *memo;
+  uint32_t *walked;
   uint32_t value_count;
 } tsr_nest_pool;
 

@@ -46,7 +46,9 @@ static tsr_status begin(tiling *t) {
   t->pool = (tsr_nest_pool){.arena = &t->per_block, .value_count = values};
   t->pool.varies = tsr_arena_alloc_array(&t->arena, values + 1, sizeof *t->pool.varies);
   t->pool.memo = tsr_arena_alloc_array(&t->arena, values + 1, sizeof *t->pool.memo);
-  return t->pool.varies == NULL || t->pool.memo == NULL ? out_of_memory(t) : TSR_OK;
+  t->pool.walked = tsr_arena_alloc_array(&t->arena, values + 1, sizeof *t->pool.walked);
+  bool failed = t->pool.varies == NULL || t->pool.memo == NULL || t->pool.walked == NULL;
+  return failed ? out_of_memory(t) : TSR_OK;
 }
 
 static void end(tiling *t) {
