@@ -658,7 +658,7 @@ tsr_status tsr_lower_op_depth_to_space(tsr_lower *l) {
   TSR_TRY(tsr_lower_need(l, 1));
   tsr_value x = tsr_lower_value(l, 0);
   int64_t size = tsr_lower_int(l, "blocksize", 0);
-  if (v_rank(l, x) != 4 || size < 1)
+  if (v_rank(l, x) != 4 || size < 1 || size > INT32_MAX)
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "needs rank 4 and a positive blocksize");
   bool crd = tsr_lower_text_is(l, "mode", "DCR", "CRD");
   static const int64_t perm_dcr[6] = {0, 3, 4, 1, 5, 2}, perm_crd[6] = {0, 1, 4, 2, 5, 3};

@@ -271,6 +271,9 @@ START_TEST(wrong_shapes_and_types) {
   onnx_int_list(&node, "kernel_shape", (const int64_t[]){3, 2}, 2);
   expect_failure(one_node(node, 17, "1 2 8 8", "4 2 3 3"), TSR_ERR_SHAPE, "Conv",
                  "kernel_shape is 2 along axis 1, the weights 3");
+  node = onnx_node("DepthToSpace", "a", "x", "z");
+  onnx_int(&node, "blocksize", INT64_MAX);
+  expect_failure(one_node(node, 17, "1 4 2 2", NULL), TSR_ERR_SHAPE, "DepthToSpace", "blocksize");
   node = onnx_node("Cast", "a", "x", "z");
   onnx_int(&node, "to", 99);
   expect_failure(one_node(node, 17, "2", NULL), TSR_ERR_UNSUPPORTED, "", "casting to ? (99)");
