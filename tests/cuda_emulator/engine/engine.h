@@ -149,21 +149,6 @@ typedef struct cluster {
   uint32_t acquired;    /* time of the latest acquire */
 } cluster;
 
-/* A TMA load under way: performed at issue or when nothing else can run, as the seed says. */
-typedef struct load {
-  cluster *cluster;
-  const struct tensor_map *map; /* NULL: a bulk copy */
-  const uint8_t *global;
-  int coordinates[5];
-  uint32_t bytes;
-  struct {
-    block *block;
-    uint8_t *shared;
-    mbarrier *bar;
-  } to[16];
-  int to_count;
-} load;
-
 /* What tsr_emulator_encode_tensor_map puts into the 128 bytes. */
 typedef struct tensor_map {
   uint64_t magic;
@@ -174,6 +159,21 @@ typedef struct tensor_map {
   uint8_t rank, element_bytes, swizzle;
 } tensor_map;
 _Static_assert(sizeof(tensor_map) <= 128, "fits the driver's opaque map");
+
+/* A TMA load under way: performed at issue or when nothing else can run, as the seed says. */
+typedef struct load {
+  cluster *cluster;
+  tensor_map map;        /* a copy: the parameter may be gone when the box lands */
+  const uint8_t *global; /* NULL: a box of the map */
+  int coordinates[5];
+  uint32_t bytes;
+  struct {
+    block *block;
+    uint8_t *shared;
+    mbarrier *bar;
+  } to[16];
+  int to_count;
+} load;
 
 struct tsr_emulated_kernel {
   const struct text *text;

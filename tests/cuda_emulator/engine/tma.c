@@ -115,11 +115,11 @@ static void land(tsr_emulator *e, load *l) {
     uint8_t *shared = l->to[i].shared;
     size_t offset = (size_t)(shared - b->shared.base);
     mark_pending(&b->shared, offset, l->bytes, b->shared.pending_write, -1);
-    if (l->map) {
-      void *both[] = {shared, (void *)(uintptr_t)l->map};
-      for_each_row(l->map, l->coordinates, load_row, both);
-    } else {
+    if (l->global) {
       memcpy(shared, l->global, l->bytes);
+    } else {
+      void *both[] = {shared, &l->map};
+      for_each_row(&l->map, l->coordinates, load_row, both);
     }
     memset(b->shared.written + offset, 1, l->bytes);
     uint32_t step = ++c->agent_step[bar->agent - (uint32_t)c->fiber_count];
@@ -197,7 +197,7 @@ void api_tma_load(void *shared, const void *map, unsigned long long *bar, int di
   const tensor_map *m = use_map(f, map, dims);
   use_box(f, m, shared, "TMA load");
   for_each_row(m, coordinates, check_load_row, f);
-  load l = {.map = m, .bytes = (uint32_t)box_bytes(m)};
+  load l = {.map = *m, .bytes = (uint32_t)box_bytes(m)};
   memcpy(l.coordinates, coordinates, (size_t)dims * sizeof(int));
   start_load(f, &l, shared, bar, blocks);
 }
