@@ -15,7 +15,7 @@ typedef struct tsr_cuda_kernel {
   const char *text;   /* `source` behind the device primitives: what a host with its own compiles */
   const char *body;   /* the kernel alone, its last part */
   uint32_t threads;   /* of a block */
-  uint64_t shared_bytes; /* dynamic shared memory */
+  uint64_t shared_bytes; /* dynamic shared memory; beyond 48 KiB a function attribute asks for it */
   uint32_t buffer_count;
   const tsr_dim *dims;
   uint32_t dim_count;

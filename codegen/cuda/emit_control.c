@@ -152,6 +152,8 @@ void tsr_cu_for(tsr_cu *e) {
   const tsr_cu_tile **tiles = declare_results(e, true);
   const char *index = tsr_cu_name(e, region->args[0], "i");
   const char *lo = tsr_cu_index(e, range->lo, NULL), *hi = tsr_cu_index(e, range->hi, NULL);
+  if (unroll == 0)
+    tsr_cu_line(e, "TSR_UNROLL");
   if (unroll > 1)
     tsr_cu_line(e, "#pragma unroll %lld", (long long)unroll);
   tsr_cu_line(e, "for (tsr_s64 %s = %s; %s < %s; %s += %lld) {", index, lo, index, hi, index,

@@ -153,8 +153,11 @@ static void decode_task(tsr_cu *e, const tsr_region_data *region) {
       tsr_cu_line(e, "task /= %s;", count);
       position = tsr_cu_format(e, "%s_at", name);
     }
-    tsr_cu_line(e, "const tsr_s64 %s = %s + %s * %lld;", name, tsr_cu_index(e, range->lo, NULL),
-                position, (long long)step);
+    if (step > 1)
+      position = tsr_cu_format(e, "%s * %lld", position, (long long)step);
+    if (!tsr_expr_equals_int(e->ir, range->lo, 0))
+      position = tsr_cu_format(e, "%s + %s", tsr_cu_index(e, range->lo, NULL), position);
+    tsr_cu_line(e, "const tsr_s64 %s = %s;", name, position);
     e->slots[value].index = name;
   }
 }
