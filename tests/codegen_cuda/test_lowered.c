@@ -80,11 +80,43 @@ START_TEST(test_graph) {
 }
 END_TEST
 
+/* What has no code is refused by name. */
+START_TEST(test_refusals) {
+  static const char *const texts[][2] = {
+      {"kernel @k(%x: f8e4m3[8], out %y: f8e4m3[8]) grid(%i in 1) {\n"
+       "  %a = load %x[$0] : reg f8e4m3[8]\n  store %a, %y[$0]\n}\n",
+       "f8e4m3"},
+      {"kernel @k(out %y: f32[1]) grid(%i in 1) {\n  barrier {scope = \"grid\"}\n"
+       "  %a = const {value = 1} : reg f32[1]\n  store %a, %y[$0]\n}\n",
+       "barrier"},
+      {"kernel @'a b'(out %y: f32[1]) grid(%i in 1) {\n"
+       "  %a = const {value = 1} : reg f32[1]\n  store %a, %y[$0]\n}\n",
+       "name"},
+  };
+  tsr_arena arena;
+  tsr_ir *ir = NULL;
+  tsr_diag diag = {0};
+  tsr_target target;
+  tsr_cuda_code code;
+  tsr_arena_init(&arena, tsr_allocator_default());
+  ck_assert(tsr_target_cuda("cuda:sm_90a", &target));
+  ck_assert_int_eq(
+      tsr_ir_parse(arena.allocator, texts[_i][0], strlen(texts[_i][0]), "test.tsr", &diag, &ir),
+      TSR_OK);
+  ck_assert_int_eq(tsr_codegen_cuda(ir, &target, &arena, &diag, &code), TSR_ERR_UNSUPPORTED);
+  ck_assert_msg(strstr(diag.message, texts[_i][1]), "%s", diag.message);
+  ck_assert_uint_eq(code.kernel_count, 0);
+  tsr_ir_destroy(ir);
+  tsr_arena_reset(&arena);
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("codegen_cuda.lowered");
   TCase *cases = tcase_create("graphs");
   tcase_set_timeout(cases, 120);
   tcase_add_loop_test(cases, test_graph, 0, sizeof graphs / sizeof *graphs);
+  tcase_add_loop_test(cases, test_refusals, 0, 3);
   suite_add_tcase(suite, cases);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);
