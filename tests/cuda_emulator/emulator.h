@@ -22,6 +22,9 @@ void *tsr_emulator_alloc(tsr_emulator *emulator, size_t bytes, const char *name)
 void tsr_emulator_free(tsr_emulator *emulator, void *memory);
 bool tsr_emulator_register(tsr_emulator *emulator, void *memory, size_t bytes, const char *name);
 void tsr_emulator_unregister(tsr_emulator *emulator, void *memory);
+/* Whether races on buffers registered from now on are looked for (the default). It takes 12 bytes
+ * per byte that kernels touch; shared memory is always watched. */
+void tsr_emulator_watch_buffers(tsr_emulator *emulator, bool watch);
 
 /* The kernel `name` of a text; texts are compiled once (with $CC or cc). NULL with an error when
  * the text does not compile or has no such kernel. Owned by the emulator. */

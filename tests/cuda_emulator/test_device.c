@@ -233,6 +233,10 @@ START_TEST(launches_have_limits) {
     ck_assert_msg(ran == !*rows[i].finding && strstr(tsr_emulator_error(e), rows[i].finding),
                   "row %zu: %s", i, tsr_emulator_error(e));
   }
+  tsr_emulator_watch_buffers(e, false);
+  int *unwatched = tsr_emulator_alloc(e, 256, "unwatched");
+  ck_assert(tsr_emulator_launch(e, k, &rows[6].launch, (void *[]){&unwatched}));
+  ck_assert_int_eq(unwatched[63], 1);
   ck_assert_ptr_null(tsr_emulator_kernel(e, "TSR_KERNEL(1) bad(void) { wrong }", "bad"));
   ck_assert_ptr_nonnull(strstr(tsr_emulator_error(e), "does not compile"));
   tsr_emulator_destroy(e);

@@ -57,7 +57,7 @@ bool tsr_emulator_register(tsr_emulator *e, void *memory, size_t bytes, const ch
     e->region_capacity = capacity;
   }
   region *r = calloc(1, sizeof(*r));
-  if (!r || !region_init(r, memory, bytes, name)) {
+  if (!r || !region_init(r, memory, bytes, name, !e->unwatched)) {
     free(r);
     return fail_call(e, "the emulator is out of memory");
   }
@@ -104,4 +104,8 @@ void *tsr_emulator_alloc(tsr_emulator *e, size_t bytes, const char *name) {
 void tsr_emulator_free(tsr_emulator *e, void *memory) {
   if (memory)
     tsr_emulator_unregister(e, memory);
+}
+
+void tsr_emulator_watch_buffers(tsr_emulator *e, bool watch) {
+  e->unwatched = !watch;
 }

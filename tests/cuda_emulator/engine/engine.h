@@ -27,7 +27,7 @@ enum { ACCESS_ASYNC = 4 };
 typedef struct region {
   uint8_t *base;
   size_t size;
-  slot (*slots)[SLOTS];
+  slot (*slots)[SLOTS]; /* NULL: races are not looked for */
   char name[64];
   bool owned;
   struct block *block;
@@ -198,6 +198,7 @@ struct tsr_emulator {
   region **regions;
   int region_count, region_capacity;
   region *last_region;
+  bool unwatched; /* new buffers get no slots */
   tsr_emulated_api api;
   uint32_t runs;
   /* the launch */
@@ -246,7 +247,7 @@ void clock_release(fiber *f, uint32_t *into);
 void clock_acquire(fiber *f, const uint32_t *from);
 
 /* memory.c */
-bool region_init(region *r, void *base, size_t size, const char *name);
+bool region_init(region *r, void *base, size_t size, const char *name, bool watched);
 void region_clear(region *r);
 region *find_region(tsr_emulator *e, const fiber *f, const void *address);
 /* Checks and remembers an access of the current thread; fails the thread. Returns the region, NULL

@@ -17,9 +17,11 @@ static size_t words_of(size_t size) {
   return size / 4 + 2;
 }
 
-bool region_init(region *r, void *base, size_t size, const char *name) {
+bool region_init(region *r, void *base, size_t size, const char *name, bool watched) {
   *r = (region){.base = base, .size = size};
   snprintf(r->name, sizeof(r->name), "%s", name);
+  if (!watched)
+    return true;
   r->slots = zero_pages(words_of(size) * sizeof(*r->slots));
   return r->slots != NULL;
 }
@@ -161,6 +163,8 @@ bool race_free(tsr_emulator *e, region *r, const cluster *c, uint32_t column, ui
                const uint32_t *clock, size_t offset, size_t bytes, int kind, bool remember,
                char *out_why, size_t why_size) {
   size_t end = offset + bytes;
+  if (!r->slots)
+    return true;
   for (size_t word = offset / 4; word * 4 < end; ++word) {
     uint8_t mask = 15;
     if (word * 4 < offset)

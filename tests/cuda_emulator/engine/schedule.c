@@ -181,7 +181,7 @@ static void cluster_free(cluster *c) {
 static bool block_init(tsr_emulator *e, cluster *c, block *b) {
   uint32_t bytes = e->launch->shared_bytes, threads = e->launch->threads;
   void *memory = aligned_alloc(1024, ((size_t)bytes + 1024 + 1023) / 1024 * 1024);
-  if (!memory || !region_init(&b->shared, memory, bytes, "shared memory")) {
+  if (!memory || !region_init(&b->shared, memory, bytes, "shared memory", true)) {
     free(memory);
     return false;
   }
