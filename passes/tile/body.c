@@ -216,20 +216,22 @@ typedef struct reducing {
   bool after_first; /* the loop runs from the second element on */
 } reducing;
 
-static bool has_pending_reduce(const tsr_body *body, tsr_value value, uint32_t depth) {
+/* What was looked at before in this walk has none, or the walk had ended. */
+static bool has_pending_reduce(const tsr_body *body, tsr_value value) {
   const tsr_nest *nest = body->nest;
-  if (value == 0 || value > nest->value_count || nest->memo[value] != 0)
+  if (value == 0 || value > nest->value_count || nest->memo[value] != 0 ||
+      !tsr_nest_first_look(nest, value))
     return false;
   const tsr_value_data *data = tsr_value_get(body->ir, value);
-  if (data->role != TSR_ROLE_RESULT || data->def == nest->op || depth == 0)
-    return depth == 0;
+  if (data->role != TSR_ROLE_RESULT || data->def == nest->op)
+    return false;
   const tsr_op_data *op = tsr_op_get(body->ir, data->def);
   if (op->parent != tsr_op_get(body->ir, nest->op)->regions[0])
     return false;
   if (op->code == TSR_OP_REDUCE)
     return true;
   for (uint32_t i = 0; i < op->operand_count; i++) {
-    if (!op->operands[i].subscripted && has_pending_reduce(body, op->operands[i].value, depth - 1))
+    if (!op->operands[i].subscripted && has_pending_reduce(body, op->operands[i].value))
       return true;
     if (op->operands[i].subscripted && tsr_nest_access_of(nest, data->def)->indirect &&
         nest->reduce_count > 1)
@@ -250,8 +252,9 @@ static void gather_reduces(reducing *r, tsr_op first) {
         r->carried + data->result_count > TSR_NEST_CARRIED)
       continue;
     bool joins = true;
+    tsr_nest_new_walk(body->nest);
     for (uint32_t i = 0; i < data->operand_count; i++)
-      joins = joins && !has_pending_reduce(body, data->operands[i].value, 64);
+      joins = joins && !has_pending_reduce(body, data->operands[i].value);
     if (joins) {
       r->ops[r->count++] = op;
       r->carried += data->result_count;
@@ -591,9 +594,8 @@ static void hoist_expr(tsr_body *body, tsr_expr expr, uint32_t axes) {
 static void hoist_value(tsr_body *body, tsr_value value, uint32_t axes) {
   const tsr_nest *nest = body->nest;
   if (value == 0 || value > nest->value_count || nest->memo[value] != 0 ||
-      nest->walked[value] == nest->walked[0])
+      !tsr_nest_first_look(nest, value))
     return;
-  nest->walked[value] = nest->walked[0];
   const tsr_value_data *data = tsr_value_get(body->ir, value);
   if (data->role != TSR_ROLE_RESULT || stored_of(body, value) != NULL)
     return;
@@ -610,10 +612,8 @@ static void hoist_value(tsr_body *body, tsr_value value, uint32_t axes) {
   }
 }
 
-/* Each value is looked at once per call, however many users share it: walked[0] counts the calls.
- */
 void tsr_body_hoist(tsr_body *body, tsr_value value, uint32_t axes) {
-  body->nest->walked[0]++;
+  tsr_nest_new_walk(body->nest);
   hoist_value(body, value, axes);
 }
 

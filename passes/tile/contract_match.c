@@ -35,10 +35,10 @@ static const char *atom_of(tsr_dtype dtype) {
 }
 
 /* Accesses (a mask by number) that the value reads through. */
-static uint64_t accesses_under(const tsr_nest *nest, tsr_value value) {
+static uint64_t accesses_from(const tsr_nest *nest, tsr_value value) {
   const tsr_value_data *data = tsr_value_get(nest->ir, value);
   uint64_t mask = 0;
-  if (data->role != TSR_ROLE_RESULT || data->def == nest->op)
+  if (data->role != TSR_ROLE_RESULT || data->def == nest->op || !tsr_nest_first_look(nest, value))
     return 0;
   const tsr_op_data *op = tsr_op_get(nest->ir, data->def);
   for (uint32_t i = 0; i < nest->access_count && i < 64; i++)
@@ -46,14 +46,22 @@ static uint64_t accesses_under(const tsr_nest *nest, tsr_value value) {
       mask |= UINT64_C(1) << i;
   for (uint32_t i = 0; i < op->operand_count; i++)
     if (!op->operands[i].subscripted)
-      mask |= accesses_under(nest, op->operands[i].value);
+      mask |= accesses_from(nest, op->operands[i].value);
   return mask;
 }
 
+static uint64_t accesses_under(const tsr_nest *nest, tsr_value value) {
+  tsr_nest_new_walk(nest);
+  return accesses_from(nest, value);
+}
+
+/* What was looked at before in this walk was simple, or the walk had ended. */
 static bool is_simple(const tsr_nest *nest, tsr_value value) {
   const tsr_value_data *data = tsr_value_get(nest->ir, value);
   if (data->role != TSR_ROLE_RESULT)
     return false;
+  if (!tsr_nest_first_look(nest, value))
+    return true;
   const tsr_op_data *op = tsr_op_get(nest->ir, data->def);
   if (op->region_count > 0 || op->code == TSR_OP_GATHER_LOAD)
     return false;
@@ -228,6 +236,7 @@ static bool match(tsr_nest *nest, tsr_contraction *c) {
       strcmp(combine, "add") != 0)
     return false;
   const tsr_value product = reduce->operands[0].value;
+  tsr_nest_new_walk(nest);
   if (tsr_value_get(nest->ir, product)->role != TSR_ROLE_RESULT || !is_simple(nest, product))
     return false;
   const tsr_op_data *mul = tsr_op_get(nest->ir, tsr_value_get(nest->ir, product)->def);

@@ -157,6 +157,17 @@ static uint32_t reduced_axes(const tsr_nest *nest, tsr_op op) {
   return mask;
 }
 
+void tsr_nest_new_walk(const tsr_nest *nest) {
+  nest->walked[0]++;
+}
+
+bool tsr_nest_first_look(const tsr_nest *nest, tsr_value value) {
+  if (value > nest->value_count || nest->walked[value] == nest->walked[0])
+    return value > nest->value_count;
+  nest->walked[value] = nest->walked[0];
+  return true;
+}
+
 uint32_t tsr_nest_reduced(const tsr_nest *nest, tsr_op op) {
   return reduced_axes(nest, op);
 }

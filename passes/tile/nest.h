@@ -74,8 +74,8 @@ typedef struct tsr_nest {
   tsr_dtype widest;  /* of the body's values */
   bool matched;      /* asked whether it is a contraction */
   const struct tsr_contraction *contraction;
-  /* Per value of the IR as it was before the pass: the axes it varies with; its tile; the last
-   * tsr_body_hoist that looked at it, walked[0] being their number. */
+  /* Per value of the IR as it was before the pass: the axes it varies with; its tile; the
+   * last walk that looked at it, walked[0] being their number. */
   uint32_t *varies;
   tsr_value *memo;
   uint32_t *walked;
@@ -95,6 +95,10 @@ typedef struct tsr_nest_pool {
 TSR_WARN_UNUSED tsr_status tsr_nest_read(tsr_ir *ir, const tsr_target *target,
                                          const tsr_nest_pool *pool, tsr_op block, tsr_diag *diag,
                                          tsr_nest **out_nest);
+/* Walks over the values of a body look at each once, however many users share it: begin one with
+ * _new_walk; _first_look is false for a value that the walk has met. One walk at a time. */
+void tsr_nest_new_walk(const tsr_nest *nest);
+bool tsr_nest_first_look(const tsr_nest *nest, tsr_value value);
 /* The red axes that a reduce op sums over, as a mask. */
 uint32_t tsr_nest_reduced(const tsr_nest *nest, tsr_op op);
 /* Joins neighbouring axes wherever every access walks them as one. Accesses of `spare` (a mask of
