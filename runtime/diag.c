@@ -64,6 +64,13 @@ static void put(text_out *out, const char *format, ...) {
   out->left -= (size_t)length;
 }
 
+/* Names come from files: what would break the line or talk to a terminal becomes '?'. */
+static void replace_controls(char *text) {
+  for (; *text != '\0'; text++)
+    if ((unsigned char)*text < 0x20 || *text == 0x7f)
+      *text = '?';
+}
+
 void tsr_diag_format(const tsr_diag *diag, char *text, uint32_t text_size) {
   text_out out = {text, text_size};
   if (text_size == 0)
@@ -86,4 +93,5 @@ void tsr_diag_format(const tsr_diag *diag, char *text, uint32_t text_size) {
   if (diag->node[0] != '\0' || diag->op[0] != '\0')
     put(&out, ": ");
   put(&out, "%s", diag->message[0] != '\0' ? diag->message : tsr_status_text(diag->status));
+  replace_controls(text);
 }

@@ -27,7 +27,8 @@ void tsr_diag_set_node(tsr_diag *diag, const char *node, const char *op);
 void tsr_diag_set_position(tsr_diag *diag, uint32_t line, uint32_t column);
 
 /* Writes "FILE:LINE: node 'NAME' (Op): message" (the parts that are known) into `out`, always
- * terminated. */
+ * terminated. Control
+ * characters, which names from files may hold, become '?': the text is one line. */
 void tsr_diag_format(const tsr_diag *diag, char *out, uint32_t out_size);
 
 #define TSR_TRY(expression)                                                                        \

@@ -97,6 +97,10 @@ START_TEST(diagnostic_keeps_the_first_failure) {
   ck_assert_str_eq(text, "m.onnx:3:9: node 'conv1' (Conv): bad 7");
   tsr_diag_format(&diag, text, 8);
   ck_assert_str_eq(text, "m.onnx:");
+  tsr_diag_clear(&diag);
+  tsr_diag_set_node(&diag, "a\n\x1b[2Jb", "Conv");
+  tsr_diag_format(&diag, text, sizeof text);
+  ck_assert_str_eq(text, "node 'a??[2Jb' (Conv): ok");
 }
 END_TEST
 
