@@ -13,6 +13,7 @@ typedef struct tsr_target {
   char name[96];         /* as `--target` takes it: "cpu:x86-64-v4" */
   uint64_t cpu_features; /* TSR_CPU_* bits that the code may use */
   unsigned capability;   /* CUDA: 80, 89, 90 */
+  bool tf32;             /* CUDA: contractions of f32 may round their operands to tf32 */
   unsigned vector_bits;  /* of the widest vector register */
   unsigned vector_registers;
   bool has_fma;

@@ -63,7 +63,25 @@ typedef struct tsr_kernel_desc {
   uint64_t entry;                /* offset of the function in the program's code image */
   uint64_t scratch_bytes;        /* per thread, 64-byte aligned */
   uint32_t first_dim, dim_count; /* into tsr_program.kernel_dims: the dims passed, in order */
+  /* CUDA only, 0 elsewhere: */
+  uint32_t threads;              /* of a block */
+  uint32_t shared_bytes;         /* dynamic shared memory of a block */
+  uint32_t cluster;              /* blocks of a cluster, along x; 0 or 1: none */
+  uint32_t cooperative;          /* 1: all blocks are resident at once */
+  uint32_t first_map, map_count; /* into tsr_program.maps: tensor maps, parameters behind tasks */
 } tsr_kernel_desc;
+
+/* A tensor map (CUtensorMap) over the dense buffer of one argument, encoded by the runtime when its
+ * pointer or dims change. */
+typedef struct tsr_map_desc {
+  uint32_t argument;  /* of the kernel: which buffer */
+  uint32_t dtype;     /* tsr_dtype of an element as the map sees it */
+  uint32_t rank;      /* 1 to 5 */
+  uint32_t first_dim; /* into tsr_program.codes: `rank` extents, outermost first; their product is
+                         at most the buffer's elements */
+  uint32_t swizzle;   /* bytes: 0, 32, 64 or 128 */
+  uint32_t box[5];    /* elements, outermost first */
+} tsr_map_desc;
 
 /* One variant of a launch: taken when `guard` holds; the last variant of a launch has no guard. */
 typedef struct tsr_variant_desc {
@@ -96,7 +114,8 @@ typedef struct tsr_program {
   uint64_t cpu_features; /* TSR_CPU_* bits (runtime/cpu_features.h) that the code needs */
   const char *precision;
   const char *producer; /* version and commit */
-  const void *image;    /* position-independent code, no relocations, no undefined symbols */
+  const void *image;    /* CPU: position-independent code without relocations and undefined symbols;
+                           CUDA: the units of runtime/cuda/image.h */
   uint64_t image_bytes;
   const tsr_index_step *steps;
   uint32_t step_count;
@@ -116,6 +135,8 @@ typedef struct tsr_program {
   uint32_t kernel_count;
   const uint32_t *kernel_dims;
   uint32_t kernel_dim_count;
+  const tsr_map_desc *maps;
+  uint32_t map_count;
   const tsr_variant_desc *variants;
   uint32_t variant_count;
   const tsr_launch_desc *launches;

@@ -6,9 +6,20 @@
 #include "codegen/program.h"
 #include "ir/target.h"
 
+/* A tensor map over the dense buffer of one argument; see tsr_map_desc. */
+typedef struct tsr_cuda_map {
+  uint32_t argument;
+  tsr_dtype dtype;
+  uint32_t rank;
+  tsr_expr dims[5]; /* outermost first */
+  uint32_t box[5];
+  uint32_t swizzle; /* bytes: 0, 32, 64 or 128 */
+} tsr_cuda_map;
+
 /* One kernel. Its parameters are the buffers in the order of the kernel's arguments, each aligned
- * to 16 bytes, then one `long long` per entry of `dims`, then the number of tasks. Task n runs as
- * block n of a grid of at least that many blocks. */
+ * to 16 bytes, then one `long long` per entry of `dims`, then the number of tasks, then `maps`.
+ * Task n runs as block n of a grid of at least that many blocks; with clusters the grid is rounded
+ * up to a multiple of `cluster`, and tasks of one cluster are numbered one after the other. */
 typedef struct tsr_cuda_kernel {
   const char *symbol;
   const char *source; /* the whole translation unit */
@@ -19,6 +30,10 @@ typedef struct tsr_cuda_kernel {
   uint32_t buffer_count;
   const tsr_dim *dims;
   uint32_t dim_count;
+  uint32_t cluster; /* blocks, along x; 1: none */
+  bool cooperative; /* all blocks of the grid must be resident at once */
+  const tsr_cuda_map *maps;
+  uint32_t map_count;
 } tsr_cuda_kernel;
 
 /* All memory belongs to the arena given to tsr_codegen_cuda. */

@@ -5,6 +5,8 @@ static const tsr_knob_info knobs[] = {
 #define NEST     TSR_KNOB_OF_NEST
 #define CONTRACT TSR_KNOB_OF_CONTRACT
 #define PROC     TSR_KNOB_OF_PROC
+#define MMA      TSR_KNOB_OF_MMA
+#define WGMMA    TSR_KNOB_OF_WGMMA
 #define TSR_KNOB(name, text, least, greatest, strategies, meaning)                                 \
   {text, meaning, least, greatest, strategies},
 #include "passes/tile/knobs.def"
@@ -12,9 +14,11 @@ static const tsr_knob_info knobs[] = {
 #undef NEST
 #undef CONTRACT
 #undef PROC
+#undef MMA
+#undef WGMMA
 };
 
-static const char *const strategies[] = {"nest", "contract", "proc"};
+static const char *const strategies[] = {"nest", "contract", "proc", "mma", "wgmma"};
 enum { STRATEGY_COUNT = sizeof strategies / sizeof *strategies };
 
 const tsr_knob_info *tsr_knob_get(tsr_knob knob) {
@@ -42,7 +46,18 @@ static tsr_status read_strategy(const tsr_op_data *op, const tsr_attr *attr, tsr
       inout->strategy = (tsr_strategy)i;
       return TSR_OK;
     }
-  return fail_at(op, diag, attr->key, "must be \"nest\", \"contract\" or \"proc\"");
+  return fail_at(op, diag, attr->key,
+                 "must be \"nest\", \"contract\", \"proc\", \"mma\" or \"wgmma\"");
+}
+
+static tsr_status read_atom(const tsr_op_data *op, const tsr_attr *attr, tsr_diag *diag,
+                            tsr_schedule *inout) {
+  inout->atom = attr->kind == TSR_ATTR_STRING ? tsr_atom_find(attr->u.string) : NULL;
+  return inout->atom != NULL ? TSR_OK : fail_at(op, diag, attr->key, "names no atom of atoms.def");
+}
+
+static bool has_atom(const tsr_schedule *schedule) {
+  return schedule->strategy == TSR_STRATEGY_MMA || schedule->strategy == TSR_STRATEGY_WGMMA;
 }
 
 static tsr_status read_knob(const tsr_op_data *op, const tsr_attr *attr, tsr_diag *diag,
@@ -66,9 +81,13 @@ tsr_status tsr_schedule_read(const tsr_ir *ir, tsr_op op, tsr_diag *diag, tsr_sc
     const tsr_attr *attr = &data->attrs[i];
     if (strcmp(attr->key, "strategy") == 0)
       TSR_TRY(read_strategy(data, attr, diag, inout));
+    else if (strcmp(attr->key, "atom") == 0)
+      TSR_TRY(read_atom(data, attr, diag, inout));
     else
       TSR_TRY(read_knob(data, attr, diag, inout));
   }
+  if (!has_atom(inout) && inout->atom != NULL)
+    return fail_at(data, diag, "atom", "is no knob of this strategy");
   for (unsigned i = 0; i < TSR_KNOB_COUNT; i++)
     if ((knobs[i].strategies & 1u << inout->strategy) == 0 &&
         tsr_op_attr(ir, op, knobs[i].text) != NULL)
@@ -78,6 +97,8 @@ tsr_status tsr_schedule_read(const tsr_ir *ir, tsr_op op, tsr_diag *diag, tsr_sc
 
 void tsr_schedule_write(tsr_ir *ir, tsr_op op, const tsr_schedule *schedule) {
   tsr_op_set_string(ir, op, "strategy", strategies[schedule->strategy]);
+  if (schedule->atom != NULL)
+    tsr_op_set_string(ir, op, "atom", schedule->atom->text);
   for (unsigned i = 0; i < TSR_KNOB_COUNT; i++)
     if (knobs[i].strategies & 1u << schedule->strategy)
       tsr_op_set_int(ir, op, knobs[i].text, schedule->knobs[i]);

@@ -9,14 +9,18 @@ typedef struct tsr_nest tsr_nest;
 typedef enum tsr_strategy {
   TSR_STRATEGY_NEST,
   TSR_STRATEGY_CONTRACT,
-  TSR_STRATEGY_PROC
+  TSR_STRATEGY_PROC,
+  TSR_STRATEGY_MMA,
+  TSR_STRATEGY_WGMMA
 } tsr_strategy;
 
 /* Masks of knobs.def. */
 enum {
   TSR_KNOB_OF_NEST = 1 << TSR_STRATEGY_NEST,
   TSR_KNOB_OF_CONTRACT = 1 << TSR_STRATEGY_CONTRACT,
-  TSR_KNOB_OF_PROC = 1 << TSR_STRATEGY_PROC
+  TSR_KNOB_OF_PROC = 1 << TSR_STRATEGY_PROC,
+  TSR_KNOB_OF_MMA = 1 << TSR_STRATEGY_MMA,
+  TSR_KNOB_OF_WGMMA = 1 << TSR_STRATEGY_WGMMA
 };
 
 typedef enum tsr_knob {
@@ -37,6 +41,7 @@ const char *tsr_strategy_text(tsr_strategy strategy);
 
 typedef struct tsr_schedule {
   tsr_strategy strategy;
+  const tsr_atom *atom;          /* MMA and WGMMA, else NULL */
   int64_t knobs[TSR_KNOB_COUNT]; /* those of other strategies are 0 */
 } tsr_schedule;
 
