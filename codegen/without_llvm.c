@@ -17,5 +17,5 @@ tsr_status tsr_codegen_cpu(tsr_ir *ir, const tsr_cpu_isa *isa, const tsr_codegen
 }
 
 void tsr_llvm_version(char *out, size_t out_size) {
-  (void)snprintf(out, out_size, "none: this build compiles for CUDA alone");
+  (void)snprintf(out, out_size, "none, for CUDA alone");
 }
