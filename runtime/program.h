@@ -58,10 +58,12 @@ typedef struct tsr_constant_desc {
 } tsr_constant_desc;
 
 typedef struct tsr_kernel_desc {
-  const char *name;              /* symbol, unique in the program */
+  const char *name;              /* unique in the program, for people */
+  const char *symbol;            /* CUDA: the function in the kernel's units; "" or NULL elsewhere.
+                                    Several kernels may be one function */
   const char *nodes;             /* ONNX node names it computes, comma separated */
-  uint64_t entry;                /* offset of the function in the program's code image */
-  uint64_t scratch_bytes;        /* per thread, 64-byte aligned */
+  uint64_t entry;                /* offset of the function in a CPU program's image; CUDA: 0 */
+  uint64_t scratch_bytes;        /* per thread, 64-byte aligned; CUDA: 0 */
   uint32_t first_dim, dim_count; /* into tsr_program.kernel_dims: the dims passed, in order */
   /* CUDA only, 0 elsewhere: */
   uint32_t threads;              /* of a block */
@@ -95,6 +97,8 @@ typedef struct tsr_launch_desc {
   uint32_t first_variant, variant_count;
   uint32_t first_argument,
       argument_count; /* into tsr_program.arguments: buffer numbers, kernel argument order */
+  uint32_t first_zeroed, zeroed_count; /* into tsr_program.arguments: those of them that the runtime
+                                          clears before the launch; temporaries and outputs */
 } tsr_launch_desc;
 
 /* After a segment the host reads one int64 element of `buffer` into dim `dim`. */

@@ -92,6 +92,7 @@ static tsr_status place_output(tsr_exec *exec, uint32_t number) {
   char what[300];
   (void)snprintf(what, sizeof what, "output '%.280s'", exec->program->outputs[number].name);
   TSR_TRY(tsr_exec_shape(exec, buffer, what, output->shape, &output->bytes));
+  exec->buffers[index].bytes = output->bytes;
   if (output->caller.bound) {
     TSR_TRY(check_bound_output(exec, number, buffer->rank));
     exec->buffers[index].pointer = output->bytes != 0 ? output->caller.data : NULL;

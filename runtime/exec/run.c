@@ -15,8 +15,17 @@ static void run_tasks(void *context, int64_t begin, int64_t end, uint32_t worker
                          self->scratch + worker * self->scratch_stride);
 }
 
+static void clear_results(tsr_exec *exec, const exec_launch *launch) {
+  for (uint32_t i = 0; i < launch->desc->zeroed_count; i++) {
+    uint32_t buffer = exec->program->arguments[launch->desc->first_zeroed + i];
+    if (exec->buffers[buffer].bytes != 0)
+      memset(exec->buffers[buffer].pointer, 0, exec->buffers[buffer].bytes);
+  }
+}
+
 static void run_launch(tsr_exec *exec, const exec_launch *launch) {
   task_context context = {launch, (unsigned char *)exec->scratch.data, exec->scratch_stride};
+  clear_results(exec, launch);
   if (launch->tasks == 0)
     return;
   exec->stats.launches++;

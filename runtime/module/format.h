@@ -10,16 +10,16 @@
  *   strings_offset    | strings, each ended by a zero byte             |
  *   meta_bytes        +------------------------------------------------+
  *                     | zeros up to a page                             |
- *   image_offset      | code of program 0, zeros up to a page          |  program.image_checksum
- *                     | code of program 1, ...                         |
+ *   image_offset      | image of program 0, zeros up to a page         |  program.image_checksum
+ *                     | image of program 1, ...                        |
  *   weight_data_offset+------------------------------------------------+
  *                     | weight 0, zeros up to 64 bytes                 |  weight.hash, compared
  *                     | weight 1, ...                                  |  on request
  *   total_bytes       +------------------------------------------------+
  *
- * A weight is stored once however many programs and constants use it. Code starts at a page, so
- * that it can be mapped executable from the file; weights start at 64 bytes, so that kernels may
- * use aligned loads. */
+ * A weight is stored once however many programs and constants use it. Images start at a page, so
+ * that code of the CPU can be mapped executable from the file; weights start at 64 bytes, so that
+ * kernels may use aligned loads. */
 #ifndef TSR_RUNTIME_MODULE_FORMAT_H
 #define TSR_RUNTIME_MODULE_FORMAT_H
 #include "runtime/program.h"
@@ -66,6 +66,7 @@ typedef struct tsm_table {
   X(constants, constant_count, tsm_constant)                                                       \
   X(kernels, kernel_count, tsm_kernel)                                                             \
   X(kernel_dims, kernel_dim_count, uint32_t)                                                       \
+  X(maps, map_count, tsr_map_desc)                                                                 \
   X(variants, variant_count, tsr_variant_desc)                                                     \
   X(launches, launch_count, tsr_launch_desc)                                                       \
   X(arguments, argument_count, uint32_t)                                                           \
@@ -97,9 +98,11 @@ typedef struct tsm_constant {
 } tsm_constant;
 
 typedef struct tsm_kernel {
-  uint32_t name, nodes;
+  uint32_t name, nodes, symbol, reserved;
   uint64_t entry, scratch_bytes;
   uint32_t first_dim, dim_count;
+  uint32_t threads, shared_bytes, cluster, cooperative;
+  uint32_t first_map, map_count;
 } tsm_kernel;
 
 typedef struct tsm_weight {
@@ -108,13 +111,13 @@ typedef struct tsm_weight {
 } tsm_weight;
 
 _Static_assert(sizeof(tsm_header) == 128, "file layout");
-_Static_assert(sizeof(tsm_program) == 48 + 14 * sizeof(tsm_table), "file layout");
+_Static_assert(sizeof(tsm_program) == 48 + 15 * sizeof(tsm_table), "file layout");
 _Static_assert(sizeof(tsm_table) == 16 && sizeof(tsm_dim) == 24, "file layout");
 _Static_assert(sizeof(tsm_port) == 8 && sizeof(tsm_constant) == 4, "file layout");
-_Static_assert(sizeof(tsm_kernel) == 32 && sizeof(tsm_weight) == 24, "file layout");
+_Static_assert(sizeof(tsm_kernel) == 64 && sizeof(tsm_weight) == 24, "file layout");
 _Static_assert(sizeof(tsr_index_step) == 16 && sizeof(tsr_code) == 8, "file layout");
 _Static_assert(sizeof(tsr_buffer_desc) == 20 && sizeof(tsr_variant_desc) == 48, "file layout");
-_Static_assert(sizeof(tsr_launch_desc) == 16 && sizeof(tsr_dim_read) == 16, "file layout");
-_Static_assert(sizeof(tsr_segment_desc) == 16, "file layout");
+_Static_assert(sizeof(tsr_launch_desc) == 24 && sizeof(tsr_dim_read) == 16, "file layout");
+_Static_assert(sizeof(tsr_segment_desc) == 16 && sizeof(tsr_map_desc) == 40, "file layout");
 
 #endif

@@ -1,5 +1,6 @@
 #include "runtime/cpu_features.h"
 #include "runtime/module/module.h"
+#include "runtime/module/program_check.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -121,16 +122,18 @@ static tsr_status map_code_copy(tsr_module *module, const tsr_program *program, 
   return TSR_OK;
 }
 
-/* From the file where that is possible, so that processes share the pages and they are never
+/* Code of a CPU only: the image of a CUDA program is data for the driver.
+ *
+ * From the file where that is possible, so that processes share the pages and they are never
  * writable; a file system mounted noexec and pages larger than TSM_PAGE need a copy. */
 static tsr_status map_code(tsr_module *module, int file, tsr_diag *diag) {
   const tsr_program *program = &module->programs[module->selected];
   uint64_t offset = module->records[module->selected].image_offset;
   long page = sysconf(_SC_PAGESIZE);
   void *code = MAP_FAILED;
-  module->code_bytes = program->image_bytes;
-  if (program->image_bytes == 0)
+  if (program->image_bytes == 0 || tsr_program_is_cuda(program))
     return TSR_OK;
+  module->code_bytes = program->image_bytes;
   if (file != NO_FILE && page > 0 && offset % (uint64_t)page == 0)
     code = mmap(NULL, module->code_bytes, PROT_READ | PROT_EXEC, MAP_PRIVATE, file, (off_t)offset);
   if (code == MAP_FAILED)
@@ -148,7 +151,6 @@ static tsr_status load(tsr_module *module, const tsr_module_options *options, in
     TSR_TRY(tsr_module_check_weights(module, diag));
   TSR_TRY(select_program(module, options->target, diag));
   TSR_TRY(map_code(module, file, diag));
-  module->programs[module->selected].image = module->code;
   return tsr_module_describe(module, diag);
 }
 

@@ -33,7 +33,7 @@ struct tsr_module {
   const tsr_port_info *inputs, *outputs;
 };
 
-/* The selected program; its image is the executable mapping. */
+/* The selected program. Its image is data; the executable mapping of a CPU program is `code`. */
 const tsr_program *tsr_module_program(const tsr_module *module);
 /* The function of kernel number `kernel` of the selected program. */
 tsr_cpu_kernel tsr_module_kernel_function(const tsr_module *module, uint32_t kernel);

@@ -1,4 +1,5 @@
 #include "runtime/module/program_check.h"
+#include "runtime/cuda/image.h"
 #include <string.h>
 #include <tessera/runtime.h>
 
@@ -15,6 +16,12 @@ static tsr_status bad(const checker *self, const char *what, uint32_t index) {
 
 static bool is_slice(uint32_t first, uint32_t count, uint32_t total) {
   return first <= total && count <= total - first;
+}
+
+bool tsr_program_is_cuda(const tsr_program *program) {
+  const char *target = program->target;
+  return strncmp(target, "cuda", 4) == 0 &&
+         (target[4] == '\0' || target[4] == ':' || target[4] == '-');
 }
 
 int64_t tsr_program_plain_dim(const tsr_program *program, tsr_code code) {
@@ -147,6 +154,36 @@ static tsr_status check_constants(const checker *self) {
   return TSR_OK;
 }
 
+static tsr_status check_cpu_kernel(const checker *self, uint32_t index) {
+  const tsr_kernel_desc *kernel = &self->program->kernels[index];
+  if (kernel->entry >= self->program->image_bytes)
+    return bad(self, "a kernel starts outside the code image", index);
+  if (kernel->scratch_bytes > TSR_PROGRAM_MAX_SCRATCH)
+    return bad(self, "a kernel wants too much scratch memory", index);
+  if ((kernel->symbol != NULL && kernel->symbol[0] != '\0') ||
+      (kernel->threads | kernel->shared_bytes | kernel->cluster | kernel->cooperative |
+       kernel->first_map | kernel->map_count) != 0)
+    return bad(self, "a kernel for a CPU has the fields of a CUDA kernel", index);
+  return TSR_OK;
+}
+
+static tsr_status check_cuda_kernel(const checker *self, uint32_t index) {
+  const tsr_kernel_desc *kernel = &self->program->kernels[index];
+  if (kernel->entry != 0 || kernel->scratch_bytes != 0)
+    return bad(self, "a CUDA kernel has the fields of a kernel for a CPU", index);
+  if (kernel->symbol == NULL || kernel->symbol[0] == '\0')
+    return bad(self, "a CUDA kernel has no symbol", index);
+  if (kernel->threads == 0 || kernel->threads > TSR_PROGRAM_MAX_THREADS)
+    return bad(self, "a kernel's block has no threads or too many", index);
+  if (kernel->shared_bytes > TSR_PROGRAM_MAX_SHARED)
+    return bad(self, "a kernel wants too much shared memory", index);
+  if (kernel->cluster > TSR_PROGRAM_MAX_CLUSTER || kernel->cooperative > 1)
+    return bad(self, "a kernel's cluster or cooperative mark is out of range", index);
+  if (!is_slice(kernel->first_map, kernel->map_count, self->program->map_count))
+    return bad(self, "a kernel's tensor maps are out of range", index);
+  return TSR_OK;
+}
+
 static tsr_status check_kernels(const checker *self) {
   const tsr_program *p = self->program;
   for (uint32_t i = 0; i < p->kernel_dim_count; i++)
@@ -156,14 +193,58 @@ static tsr_status check_kernels(const checker *self) {
     const tsr_kernel_desc *kernel = &p->kernels[i];
     if (kernel->name == NULL || kernel->nodes == NULL)
       return bad(self, "a kernel has no name", i);
-    if (kernel->entry >= p->image_bytes)
-      return bad(self, "a kernel starts outside the code image", i);
-    if (kernel->scratch_bytes > TSR_PROGRAM_MAX_SCRATCH)
-      return bad(self, "a kernel wants too much scratch memory", i);
     if (!is_slice(kernel->first_dim, kernel->dim_count, p->kernel_dim_count))
       return bad(self, "a kernel's dims are out of range", i);
+    TSR_TRY(tsr_program_is_cuda(p) ? check_cuda_kernel(self, i) : check_cpu_kernel(self, i));
   }
   return TSR_OK;
+}
+
+static bool is_map_type(uint32_t dtype) {
+  uint32_t bits = tsr_dtype_bits((tsr_dtype)dtype);
+  return bits == 8 || bits == 16 || bits == 32 || bits == 64;
+}
+
+/* What cuTensorMapEncodeTiled takes, as far as it does not depend on a pointer or dims. */
+static tsr_status check_map(const checker *self, uint32_t index) {
+  const tsr_program *p = self->program;
+  const tsr_map_desc *map = &p->maps[index];
+  uint32_t row_bytes;
+  if (map->rank == 0 || map->rank > sizeof map->box / sizeof map->box[0] ||
+      !is_slice(map->first_dim, map->rank, p->code_count))
+    return bad(self, "a tensor map's dims are out of range", index);
+  if (!is_map_type(map->dtype))
+    return bad(self, "a tensor map's dtype is none that it can have", index);
+  if (map->swizzle != 0 && map->swizzle != 32 && map->swizzle != 64 && map->swizzle != 128)
+    return bad(self, "a tensor map's swizzle is not 0, 32, 64 or 128 bytes", index);
+  for (uint32_t d = 0; d < sizeof map->box / sizeof map->box[0]; d++)
+    if (d < map->rank ? map->box[d] == 0 || map->box[d] > TSR_PROGRAM_MAX_BOX : map->box[d] != 0)
+      return bad(self, "a tensor map's box is empty or too large", index);
+  row_bytes = map->box[map->rank - 1] * (tsr_dtype_bits((tsr_dtype)map->dtype) / 8);
+  if (row_bytes % 16 != 0 || (map->swizzle != 0 && row_bytes > map->swizzle))
+    return bad(self,
+               "a tensor map's box has rows of no multiple of 16 bytes, or longer than the "
+               "swizzle",
+               index);
+  return TSR_OK;
+}
+
+static tsr_status check_maps(const checker *self) {
+  const tsr_program *p = self->program;
+  if (p->map_count != 0 && !tsr_program_is_cuda(p))
+    return bad(self, "a program for a CPU has tensor maps", 0);
+  for (uint32_t i = 0; i < p->map_count; i++)
+    TSR_TRY(check_map(self, i));
+  return TSR_OK;
+}
+
+static tsr_status check_image(const checker *self) {
+  const tsr_program *p = self->program;
+  const tsr_cuda_unit *units;
+  uint32_t count;
+  if (!tsr_program_is_cuda(p))
+    return TSR_OK;
+  return tsr_cuda_image_read(p->image, p->image_bytes, p->kernel_count, self->diag, &units, &count);
 }
 
 static tsr_status check_variants(const checker *self) {
@@ -183,6 +264,37 @@ static tsr_status check_variants(const checker *self) {
   return TSR_OK;
 }
 
+/* Cleared before the launch: results of it, whose memory is the runtime's to write. */
+static tsr_status check_zeroed(const checker *self, uint32_t index) {
+  const tsr_program *p = self->program;
+  const tsr_launch_desc *launch = &p->launches[index];
+  if (launch->zeroed_count > launch->argument_count ||
+      !is_slice(launch->first_zeroed, launch->zeroed_count, p->argument_count))
+    return bad(self, "a launch's cleared buffers are out of range", index);
+  for (uint32_t z = 0; z < launch->zeroed_count; z++) {
+    uint32_t buffer = p->arguments[launch->first_zeroed + z], a = 0;
+    while (a < launch->argument_count && p->arguments[launch->first_argument + a] != buffer)
+      a++;
+    if (a == launch->argument_count || (p->buffers[buffer].kind != TSR_BUFFER_TEMPORARY &&
+                                        p->buffers[buffer].kind != TSR_BUFFER_OUTPUT))
+      return bad(self, "a launch clears a buffer that is no result of it", index);
+  }
+  return TSR_OK;
+}
+
+/* Whichever variant is taken, its tensor maps must find their argument. */
+static tsr_status check_map_arguments(const checker *self, uint32_t index) {
+  const tsr_program *p = self->program;
+  const tsr_launch_desc *launch = &p->launches[index];
+  for (uint32_t v = 0; v < launch->variant_count; v++) {
+    const tsr_kernel_desc *kernel = &p->kernels[p->variants[launch->first_variant + v].kernel];
+    for (uint32_t i = 0; i < kernel->map_count; i++)
+      if (p->maps[kernel->first_map + i].argument >= launch->argument_count)
+        return bad(self, "a tensor map's argument does not exist", index);
+  }
+  return TSR_OK;
+}
+
 static tsr_status check_launches(const checker *self) {
   const tsr_program *p = self->program;
   for (uint32_t i = 0; i < p->argument_count; i++)
@@ -198,6 +310,8 @@ static tsr_status check_launches(const checker *self) {
     if (launch->argument_count > TSR_PROGRAM_MAX_ARGUMENTS ||
         !is_slice(launch->first_argument, launch->argument_count, p->argument_count))
       return bad(self, "a launch's arguments are out of range", i);
+    TSR_TRY(check_zeroed(self, i));
+    TSR_TRY(check_map_arguments(self, i));
   }
   return TSR_OK;
 }
@@ -264,6 +378,16 @@ static uint32_t buffer_segment(const checker *self, uint32_t index) {
   return segment;
 }
 
+static uint32_t map_segment(const checker *self, const tsr_map_desc *map) {
+  uint32_t segment = 0;
+  for (uint32_t d = 0; d < map->rank; d++) {
+    uint32_t known = tsr_program_code_segment(
+        self->program, self->program->codes[map->first_dim + d], self->dim_segments);
+    segment = known > segment ? known : segment;
+  }
+  return segment;
+}
+
 static uint32_t variant_segment(const checker *self, const tsr_variant_desc *variant) {
   const tsr_program *p = self->program;
   const tsr_kernel_desc *kernel = &p->kernels[variant->kernel];
@@ -274,6 +398,10 @@ static uint32_t variant_segment(const checker *self, const tsr_variant_desc *var
   }
   for (uint32_t d = 0; d < kernel->dim_count; d++) {
     uint32_t known = self->dim_segments[p->kernel_dims[kernel->first_dim + d]];
+    segment = known > segment ? known : segment;
+  }
+  for (uint32_t i = 0; i < kernel->map_count; i++) {
+    uint32_t known = map_segment(self, &p->maps[kernel->first_map + i]);
     segment = known > segment ? known : segment;
   }
   return segment;
@@ -331,7 +459,9 @@ tsr_status tsr_program_check(const tsr_program *program, tsr_arena *scratch, tsr
   TSR_TRY(check_ports(&self, program->inputs, program->input_count, TSR_BUFFER_INPUT));
   TSR_TRY(check_ports(&self, program->outputs, program->output_count, TSR_BUFFER_OUTPUT));
   TSR_TRY(check_constants(&self));
+  TSR_TRY(check_maps(&self));
   TSR_TRY(check_kernels(&self));
+  TSR_TRY(check_image(&self));
   TSR_TRY(check_variants(&self));
   TSR_TRY(check_launches(&self));
   TSR_TRY(check_segments(&self));

@@ -12,14 +12,23 @@ enum {
   TSR_PROGRAM_MAX_SCRATCH = 1 << 30, /* bytes per thread */
   TSR_PROGRAM_MAX_ARGUMENTS = 4096,  /* of one launch */
   TSR_PROGRAM_MAX_VARIANTS = 64,     /* of one launch */
+  TSR_PROGRAM_MAX_THREADS = 1024,    /* of a block */
+  TSR_PROGRAM_MAX_SHARED = 1 << 20,  /* bytes of a block; devices have less and say so themselves */
+  TSR_PROGRAM_MAX_CLUSTER = 16,      /* blocks */
+  TSR_PROGRAM_MAX_BOX = 256,         /* extent of a tensor map's box */
 };
+
+/* By the target's name: "cuda:sm_90a" and the tests' "cuda-emulated" hold units of
+ * runtime/cuda/image.h, everything else holds code of a CPU. */
+bool tsr_program_is_cuda(const tsr_program *program);
 
 /* TSR_OK or TSR_ERR_FORMAT with a message. Checks that every index, slice and enumerator is in
  * range; every expression leaves one value within the stack; ports and buffers name each other;
  * every dim from inputs is a whole dim of some input, every other dim is read by exactly one
  * segment's end, and nothing uses a dim before it is known; segments cover launches and reads in
  * order, once each; every launch ends in a variant without guard; constants have the bytes that
- * their shape says; kernels start inside the image. `scratch` is an arena for temporary memory. */
+ * their shape says; kernels start inside the image, or each has a unit in it; tensor maps are what
+ * a device can encode. `scratch` is an arena for temporary memory. */
 TSR_WARN_UNUSED tsr_status tsr_program_check(const tsr_program *program, tsr_arena *scratch,
                                              tsr_diag *diag);
 

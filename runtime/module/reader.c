@@ -156,6 +156,7 @@ static void read_plain_tables(program_reader *self) {
   PLAIN(codes, code_count, tsr_code)
   PLAIN(buffers, buffer_count, tsr_buffer_desc)
   PLAIN(kernel_dims, kernel_dim_count, uint32_t)
+  PLAIN(maps, map_count, tsr_map_desc)
   PLAIN(variants, variant_count, tsr_variant_desc)
   PLAIN(launches, launch_count, tsr_launch_desc)
   PLAIN(arguments, argument_count, uint32_t)
@@ -223,10 +224,17 @@ static void read_kernels(program_reader *self) {
   for (uint32_t i = 0; i < table->count; i++) {
     to[i].name = read_string(self, from[i].name);
     to[i].nodes = read_string(self, from[i].nodes);
+    to[i].symbol = read_string(self, from[i].symbol);
     to[i].entry = from[i].entry;
     to[i].scratch_bytes = from[i].scratch_bytes;
     to[i].first_dim = from[i].first_dim;
     to[i].dim_count = from[i].dim_count;
+    to[i].threads = from[i].threads;
+    to[i].shared_bytes = from[i].shared_bytes;
+    to[i].cluster = from[i].cluster;
+    to[i].cooperative = from[i].cooperative;
+    to[i].first_map = from[i].first_map;
+    to[i].map_count = from[i].map_count;
   }
   self->program->kernels = to;
   self->program->kernel_count = table->count;

@@ -171,9 +171,16 @@ static tsr_status add_kernels(writer *self, tsm_table *table, const tsr_program 
     tsm_kernel record = {.entry = kernel->entry,
                          .scratch_bytes = kernel->scratch_bytes,
                          .first_dim = kernel->first_dim,
-                         .dim_count = kernel->dim_count};
+                         .dim_count = kernel->dim_count,
+                         .threads = kernel->threads,
+                         .shared_bytes = kernel->shared_bytes,
+                         .cluster = kernel->cluster,
+                         .cooperative = kernel->cooperative,
+                         .first_map = kernel->first_map,
+                         .map_count = kernel->map_count};
     TSR_TRY(add_string(self, kernel->name, &record.name));
     TSR_TRY(add_string(self, kernel->nodes, &record.nodes));
+    TSR_TRY(add_string(self, kernel->symbol == NULL ? "" : kernel->symbol, &record.symbol));
     TSR_TRY(append(self, &self->meta, &record, sizeof record));
   }
   return TSR_OK;
@@ -198,6 +205,7 @@ static tsr_status add_program(writer *self, const tsr_program *p, tsm_program *r
   TSR_TRY(add_constants(self, &record->constants, p));
   TSR_TRY(add_kernels(self, &record->kernels, p));
   PLAIN(kernel_dims, kernel_dim_count);
+  PLAIN(maps, map_count);
   PLAIN(variants, variant_count);
   PLAIN(launches, launch_count);
   PLAIN(arguments, argument_count);

@@ -43,11 +43,11 @@ static const unsigned char test_image[KERNELS * KERNEL_SPACE] = {
 #endif
 
 static const tsr_kernel_desc test_kernels[KERNELS] = {
-    {"add_one", "/a/Add,/b/Add", 0, 0, 0, 0},
-    {"add_hundred", "Add \"quoted\"", 64, 0, 0, 0},
-    {"count", "", 128, 0, 0, 1},
-    {"copy", "Identity", 192, 8, 0, 0},
-    {"sum", "Sum", 256, 0, 0, 0},
+    {"add_one", "", "/a/Add,/b/Add", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+    {"add_hundred", "", "Add \"quoted\"", 64, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+    {"count", "", "", 128, 0, 0, 1, 0, 0, 0, 0, 0, 0},
+    {"copy", "", "Identity", 192, 8, 0, 0, 0, 0, 0, 0, 0, 0},
+    {"sum", "", "Sum", 256, 0, 0, 0, 0, 0, 0, 0, 0, 0},
 };
 static const uint32_t test_kernel_dims[] = {0};
 
@@ -96,8 +96,11 @@ static inline tsr_program test_chain_program(void) {
       {{0, 0}, SUM, 1, {{1, 1}}},
   };
   static const uint32_t arguments[] = {0, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7};
-  static const tsr_launch_desc launches[] = {
-      {0, 2, 0, 2}, {1, 1, 2, 2}, {1, 1, 4, 2}, {1, 1, 6, 2}, {2, 1, 8, 3}};
+  static const tsr_launch_desc launches[] = {{0, 2, 0, 2, 0, 0},
+                                             {1, 1, 2, 2, 0, 0},
+                                             {1, 1, 4, 2, 0, 0},
+                                             {1, 1, 6, 2, 0, 0},
+                                             {2, 1, 8, 3, 0, 0}};
   static const tsr_segment_desc segments[] = {{0, 5, 0, 0}};
   tsr_program p = test_base_program();
   TEST_TABLE(p, steps, step_count, steps);
@@ -140,7 +143,7 @@ static inline tsr_program test_filter_program(void) {
   };
   static const uint32_t arguments[] = {0, 2, 0, 3, 2, 4, 4, 5};
   static const tsr_launch_desc launches[] = {
-      {0, 1, 0, 2}, {1, 1, 2, 2}, {2, 1, 4, 2}, {3, 1, 6, 2}};
+      {0, 1, 0, 2, 0, 0}, {1, 1, 2, 2, 0, 0}, {2, 1, 4, 2, 0, 0}, {3, 1, 6, 2, 0, 0}};
   static const tsr_segment_desc segments[] = {{0, 2, 0, 1}, {2, 2, 1, 0}};
   static const tsr_dim_read reads[] = {{1, 3, 0}};
   tsr_program p = test_base_program();

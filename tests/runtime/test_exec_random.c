@@ -50,7 +50,7 @@ static void new_launch(generator *self, uint32_t kernel, uint32_t grid_code,
   self->variants[p->variant_count] =
       (tsr_variant_desc){{0, 0}, kernel, 1, {{self->codes[grid_code].first, 1}}};
   self->launches[p->launch_count] =
-      (tsr_launch_desc){p->variant_count++, 1, p->argument_count, count};
+      (tsr_launch_desc){p->variant_count++, 1, p->argument_count, count, 0, 0};
   for (uint32_t i = 0; i < count; i++)
     self->arguments[p->argument_count++] = arguments[i];
   p->launch_count++;
