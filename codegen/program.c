@@ -17,8 +17,8 @@ typedef struct building {
   const tsr_program_parts *parts;
   tsr_arena *arena;
   tsr_diag *diag;
-  table steps, codes, dims, buffers, inputs, outputs, constants, kernels, kernel_dims, variants,
-      launches, arguments, segments, reads;
+  table steps, codes, dims, buffers, inputs, outputs, constants, kernels, kernel_dims, maps,
+      variants, launches, arguments, segments, reads;
   uint32_t *dim_number;    /* by dim id: number + 1; a dim that nothing uses has none */
   uint32_t *storage;       /* by value id: buffer number + 1 */
   uint32_t *kernel_number; /* by op id of a kernel: number + 1 */
@@ -172,6 +172,21 @@ static const char *join_origins(building *b, const tsr_op_data *op) {
   return text;
 }
 
+static tsr_status add_map(building *b, const tsr_kernel_map *map) {
+  tsr_map_desc desc = {.argument = map->argument,
+                       .dtype = map->dtype,
+                       .rank = map->rank,
+                       .first_dim = b->codes.count,
+                       .swizzle = map->swizzle};
+  for (uint32_t i = 0; i < map->rank; i++) {
+    tsr_code code;
+    desc.box[i] = map->box[i];
+    TSR_TRY(make_code(b, map->dims[i], &code));
+    TSR_TRY(push(b, &b->codes, &code));
+  }
+  return push(b, &b->maps, &desc);
+}
+
 static tsr_status add_kernel(building *b, tsr_op op, uint32_t *out_number) {
   const tsr_op_data *data = tsr_op_get(b->ir, op);
   if (b->kernel_number[op] != 0) {
@@ -185,8 +200,15 @@ static tsr_status add_kernel(building *b, tsr_op op, uint32_t *out_number) {
                             .nodes = join_origins(b, data),
                             .entry = code->entry,
                             .scratch_bytes = code->scratch_bytes,
+                            .symbol = code->function == NULL ? "" : code->function,
                             .first_dim = b->kernel_dims.count,
-                            .dim_count = code->dim_count};
+                            .dim_count = code->dim_count,
+                            .threads = code->threads,
+                            .shared_bytes = code->shared_bytes,
+                            .cluster = code->cluster,
+                            .cooperative = code->cooperative,
+                            .first_map = b->maps.count,
+                            .map_count = code->map_count};
   if (kernel.nodes == NULL)
     return out_of_memory(b);
   for (uint32_t i = 0; i < code->dim_count; i++) {
@@ -194,6 +216,8 @@ static tsr_status add_kernel(building *b, tsr_op op, uint32_t *out_number) {
     TSR_TRY(use_dim(b, code->dims[i], &dim));
     TSR_TRY(push(b, &b->kernel_dims, &dim));
   }
+  for (uint32_t i = 0; i < code->map_count; i++)
+    TSR_TRY(add_map(b, &code->maps[i]));
   *out_number = b->kernels.count;
   b->kernel_number[op] = b->kernels.count + 1;
   return push(b, &b->kernels, &kernel);
@@ -367,6 +391,7 @@ static void hand_over(const building *b, tsr_program *out) {
   HAND_OVER(constants, constant_count);
   HAND_OVER(kernels, kernel_count);
   HAND_OVER(kernel_dims, kernel_dim_count);
+  HAND_OVER(maps, map_count);
   HAND_OVER(variants, variant_count);
   HAND_OVER(launches, launch_count);
   HAND_OVER(arguments, argument_count);
@@ -384,6 +409,7 @@ static void prepare(building *b) {
   b->constants.item_bytes = sizeof(tsr_constant_desc);
   b->kernels.item_bytes = sizeof(tsr_kernel_desc);
   b->kernel_dims.item_bytes = b->arguments.item_bytes = sizeof(uint32_t);
+  b->maps.item_bytes = sizeof(tsr_map_desc);
   b->variants.item_bytes = sizeof(tsr_variant_desc);
   b->launches.item_bytes = sizeof(tsr_launch_desc);
   b->segments.item_bytes = sizeof(tsr_segment_desc);

@@ -226,9 +226,16 @@ static tsr_status lower_cuda(target_build *build, tsr_program_parts *parts) {
   if (kernels == NULL)
     return tsr_fail(build->diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
   for (uint32_t i = 0; i < code.kernel_count; i++)
-    kernels[i] = (tsr_kernel_code){.symbol = code.kernels[i].symbol,
+    kernels[i] = (tsr_kernel_code){.symbol = code.kernels[i].name,
                                    .dims = code.kernels[i].dims,
-                                   .dim_count = code.kernels[i].dim_count};
+                                   .dim_count = code.kernels[i].dim_count,
+                                   .function = code.kernels[i].symbol,
+                                   .threads = code.kernels[i].threads,
+                                   .shared_bytes = (uint32_t)code.kernels[i].shared_bytes,
+                                   .cluster = code.kernels[i].cluster,
+                                   .cooperative = code.kernels[i].cooperative,
+                                   .maps = code.kernels[i].maps,
+                                   .map_count = code.kernels[i].map_count};
   parts->kernels = kernels;
   parts->kernel_count = code.kernel_count;
   return build_program(build, parts, &code);

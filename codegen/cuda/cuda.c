@@ -29,21 +29,28 @@ static tsr_status finish_kernel(tsr_cuda_kernel *kernel, tsr_arena *arena, tsr_d
   return TSR_OK;
 }
 
+static bool stands_before(const tsr_cuda_kernel *kernels, uint32_t number) {
+  for (uint32_t i = 0; i < number; ++i)
+    if (!strcmp(kernels[i].symbol, kernels[number].symbol))
+      return true;
+  return false;
+}
+
 /* All kernels behind one another, for people. */
 static tsr_status join_bodies(const tsr_cuda_kernel *kernels, uint32_t count, tsr_arena *arena,
                               tsr_diag *diag, const char **out_text) {
   size_t size = 1;
   for (uint32_t i = 0; i < count; ++i)
-    size += strlen(kernels[i].body) + 1;
+    size += strlen(kernels[i].comment) + strlen(kernels[i].body) + 1;
   char *text = tsr_arena_alloc(arena, size), *at = text;
   if (!text)
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
   for (uint32_t i = 0; i < count; ++i) {
-    size_t length = strlen(kernels[i].body);
-    memcpy(at, kernels[i].body, length);
-    at += length;
-    if (i + 1 < count)
+    if (i > 0)
       *at++ = '\n';
+    at = stpcpy(at, kernels[i].comment);
+    if (!stands_before(kernels, i))
+      at = stpcpy(at, kernels[i].body);
   }
   *at = 0;
   *out_text = tsr_arena_printf(arena, "%s\n%s\n%s\n%s", tsr_cuda_device_text, tsr_cuda_numeric_text,

@@ -6,26 +6,20 @@
 #include "codegen/program.h"
 #include "ir/target.h"
 
-/* A tensor map over the dense buffer of one argument; see tsr_map_desc. */
-typedef struct tsr_cuda_map {
-  uint32_t argument;
-  tsr_dtype dtype;
-  uint32_t rank;
-  tsr_expr dims[5]; /* outermost first */
-  uint32_t box[5];
-  uint32_t swizzle; /* bytes: 0, 32, 64 or 128 */
-} tsr_cuda_map;
+typedef tsr_kernel_map tsr_cuda_map;
 
 /* One kernel. Its parameters are the buffers in the order of the kernel's arguments, each aligned
  * to 16 bytes, then one `long long` per entry of `dims`, then the number of tasks, then `maps`.
  * Task n runs as block n of a grid of at least that many blocks; with clusters the grid is rounded
  * up to a multiple of `cluster`, and tasks of one cluster are numbered one after the other. */
 typedef struct tsr_cuda_kernel {
-  const char *symbol;
-  const char *source; /* the whole translation unit */
-  const char *text;   /* `source` behind the device primitives: what a host with its own compiles */
-  const char *body;   /* the kernel alone, its last part */
-  uint32_t threads;   /* of a block */
+  const char *name;    /* the IR's symbol */
+  const char *symbol;  /* the function's name in the texts, from a hash of what it does */
+  const char *comment; /* for people, in front of `body` in tsr_cuda_code.text: names */
+  const char *source;  /* the whole translation unit */
+  const char *text; /* `source` behind the device primitives: what a host with its own compiles */
+  const char *body; /* the kernel alone, its last part */
+  uint32_t threads; /* of a block */
   uint64_t shared_bytes; /* dynamic shared memory; beyond 48 KiB a function attribute asks for it */
   uint32_t buffer_count;
   const tsr_dim *dims;
@@ -40,7 +34,7 @@ typedef struct tsr_cuda_kernel {
 typedef struct tsr_cuda_code {
   const tsr_cuda_kernel *kernels; /* in the order of the IR */
   uint32_t kernel_count;
-  const char *text; /* all kernels for people: the shared part once, then every kernel */
+  const char *text; /* all kernels: the shared part once, then every kernel, equal ones once */
 } tsr_cuda_code;
 
 /* What NVRTC has to be told besides the architecture: a product and a sum are never fused unless

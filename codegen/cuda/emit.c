@@ -100,7 +100,7 @@ const char *tsr_cu_name(tsr_cu *e, tsr_value value, const char *otherwise) {
     clean[length] = (char)(isalnum((unsigned char)given[length]) ? given[length] : '_');
   clean[length] = 0;
   bool usable = length > 0 && !isdigit((unsigned char)clean[0]);
-  return tsr_cu_format(e, "%s_%u", usable ? clean : otherwise, value);
+  return tsr_cu_format(e, "%s_%u", usable ? clean : otherwise, e->names++);
 }
 
 const char *tsr_cu_temporary(tsr_cu *e, const char *prefix) {
@@ -275,10 +275,6 @@ const char *tsr_cu_linear(tsr_cu *e, const tsr_cu_tile *tile) {
 }
 
 /* --- shared memory --- */
-
-void tsr_cu_barrier(tsr_cu *e) {
-  tsr_cu_line(e, "tsr_barrier();");
-}
 
 const char *tsr_cu_exchange(tsr_cu *e, const char *ctype, uint64_t bytes) {
   const char *name = tsr_cu_temporary(e, "s");

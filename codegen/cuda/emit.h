@@ -8,6 +8,10 @@
  *   emit_tile.c        elementwise ops on tiles, const, index, transpose, tile_slice, contract
  *   emit_reduce.c      reductions
  *   emit_control.c     for, if, loop, regions
+ *   emit_stages.c      for {stages}: copies that run ahead
+ *   emit_copy.c        copy: cp.async, TMA, tensor maps
+ *   emit_sync.c        barriers, mbarriers, waits
+ *   emit_roles.c       roles
  *   emit_kernel.c      signature, shared memory, tasks
  *
  * Axes of tiles and layouts are counted from the last one here, so that tiles of different rank
@@ -50,6 +54,16 @@ typedef struct tsr_cu_sink {
 
 enum { TSR_CU_NESTING = 16 };
 
+/* Who runs the code: a block or one of its roles. In the text `thread` counts from 0 in either. */
+typedef struct tsr_cu_team {
+  uint32_t threads;
+  uint32_t first_thread;
+  uint32_t barrier_id; /* 0: the block's */
+  bool single;         /* thread 0 of the role alone */
+} tsr_cu_team;
+
+typedef struct tsr_cu_turn tsr_cu_turn; /* of a for {stages}; emit_stages.c */
+
 typedef struct tsr_cu {
   tsr_ir *ir;
   tsr_arena *arena; /* lives as long as the compilation of one kernel */
@@ -62,17 +76,37 @@ typedef struct tsr_cu {
   char *text;
   size_t used, capacity;
   unsigned indent;
-  uint32_t temporaries;
-  uint32_t threads;   /* of the block */
-  tsr_cu_slot *slots; /* by value id */
-  bool *hazard;       /* by value id: accesses of the buffer need a barrier between them */
+  uint32_t temporaries, names; /* so many were given: texts depend on nothing outside the kernel */
+  uint32_t threads;            /* of the block, or of the role being emitted */
+  uint32_t first_thread, barrier_id; /* of the role: its first thread, its barrier (0: none) */
+  bool single;                       /* only thread 0 runs the code */
+  tsr_cu_slot *slots;          /* by value id */
+  bool *hazard;                /* by value id: accesses of the buffer need a barrier between them */
   const tsr_cu_layout **wanted; /* by value id: the layout that the uses of a tile ask for */
   uint32_t slot_count;
-  bool *dim_used;
+  uint32_t *dim_number; /* by dim id: its parameter's number + 1; 0: it is none */
   tsr_dim *dims;
   uint32_t dim_count;
   uint64_t alloc_bytes;    /* of shared memory; the exchange area lies behind them */
   uint64_t exchange_bytes; /* the most that was needed so far */
+  uint64_t role_bytes;     /* up to the end of the roles' exchange areas */
+  /* What the kernel says about its synchronisation: tsr_cu_survey_sync. */
+  bool own_sync;      /* it orders the accesses of its allocs itself */
+  bool loose_copies;  /* cp.async outside of pipelines: barriers end them */
+  bool counts_copies; /* waits count them: each is a group */
+  bool tma_stores, multicasts, cooperative;
+  bool mixes_proxies; /* threads write what TMA or wgmma reads */
+  bool inner_cluster_barriers;
+  uint32_t cluster_barriers;  /* beside that behind the mbarriers' start */
+  uint32_t *arrivals_per_op;  /* by value id of mbarriers */
+  uint32_t cluster;           /* tasks of one, at least 1 */
+  const tsr_value *arguments; /* buffers, in the order of the parameters */
+  uint32_t argument_count;
+  tsr_cuda_map *maps;
+  uint32_t map_count, map_capacity;
+  tsr_cu_turn *turn; /* that is being emitted */
+  const bool *skip;  /* by op id: not emitted now; NULL: none */
+  uint32_t loops;    /* around the op */
   const tsr_cu_sink *sink;
   uint32_t braces[TSR_CU_NESTING]; /* of the loops over registers that are open */
   uint32_t nesting;
@@ -130,7 +164,6 @@ const char *tsr_cu_owner(tsr_cu *e, const tsr_cu_tile *tile);
 const char *tsr_cu_both(tsr_cu *e, const char *a, const char *b);
 /* x0 + x1 * extent0 ...: where a tile lies as an array. */
 const char *tsr_cu_linear(tsr_cu *e, const tsr_cu_tile *tile);
-void tsr_cu_barrier(tsr_cu *e);
 /* The exchange area as an array of `ctype`, for `bytes` bytes, declared under a new name. */
 const char *tsr_cu_exchange(tsr_cu *e, const char *ctype, uint64_t bytes);
 /* Writes a tile to an array in shared memory; a barrier follows. */
@@ -167,7 +200,8 @@ const char *tsr_cu_combine(tsr_cu *e, const char *combine, tsr_dtype dtype, cons
 /* --- emit_access.c --- */
 void tsr_cu_load(tsr_cu *e);
 void tsr_cu_store(tsr_cu *e);
-void tsr_cu_copy(tsr_cu *e);
+/* A copy by loads and stores of the team's threads. */
+void tsr_cu_copy_plain(tsr_cu *e);
 void tsr_cu_append(tsr_cu *e);
 
 /* --- emit_tile.c --- */
@@ -177,6 +211,8 @@ void tsr_cu_index_tile(tsr_cu *e);
 void tsr_cu_transpose(tsr_cu *e);
 void tsr_cu_slice(tsr_cu *e);
 void tsr_cu_contract(tsr_cu *e);
+/* Until at most `pending` of the team's latest contractions in place are under way. */
+void tsr_cu_wgmma_wait(tsr_cu *e, uint32_t pending);
 
 /* --- emit_reduce.c --- */
 void tsr_cu_reduce(tsr_cu *e);
@@ -186,6 +222,43 @@ void tsr_cu_region(tsr_cu *e, tsr_region region, const tsr_cu_sink *sink);
 void tsr_cu_for(tsr_cu *e);
 void tsr_cu_if(tsr_cu *e);
 void tsr_cu_loop(tsr_cu *e);
+
+/* --- emit_stages.c --- */
+/* The loop of op e->op_id as a pipeline; `index` is its variable, `lo` and `hi` its bounds. */
+void tsr_cu_pipeline(tsr_cu *e, const tsr_cu_tile *const *tiles, const char *index, const char *lo,
+                     const char *hi, int64_t step);
+/* Is the op (a barrier or a wait) the one where the turn's copies are complete? Then the wait for
+ * them has been written. */
+bool tsr_cu_turn_begins(tsr_cu *e);
+/* Behind a barrier: copies of later turns may start. */
+void tsr_cu_turn_goes_on(tsr_cu *e);
+
+/* --- emit_copy.c --- */
+void tsr_cu_copy(tsr_cu *e);
+
+/* --- emit_sync.c --- */
+void tsr_cu_survey_sync(tsr_cu *e, tsr_region region);
+/* Of the team; orders its memory accesses. */
+void tsr_cu_barrier(tsr_cu *e);
+void tsr_cu_cluster_barrier(tsr_cu *e);
+void tsr_cu_barrier_op(tsr_cu *e);
+void tsr_cu_arrive(tsr_cu *e);
+void tsr_cu_wait(tsr_cu *e);
+/* The address of operand `number`, an mbarrier. */
+const char *tsr_cu_mbarrier_operand(tsr_cu *e, uint32_t number);
+/* The op's `multicast` as bits; NULL: none. `out_all`: every rank of the cluster. */
+const char *tsr_cu_multicast(tsr_cu *e, bool *out_all);
+void tsr_cu_start_mbarriers(tsr_cu *e, const tsr_value *mbarriers, uint32_t count);
+
+/* --- emit_roles.c --- */
+void tsr_cu_roles(tsr_cu *e);
+uint32_t tsr_cu_role_warps(tsr_cu *e, tsr_op roles, uint32_t number);
+/* Only waits, arrives and TMA copies: one thread runs it. */
+bool tsr_cu_role_is_single(tsr_cu *e, tsr_region region);
+/* The team is role `number` until tsr_cu_leave_role; whoever chooses layouts in its region calls
+ * them too. */
+void tsr_cu_enter_role(tsr_cu *e, tsr_op roles, uint32_t number, tsr_cu_team *out_outer);
+void tsr_cu_leave_role(tsr_cu *e, const tsr_cu_team *outer);
 
 /* --- emit_kernel.c --- */
 TSR_WARN_UNUSED tsr_status tsr_cu_kernel(tsr_ir *ir, tsr_op kernel, const tsr_target *target,

@@ -3,11 +3,11 @@
 #include "codegen/cuda/emit.h"
 
 static const char *dim_name(tsr_cu *e, tsr_dim dim) {
-  if (!e->dim_used[dim]) {
-    e->dim_used[dim] = true;
+  if (e->dim_number[dim] == 0) {
     e->dims[e->dim_count++] = dim;
+    e->dim_number[dim] = e->dim_count;
   }
-  return tsr_cu_format(e, "d%u", dim);
+  return tsr_cu_format(e, "d%u", e->dim_number[dim] - 1);
 }
 
 /* An integer tile stands for its element at the lanes. */

@@ -1,6 +1,7 @@
 /* A kernel: one task is one block of threads. Allocs, of l1 and l2 alike, are carved out of dynamic
  * shared memory; behind them lies the area through which tiles change their layout. */
 #include "codegen/cuda/emit.h"
+#include "runtime/hash.h"
 #include <string.h>
 
 enum { MAX_GRID = 8, MOST_THREADS = 256, WARP = 32, ELEMENTS_PER_THREAD = 4, SHARED_ALIGN = 128 };
@@ -175,14 +176,14 @@ static void name_buffers(tsr_cu *e, const tsr_region_data *region) {
 
 /* --- the whole --- */
 
-static bool is_identifier(const char *text) {
-  static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
-  return strspn(text, letters) == strlen(text) && *text && !strchr("0123456789", *text);
+/* May stand in a comment of one line. */
+static bool is_plain(const char *name) {
+  return name && !strstr(name, "*/") && !strchr(name, '\n') && !strchr(name, '\\');
 }
 
-static const char *signature(tsr_cu *e, const tsr_op_data *op, uint32_t *out_buffers) {
+static const char *parameters(tsr_cu *e, const tsr_op_data *op, uint32_t *out_buffers) {
   const tsr_region_data *region = tsr_region_get(e->ir, op->regions[0]);
-  const char *text = tsr_cu_format(e, "TSR_KERNEL(%u) %s(", e->threads, op->symbol);
+  const char *text = "";
   *out_buffers = 0;
   for (uint32_t i = 0; i < region->arg_count; ++i) {
     tsr_value value = region->args[i];
@@ -196,19 +197,34 @@ static const char *signature(tsr_cu *e, const tsr_op_data *op, uint32_t *out_buf
                          e->slots[value].buffer);
   }
   for (uint32_t i = 0; i < e->dim_count; ++i)
-    text = tsr_cu_format(e, "%stsr_s64 d%u, ", text, e->dims[i]);
-  return tsr_cu_format(e, "%stsr_s64 tasks) {", text);
+    text = tsr_cu_format(e, "%stsr_s64 d%u, ", text, i);
+  return tsr_cu_format(e, "%stsr_s64 tasks", text);
 }
 
-static const char *dim_comment(tsr_cu *e) {
-  const char *text = "";
+/* For people: what the kernel and its dims are called. */
+static const char *comment(tsr_cu *e, const tsr_op_data *op) {
+  const char *text = is_plain(op->symbol) ? op->symbol : "a kernel";
   for (uint32_t i = 0; i < e->dim_count; ++i) {
     const char *name = tsr_dim_get(e->ir, e->dims[i])->name;
-    bool plain = name && !strstr(name, "*/") && !strchr(name, '\n') && !strchr(name, '\\');
-    if (plain)
-      text = tsr_cu_format(e, "%s%sd%u: %s", text, *text ? ", " : "", e->dims[i], name);
+    if (is_plain(name))
+      text = tsr_cu_format(e, "%s; d%u: %s", text, i, name);
   }
-  return *text ? tsr_cu_format(e, "/* %s */\n", text) : "";
+  return tsr_cu_format(e, "/* %s */\n", text);
+}
+
+/* The function is named after what it does: kernels that differ in names alone have one text, which
+ * is compiled once and found again. */
+static void finish_text(tsr_cu *e, const tsr_op_data *op, tsr_arena *result, tsr_cuda_kernel *out) {
+  const char *list = parameters(e, op, &out->buffer_count);
+  const char *rest = tsr_cu_format(e, "(%s) {\n%s}\n", list, e->text);
+  const char *head = tsr_cu_format(e, "TSR_KERNEL(%u)", e->threads);
+  uint64_t hash = tsr_hash64_seeded(rest, strlen(rest), tsr_hash64(head, strlen(head)));
+  out->symbol = tsr_arena_printf(result, "tsr_%016llx", (unsigned long long)hash);
+  out->body = tsr_arena_printf(result, "%s %s%s", head, out->symbol, rest);
+  out->comment = tsr_arena_printf(result, "%s", comment(e, op));
+  out->name = tsr_arena_string(result, op->symbol, strlen(op->symbol));
+  if (!out->symbol || !out->body || !out->comment || !out->name)
+    tsr_cu_fail(e, TSR_ERR_OUT_OF_MEMORY, "out of memory");
 }
 
 static uint64_t most_shared(const tsr_target *target) {
@@ -224,8 +240,6 @@ static void emit_kernel(tsr_cu *e, tsr_op kernel, tsr_arena *result, tsr_cuda_ke
   e->op_id = kernel;
   if (!op->symbol || op->region_count != 1)
     tsr_cu_fail(e, TSR_ERR_VERIFY, "a kernel needs a name and a body");
-  if (!is_identifier(op->symbol))
-    tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "the kernel's name '%s' is none in C", op->symbol);
   if (tsr_op_attr(e->ir, kernel, "cluster"))
     tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "clusters have no code on CUDA");
   const tsr_region_data *region = tsr_region_get(e->ir, op->regions[0]);
@@ -252,11 +266,7 @@ static void emit_kernel(tsr_cu *e, tsr_op kernel, tsr_arena *result, tsr_cuda_ke
     tsr_cu_fail(e, TSR_ERR_LIMIT, "needs %llu bytes of shared memory, %s has %llu",
                 (unsigned long long)out->shared_bytes, e->target->name,
                 (unsigned long long)most_shared(e->target));
-  const char *head = signature(e, op, &out->buffer_count);
-  out->body = tsr_arena_printf(result, "%s%s\n%s}\n", dim_comment(e), head, e->text);
-  out->symbol = tsr_arena_string(result, op->symbol, strlen(op->symbol));
-  if (!out->body || !out->symbol)
-    tsr_cu_fail(e, TSR_ERR_OUT_OF_MEMORY, "out of memory");
+  finish_text(e, op, result, out);
 }
 
 /* The one place that failures of the emit_*.c files come back to. */
@@ -268,7 +278,7 @@ static tsr_status emit_or_escape(tsr_cu *e, tsr_op kernel, tsr_arena *result,
     e->slots = tsr_cu_alloc(e, e->slot_count, sizeof *e->slots);
     e->hazard = tsr_cu_alloc(e, e->slot_count, sizeof *e->hazard);
     e->wanted = tsr_cu_alloc(e, e->slot_count, sizeof *e->wanted);
-    e->dim_used = tsr_cu_alloc(e, tsr_dim_count(e->ir) + 1, sizeof *e->dim_used);
+    e->dim_number = tsr_cu_alloc(e, tsr_dim_count(e->ir) + 1, sizeof *e->dim_number);
     e->dims = tsr_cu_alloc(e, tsr_dim_count(e->ir) + 1, sizeof *e->dims);
     emit_kernel(e, kernel, result, out_kernel);
   }
