@@ -75,43 +75,111 @@ void tsr_target_host(unsigned threads, tsr_target *out_target) {
   tsr_target_cpu(tsr_cpu_features(), &caches, threads, out_target);
 }
 
-/* Shared memory per block, L2 and memory rates: the data sheets of A100, L40 and H100; rates in
- * bytes per cycle and multiprocessor. */
+/* Sizes and rates are those of the data sheets and of the tuning guides: A100 SXM 80 GB (NVIDIA
+ * A100 Tensor Core GPU Architecture, 2020; 2039 GB/s at 1.41 GHz; L2 of 5120 bytes per cycle), L40
+ * (data sheet 2022: 864 GB/s at 2.49 GHz, 181 TFLOP/s of f16), H100 SXM (NVIDIA H100 Tensor Core
+ * GPU Architecture, 2022; 3352 GB/s, 989 TFLOP/s at 1.83 GHz); residency: CUDA C++ Programming
+ * Guide, "Technical Specifications per Compute Capability". Not in them, and typical of what
+ * measurements publish: latencies, the rate of the L2 of the L40 and the H100, launches of 2
+ * microseconds, and mma.sync on the H100 at 62 percent of the rate of wgmma. */
 static const struct cuda_device {
   const char *name;
-  unsigned capability, multiprocessors;
-  uint64_t shared_bytes, l2_bytes;
-  double l2_rate, memory_rate;
+  unsigned capability;
+  uint64_t l2_bytes;
+  tsr_gpu gpu;
 } cuda_devices[] = {
-    {"cuda:sm_80", 80, 108, 163 << 10, 40 << 20, 40, 10},
-    {"cuda:sm_89", 89, 142, 99 << 10, 96 << 20, 20, 3},
-    {"cuda:sm_90a", 90, 132, 227 << 10, 50 << 20, 40, 14},
+    {"cuda:sm_80",
+     80,
+     UINT64_C(40) << 20,
+     {.multiprocessors = 108,
+      .warps = 64,
+      .blocks = 32,
+      .shared_bytes = 164 << 10,
+      .block_shared_bytes = 163 << 10,
+      .memory_rate = 1446,
+      .l2_rate = 5120,
+      .f32_rate = 64,
+      .f64_rate = 32,
+      .i32_rate = 64,
+      .mma_share = 1,
+      .memory_latency = 570,
+      .l2_latency = 260,
+      .launch_cycles = 2800,
+      .clock_ghz = 1.41}},
+    {"cuda:sm_89",
+     89,
+     UINT64_C(96) << 20,
+     {.multiprocessors = 142,
+      .warps = 48,
+      .blocks = 24,
+      .shared_bytes = 100 << 10,
+      .block_shared_bytes = 99 << 10,
+      .memory_rate = 347,
+      .l2_rate = 2000,
+      .f32_rate = 128,
+      .f64_rate = 2,
+      .i32_rate = 64,
+      .mma_share = 0.25,
+      .memory_latency = 700,
+      .l2_latency = 300,
+      .launch_cycles = 5000,
+      .clock_ghz = 2.49}},
+    {"cuda:sm_90a",
+     90,
+     UINT64_C(50) << 20,
+     {.multiprocessors = 132,
+      .warps = 64,
+      .blocks = 32,
+      .shared_bytes = 228 << 10,
+      .block_shared_bytes = 227 << 10,
+      .memory_rate = 1832,
+      .l2_rate = 3700,
+      .f32_rate = 128,
+      .f64_rate = 64,
+      .i32_rate = 64,
+      .mma_share = 1.24,
+      .wgmma_share = 1,
+      .memory_latency = 650,
+      .l2_latency = 270,
+      .launch_cycles = 3600,
+      .clock_ghz = 1.83}},
 };
+
+/* What all of them share, and the fields that stand for every kind of target. */
+static void fill_cuda(const struct cuda_device *device, tsr_target *target) {
+  tsr_gpu *gpu = &target->gpu;
+  const double count = device->gpu.multiprocessors;
+  *target = (tsr_target){.kind = TSR_TARGET_CUDA,
+                         .capability = device->capability,
+                         .vector_bits = 128 * 32,
+                         .vector_registers = 32,
+                         .has_fma = true,
+                         .l1_bytes = device->gpu.block_shared_bytes,
+                         .l2_bytes = device->l2_bytes,
+                         .l3_bytes = device->l2_bytes,
+                         .line_bytes = 128,
+                         .threads = device->gpu.multiprocessors,
+                         .l1_rate = 128,
+                         .l2_rate = device->gpu.l2_rate / count,
+                         .l3_rate = device->gpu.l2_rate / count,
+                         .memory_rate = device->gpu.memory_rate / count,
+                         .launch_cycles = device->gpu.launch_cycles,
+                         .gpu = device->gpu};
+  gpu->registers = 1 << 16;
+  gpu->shared_per_block = 1 << 10;
+  gpu->shared_rate = 128;
+  gpu->special_rate = 16;
+  gpu->shared_latency = 30;
+  snprintf(target->name, sizeof target->name, "%s", device->name);
+}
 
 bool tsr_target_cuda(const char *text, tsr_target *out_target) {
   memset(out_target, 0, sizeof *out_target);
-  for (size_t i = 0; i < sizeof cuda_devices / sizeof *cuda_devices; i++) {
-    const struct cuda_device *device = &cuda_devices[i];
-    if (strcmp(text, device->name) != 0)
-      continue;
-    *out_target = (tsr_target){.kind = TSR_TARGET_CUDA,
-                               .capability = device->capability,
-                               .vector_bits = 128 * 32,
-                               .vector_registers = 32,
-                               .has_fma = true,
-                               .l1_bytes = device->shared_bytes,
-                               .l2_bytes = device->l2_bytes,
-                               .l3_bytes = device->l2_bytes,
-                               .line_bytes = 128,
-                               .threads = device->multiprocessors,
-                               .l1_rate = 128,
-                               .l2_rate = device->l2_rate,
-                               .l3_rate = device->l2_rate,
-                               .memory_rate = device->memory_rate,
-                               .launch_cycles = 4000};
-    snprintf(out_target->name, sizeof out_target->name, "%s", device->name);
-    return true;
-  }
+  for (size_t i = 0; i < sizeof cuda_devices / sizeof *cuda_devices; i++)
+    if (strcmp(text, cuda_devices[i].name) == 0) {
+      fill_cuda(&cuda_devices[i], out_target);
+      return true;
+    }
   return false;
 }
 

@@ -8,6 +8,26 @@
 
 typedef enum tsr_target_kind { TSR_TARGET_CPU, TSR_TARGET_CUDA } tsr_target_kind;
 
+/* A CUDA device. Of one multiprocessor and per cycle unless it says otherwise; cycles are those of
+ * the multiprocessors' clock. Plain numbers, so that measured ones can take their place. */
+typedef struct tsr_gpu {
+  unsigned multiprocessors;      /* of the device */
+  unsigned warps, blocks;        /* resident at once */
+  unsigned registers;            /* of 32 bits */
+  uint64_t shared_bytes;         /* for all resident blocks */
+  uint64_t block_shared_bytes;   /* the most that one block may have */
+  uint64_t shared_per_block;     /* taken of shared_bytes by each block besides its own */
+  double memory_rate, l2_rate;   /* bytes, of the whole device */
+  double shared_rate;            /* bytes */
+  double f32_rate, f64_rate;     /* fused multiply-adds */
+  double i32_rate;               /* integer multiply-adds */
+  double special_rate;           /* exponentials, logarithms, reciprocals */
+  double mma_share, wgmma_share; /* what a multiprocessor reaches of the rates of atoms.def */
+  double memory_latency, l2_latency, shared_latency; /* cycles, unloaded */
+  double launch_cycles; /* from the end of one kernel to work in the next one, and its drain */
+  double clock_ghz;
+} tsr_gpu;
+
 typedef struct tsr_target {
   tsr_target_kind kind;
   char name[96];         /* as `--target` takes it: "cpu:x86-64-v4" */
@@ -24,6 +44,7 @@ typedef struct tsr_target {
   double l1_rate, l2_rate, l3_rate, memory_rate;
   double launch_cycles; /* one launch of one kernel on one thread */
   double fork_cycles;   /* waking the other threads */
+  tsr_gpu gpu;          /* CUDA */
 } tsr_target;
 
 /* A CPU whose code may use `features` (TSR_CPU_* bits, 0: the architecture's baseline). Caches that
