@@ -37,6 +37,7 @@ typedef struct tsr_cu_tile {
   uint32_t extents[TSR_MAX_RANK];
   tsr_cu_layout layout;
   const char *name;
+  const char *at[TSR_MAX_RANK]; /* by axis: C for the position in it; NULL: x<axis> of the loops */
 } tsr_cu_tile;
 
 typedef struct tsr_cu_slot {
@@ -198,6 +199,14 @@ const char *tsr_cu_combine(tsr_cu *e, const char *combine, tsr_dtype dtype, cons
                            const char *b);
 
 /* --- emit_access.c --- */
+/* C for an element of a buffer (an lvalue) and for its address, swizzled as its alloc says. Lanes
+ * are the positions in `around`: x0, x1 ... inside its loops, or what its `at` says, so that a
+ * thread can name the place of any element; NULL: the subscripts have none. The place must exist.
+ */
+const char *tsr_cu_element(tsr_cu *e, tsr_value buffer, const tsr_expr *subscripts,
+                           const tsr_cu_tile *around);
+const char *tsr_cu_address(tsr_cu *e, tsr_value buffer, const tsr_expr *subscripts,
+                           const tsr_cu_tile *around);
 void tsr_cu_load(tsr_cu *e);
 void tsr_cu_store(tsr_cu *e);
 /* A copy by loads and stores of the team's threads. */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 typedef struct access {
-  const char *base;
+  tsr_value value;
   const tsr_type_info *buffer;
   tsr_dtype dtype;
   const tsr_expr *subscripts;
@@ -14,12 +14,12 @@ typedef struct access {
 
 static void access_init(tsr_cu *e, access *at, const tsr_operand *operand,
                         const tsr_expr *subscripts, const tsr_cu_tile *tile) {
-  *at = (access){.base = e->slots[operand->value].buffer,
+  *at = (access){.value = operand->value,
                  .buffer = tsr_value_type(e->ir, operand->value),
                  .subscripts = subscripts,
                  .tile = *tile};
   at->dtype = at->buffer->dtype;
-  if (!at->base)
+  if (!e->slots[operand->value].buffer)
     tsr_cu_fail(e, TSR_ERR_VERIFY, "the accessed value is not a buffer");
   if (operand->subscript_count != at->buffer->rank)
     tsr_cu_fail(e, TSR_ERR_VERIFY, "%u subscripts for a buffer of rank %u",
@@ -29,6 +29,71 @@ static void access_init(tsr_cu *e, access *at, const tsr_operand *operand,
                 tsr_dtype_text(at->dtype));
   if (e->hazard[operand->value])
     tsr_cu_barrier(e);
+}
+
+/* --- places --- */
+
+/* The `swizzle` of the alloc that made a buffer; 0: none. */
+static uint32_t swizzle_of(const tsr_cu *e, tsr_value buffer) {
+  const tsr_value_data *data = tsr_value_get(e->ir, buffer);
+  if (data->role != TSR_ROLE_RESULT || tsr_op_get(e->ir, data->def)->code != TSR_OP_ALLOC)
+    return 0;
+  return (uint32_t)tsr_op_int(e->ir, data->def, "swizzle", 0);
+}
+
+/* The element's number, from the text of its subscripts: ((s0) * d1 + s1) * d2 + s2. */
+static const char *horner(tsr_cu *e, const tsr_type_info *buffer, const char *const *subscripts,
+                          uint32_t count) {
+  const char *offset = NULL;
+  for (uint32_t i = 0; i < count; ++i)
+    offset =
+        offset ? tsr_cu_format(e, "%s * %s + %s", i > 1 ? tsr_cu_format(e, "(%s)", offset) : offset,
+                               tsr_cu_index(e, buffer->dims[i], NULL), subscripts[i])
+               : subscripts[i];
+  return offset ? offset : "0";
+}
+
+/* Rows of exactly the swizzle's width are told from the place inside of them, so that the compiler
+ * sees which bits the xor can touch. */
+static const char *swizzled(tsr_cu *e, tsr_value value, uint32_t width,
+                            const char *const *subscripts) {
+  const tsr_type_info *buffer = tsr_value_type(e->ir, value);
+  const uint32_t rank = buffer->rank, bytes = tsr_dtype_bits(buffer->dtype) / 8;
+  const char *type = tsr_cu_storage(buffer->dtype), *base = e->slots[value].buffer;
+  int64_t row = 0;
+  if (rank < 2 || !tsr_expr_is_int(e->ir, buffer->dims[rank - 1], &row) || row * bytes != width)
+    return tsr_cu_format(e, "*(%s *)((tsr_u8 *)%s + tsr_swizzle_%u((tsr_u32)(%s) * %u))", type,
+                         base, width, horner(e, buffer, subscripts, rank), bytes);
+  return tsr_cu_format(e, "*(%s *)((tsr_u8 *)%s + tsr_swizzle_row_%u(%s, (%s) * %u))", type, base,
+                       width, horner(e, buffer, subscripts, rank - 1), subscripts[rank - 1], bytes);
+}
+
+static const char *element_at(tsr_cu *e, tsr_value value, const char *const *subscripts) {
+  uint32_t width = swizzle_of(e, value);
+  if (width)
+    return swizzled(e, value, width, subscripts);
+  const tsr_type_info *buffer = tsr_value_type(e->ir, value);
+  return tsr_cu_format(e, "%s[%s]", e->slots[value].buffer,
+                       horner(e, buffer, subscripts, buffer->rank));
+}
+
+const char *tsr_cu_element(tsr_cu *e, tsr_value buffer, const tsr_expr *subscripts,
+                           const tsr_cu_tile *around) {
+  const char *texts[TSR_MAX_RANK];
+  uint32_t rank = tsr_value_type(e->ir, buffer)->rank;
+  for (uint32_t i = 0; i < rank; ++i)
+    texts[i] = tsr_cu_index(e, subscripts[i], around);
+  return element_at(e, buffer, texts);
+}
+
+/* &*x is x. */
+static const char *address_of(tsr_cu *e, const char *element) {
+  return *element == '*' ? tsr_cu_format(e, "(%s)", element + 1) : tsr_cu_format(e, "&%s", element);
+}
+
+const char *tsr_cu_address(tsr_cu *e, tsr_value buffer, const tsr_expr *subscripts,
+                           const tsr_cu_tile *around) {
+  return address_of(e, tsr_cu_element(e, buffer, subscripts, around));
 }
 
 static bool proven(tsr_cu *e, const access *at, tsr_expr expr) {
@@ -41,7 +106,7 @@ static bool proven(tsr_cu *e, const access *at, tsr_expr expr) {
 /* Inside the loops over the tile's registers: declares the subscripts. The element's place, and
  * when it may be touched. */
 static const char *place(tsr_cu *e, const access *at, const char **out_condition) {
-  const char *offset = NULL, *condition = tsr_cu_inside(e, &at->tile);
+  const char *subscripts[TSR_MAX_RANK], *condition = tsr_cu_inside(e, &at->tile);
   for (uint32_t i = 0; i < at->buffer->rank; ++i) {
     tsr_expr subscript = at->subscripts[i], dim = at->buffer->dims[i];
     const char *text = tsr_cu_index(e, subscript, &at->tile);
@@ -51,13 +116,10 @@ static const char *place(tsr_cu *e, const access *at, const char **out_condition
     if (!proven(e, at, tsr_expr_sub(e->ir, tsr_expr_add_int(e->ir, dim, -1), subscript)))
       condition =
           tsr_cu_both(e, condition, tsr_cu_format(e, "s%u < %s", i, tsr_cu_index(e, dim, NULL)));
-    offset = offset ? tsr_cu_format(e, "%s * %s + s%u",
-                                    i > 1 ? tsr_cu_format(e, "(%s)", offset) : offset,
-                                    tsr_cu_index(e, dim, NULL), i)
-                    : tsr_cu_format(e, "s%u", i);
+    subscripts[i] = tsr_cu_format(e, "s%u", i);
   }
   *out_condition = condition;
-  return tsr_cu_format(e, "%s[%s]", at->base, offset ? offset : "0");
+  return element_at(e, at->value, subscripts);
 }
 
 static void load_tile(tsr_cu *e, const access *at, const tsr_cu_tile *into, double pad) {
@@ -148,7 +210,7 @@ static void store_element(tsr_cu *e, const access *at, const char *element, cons
     tsr_cu_line(e, "%s = %s;", element, tsr_cu_narrow(e, at->dtype, value));
     return;
   }
-  const char *address = tsr_cu_format(e, "&%s", element);
+  const char *address = address_of(e, element);
   const char *call = atomic_call(e, combine, at->dtype, address, value);
   if (call)
     tsr_cu_line(e, "%s", call);
@@ -255,8 +317,8 @@ void tsr_cu_append(tsr_cu *e) {
   const char *mine = tsr_cu_both(e, tsr_cu_both(e, tsr_cu_owner(e, tile), tsr_cu_inside(e, tile)),
                                  tsr_cu_register(e, kept));
   const char *type = tsr_cu_ctype(tile->dtype), *word = bits == 64 ? "tsr_s64" : "int";
-  tsr_cu_line(e, "%s = %s ? (%s)tsr_atomic_add_i%u((%s *)&%s, 1) : (%s)-1;",
-              tsr_cu_register(e, tile), mine, type, bits, word, counter, type);
+  tsr_cu_line(e, "%s = %s ? (%s)tsr_atomic_add_i%u((%s *)%s, 1) : (%s)-1;",
+              tsr_cu_register(e, tile), mine, type, bits, word, address_of(e, counter), type);
   tsr_cu_end(e);
   tsr_cu_line(e, "}");
   tsr_cu_share(e, tile);

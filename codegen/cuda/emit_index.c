@@ -32,7 +32,10 @@ static const char *lane_text(tsr_cu *e, int64_t lane, const tsr_cu_tile *around)
   if (!around || lane >= around->rank)
     return tsr_cu_fail(e, TSR_ERR_VERIFY, "lane $%lld does not exist here", (long long)lane);
   uint32_t axis = around->rank - 1 - (uint32_t)lane;
-  return around->extents[axis] == 1 ? "0" : tsr_cu_format(e, "(tsr_s64)x%u", axis);
+  if (around->extents[axis] == 1)
+    return "0";
+  return around->at[axis] ? tsr_cu_format(e, "(tsr_s64)(%s)", around->at[axis])
+                          : tsr_cu_format(e, "(tsr_s64)x%u", axis);
 }
 
 static bool never_negative(tsr_cu *e, tsr_expr expr, const tsr_cu_tile *around) {

@@ -116,6 +116,19 @@ TSR_DEVICE tsr_u32 tsr_swizzle_32(tsr_u32 offset) {
   return offset ^ (offset >> 3 & 0x10u);
 }
 
+/* The same in rows of exactly the swizzle's width, `inside` bytes from the row's start. */
+TSR_DEVICE tsr_u32 tsr_swizzle_row_128(tsr_u32 row, tsr_u32 inside) {
+  return row * 128 + (inside ^ (row & 7u) << 4);
+}
+
+TSR_DEVICE tsr_u32 tsr_swizzle_row_64(tsr_u32 row, tsr_u32 inside) {
+  return row * 64 + (inside ^ (row >> 1 & 3u) << 4);
+}
+
+TSR_DEVICE tsr_u32 tsr_swizzle_row_32(tsr_u32 row, tsr_u32 inside) {
+  return row * 32 + (inside ^ (row >> 2 & 1u) << 4);
+}
+
 /* A wgmma operand in shared memory (PTX ISA, "Matrix descriptor"): address, leading-dimension byte
  * offset and stride-dimension byte offset without their last four bits, swizzle in bits 62-63.
  *
