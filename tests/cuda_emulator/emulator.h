@@ -26,10 +26,23 @@ void tsr_emulator_unregister(tsr_emulator *emulator, void *memory);
  * per byte that kernels touch; shared memory is always watched. */
 void tsr_emulator_watch_buffers(tsr_emulator *emulator, bool watch);
 
-/* The kernel `name` of a text; texts are compiled once (with $CC or cc). NULL with an error when
- * the text does not compile or has no such kernel. Owned by the emulator. */
+/* The kernel `name` of a text; texts are compiled once (with $CC or cc), and kept for later
+ * processes in the folder $TESSERA_EMULATED_CACHE, when that is set. NULL with an error when the
+ * text does not compile or has no such kernel. Owned by the emulator. */
 const tsr_emulated_kernel *tsr_emulator_kernel(tsr_emulator *emulator, const char *text,
                                                const char *name);
+/* Compiles a text, as tsr_emulator_kernel does at first. */
+bool tsr_emulator_compile(tsr_emulator *emulator, const char *text);
+
+/* What a kernel was declared with. */
+typedef struct tsr_emulated_kernel_info {
+  const char *name;
+  uint32_t threads; /* most of a block */
+  uint32_t cluster; /* blocks; 1: none, or as launched */
+  uint32_t argument_count;
+  const int *argument_bytes;
+} tsr_emulated_kernel_info;
+tsr_emulated_kernel_info tsr_emulated_kernel_about(const tsr_emulated_kernel *kernel);
 
 typedef struct tsr_emulated_launch {
   uint32_t grid[3];      /* blocks; z must be 1 */
@@ -37,9 +50,13 @@ typedef struct tsr_emulated_launch {
   uint32_t cluster;      /* blocks per cluster along x; 0 is 1 */
   uint32_t shared_bytes; /* dynamic shared memory */
   bool cooperative;      /* all blocks are alive at once */
+  bool large_clusters;   /* up to 16 blocks instead of 8: what a function attribute asks for */
   uint32_t seed;         /* the order threads and blocks run in; 0 ascending, 1 descending */
 } tsr_emulated_launch;
 
+/* Whether the device can launch this at all: its limits, those of the kernel. */
+bool tsr_emulator_can_launch(tsr_emulator *emulator, const tsr_emulated_kernel *kernel,
+                             const tsr_emulated_launch *launch);
 /* Runs the kernel to its end. args[i] points to the value of parameter i, as for cuLaunchKernel.
  * False with an error at the first finding; what the kernel wrote until then stays. */
 bool tsr_emulator_launch(tsr_emulator *emulator, const tsr_emulated_kernel *kernel,

@@ -76,6 +76,7 @@ typedef struct tsr_emulated_entry {
   int threads;   /* of TSR_KERNEL; a launch must have as many */
   int cluster;   /* blocks of TSR_KERNEL_CLUSTER, else 1 */
   int arguments; /* number of parameters */
+  const int *argument_bytes;
 } tsr_emulated_entry;
 
 /* What a compiled text exports as tsr_emulated_text. */

@@ -11,6 +11,12 @@
 #include "tests/cuda_emulator/engine/fiber.h"
 #include <tessera/status.h>
 
+/* What kernel texts are compiled with, besides folders. */
+#define TSR_EMULATOR_FLAGS                                                                         \
+  "-std=gnu11 -O1 -g1 -w -fPIC -shared -nostdlib -Wl,-Bsymbolic -fsanitize=thread -fwrapv "        \
+  "-fno-strict-aliasing -ffp-contract=off -fno-math-errno"
+enum { PATH_BYTES = 1024 };
+
 enum { AGENTS = 32, SLOTS = 4, BARRIERS = 16, MBARRIERS = 64, STACK_BYTES = 96 * 1024 };
 
 /* One remembered access to (part of) a 4-byte word. */
@@ -239,6 +245,13 @@ void fail_launch(tsr_emulator *e, const fiber *f, const char *format, ...) TSR_P
 _Noreturn void fail_thread(const char *format, ...) TSR_PRINTF(1, 2);
 void report_deadlock(tsr_emulator *e);
 bool fail_call(tsr_emulator *e, const char *format, ...) TSR_PRINTF(2, 3);
+
+/* kept.c: compiled texts that outlive the process, in $TESSERA_EMULATED_CACHE. */
+const char *emulator_compiler(void);
+/* The path for the library of a text; false when nothing is kept. */
+bool kept_library(const char *source, char out_path[PATH_BYTES]);
+/* Moves a new library there, whole or not at all. */
+bool keep_library(const char *made, const char *kept);
 
 /* clock.c */
 void clock_join(uint32_t *into, const uint32_t *from, uint32_t width);

@@ -90,27 +90,31 @@ static const char *type_end(const char *begin, const char *end) {
   return end;
 }
 
-/* The function that unpacks the arguments. Returns their number. */
+/* The type of the parameter at *cursor, which moves behind it; false at the end of the list. */
+static bool next_parameter(const declaration *d, const char **cursor, const char **out_type,
+                           int *out_length) {
+  const char *p = skip_space(*cursor), *end = p;
+  if (p >= d->parameters_end || strncmp(p, "void)", 5) == 0)
+    return false;
+  for (int depth = 0; end < d->parameters_end && (depth > 0 || *end != ','); ++end)
+    depth += *end == '(' ? 1 : *end == ')' ? -1 : 0;
+  *out_type = p;
+  *out_length = (int)(type_end(p, end) - p);
+  *cursor = end < d->parameters_end ? end + 1 : end;
+  return true;
+}
+
+/* The function that unpacks the arguments, and their sizes. Returns their number. */
 static int write_entry(FILE *out, const declaration *d) {
-  int count = 0;
+  int count = 0, length = 0;
+  const char *type = NULL;
   fprintf(out, "TSR_RAW void tsr_call_%s(void *const *a) {\n  %s(", d->name, d->name);
-  const char *p = skip_space(d->parameters);
-  bool none = p == d->parameters_end || strncmp(p, "void)", 5) == 0;
-  while (!none) {
-    int depth = 0;
-    const char *end = p;
-    while (end < d->parameters_end && (depth > 0 || *end != ',')) {
-      depth += *end == '(' ? 1 : *end == ')' ? -1 : 0;
-      ++end;
-    }
-    const char *type = type_end(p, end);
-    fprintf(out, "%s*(%.*s *)a[%d]", count ? ", " : "", (int)(type - p), p, count);
-    ++count;
-    if (end == d->parameters_end)
-      break;
-    p = end + 1;
-  }
-  fprintf(out, ");\n}\n");
+  for (const char *p = d->parameters; next_parameter(d, &p, &type, &length); ++count)
+    fprintf(out, "%s*(%.*s *)a[%d]", count ? ", " : "", length, type, count);
+  fprintf(out, ");\n}\nstatic const int tsr_sizes_%s[] = {", d->name);
+  for (const char *p = d->parameters; next_parameter(d, &p, &type, &length);)
+    fprintf(out, "sizeof(%.*s), ", length, type);
+  fprintf(out, "0};\n");
   return count;
 }
 
@@ -121,20 +125,22 @@ static bool write_source(const char *path, const char *source) {
   fprintf(out, "#include \"device_emulated.h\"\n#line 1 \"kernel.cu\"\n%s\n#line 1 \"entries.c\"\n",
           source);
   declaration d;
-  char table[16384] = "";
-  size_t length = 0;
-  for (const char *p = source; next_kernel(source, &p, &d) && length + 512 < sizeof(table);) {
+  char *table = NULL;
+  size_t table_bytes = 0;
+  FILE *rows = open_memstream(&table, &table_bytes);
+  for (const char *p = source; rows && next_kernel(source, &p, &d);) {
     int count = write_entry(out, &d);
-    length += (size_t)snprintf(table + length, sizeof(table) - length,
-                               "  {\"%s\", tsr_call_%s, %s, %s, %d},\n", d.name, d.name, d.threads,
-                               d.cluster, count);
+    fprintf(rows, "  {\"%s\", tsr_call_%s, %s, %s, %d, tsr_sizes_%s},\n", d.name, d.name, d.threads,
+            d.cluster, count, d.name);
   }
+  bool made = rows && fclose(rows) == 0;
   fprintf(out,
           "static const tsr_emulated_entry tsr_entries[] = {\n%s  {0}};\n"
           "__attribute__((visibility(\"default\"))) const tsr_emulated_text_info "
           "tsr_emulated_text = {&tsr_api, &tsr_self, tsr_entries};\n",
-          table);
-  return fclose(out) == 0;
+          made ? table : "");
+  free(table);
+  return fclose(out) == 0 && made;
 }
 
 static void read_log(const char *path, char *out, size_t size) {
@@ -156,31 +162,38 @@ static bool make_folder(tsr_emulator *e) {
   return false;
 }
 
+/* Runs the host's compiler over `source`, a file. */
+static bool compile_text(tsr_emulator *e, const char *source, const char *log,
+                         const char *library) {
+  char command[3 * PATH_BYTES + 1024], output[1500];
+  snprintf(command, sizeof(command),
+           "%s " TSR_EMULATOR_FLAGS " -I'%s' -I'%s' -I'%s' -o '%s' '%s' -lm >'%s' 2>&1",
+           emulator_compiler(), TSR_EMULATOR_FOLDER, TSR_EMULATOR_FOLDER "/engine",
+           TSR_DEVICE_FOLDER, library, source, log);
+  bool built = system(command) == 0;
+  read_log(log, output, sizeof(output));
+  return built || fail_call(e, "the kernel text does not compile for the host:\n%s", output);
+}
+
 static bool build(tsr_emulator *e, text *t) {
-  char source[300], library[300], log[300], command[2048], output[1500];
+  char source[PATH_BYTES], library[PATH_BYTES], log[PATH_BYTES], kept[PATH_BYTES] = "";
+  bool keeps = kept_library(t->source, kept);
+  if (keeps && (t->library = dlopen(kept, RTLD_NOW | RTLD_LOCAL)) != NULL)
+    return true;
   if (!make_folder(e))
     return fail_call(e, "no folder for compiled kernels can be made");
   int number = e->texts_made++;
   snprintf(source, sizeof(source), "%s/k%d.c", e->folder, number);
   snprintf(library, sizeof(library), "%s/k%d.so", e->folder, number);
   snprintf(log, sizeof(log), "%s/k%d.log", e->folder, number);
-  if (!write_source(source, t->source))
-    return fail_call(e, "%s cannot be written", source);
-  const char *compiler = getenv("CC");
-  snprintf(
-      command, sizeof(command),
-      "%s -std=gnu11 -O1 -g1 -w -fPIC -shared -nostdlib -Wl,-Bsymbolic -fsanitize=thread -fwrapv "
-      "-fno-strict-aliasing -ffp-contract=off -fno-math-errno -I'%s' -I'%s' -I'%s' -o '%s' "
-      "'%s' -lm >'%s' 2>&1",
-      compiler && *compiler ? compiler : "cc", TSR_EMULATOR_FOLDER, TSR_EMULATOR_FOLDER "/engine",
-      TSR_DEVICE_FOLDER, library, source, log);
-  bool built = system(command) == 0;
-  read_log(log, output, sizeof(output));
+  bool built = write_source(source, t->source) ? compile_text(e, source, log, library)
+                                               : fail_call(e, "%s cannot be written", source);
   unlink(source);
   unlink(log);
   if (!built)
-    return fail_call(e, "the kernel text does not compile for the host:\n%s", output);
-  t->library = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+    return false;
+  bool moved = keeps && keep_library(library, kept);
+  t->library = dlopen(moved ? kept : library, RTLD_NOW | RTLD_LOCAL);
   if (!t->library)
     fail_call(e, "the compiled kernel text cannot be loaded: %s", dlerror());
   return t->library != NULL;
@@ -236,6 +249,19 @@ const tsr_emulated_kernel *tsr_emulator_kernel(tsr_emulator *e, const char *sour
   if (t)
     fail_call(e, "the kernel text has no kernel '%s'", name);
   return NULL;
+}
+
+bool tsr_emulator_compile(tsr_emulator *e, const char *source) {
+  return load_text(e, source) != NULL;
+}
+
+tsr_emulated_kernel_info tsr_emulated_kernel_about(const tsr_emulated_kernel *kernel) {
+  const tsr_emulated_entry *entry = &kernel->entry;
+  return (tsr_emulated_kernel_info){.name = entry->name,
+                                    .threads = (uint32_t)entry->threads,
+                                    .cluster = (uint32_t)entry->cluster,
+                                    .argument_count = (uint32_t)entry->arguments,
+                                    .argument_bytes = entry->argument_bytes};
 }
 
 /* The libraries' files stay until here, for the line numbers of reports. */

@@ -319,7 +319,7 @@ static bool fits(tsr_emulator *e, const tsr_emulated_kernel *k, const tsr_emulat
   if ((int)size != k->entry.cluster && k->entry.cluster != 1)
     return fail_call(e, "kernel %s: clusters of %u blocks, it is made for %d", k->entry.name, size,
                      k->entry.cluster);
-  if (size > 8 || l->grid[0] % size != 0 || (size > 1 && e->arch < 90))
+  if (size > (l->large_clusters ? 16u : 8u) || l->grid[0] % size != 0 || (size > 1 && e->arch < 90))
     return fail_call(e, "kernel %s: clusters of %u blocks do not fit sm_%d or the grid",
                      k->entry.name, size, e->arch);
   uint64_t resident = 2048 / (l->threads < 64 ? 64 : l->threads), blocks = l->grid[0];
@@ -329,6 +329,11 @@ static bool fits(tsr_emulator *e, const tsr_emulated_kernel *k, const tsr_emulat
     return fail_call(e, "kernel %s: a cooperative grid of %llu blocks cannot be alive at once",
                      k->entry.name, (unsigned long long)(blocks * l->grid[1]));
   return true;
+}
+
+bool tsr_emulator_can_launch(tsr_emulator *e, const tsr_emulated_kernel *kernel,
+                             const tsr_emulated_launch *launch) {
+  return fits(e, kernel, launch);
 }
 
 /* The i-th cluster to run. */
