@@ -7,7 +7,14 @@
 typedef struct tsr_cost {
   double cycles;                                /* of the whole launch, on the target's threads */
   double compute, near, far, packing, overhead; /* cycles by cause; near: L2, far: beyond it */
-  char why[192];                                /* one line: the causes, greatest first */
+  /* CUDA: cycles of shared memory and of waiting for loads; waves of blocks, whole ones; blocks
+   * resident on a multiprocessor; of one thread, of one block; bytes that cross to L2 and beyond.
+   */
+  double shared, latency, waves;
+  int64_t resident, registers;
+  uint64_t shared_bytes;
+  double near_bytes, far_bytes;
+  char why[192]; /* one line: the causes */
 } tsr_cost;
 
 /* A contraction of `outer` times [m, k] x [k, n] and its schedule. */

@@ -1,0 +1,442 @@
+/* A contraction on a CUDA device. A task's time is that of its turns along the depth; a turn takes
+ * what the slowest of tensor cores, shared memory, L2 and instruction issue needs, or, where too
+ * few bytes are under way, the latency of memory divided by the turns that copies run ahead. Tasks
+ * come in waves; all of it cannot be faster than memory delivers what the caches do not keep. */
+#include "passes/cost/cuda.h"
+#include <stdio.h>
+
+enum {
+  WARP = 32,
+  /* Registers beyond sums and fragments: addresses of both copies, of the fragments and of the
+   * output, loop counters, predicates of the edges. */
+  ADDRESS_REGISTERS = 56,
+  WGMMA_ADDRESS_REGISTERS = 40,
+  PRODUCER_WARPS = 4,
+  PRODUCER_REGISTERS = 40,
+  MOST_REGISTERS = 255,
+  BLOCK_CYCLES = 400, /* a block starts: index arithmetic, first descriptors */
+  TURN_CYCLES = 40,   /* a barrier and a turn of the loop */
+  MMA_LATENCY = 33,   /* of one mma.sync whose result the next one needs */
+  L2_PORT = 64        /* bytes per cycle into one multiprocessor */
+};
+
+static double greater(double a, double b) {
+  return a > b ? a : b;
+}
+
+static double less(double a, double b) {
+  return a < b ? a : b;
+}
+
+static double ceil_div(double a, double b) {
+  const double whole = (double)(int64_t)(a / b);
+  return whole * b < a ? whole + 1 : whole;
+}
+
+static int64_t at_least_one(int64_t number) {
+  return number > 1 ? number : 1;
+}
+
+/* --- what a block takes --- */
+
+int64_t tsr_cost_cuda_threads(const tsr_cost_cuda_contract *s) {
+  return s->wgmma ? (s->warps_m + PRODUCER_WARPS) * WARP : s->warps_m * s->warps_n * WARP;
+}
+
+static double warp_rows(const tsr_cost_cuda_contract *s) {
+  return (double)s->bm / (double)at_least_one(s->warps_m);
+}
+
+static double warp_columns(const tsr_cost_cuda_contract *s) {
+  return (double)s->bn / (double)at_least_one(s->wgmma ? 1 : s->warps_n);
+}
+
+static bool is_mma(const tsr_cost_cuda_contract *s) {
+  return s->atom->kind == TSR_TARGET_CUDA;
+}
+
+int64_t tsr_cost_cuda_registers(const tsr_cost_cuda_contract *s) {
+  const double words = greater((double)tsr_dtype_bits(s->atom->c) / 32, 1);
+  const double sums = warp_rows(s) * warp_columns(s) / WARP * words;
+  if (s->wgmma)
+    return (int64_t)sums + WGMMA_ADDRESS_REGISTERS;
+  if (!is_mma(s)) {
+    /* A thread's square of the sums; its row and its column, the next ones under way. */
+    double side = 1;
+    while (side * side < sums / words)
+      side++;
+    return (int64_t)(sums + 4 * side * words) + ADDRESS_REGISTERS;
+  }
+  const double depth = (double)s->atom->k;
+  const double fragments =
+      (warp_rows(s) * s->a_bytes + warp_columns(s) * s->b_bytes) * depth / WARP / 4;
+  return (int64_t)(sums + 1.5 * fragments) + ADDRESS_REGISTERS;
+}
+
+int64_t tsr_cost_cuda_register_limit(const tsr_target *target, const tsr_cost_cuda_contract *s) {
+  const int64_t all = target->gpu.registers, threads = tsr_cost_cuda_threads(s);
+  int64_t limit = all / threads / 8 * 8;
+  if (s->wgmma)
+    limit = (all / WARP - PRODUCER_WARPS * PRODUCER_REGISTERS) / at_least_one(s->warps_m) / 8 * 8;
+  return limit < MOST_REGISTERS ? limit : MOST_REGISTERS;
+}
+
+uint64_t tsr_cost_cuda_shared(const tsr_cost_cuda_contract *s) {
+  if (s->shared_bytes > 0)
+    return s->shared_bytes;
+  const double slot = ((double)s->bm * s->a_bytes + (double)s->bn * s->b_bytes) * (double)s->bk;
+  return (uint64_t)(slot * (double)s->stages) + (s->wgmma ? 1024 : 0);
+}
+
+double tsr_cost_cuda_atom_rate(const tsr_target *target, const tsr_atom *atom) {
+  const tsr_gpu *gpu = &target->gpu;
+  if (atom->kind == TSR_TARGET_CUDA)
+    return (double)atom->m * atom->n * atom->k * atom->rate *
+           (atom->place == TSR_ATOM_MEMORY ? gpu->wgmma_share : gpu->mma_share);
+  switch (atom->c) {
+  case TSR_F64:
+    return gpu->f64_rate;
+  case TSR_I64:
+    return gpu->i32_rate / 4;
+  case TSR_I32:
+    return gpu->i32_rate;
+  default:
+    return gpu->f32_rate;
+  }
+}
+
+int64_t tsr_cost_cuda_resident(const tsr_target *target, int64_t threads, int64_t registers,
+                               uint64_t shared_bytes) {
+  const tsr_gpu *gpu = &target->gpu;
+  const int64_t warps = at_least_one((threads + WARP - 1) / WARP);
+  const int64_t each = (registers + 7) / 8 * 8 * WARP * warps;
+  int64_t blocks = gpu->blocks;
+  if (shared_bytes > gpu->block_shared_bytes || registers > MOST_REGISTERS)
+    return 0;
+  if ((int64_t)gpu->warps / warps < blocks)
+    blocks = gpu->warps / warps;
+  if (each > 0 && gpu->registers / each < blocks)
+    blocks = gpu->registers / each;
+  const int64_t by_shared = (int64_t)(gpu->shared_bytes / (shared_bytes + gpu->shared_per_block));
+  return by_shared < blocks ? by_shared : blocks;
+}
+
+/* --- one turn --- */
+
+/* Cycles that the parts of a multiprocessor are busy with one turn of one task. */
+typedef struct turn {
+  double compute, shared, near, issue;
+} turn;
+
+static double copied_bytes(const tsr_cost_cuda_contract *s) {
+  return ((double)s->bm * s->a_bytes + (double)s->bn * s->b_bytes) * (double)s->bk;
+}
+
+/* Bytes of fragments that the warps of a task read in one turn; of wgmma, what the tensor cores
+ * read in place. */
+static double fragment_bytes(const tsr_cost_cuda_contract *s) {
+  const double depth = (double)s->bk;
+  if (s->wgmma)
+    return (double)s->bm / 64 * (64 * s->a_bytes + (double)s->bn * s->b_bytes) * depth;
+  const double warps = (double)(s->warps_m * s->warps_n);
+  const double lines = warp_rows(s) * s->a_bytes + warp_columns(s) * s->b_bytes;
+  if (is_mma(s))
+    return warps * lines * depth;
+  /* Threads of a warp share rows and columns: four or eight of them read the same 16 bytes, and a
+   * read of 16 bytes takes at least two cycles. */
+  const double side = greater(1, (warp_rows(s) / 4 + warp_columns(s) / 8) / 4);
+  return warps * depth * side * 2 * 128;
+}
+
+/* Warp instructions that copy one operand's part of a turn: the copy and its address. */
+static double copy_instructions(double bytes, double run, bool wgmma) {
+  if (wgmma)
+    return 4;
+  const double pieces = bytes / greater(run, 1) / WARP;
+  return pieces * (run >= 4 ? 4 : 8);
+}
+
+static turn one_turn(const tsr_target *target, const tsr_cost_cuda_contract *s, double active,
+                     double resident) {
+  const tsr_gpu *gpu = &target->gpu;
+  const double depth = (double)s->bk, passes = s->bank_passes > 0 ? s->bank_passes : 1;
+  const double work = (double)s->bm * (double)s->bn * depth;
+  turn t = {.compute = work / tsr_cost_cuda_atom_rate(target, s->atom)};
+  if (is_mma(s) && !s->wgmma) {
+    /* Four tensor cores, each fed by its own warps: independent products hide their latency. */
+    const double warps = (double)(s->warps_m * s->warps_n) * resident;
+    const double chains = warp_rows(s) / s->atom->m * (warp_columns(s) / s->atom->n);
+    const double each =
+        (double)s->atom->m * s->atom->n * s->atom->k * 4 / tsr_cost_cuda_atom_rate(target, s->atom);
+    t.compute /= less(1, warps / 4) * less(1, ceil_div(warps, 4) * chains * each / MMA_LATENCY);
+  }
+  const double a = (double)s->bm * s->a_bytes * depth, b = (double)s->bn * s->b_bytes * depth;
+  t.shared = (fragment_bytes(s) * passes + a + b) / gpu->shared_rate;
+  t.near = (a + b / (double)at_least_one(s->cluster)) / less(L2_PORT, gpu->l2_rate / active);
+  t.issue =
+      (copy_instructions(a, s->a_run, s->wgmma) + copy_instructions(b, s->b_run, s->wgmma)) / 4;
+  if (is_mma(s) && !s->wgmma)
+    t.issue += work / ((double)s->atom->m * s->atom->n * s->atom->k) / 4;
+  else if (!s->wgmma)
+    t.issue += work / WARP / 4;
+  return t;
+}
+
+/* The slowest part; the others are not hidden altogether. */
+static double turn_cycles(const turn *t) {
+  const double most = greater(greater(t->compute, t->shared), greater(t->near, t->issue));
+  return most + 0.1 * (t->compute + t->shared + t->near + t->issue - most);
+}
+
+/* --- memory --- */
+
+static bool fits(const tsr_target *target, double bytes) {
+  return bytes < 0.7 * (double)target->l2_bytes;
+}
+
+static double operand_bytes(double total, double all) {
+  return total > 0 && total < all ? total : all;
+}
+
+/* Bytes from beyond L2. Tasks under way at a time are `raster` rows of tiles by some columns: what
+ * they read, they share. The rows' operand stays in L2 for the whole walk along its columns if it
+ * and the columns under way fit; the columns' operand is read again by the next rows unless all of
+ * it stays. */
+static double far_bytes(const tsr_target *target, const tsr_cost_cuda_contract *s, double flight) {
+  const double rows = ceil_div((double)s->m, (double)s->bm), depth = (double)s->k;
+  const double columns = ceil_div((double)s->n, (double)s->bn), outer = (double)s->outer;
+  const double all_a = operand_bytes(s->a_total, outer * (double)s->m * depth * s->a_bytes);
+  const double all_b = operand_bytes(s->b_total, outer * (double)s->n * depth * s->b_bytes);
+  const double a = all_a / outer, b = all_b / outer;
+  const double band = less((double)at_least_one(s->raster), rows);
+  const double wide = less(columns, ceil_div(flight, band));
+  const double bands = ceil_div(rows, band), walks = ceil_div(columns, wide);
+  const double here = a / bands + b / walks;
+  const double a_times = walks <= 1 || fits(target, here) ? 1 : walks;
+  const double b_times = bands <= 1 || fits(target, b + a / bands) ? 1
+                         : flight > band * columns ? ceil_div(bands * band * columns, flight)
+                                                   : bands;
+  return all_a * a_times + all_b * b_times;
+}
+
+/* --- the whole --- */
+
+typedef struct timing {
+  const tsr_target *target;
+  const tsr_cost_cuda_contract *s;
+  double tiles, turns; /* tiles: tasks of a grid that is not persistent */
+  double copied;       /* of one turn */
+  bool ahead;
+} timing;
+
+/* Cycles of one task beside `resident` - 1 others on its multiprocessor, one wave of them. `waits`:
+ * the part in which nothing but latency passes. */
+static double task_cycles(const timing *w, double resident, double active, double *out_waits) {
+  const tsr_cost_cuda_contract *s = w->s;
+  const tsr_gpu *gpu = &w->target->gpu;
+  const turn t = one_turn(w->target, s, active, resident);
+  const double latency = gpu->memory_latency, busy = resident * turn_cycles(&t);
+  double each = busy + TURN_CYCLES / resident;
+  if (!w->ahead)
+    each = greater(each, turn_cycles(&t) + latency);
+  else
+    each = greater(each, (latency + w->copied / L2_PORT) / greater((double)s->stages - 1, 0.5));
+  *out_waits = w->turns * (each - busy);
+  const double outputs = (double)s->bm * (double)s->bn;
+  const double ends =
+      latency + BLOCK_CYCLES + gpu->l2_latency +
+      outputs * (s->split > 1 ? 4 : s->c_bytes) * resident / less(L2_PORT, gpu->l2_rate / active) +
+      outputs * s->epilogue_operations * resident / gpu->f32_rate;
+  *out_waits += ends / resident;
+  return w->turns * each + ends / resident;
+}
+
+static double all_waves(const timing *w, int64_t resident, double *out_waits, double *out_waves) {
+  const double sms = w->target->gpu.multiprocessors, seats = sms * (double)resident;
+  double waits = 0, cycles = 0;
+  *out_waits = *out_waves = 0;
+  if (w->s->persistent) {
+    const double each = task_cycles(w, 1, less(sms, w->tiles), &waits);
+    *out_waves = ceil_div(w->tiles, sms);
+    *out_waits = *out_waves * waits;
+    /* The producer is at the next tile while the sums of this one are stored. */
+    return *out_waves * (each - w->target->gpu.memory_latency - BLOCK_CYCLES) +
+           w->target->gpu.memory_latency + BLOCK_CYCLES;
+  }
+  const double full = (double)(int64_t)(w->tiles / seats), rest = w->tiles - full * seats;
+  if (full > 0) {
+    cycles = full * task_cycles(w, (double)resident, sms, &waits);
+    *out_waits = full * waits;
+  }
+  if (rest > 0) {
+    cycles += task_cycles(w, ceil_div(rest, sms), less(rest, sms), &waits);
+    *out_waits += waits;
+  }
+  *out_waves = full + (rest > 0 ? 1 : 0);
+  return cycles;
+}
+
+/* Partial sums are written, then read by a second kernel. */
+static double second_pass(const tsr_target *target, const tsr_cost_cuda_contract *s,
+                          double outputs) {
+  if (s->split <= 1)
+    return 0;
+  const double sums = 4 * outputs * (double)s->split;
+  const double rate = fits(target, sums) ? target->gpu.l2_rate : target->gpu.memory_rate;
+  return target->gpu.launch_cycles + target->gpu.memory_latency + 2 * sums / rate +
+         outputs * s->c_bytes / target->gpu.memory_rate;
+}
+
+static const char *bound(const tsr_cost *cost) {
+  const double most = greater(greater(cost->compute, cost->shared), greater(cost->near, cost->far));
+  if (cost->latency > most)
+    return "latency";
+  if (cost->overhead > most)
+    return "launches";
+  return most <= cost->compute ? "arithmetic"
+         : most <= cost->far   ? "memory"
+         : most <= cost->near  ? "L2"
+                               : "shared memory";
+}
+
+static void say(const tsr_target *target, double tasks, tsr_cost *cost) {
+  const double all = cost->cycles > 0 ? cost->cycles : 1;
+  snprintf(
+      cost->why, sizeof cost->why,
+      "bound by %s: arithmetic %.0f%%, shared %.0f%%, L2 %.0f%%, memory %.0f%%, waiting %.0f%% "
+      "of %.3g us; %.0f tasks in %.0f waves, %lld on each multiprocessor",
+      bound(cost), 100 * cost->compute / all, 100 * cost->shared / all, 100 * cost->near / all,
+      100 * cost->far / all, 100 * cost->latency / all,
+      cost->cycles / (target->gpu.clock_ghz * 1000), tasks, cost->waves, (long long)cost->resident);
+}
+
+void tsr_cost_of_cuda_contract(const tsr_target *target, const tsr_cost_cuda_contract *s,
+                               tsr_cost *out_cost) {
+  const tsr_gpu *gpu = &target->gpu;
+  const double split = (double)at_least_one(s->split), sms = gpu->multiprocessors;
+  const double rows = ceil_div((double)s->m, (double)s->bm);
+  const double columns = ceil_div((double)s->n, (double)s->bn);
+  const double outputs = (double)s->outer * (double)s->m * (double)s->n;
+  timing w = {.target = target,
+              .s = s,
+              .tiles = (double)s->outer * rows * columns * split,
+              .turns = ceil_div(ceil_div((double)s->k, split), (double)s->bk),
+              .copied = copied_bytes(s),
+              .ahead = s->a_run >= 4 && s->b_run >= 4};
+  *out_cost =
+      (tsr_cost){.registers = tsr_cost_cuda_registers(s), .shared_bytes = tsr_cost_cuda_shared(s)};
+  out_cost->resident = tsr_cost_cuda_resident(
+      target, tsr_cost_cuda_threads(s),
+      s->wgmma ? gpu->registers / tsr_cost_cuda_threads(s) / 8 * 8 : out_cost->registers,
+      out_cost->shared_bytes);
+  if (s->persistent && out_cost->resident > 1)
+    out_cost->resident = 1;
+  if (out_cost->resident < 1) {
+    out_cost->cycles = 1e30;
+    snprintf(out_cost->why, sizeof out_cost->why, "a block does not fit on a multiprocessor");
+    return;
+  }
+  const double sm_cycles = all_waves(&w, out_cost->resident, &out_cost->latency, &out_cost->waves);
+  const double active = less(sms, w.tiles), share = w.tiles * w.turns / active;
+  const turn t =
+      one_turn(target, s, active, less((double)out_cost->resident, ceil_div(w.tiles, sms)));
+  out_cost->compute = share * t.compute;
+  out_cost->shared = share * t.shared;
+  out_cost->near = share * t.near;
+  out_cost->near_bytes = w.tiles * w.turns * w.copied;
+  out_cost->far_bytes =
+      far_bytes(target, s, less(w.tiles, sms * (double)out_cost->resident) / split) +
+      outputs * (s->split > 1 ? 0 : s->c_bytes);
+  out_cost->far = out_cost->far_bytes / gpu->memory_rate;
+  out_cost->overhead = gpu->launch_cycles + second_pass(target, s, outputs);
+  out_cost->cycles =
+      greater(sm_cycles, out_cost->far) + 0.1 * less(sm_cycles, out_cost->far) + out_cost->overhead;
+  say(target, w.tiles, out_cost);
+}
+
+/* --- nest --- */
+
+static double fraction_used(const tsr_target *target, const tsr_cost_cuda_access *a) {
+  const bool along_lanes = a->lane_stride == 1 && a->lanes > 1;
+  const bool along_rows = a->row_stride == 1 && a->rows > 1;
+  const double run = along_lanes ? (double)a->lanes : along_rows ? (double)a->rows : 1;
+  if (a->walks_on || fits(target, 2 * a->distinct))
+    return 1;
+  return less(1, run * a->bytes / 32);
+}
+
+/* Sectors of 32 bytes that one tile touches, and warp instructions that it takes. */
+static void tile_access(const tsr_cost_cuda_access *a, double *out_sectors,
+                        double *out_instructions) {
+  const double elements = (double)a->rows * (double)a->lanes;
+  const bool along_lanes = a->lane_stride == 1 || a->lanes == 1;
+  const bool along_rows = a->row_stride == 1;
+  if (along_lanes && (a->lanes > 1 || !along_rows)) {
+    /* Rows that follow one another without a gap are one run. */
+    const bool gapless = a->row_stride == a->lanes && a->lanes > 1;
+    const double runs = gapless ? 1 : (double)a->rows;
+    *out_sectors = runs * ceil_div(elements / runs * a->bytes, 32);
+    *out_instructions = elements / (double)at_least_one(a->vector);
+  } else if (along_rows) {
+    *out_sectors = (double)a->lanes * ceil_div((double)a->rows * a->bytes, 32);
+    *out_instructions = elements;
+  } else {
+    *out_sectors = elements;
+    *out_instructions = elements;
+  }
+  *out_instructions = ceil_div(*out_instructions, WARP);
+}
+
+/* A tile whose rows are contiguous is turned through shared memory. */
+static bool is_turned(const tsr_cost_cuda_access *a) {
+  return a->row_stride == 1 && a->rows > 1 && a->lane_stride != 1 && a->lanes > 1;
+}
+
+void tsr_cost_of_cuda_nest(const tsr_target *target, const tsr_cost_cuda_nest *s,
+                           tsr_cost *out_cost) {
+  const tsr_gpu *gpu = &target->gpu;
+  const double sms = gpu->multiprocessors, active = less(sms, s->tasks),
+               points = (double)(s->rows * s->lanes);
+  double instructions = 0, pipe = 0;
+  *out_cost = (tsr_cost){.registers = s->registers};
+  out_cost->resident = tsr_cost_cuda_resident(target, s->threads, s->registers, 0);
+  if (out_cost->resident < 1) {
+    out_cost->cycles = 1e30;
+    snprintf(out_cost->why, sizeof out_cost->why, "a block does not fit on a multiprocessor");
+    return;
+  }
+  for (uint32_t i = 0; i < s->access_count; i++) {
+    const tsr_cost_cuda_access *a = &s->accesses[i];
+    double sectors, moves;
+    tile_access(a, &sectors, &moves);
+    /* Sectors that are used up by the next turns come out of L1 until then. */
+    const double used = a->walks_on ? less(1, a->bytes / 32) : 1;
+    out_cost->near_bytes +=
+        a->times * sectors * 32 * (a->walks_on && a->lane_stride != 1 ? used : 1);
+    out_cost->far_bytes += a->distinct / fraction_used(target, a);
+    pipe += a->times * greater(moves, sectors / 4);
+    instructions += a->times * moves * 4;
+    out_cost->shared += is_turned(a) ? a->times * points * a->bytes * 2 / gpu->shared_rate : 0;
+  }
+  /* Threads beyond the tile's points idle, points beyond the threads take turns. */
+  const double slots = ceil_div(points, (double)s->threads) * (double)s->threads;
+  instructions += s->tasks * s->steps * slots / WARP * (s->operations + 1);
+  out_cost->compute = instructions / 4 / active;
+  out_cost->shared = (out_cost->shared + pipe) / active;
+  out_cost->near = out_cost->near_bytes / less(gpu->l2_rate, L2_PORT * active);
+  out_cost->far = out_cost->far_bytes / gpu->memory_rate;
+  /* One task: where its loads wait, turn by turn, and what follows. */
+  const double chain = BLOCK_CYCLES +
+                       gpu->memory_latency * (s->steps > 4 ? 1 + (s->steps - 1) / 2 : s->steps) +
+                       s->ending;
+  out_cost->waves = ceil_div(s->tasks, sms * (double)out_cost->resident);
+  out_cost->latency = chain * out_cost->waves;
+  const double busy =
+      greater(greater(out_cost->compute, out_cost->shared), greater(out_cost->near, out_cost->far));
+  /* Tasks that fill no whole wave leave multiprocessors idle for its length. */
+  const double rounds = ceil_div(s->tasks, sms) * active / s->tasks;
+  out_cost->overhead = gpu->launch_cycles + s->tasks * 20 / active;
+  out_cost->cycles = greater(busy * rounds, out_cost->latency) +
+                     0.25 * less(busy, out_cost->latency) + out_cost->overhead;
+  say(target, s->tasks, out_cost);
+}
