@@ -49,7 +49,9 @@ static void check_call(tsr_cu_result result, tsr_cu_result wanted, const char *c
 #define GIVES(code, call) check_call(r.d->call, code, #call, __LINE__)
 
 static void load(void) {
-  void *library = dlopen(getenv("TESSERA_EMULATED_DRIVER"), RTLD_NOW | RTLD_LOCAL);
+  const char *path = getenv("TESSERA_EMULATED_DRIVER");
+  ck_assert_msg(path != NULL, "TESSERA_EMULATED_DRIVER is the library's path");
+  void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   ck_assert_msg(library != NULL, "%s", dlerror());
   const tsr_cuda_driver *(*table)(void);
   void *found = dlsym(library, "tsr_emulated_driver_table");
