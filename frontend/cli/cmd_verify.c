@@ -1,3 +1,5 @@
+#include "frontend/cli/emulated.h"
+#include "frontend/cli/model.h"
 #include "frontend/cli/progress.h"
 #include "frontend/cli/verify_case.h"
 #include "runtime/clock.h"
@@ -267,7 +269,55 @@ static bool run_all(verification *v) {
   return true;
 }
 
+/* Compiles and loads a graph of one addition for the targets given. */
+static tsr_status try_targets(const tsr_cli_args *args, tsr_diag *diag) {
+  static const char text[] = "graph @g {\n"
+                             "  %x = input {name = \"x\"} : f32[4]\n"
+                             "  %y = add %x, %x : f32[4]\n"
+                             "  output %y {name = \"y\"}\n"
+                             "}\n";
+  tsr_model_source source = {.path = "", .text = text, .text_bytes = sizeof text - 1};
+  tsr_exec_options options = {.size = sizeof options, .threads = 1};
+  tsr_cli_module loaded;
+  tsr_message message = {""};
+  tsr_exec *exec = NULL;
+  TSR_TRY(tsr_cli_module_open(args, &source, &loaded, diag));
+  tsr_status status = tsr_exec_create(loaded.module, &options, &exec, &message);
+  tsr_exec_destroy(exec);
+  tsr_cli_module_close(&loaded);
+  return status == TSR_OK ? TSR_OK : tsr_fail(diag, status, "%s", message.text);
+}
+
+/* Whether this machine runs the target at all: what it lacks is said once, not for each directory.
+ * In a process of its own, because processes do not inherit a CUDA driver that is in use. */
+static bool can_run_targets(const tsr_cli_args *args) {
+  const char *target = tsr_cli_text(args, TSR_OPTION_TARGET, NULL);
+  if (target == NULL)
+    return true;
+  fflush(NULL);
+  pid_t process = fork();
+  if (process == 0) {
+    tsr_diag diag = {0};
+    if (try_targets(args, &diag) == TSR_OK)
+      _exit(TSR_EXIT_FINE);
+    diag.file[0] = '\0';
+    tsr_diag_set_file(&diag, target);
+    int code = tsr_cli_bad(&diag);
+    fflush(NULL);
+    _exit(code);
+  }
+  int status = 0;
+  while (process > 0 && waitpid(process, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (process > 0 && WIFSIGNALED(status))
+    fprintf(stderr, "error: %s: a small graph crashed by signal %d\n", target, WTERMSIG(status));
+  return process > 0 && WIFEXITED(status) && WEXITSTATUS(status) == TSR_EXIT_FINE;
+}
+
 int tsr_cli_verify(const tsr_cli_args *args) {
+  tsr_cli_use_emulated_device(args);
+  if (!can_run_targets(args))
+    return TSR_EXIT_BAD;
   verification v = {.args = args, .timeout_s = tsr_cli_count(args, TSR_OPTION_TIMEOUT, 60)};
   if (v.timeout_s > 1000000)
     v.timeout_s = 1000000;

@@ -1,4 +1,5 @@
 #include "frontend/cli/session.h"
+#include "frontend/cli/emulated.h"
 #include "frontend/cli/npy.h"
 #include "runtime/clock.h"
 #include <inttypes.h>
@@ -138,6 +139,7 @@ static tsr_status bind_inputs(tsr_cli_session *session) {
 tsr_status tsr_cli_session_open(tsr_cli_session *session, const tsr_cli_args *args) {
   *session = (tsr_cli_session){.args = args, .path = args->positional[0]};
   tsr_model_source source = {.path = session->path};
+  tsr_cli_use_emulated_device(args);
   TSR_TRY(tsr_cli_module_open(args, &source, &session->loaded, &session->diag));
   session->module = session->loaded.module;
   session->load_ns = session->loaded.load_ns;
