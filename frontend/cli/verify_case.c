@@ -97,7 +97,9 @@ static tsr_status load(test_case *test) {
   char path[PATH_BYTES];
   tsr_message message = {""};
   tsr_exec_options options = {.size = sizeof options, .threads = 1};
-  snprintf(path, sizeof path, "%s/model.onnx", test->folder);
+  snprintf(path, sizeof path, "%s/model.tsm", test->folder);
+  if (!exists(path))
+    snprintf(path, sizeof path, "%s/model.onnx", test->folder);
   tsr_model_source source = {
       .path = path, .assumptions = test->assumptions, .assumption_count = test->input_count};
   TSR_TRY(tsr_cli_module_open(test->args, &source, &test->loaded, &test->diag));

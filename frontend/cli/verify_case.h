@@ -1,4 +1,5 @@
-/* One ONNX backend test directory: model.onnx, test_data_set_N/input_N.pb, output_N.pb. */
+/* One ONNX backend test directory: model.onnx, or model.tsm where it was compiled before;
+ * test_data_set_N/input_N.pb, output_N.pb. */
 #ifndef TSR_FRONTEND_CLI_VERIFY_CASE_H
 #define TSR_FRONTEND_CLI_VERIFY_CASE_H
 #include "frontend/cli/options.h"
