@@ -207,9 +207,13 @@ static tsr_value contraction_bound(error_graph *e, tsr_op op, const tsr_op_data 
   tsr_dtype dtype = tsr_value_type(e->b->ir, data->results[0])->dtype;
   tsr_value ones_x = full(e, x, number(e, 1)), ones_y = full(e, y, number(e, 1));
   tsr_value terms = add(e, contraction(e, op, ones_x, ones_y), number(e, 1));
+  tsr_value ax = magnitude(e, x), ay = magnitude(e, y);
+  if (e->operand_rounding > 0) {
+    ex = add(e, ex, mul(e, add(e, ax, ex), number(e, e->operand_rounding)));
+    ey = add(e, ey, mul(e, add(e, ay, ey), number(e, e->operand_rounding)));
+  }
   ex = full(e, x, ex);
   ey = full(e, y, ey);
-  tsr_value ax = magnitude(e, x), ay = magnitude(e, y);
   tsr_value all = contraction(e, op, add(e, ax, ex), add(e, ay, ey));
   /* Sums of f16 and bf16 are accumulated in f32 and rounded once at the end. */
   tsr_dtype sum = tsr_dtype_bits(dtype) < 32 ? TSR_F32 : dtype;

@@ -11,6 +11,7 @@ typedef struct error_graph {
   tsr_builder *b;
   tsr_value *bounds; /* by value id, 0 = not made yet */
   uint32_t capacity;
+  double operand_rounding; /* what contractions lose of their operands, relative to these: tf32 */
 } error_graph;
 
 /* Accuracy of accuracy.def in ulps; -1 when the op is not listed. */
