@@ -1,4 +1,5 @@
 /* The public compile calls over the pipeline. */
+#include "codegen/cuda/worker.h"
 #include "frontend/context.h"
 #include <string.h>
 
@@ -75,7 +76,8 @@ tsr_status tsr_compile_file(tsr_context *context, const char *model_path,
   if (context == NULL)
     return TSR_ERR_ARGUMENT;
   begin_call(context);
-  if (model_path == NULL || module_path == NULL)
+  bool emit_only = options != NULL && options->emit_only;
+  if (model_path == NULL || (module_path == NULL && !emit_only))
     return bad_argument(context, "a path");
   if (missing_option(options) != NULL)
     return bad_argument(context, missing_option(options));
@@ -83,7 +85,7 @@ tsr_status tsr_compile_file(tsr_context *context, const char *model_path,
   tsr_compilation *compilation;
   tsr_status status =
       tsr_pipeline_run(&source, options, context->allocator, &context->diag, &compilation);
-  if (status == TSR_OK)
+  if (status == TSR_OK && !emit_only)
     status = tsr_compilation_write_file(compilation, module_path, &context->diag);
   tsr_compilation_destroy(compilation);
   return end_call(context, status);
@@ -98,7 +100,7 @@ tsr_status tsr_context_compile(tsr_context *context, const tsr_model_source *sou
   tsr_compilation *compilation;
   tsr_status status =
       tsr_pipeline_run(source, options, context->allocator, &context->diag, &compilation);
-  if (status == TSR_OK)
+  if (status == TSR_OK && (options == NULL || !options->emit_only))
     status = tsr_compilation_write_memory(compilation, context->allocator, &context->diag,
                                           out_bytes, out_size);
   tsr_compilation_destroy(compilation);
@@ -143,6 +145,10 @@ tsr_status tsr_compile_text(tsr_context *context, const char *text, size_t lengt
   tsr_model_source source = {
       .path = name == NULL ? "text" : name, .text = text, .text_bytes = length};
   return tsr_context_compile(context, &source, options, out_bytes, out_size);
+}
+
+int tsr_compile_worker(void) {
+  return tsr_worker_main();
 }
 
 void tsr_bytes_release(tsr_context *context, void *bytes, size_t size) {

@@ -103,26 +103,127 @@ static void put_buffers(writer *w, const tsr_program *program) {
   put(w, "  ],\n");
 }
 
-static void put_kernels(writer *w, const tsr_program *program, const tsr_cuda_code *cuda) {
+static void put_ports(writer *w, const char *key, const tsr_port_desc *ports, uint32_t count) {
+  put(w, "  \"%s\": [", key);
+  for (uint32_t i = 0; i < count; i++) {
+    put(w, "%s{\"name\": ", i == 0 ? "" : ", ");
+    put_string(w, ports[i].name);
+    put(w, ", \"buffer\": %u}", ports[i].buffer);
+  }
+  put(w, "],\n");
+}
+
+static void put_dims(writer *w, const tsr_program *program) {
+  put(w, "  \"dims\": [");
+  for (uint32_t i = 0; i < program->dim_count; i++) {
+    put(w, "%s{\"name\": ", i == 0 ? "" : ", ");
+    put_string(w, program->dims[i].name);
+    put(w, ", \"lo\": %" PRId64 ", \"hi\": %" PRId64 "}", program->dims[i].lo, program->dims[i].hi);
+  }
+  put(w, "],\n");
+}
+
+/* The buffers of some launch that may run the kernel: all of them give it the same types. */
+static const tsr_launch_desc *find_launch(const tsr_program *program, uint32_t kernel) {
+  for (uint32_t i = 0; i < program->launch_count; i++)
+    for (uint32_t v = 0; v < program->launches[i].variant_count; v++)
+      if (program->variants[program->launches[i].first_variant + v].kernel == kernel)
+        return &program->launches[i];
+  return NULL;
+}
+
+/* What the function takes, in order. */
+static void put_parameters(writer *w, const tsr_program *program, uint32_t number) {
+  const tsr_kernel_desc *kernel = &program->kernels[number];
+  const tsr_launch_desc *launch = find_launch(program, number);
+  put(w, ",\n     \"parameters\": [");
+  for (uint32_t i = 0; launch != NULL && i < launch->argument_count; i++)
+    put(w, "{\"kind\": \"buffer\", \"dtype\": \"%s\"}, ",
+        tsr_dtype_text(
+            (tsr_dtype)program->buffers[program->arguments[launch->first_argument + i]].dtype));
+  for (uint32_t d = 0; d < kernel->dim_count; d++) {
+    put(w, "{\"kind\": \"dim\", \"name\": ");
+    put_string(w, program->dims[program->kernel_dims[kernel->first_dim + d]].name);
+    put(w, "}, ");
+  }
+  put(w, "{\"kind\": \"tasks\"}");
+  for (uint32_t m = 0; m < kernel->map_count; m++)
+    put(w, ", {\"kind\": \"map\", \"map\": %u}", m);
+  put(w, "]");
+}
+
+static void put_maps(writer *w, const tsr_program *program, const tsr_kernel_desc *kernel) {
+  put(w, ",\n     \"maps\": [");
+  for (uint32_t m = 0; m < kernel->map_count; m++) {
+    const tsr_map_desc *map = &program->maps[kernel->first_map + m];
+    put(w,
+        "%s{\"argument\": %u, \"dtype\": \"%s\", \"swizzle\": %u, \"dims\": ", m == 0 ? "" : ", ",
+        map->argument, tsr_dtype_text((tsr_dtype)map->dtype), map->swizzle);
+    put_codes(w, program, program->codes + map->first_dim, map->rank);
+    put(w, ", \"box\": [");
+    for (uint32_t i = 0; i < map->rank; i++)
+      put(w, "%s%u", i == 0 ? "" : ", ", map->box[i]);
+    put(w, "]}");
+  }
+  put(w, "]");
+}
+
+/* A figure that only the log has, and the log may not have it. */
+static void put_known(writer *w, const char *key, int32_t value) {
+  if (value != TSR_CUDA_UNKNOWN)
+    put(w, ", \"%s\": %" PRId32, key, value);
+}
+
+static void put_record(writer *w, const tsr_cuda_kernel_record *record) {
+  put(w,
+      ",\n     \"registers\": %" PRId32 ", \"stack_bytes\": %" PRId32
+      ", \"static_shared_bytes\": %" PRId32,
+      record->registers, record->stack_bytes, record->shared_bytes);
+  put_known(w, "spill_store_bytes", record->spill_store_bytes);
+  put_known(w, "spill_load_bytes", record->spill_load_bytes);
+  put(w, ", \"warnings\": [");
+  if (record->warning != NULL)
+    put_string(w, record->warning);
+  put(w, "]");
+}
+
+static void put_cuda_kernel(writer *w, const tsr_program *program, uint32_t number,
+                            const tsr_cuda_program *cuda) {
+  const tsr_kernel_desc *kernel = &program->kernels[number];
+  put(w, ",\n     \"function\": ");
+  put_string(w, kernel->symbol);
+  put(w, ", \"threads\": %u, \"shared_bytes\": %u, \"cluster\": %u, \"cooperative\": %s",
+      kernel->threads, kernel->shared_bytes, kernel->cluster > 1 ? kernel->cluster : 1,
+      kernel->cooperative != 0 ? "true" : "false");
+  put_parameters(w, program, number);
+  put_maps(w, program, kernel);
+  if (cuda->records != NULL && cuda->records[number] != NULL)
+    put_record(w, cuda->records[number]);
+}
+
+static void put_cpu_kernel(writer *w, const tsr_program *program, uint32_t number) {
+  const tsr_kernel_desc *kernel = &program->kernels[number];
+  put(w, ", \"entry\": %" PRIu64 ", \"scratch_bytes\": %" PRIu64 ", \"dims\": [", kernel->entry,
+      kernel->scratch_bytes);
+  for (uint32_t d = 0; d < kernel->dim_count; d++) {
+    put(w, d == 0 ? "" : ", ");
+    put_string(w, program->dims[program->kernel_dims[kernel->first_dim + d]].name);
+  }
+  put(w, "]");
+}
+
+static void put_kernels(writer *w, const tsr_program *program, const tsr_cuda_program *cuda) {
   put(w, "  \"kernels\": [\n");
   for (uint32_t i = 0; i < program->kernel_count; i++) {
-    const tsr_kernel_desc *kernel = &program->kernels[i];
     put(w, "    {\"name\": ");
-    put_string(w, kernel->name);
+    put_string(w, program->kernels[i].name);
     put(w, ", \"nodes\": ");
-    put_string(w, kernel->nodes);
+    put_string(w, program->kernels[i].nodes);
     if (cuda != NULL)
-      put(w, ", \"threads\": %u, \"shared_bytes\": %" PRIu64, cuda->kernels[i].threads,
-          cuda->kernels[i].shared_bytes);
+      put_cuda_kernel(w, program, i, cuda);
     else
-      put(w, ", \"entry\": %" PRIu64 ", \"scratch_bytes\": %" PRIu64, kernel->entry,
-          kernel->scratch_bytes);
-    put(w, ", \"dims\": [");
-    for (uint32_t d = 0; d < kernel->dim_count; d++) {
-      put(w, d == 0 ? "" : ", ");
-      put_string(w, program->dims[program->kernel_dims[kernel->first_dim + d]].name);
-    }
-    put(w, "]}%s\n", i + 1 == program->kernel_count ? "" : ",");
+      put_cpu_kernel(w, program, i);
+    put(w, "}%s\n", i + 1 == program->kernel_count ? "" : ",");
   }
   put(w, "  ],\n");
 }
@@ -148,12 +249,16 @@ static void put_launches(writer *w, const tsr_program *program) {
   put(w, "  ]\n");
 }
 
-const char *tsr_manifest(const tsr_program *program, const tsr_cuda_code *cuda, tsr_arena *arena) {
+const char *tsr_manifest(const tsr_program *program, const tsr_cuda_program *cuda,
+                         tsr_arena *arena) {
   writer w = {.arena = arena, .capacity = 4096};
   w.text = tsr_arena_alloc(arena, w.capacity);
   put(&w, "{\n  \"target\": ");
   put_string(&w, program->target);
   put(&w, ",\n");
+  put_dims(&w, program);
+  put_ports(&w, "inputs", program->inputs, program->input_count);
+  put_ports(&w, "outputs", program->outputs, program->output_count);
   put_buffers(&w, program);
   put_kernels(&w, program, cuda);
   put_launches(&w, program);

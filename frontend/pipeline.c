@@ -2,6 +2,7 @@
 #include "codegen/cpu/codegen.h"
 #include "codegen/cuda/cuda.h"
 #include "codegen/program.h"
+#include "frontend/cuda_program.h"
 #include "frontend/manifest.h"
 #include "ir/copy.h"
 #include "ir/narrow.h"
@@ -25,6 +26,8 @@ typedef struct target_build {
   tsr_target target;
   tsr_cpu_code code;
   tsr_program program;
+  tsr_cuda_program cuda; /* target.kind TSR_TARGET_CUDA: its kernels */
+  bool unasked;          /* added for later devices; emits nothing */
 } target_build;
 
 struct tsr_compilation {
@@ -144,15 +147,25 @@ tsr_status tsr_model_import(const tsr_model_source *source, const tsr_compile_op
   return status;
 }
 
+static bool emits(const target_build *build, uint32_t kinds) {
+  return (build->options->emit & kinds) != 0 && build->options->emit_function != NULL &&
+         !build->unasked;
+}
+
+static void emit_bytes(const target_build *build, tsr_emit kind, const char *kind_text,
+                       const void *bytes, size_t size) {
+  if (emits(build, (uint32_t)kind) && bytes != NULL)
+    build->options->emit_function(build->options->emit_context, kind_text, build->target_text,
+                                  bytes, size);
+}
+
 static void emit(const target_build *build, tsr_emit kind, const char *kind_text,
                  const char *text) {
-  const tsr_compile_options *options = build->options;
-  if ((options->emit & (uint32_t)kind) != 0 && options->emit_function != NULL && text != NULL)
-    options->emit_function(options->emit_context, kind_text, build->target_text, text);
+  emit_bytes(build, kind, kind_text, text, text == NULL ? 0 : strlen(text));
 }
 
 static void emit_ir(target_build *build, tsr_emit kind, const char *kind_text) {
-  if ((build->options->emit & (uint32_t)kind) == 0)
+  if (!emits(build, (uint32_t)kind))
     return;
   tsr_arena scratch;
   tsr_arena_init(&scratch, build->arena.allocator);
@@ -162,7 +175,7 @@ static void emit_ir(target_build *build, tsr_emit kind, const char *kind_text) {
 
 /* The default schedules, which tsr_pass_tile derives again: printed, then dropped. */
 static tsr_status emit_plan(target_build *build) {
-  if ((build->options->emit & TSR_EMIT_PLAN) == 0)
+  if (!emits(build, TSR_EMIT_PLAN))
     return TSR_OK;
   tsr_op plan;
   tsr_arena scratch;
@@ -189,10 +202,34 @@ static tsr_status after_pass(void *context, const tsr_ir *ir, const char *pass, 
   return TSR_OK;
 }
 
+/* The program's target is named as it was given, so that loading by that name finds it. */
+static tsr_status select_cuda(target_build *build, const char *plain) {
+  tsr_cuda_program *cuda = &build->cuda;
+  if ((cuda->forms & TSR_CUDA_FORM_TEXT) != 0 && !tsr_cuda_emulation_exists())
+    return tsr_fail(build->diag, TSR_ERR_UNSUPPORTED,
+                    "'%s' is the device of the tests, which this build does not have; build with "
+                    "TESSERA_TESTS on, or compile for '%s'",
+                    build->target_text, plain);
+  if (!tsr_target_cuda(plain, &build->target))
+    return tsr_fail(build->diag, TSR_ERR_INTERNAL, "'%s' has no description", plain);
+  build->target.tf32 =
+      build->options->precision != NULL && strcmp(build->options->precision, "tf32") == 0;
+  cuda->arena = &build->arena;
+  if (build->unasked)
+    cuda->forms = TSR_CUDA_FORM_PTX;
+  if (build->options->emit_only)
+    cuda->forms = 0;
+  if (emits(build, TSR_EMIT_PTX))
+    cuda->whole_forms |= TSR_CUDA_FORM_PTX;
+  if (emits(build, TSR_EMIT_CUBIN))
+    cuda->whole_forms |= TSR_CUDA_FORM_CUBIN;
+  return TSR_OK;
+}
+
 static tsr_status select_target(target_build *build) {
-  const char *text = build->target_text;
-  if (tsr_target_cuda(text, &build->target))
-    return TSR_OK;
+  const char *text = build->target_text, *plain;
+  if (strncmp(text, "cuda", 4) == 0 && tsr_cuda_program_target(text, &build->cuda, &plain))
+    return select_cuda(build, plain);
   if (strncmp(text, "cpu", 3) != 0 || (text[3] != 0 && text[3] != ':'))
     return tsr_fail(
         build->diag, TSR_ERR_ARGUMENT,
@@ -208,19 +245,18 @@ static tsr_status select_target(target_build *build) {
   return TSR_OK;
 }
 
-static tsr_status build_program(target_build *build, const tsr_program_parts *parts,
-                                const tsr_cuda_code *cuda) {
-  TSR_TRY(tsr_program_build(build->ir, find_graph(build->ir), parts, &build->arena, build->diag,
-                            &build->program));
-  if ((build->options->emit & TSR_EMIT_MANIFEST) != 0)
-    emit(build, TSR_EMIT_MANIFEST, "manifest", tsr_manifest(&build->program, cuda, &build->arena));
-  return TSR_OK;
+static tsr_status build_program(target_build *build, const tsr_program_parts *parts) {
+  return tsr_program_build(build->ir, find_graph(build->ir), parts, &build->arena, build->diag,
+                           &build->program);
 }
 
 static tsr_status lower_cuda(target_build *build, tsr_program_parts *parts) {
   tsr_cuda_code code;
   TSR_TRY(tsr_codegen_cuda(build->ir, &build->target, &build->arena, build->diag, &code));
   emit(build, TSR_EMIT_CU, "cu", code.text);
+  build->cuda.code = code;
+  build->cuda.program = &build->program;
+  parts->target = build->target_text;
   tsr_kernel_code *kernels =
       tsr_arena_alloc_array(&build->arena, code.kernel_count, sizeof *kernels);
   if (kernels == NULL)
@@ -238,7 +274,7 @@ static tsr_status lower_cuda(target_build *build, tsr_program_parts *parts) {
                                    .map_count = code.kernels[i].map_count};
   parts->kernels = kernels;
   parts->kernel_count = code.kernel_count;
-  return build_program(build, parts, &code);
+  return build_program(build, parts);
 }
 
 /* Graph to kernels to machine code to program tables. */
@@ -270,14 +306,14 @@ static tsr_status lower(target_build *build) {
   parts.image_bytes = build->code.image_bytes;
   parts.kernels = build->code.kernels;
   parts.kernel_count = build->code.kernel_count;
-  return build_program(build, &parts, NULL);
+  return build_program(build, &parts);
 }
 
 static tsr_status check_options(const tsr_compile_options *options, tsr_diag *diag) {
   if (options->precision != NULL && strcmp(options->precision, "f32") != 0 &&
-      strcmp(options->precision, "f32-strict") != 0)
-    return tsr_fail(diag, TSR_ERR_ARGUMENT, "unknown precision '%s'; known are f32, f32-strict",
-                    options->precision);
+      strcmp(options->precision, "f32-strict") != 0 && strcmp(options->precision, "tf32") != 0)
+    return tsr_fail(diag, TSR_ERR_ARGUMENT,
+                    "unknown precision '%s'; known are f32, f32-strict, tf32", options->precision);
   for (uint32_t i = 0; i < options->dim_count; i++)
     if (options->dims[i].name == NULL || options->dims[i].lo < 0 ||
         options->dims[i].hi < options->dims[i].lo)
@@ -306,16 +342,85 @@ static tsr_status build_target(target_build *build, const tsr_model_source *sour
   return status;
 }
 
+/* Kernels of all CUDA targets are compiled together, each text once. */
+static tsr_status compile_cuda(tsr_compilation *made, const tsr_compile_options *options,
+                               tsr_diag *diag) {
+  tsr_arena scratch;
+  uint32_t count = 0;
+  tsr_arena_init(&scratch, made->allocator);
+  tsr_cuda_program **programs = tsr_arena_alloc_array(&scratch, made->count, sizeof *programs);
+  for (uint32_t i = 0; programs != NULL && i < made->count; i++)
+    if (made->builds[i].target.kind == TSR_TARGET_CUDA)
+      programs[count++] = &made->builds[i].cuda;
+  tsr_status status =
+      programs == NULL ? tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory")
+                       : tsr_cuda_programs_compile(programs, count, options, made->allocator, diag);
+  tsr_arena_reset(&scratch);
+  return status;
+}
+
+/* What is known only when all is compiled. */
+static void emit_results(target_build *build) {
+  const tsr_cuda_program *cuda = build->target.kind == TSR_TARGET_CUDA ? &build->cuda : NULL;
+  if (cuda != NULL && (cuda->whole_forms & TSR_CUDA_FORM_PTX) != 0)
+    emit(build, TSR_EMIT_PTX, "ptx", cuda->whole.ptx);
+  if (cuda != NULL && (cuda->whole_forms & TSR_CUDA_FORM_CUBIN) != 0)
+    emit_bytes(build, TSR_EMIT_CUBIN, "cubin", cuda->whole.cubin, cuda->whole.cubin_size);
+  if (emits(build, TSR_EMIT_MANIFEST))
+    emit(build, TSR_EMIT_MANIFEST, "manifest", tsr_manifest(&build->program, cuda, &build->arena));
+}
+
+static tsr_status build_all(tsr_compilation *made, const tsr_model_source *source,
+                            const tsr_compile_options *options, tsr_diag *diag) {
+  for (uint32_t i = 0; i < made->count; i++)
+    TSR_TRY(build_target(&made->builds[i], source));
+  TSR_TRY(compile_cuda(made, options, diag));
+  for (uint32_t i = 0; i < made->count; i++)
+    emit_results(&made->builds[i]);
+  return TSR_OK;
+}
+
+/* Code for sm_90a runs on that architecture alone: behind it comes PTX for sm_80, which later
+ * devices take, unless the user lists a target that has some. Returns the number of targets. */
+static uint32_t list_targets(const tsr_compile_options *options, const char **out_targets,
+                             uint32_t *out_unasked) {
+  uint32_t count = 0, last = UINT32_MAX;
+  const char *plain;
+  bool open = !options->emit_only;
+  for (uint32_t i = 0; i < options->target_count; i++) {
+    tsr_cuda_program about = {0};
+    if (tsr_cuda_program_target(options->targets[i], &about, &plain) &&
+        (about.forms & TSR_CUDA_FORM_TEXT) == 0) {
+      last = about.specific ? i : last;
+      open = open && about.specific;
+    }
+  }
+  *out_unasked = UINT32_MAX;
+  for (uint32_t i = 0; i < options->target_count; i++) {
+    out_targets[count++] = options->targets[i];
+    if (open && i == last) {
+      *out_unasked = count;
+      out_targets[count++] = "cuda:sm_80";
+    }
+  }
+  if (count == 0)
+    out_targets[count++] = "cpu";
+  return count;
+}
+
 tsr_status tsr_pipeline_run(const tsr_model_source *source, const tsr_compile_options *options,
                             const tsr_allocator *allocator, tsr_diag *diag,
                             tsr_compilation **out_compilation) {
-  static const char *const host[] = {"cpu"};
+  enum { MOST_TARGETS = 64 };
+  const char *targets[MOST_TARGETS + 1];
+  uint32_t unasked;
   *out_compilation = NULL;
   if (options == NULL)
     options = &no_options;
   TSR_TRY(check_options(options, diag));
-  uint32_t count = options->target_count == 0 ? 1 : options->target_count;
-  const char *const *targets = options->target_count == 0 ? host : options->targets;
+  if (options->target_count > MOST_TARGETS)
+    return tsr_fail(diag, TSR_ERR_ARGUMENT, "more than %d targets", MOST_TARGETS);
+  uint32_t count = list_targets(options, targets, &unasked);
   tsr_compilation *made = allocator->allocate(allocator->context, sizeof *made, 16);
   target_build *builds =
       made == NULL ? NULL : allocator->allocate(allocator->context, count * sizeof *builds, 64);
@@ -326,15 +431,14 @@ tsr_status tsr_pipeline_run(const tsr_model_source *source, const tsr_compile_op
   }
   memset(builds, 0, count * sizeof *builds);
   *made = (tsr_compilation){.allocator = allocator, .builds = builds, .count = count};
-  tsr_status status = TSR_OK;
   for (uint32_t i = 0; i < count; i++) {
     builds[i].options = options;
     builds[i].target_text = targets[i];
+    builds[i].unasked = i == unasked;
     builds[i].diag = diag;
     tsr_arena_init(&builds[i].arena, allocator);
   }
-  for (uint32_t i = 0; i < count && status == TSR_OK; i++)
-    status = build_target(&builds[i], source);
+  tsr_status status = build_all(made, source, options, diag);
   if (status == TSR_OK) {
     *out_compilation = made;
     return TSR_OK;
@@ -361,13 +465,10 @@ void tsr_compilation_destroy(tsr_compilation *compilation) {
   allocator->release(allocator->context, compilation, sizeof *compilation);
 }
 
-/* Modules hold machine code for CPUs. */
+/* Without images there is nothing to write. */
 static tsr_status check_writable(const tsr_compilation *compilation, tsr_diag *diag) {
-  for (uint32_t i = 0; i < compilation->count; i++)
-    if (compilation->builds[i].target.kind == TSR_TARGET_CUDA)
-      return tsr_fail(diag, TSR_ERR_UNSUPPORTED,
-                      "compiling to a module for CUDA ('%s') is not possible yet; use --emit cu",
-                      compilation->builds[i].target.name);
+  if (compilation->count != 0 && compilation->builds[0].options->emit_only)
+    return tsr_fail(diag, TSR_ERR_ARGUMENT, "no module is made when only texts are wanted");
   return TSR_OK;
 }
 

@@ -31,24 +31,29 @@ static const char *extension(const char *kind) {
     return "json";
   case TSR_EMIT_CU:
     return "cu";
+  case TSR_EMIT_PTX:
+    return "ptx";
+  case TSR_EMIT_CUBIN:
+    return "cubin";
   default:
     return "tsr";
   }
 }
 
-static void write_text(emission *e, const char *path, const char *text) {
+static void write_bytes(emission *e, const char *path, const char *bytes, size_t size) {
   FILE *file;
   if (tsr_out_file_open(path, &file, e->diag) != TSR_OK)
     return;
-  (void)fputs(text, file);
+  (void)fwrite(bytes, 1, size, file);
   (void)!tsr_out_file_close(file, path, e->diag);
 }
 
 /* DIR/KIND.EXTENSION, with the target in the name when there are several. */
-static void take_text(void *context, const char *kind, const char *target, const char *text) {
+static void take_text(void *context, const char *kind, const char *target, const char *text,
+                      size_t size) {
   emission *e = context;
   if (e->folder == NULL) {
-    fputs(text, stdout);
+    (void)fwrite(text, 1, size, stdout);
     return;
   }
   char path[4096], name[128];
@@ -58,7 +63,7 @@ static void take_text(void *context, const char *kind, const char *target, const
       *at = '-';
   }
   snprintf(path, sizeof path, "%s/%s%s.%s", e->folder, kind, name, extension(kind));
-  write_text(e, path, text);
+  write_bytes(e, path, text, size);
 }
 
 static tsr_status compile(const tsr_cli_args *args, tsr_compile_options *options, emission *e) {
@@ -69,6 +74,7 @@ static tsr_status compile(const tsr_cli_args *args, tsr_compile_options *options
   }
   options->emit_function = take_text;
   options->emit_context = e;
+  options->emit_only = output == NULL;
   tsr_model_source source = {.path = args->positional[0]};
   tsr_compilation *compilation;
   TSR_TRY(tsr_pipeline_run(&source, options, tsr_allocator_default(), e->diag, &compilation));
@@ -102,6 +108,10 @@ int tsr_cli_compile(const tsr_cli_args *args) {
   if (parsed.options.emit == 0 && !tsr_cli_has(args, TSR_OPTION_OUTPUT)) {
     tsr_cli_compile_options_end(&parsed);
     return tsr_cli_usage(args, "-o OUT.tsm is missing");
+  }
+  if ((parsed.options.emit & TSR_EMIT_CUBIN) != 0 && !tsr_cli_has(args, TSR_OPTION_EMIT_DIR)) {
+    tsr_cli_compile_options_end(&parsed);
+    return tsr_cli_usage(args, "--emit cubin is no text: --emit-dir DIR says where it goes");
   }
   if (same_file(args->positional[0], tsr_cli_text(args, TSR_OPTION_OUTPUT, ""))) {
     tsr_cli_compile_options_end(&parsed);

@@ -1,8 +1,15 @@
 #include "frontend/cli/model.h"
 #include "runtime/clock.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* A warning, with the target where it has one. */
+static void print_warning(void *context, const char *target, const char *text) {
+  (void)context;
+  fprintf(stderr, "warning: %s%s%s\n", target, *target != '\0' ? ": " : "", text);
+}
 
 static int count_given(const tsr_cli_args *args, tsr_cli_option_id option) {
   int position = 0, count = 0;
@@ -37,6 +44,9 @@ static tsr_status parse_dim(const char *text, char **out_name, tsr_dim_range *ou
   return *out_name != NULL ? TSR_OK : tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
 }
 
+/* This executable, whose main knows the argument. */
+static const char *const cuda_worker[] = {"/proc/self/exe", "--cuda-compile-worker", NULL};
+
 tsr_status tsr_cli_compile_options_begin(const tsr_cli_args *args,
                                          tsr_cli_compile_options *out_options, tsr_diag *diag) {
   *out_options = (tsr_cli_compile_options){0};
@@ -61,6 +71,8 @@ tsr_status tsr_cli_compile_options_begin(const tsr_cli_args *args,
       .threads = (uint32_t)tsr_cli_count(args, TSR_OPTION_THREADS, 0),
       .no_fuse = tsr_cli_has(args, TSR_OPTION_NO_FUSE),
       .deterministic = tsr_cli_has(args, TSR_OPTION_DETERMINISTIC),
+      .warning_function = print_warning,
+      .cuda_worker = cuda_worker,
   };
   return TSR_OK;
 }

@@ -49,14 +49,14 @@ typedef enum tsr_cli_kind {
 #define TSR_CLI_OPTION_LIST(X)                                                                     \
   X(OUTPUT, "-o", "OUT.tsm", TEXT, TSR_CLI_ON(COMPILE), "the module to write")                     \
   X(TARGET, "--target", "TARGET", TEXT, TSR_CLI_MODEL | TSR_CLI_ON(VERIFY) | TSR_CLI_ON(OPT),      \
-    "cpu (this machine) or cpu:FEATURES, such as cpu:x86-64-v3")                                   \
+    "cpu (this machine), cpu:FEATURES such as cpu:x86-64-v3, cuda:sm_80, sm_89 or sm_90a")         \
   X(DIM, "--dim", "NAME=N", TEXT, TSR_CLI_MODEL, "fix a symbolic dim; NAME=LO..HI bounds it")      \
   X(PRECISION, "--precision", "NAME", TEXT, TSR_CLI_MODEL,                                         \
-    "f32 or f32-strict: the same in this version")                                                 \
+    "f32, f32-strict (the same in this version), or tf32: faster matrix products on CUDA")         \
   X(NO_FUSE, "--no-fuse", NULL, FLAG, TSR_CLI_MODEL | TSR_CLI_ON(OPT), "one kernel per operation") \
   X(DETERMINISTIC, "--deterministic", NULL, FLAG, TSR_CLI_MODEL, "the same bits from every run")   \
   X(EMIT, "--emit", "STAGE", TEXT, TSR_CLI_ON(COMPILE),                                            \
-    "show a stage too: graph, block, groups, plan, tile, ll, asm, manifest")                       \
+    "show a stage too: graph, block, groups, plan, tile, ll, asm, cu, ptx, cubin, manifest")       \
   X(EMIT_DIR, "--emit-dir", "DIR", TEXT, TSR_CLI_ON(COMPILE),                                      \
     "where --emit writes; standard output when not given")                                         \
   X(INPUT, "--input", "NAME=FILE.npy", TEXT, TSR_CLI_RUNS,                                         \

@@ -50,7 +50,9 @@ typedef struct tsr_dim_range {
   X(LL, 5, "ll", "LLVM IR")                                                                        \
   X(ASM, 6, "asm", "assembly")                                                                     \
   X(MANIFEST, 7, "manifest", "JSON: kernels, grids, arguments")                                    \
-  X(CU, 8, "cu", "CUDA C")
+  X(CU, 8, "cu", "CUDA C")                                                                         \
+  X(PTX, 9, "ptx", "PTX of all kernels of a CUDA target in one text")                              \
+  X(CUBIN, 10, "cubin", "the same as CUBIN: bytes, no text")
 
 typedef enum tsr_emit {
 #define TSR_EMIT_ENUM(name, bit, text, what) TSR_EMIT_##name = 1 << bit,
@@ -58,21 +60,26 @@ typedef enum tsr_emit {
 #undef TSR_EMIT_ENUM
 } tsr_emit;
 
-/* Gets one emitted text: `kind` as in TSR_EMIT_LIST, `target` as given. The text is valid during
- * the call. */
+/* Gets one emitted text of `size` bytes, ended by a zero byte behind them (a CUBIN is bytes, and
+ * not ended): `kind` as in TSR_EMIT_LIST, `target` as given. Valid during the call. */
 typedef void (*tsr_emit_function)(void *context, const char *kind, const char *target,
-                                  const char *text);
+                                  const char *text, size_t size);
+/* Gets a warning about the result, one line without "warning:"; `target` is "" where it concerns
+ * none. Valid during the call. */
+typedef void (*tsr_warning_function)(void *context, const char *target, const char *text);
 
 /* Zero everything that is not wanted. */
 typedef struct tsr_compile_options {
   const char *const
       *targets; /* "cpu", "cpu:x86-64-v2", "cpu:avx2", "cpu:avx512", this machine with none;
-                   "cuda:sm_80", "cuda:sm_89", "cuda:sm_90a": texts by `emit`, no module yet */
+                   "cuda:sm_80", "cuda:sm_89", "cuda:sm_90a". A module for sm_90a alone gets, behind
+                   it, PTX for sm_80 too, which later devices take */
   uint32_t target_count; /* the module holds one program per target; loading takes the first that
                             the machine can run */
   const tsr_dim_range *dims;
   uint32_t dim_count;
-  const char *precision; /* "f32" or NULL */
+  const char *precision; /* NULL or "f32"; "f32-strict": the same in this version; "tf32": on CUDA,
+                            products of f32 matrices may round their operands to tf32 */
   uint32_t
       threads; /* that runs will use, a hint to the schedules; 0: as many as this machine has */
   bool no_fuse;
@@ -80,11 +87,26 @@ typedef struct tsr_compile_options {
   uint32_t emit;      /* tsr_emit bits */
   tsr_emit_function emit_function;
   void *emit_context;
+  bool emit_only; /* make no module: then CUDA C needs no NVRTC. The module's path may be NULL,
+                     bytes are none */
+  tsr_warning_function warning_function; /* NULL: warnings are dropped */
+  void *warning_context;
+  /* CUDA: program and arguments, ended by NULL, of processes that compile kernels side by side and
+   * apart from this one; their main calls tsr_compile_worker. NULL: kernels are compiled one after
+   * the other by the calling thread. */
+  const char *const *cuda_worker;
+  const char *cuda_cache; /* folder of compiled kernels; NULL: $XDG_CACHE_HOME/tessera/cuda or
+                             ~/.cache/tessera/cuda; "": none */
 } tsr_compile_options;
+
+/* The main of a process started as tsr_compile_options.cuda_worker: serves until its standard input
+ * ends. Returns the exit status. */
+int tsr_compile_worker(void);
 
 /* Compiles the model at `model_path` into the module `module_path`, which is replaced only when
  * everything went well. Errors: IO, FORMAT, UNSUPPORTED (all unsupported nodes at once), TYPE,
- * SHAPE, ARGUMENT (bad option), OUT_OF_MEMORY. */
+ * SHAPE, ARGUMENT (bad option), DEVICE (no NVRTC, which CUDA targets need: the message says what to
+ * install), OUT_OF_MEMORY. */
 TSR_WARN_UNUSED tsr_status tsr_compile_file(tsr_context *context, const char *model_path,
                                             const tsr_compile_options *options,
                                             const char *module_path);
