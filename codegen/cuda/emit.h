@@ -81,8 +81,8 @@ typedef struct tsr_cu {
   uint32_t threads;            /* of the block, or of the role being emitted */
   uint32_t first_thread, barrier_id; /* of the role: its first thread, its barrier (0: none) */
   bool single;                       /* only thread 0 runs the code */
-  tsr_cu_slot *slots;          /* by value id */
-  bool *hazard;                /* by value id: accesses of the buffer need a barrier between them */
+  tsr_cu_slot *slots;                /* by value id */
+  bool *hazard; /* by value id: accesses of the buffer need a barrier between them */
   const tsr_cu_layout **wanted; /* by value id: the layout that the uses of a tile ask for */
   uint32_t slot_count;
   uint32_t *dim_number; /* by dim id: its parameter's number + 1; 0: it is none */
@@ -98,16 +98,18 @@ typedef struct tsr_cu {
   bool tma_stores, multicasts, cooperative;
   bool mixes_proxies; /* threads write what TMA or wgmma reads */
   bool inner_cluster_barriers;
-  uint32_t cluster_barriers;  /* beside that behind the mbarriers' start */
+  uint32_t cluster_barriers;  /* in the kernel's own region, and behind the mbarriers' start */
   uint32_t *arrivals_per_op;  /* by value id of mbarriers */
   uint32_t cluster;           /* tasks of one, at least 1 */
   const tsr_value *arguments; /* buffers, in the order of the parameters */
   uint32_t argument_count;
   tsr_cuda_map *maps;
   uint32_t map_count, map_capacity;
-  tsr_cu_turn *turn; /* that is being emitted */
-  const bool *skip;  /* by op id: not emitted now; NULL: none */
-  uint32_t loops;    /* around the op */
+  tsr_cu_turn *turn;    /* that is being emitted */
+  const bool *skip;     /* by op id: not emitted now; NULL: none */
+  uint32_t loops;       /* around the op */
+  uint32_t ahead;       /* > 0: copies of later turns are being emitted */
+  bool scratch_touched; /* by what was emitted so far */
   const tsr_cu_sink *sink;
   uint32_t braces[TSR_CU_NESTING]; /* of the loops over registers that are open */
   uint32_t nesting;
@@ -233,9 +235,15 @@ void tsr_cu_if(tsr_cu *e);
 void tsr_cu_loop(tsr_cu *e);
 
 /* --- emit_stages.c --- */
-/* The loop of op e->op_id as a pipeline; `index` is its variable, `lo` and `hi` its bounds. */
-void tsr_cu_pipeline(tsr_cu *e, const tsr_cu_tile *const *tiles, const char *index, const char *lo,
-                     const char *hi, int64_t step);
+/* The text of a loop: its variable and that one's C type, bounds without side effects. */
+typedef struct tsr_cu_loop_text {
+  const char *type, *index, *lo, *end;
+  int64_t step;
+} tsr_cu_loop_text;
+/* In front of the loop of op e->op_id: the copies that run ahead. False: there are none, and no
+ * tsr_cu_pipeline_end is to follow behind the body. */
+bool tsr_cu_pipeline_start(tsr_cu *e, const tsr_cu_loop_text *loop);
+void tsr_cu_pipeline_end(tsr_cu *e);
 /* Is the op (a barrier or a wait) the one where the turn's copies are complete? Then the wait for
  * them has been written. */
 bool tsr_cu_turn_begins(tsr_cu *e);
@@ -243,6 +251,8 @@ bool tsr_cu_turn_begins(tsr_cu *e);
 void tsr_cu_turn_goes_on(tsr_cu *e);
 
 /* --- emit_copy.c --- */
+/* The box of a copy, and the subscripts of both sides over its lanes. */
+void tsr_cu_copy_box(tsr_cu *e, tsr_cu_tile *out_box, tsr_expr *out_from, tsr_expr *out_to);
 void tsr_cu_copy(tsr_cu *e);
 
 /* --- emit_sync.c --- */

@@ -248,44 +248,13 @@ void tsr_cu_store(tsr_cu *e) {
 
 /* --- copy --- */
 
-/* Subscripts without lanes name a box's first element, its axes are the buffer's last ones. */
-static void copy_side(tsr_cu *e, const tsr_operand *operand, const tsr_cu_tile *box,
-                      tsr_expr *out_subscripts) {
-  uint32_t count = operand->subscript_count, rank = box->rank;
-  bool has_lanes = false;
-  for (uint32_t i = 0; i < count; ++i)
-    has_lanes = has_lanes || tsr_expr_has(e->ir, operand->subscripts[i], TSR_INDEX_LANE);
-  if (count > TSR_MAX_RANK || (count < rank && !has_lanes))
-    tsr_cu_fail(e, TSR_ERR_VERIFY, "a box of rank %u in a buffer of rank %u", rank, count);
-  for (uint32_t i = 0; i < count; ++i) {
-    out_subscripts[i] = operand->subscripts[i];
-    if (!has_lanes && i + rank >= count)
-      out_subscripts[i] =
-          tsr_expr_add(e->ir, out_subscripts[i], tsr_expr_lane(e->ir, i + rank - count));
-  }
-}
-
-void tsr_cu_copy(tsr_cu *e) {
-  const char *atom = tsr_op_string(e->ir, e->op_id, "atom");
+void tsr_cu_copy_plain(tsr_cu *e) {
   const tsr_operand *operands = e->op->operands;
-  int64_t shape[TSR_MAX_RANK];
   tsr_expr from[TSR_MAX_RANK], to[TSR_MAX_RANK];
-  tsr_cu_tile box = {0};
+  tsr_cu_tile box;
   access at;
-  if ((atom && strcmp(atom, "vector") != 0) || e->op->operand_count != 2)
-    tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "copy by '%s' has no code on CUDA",
-                atom ? atom : "barrier");
-  if (!tsr_op_ints(e->ir, e->op_id, "shape", shape, TSR_MAX_RANK, &box.rank))
-    tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "copy needs a shape of numbers");
-  for (uint32_t i = 0; i < box.rank; ++i) {
-    if (shape[i] < 1 || shape[i] > UINT16_MAX)
-      tsr_cu_fail(e, TSR_ERR_LIMIT, "copy of an extent of %lld", (long long)shape[i]);
-    box.extents[box.rank - 1 - i] = (uint32_t)shape[i];
-  }
-  box.dtype = tsr_value_type(e->ir, operands[0].value)->dtype;
+  tsr_cu_copy_box(e, &box, from, to);
   box.layout = tsr_cu_default_layout(e->threads, box.extents, box.rank);
-  copy_side(e, &operands[0], &box, from);
-  copy_side(e, &operands[1], &box, to);
   tsr_cu_line(e, "{");
   access_init(e, &at, &operands[0], from, &box);
   const tsr_cu_tile *tile = tsr_cu_declare(e, &box, "box");

@@ -66,6 +66,7 @@ static void emit_op(tsr_cu *e) {
     tsr_cu_copy(e);
     break;
   case TSR_OP_ALLOC:
+  case TSR_OP_MBARRIER:
     break; /* carved before the first op */
   case TSR_OP_CONTRACT:
     tsr_cu_contract(e);
@@ -79,13 +80,18 @@ static void emit_op(tsr_cu *e) {
   case TSR_OP_TILE_SLICE:
     tsr_cu_slice(e);
     break;
-  case TSR_OP_BARRIER: {
-    const char *scope = tsr_op_string(e->ir, e->op_id, "scope");
-    if (scope && (!strcmp(scope, "cluster") || !strcmp(scope, "grid")))
-      tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "a barrier of scope '%s' has no code on CUDA", scope);
-    tsr_cu_barrier(e);
+  case TSR_OP_BARRIER:
+    tsr_cu_barrier_op(e);
     break;
-  }
+  case TSR_OP_ARRIVE:
+    tsr_cu_arrive(e);
+    break;
+  case TSR_OP_WAIT:
+    tsr_cu_wait(e);
+    break;
+  case TSR_OP_ROLES:
+    tsr_cu_roles(e);
+    break;
   default:
     if (tsr_opcode_elementwise(e->op->code))
       tsr_cu_elementwise(e);
@@ -93,6 +99,26 @@ static void emit_op(tsr_cu *e) {
       tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "%s has no code on CUDA",
                   tsr_opcode_info(e->op->code)->text);
   }
+}
+
+/* Tiles are laid over powers of two of threads. */
+static void check_team(tsr_cu *e) {
+  if ((e->threads & (e->threads - 1)) == 0)
+    return;
+  for (uint32_t i = 0; i < e->op->result_count; ++i) {
+    const tsr_type_info *type = tsr_value_type(e->ir, e->op->results[i]);
+    if (type->level == TSR_LEVEL_REG && type->rank > 0)
+      tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "tiles over %u threads; powers of two have code",
+                  e->threads);
+  }
+}
+
+static bool touches_scratch(const tsr_cu *e, const tsr_op_data *op) {
+  for (uint32_t i = 0; i < op->operand_count; ++i)
+    if (op->operands[i].subscripted &&
+        tsr_value_type(e->ir, op->operands[i].value)->level != TSR_LEVEL_GLOBAL)
+      return true;
+  return false;
 }
 
 void tsr_cu_region(tsr_cu *e, tsr_region region, const tsr_cu_sink *sink) {
@@ -104,8 +130,12 @@ void tsr_cu_region(tsr_cu *e, tsr_region region, const tsr_cu_sink *sink) {
   TSR_FOR_EACH_OP (e->ir, region, id) {
     e->op_id = id;
     e->op = tsr_op_get(e->ir, id);
+    if (e->skip && e->skip[id])
+      continue;
     yielded = yielded || e->op->code == TSR_OP_YIELD;
+    check_team(e);
     emit_op(e);
+    e->scratch_touched = e->scratch_touched || touches_scratch(e, tsr_op_get(e->ir, id));
   }
   e->op = outer;
   e->op_id = outer_id;
@@ -139,6 +169,25 @@ static void bind_results(tsr_cu *e, const tsr_cu_tile *const *tiles) {
     tsr_cu_bind(e, e->op->results[i], tiles[i]);
 }
 
+/* Indices that fit are ints: dividing and comparing 64 bits is a dozen instructions. */
+static bool fits_int(tsr_cu *e, const tsr_value_data *range, int64_t step, int64_t stages) {
+  enum { MOST = 1 << 30 };
+  int64_t lo = 0, hi = 0, none = 0;
+  tsr_expr_bounds(e->ir, range->lo, NULL, 0, &lo, &none);
+  tsr_expr_bounds(e->ir, range->hi, NULL, 0, &none, &hi);
+  return lo > -MOST && hi < MOST && step < MOST / 32 && stages < 32;
+}
+
+/* A bound as a number or a constant. */
+static const char *bound(tsr_cu *e, tsr_expr expr, const char *type) {
+  int64_t number = 0;
+  if (tsr_expr_is_int(e->ir, expr, &number))
+    return tsr_cu_integer(e, TSR_I64, number);
+  const char *name = tsr_cu_temporary(e, "to");
+  tsr_cu_line(e, "const %s %s = (%s)%s;", type, name, type, tsr_cu_index(e, expr, NULL));
+  return name;
+}
+
 void tsr_cu_for(tsr_cu *e) {
   const tsr_region_data *region = tsr_region_get(e->ir, e->op->regions[0]);
   uint32_t count = e->op->operand_count;
@@ -150,20 +199,30 @@ void tsr_cu_for(tsr_cu *e) {
   if (!tsr_expr_is_int(e->ir, range->step, &step) || step < 1 || unroll < 0)
     tsr_cu_fail(e, TSR_ERR_VERIFY, "step must be positive and unroll not negative");
   const tsr_cu_tile **tiles = declare_results(e, true);
-  const char *index = tsr_cu_name(e, region->args[0], "i");
-  const char *lo = tsr_cu_index(e, range->lo, NULL), *hi = tsr_cu_index(e, range->hi, NULL);
+  bool small = fits_int(e, range, step, tsr_op_int(e->ir, e->op_id, "stages", 1));
+  tsr_cu_loop_text loop = {.type = small ? "int" : "tsr_s64",
+                           .index = tsr_cu_name(e, region->args[0], "i"),
+                           .step = step};
+  loop.lo = bound(e, range->lo, loop.type);
+  loop.end = bound(e, range->hi, loop.type);
+  bool pipeline = tsr_cu_pipeline_start(e, &loop);
   if (unroll == 0)
     tsr_cu_line(e, "TSR_UNROLL");
   if (unroll > 1)
     tsr_cu_line(e, "#pragma unroll %lld", (long long)unroll);
-  tsr_cu_line(e, "for (tsr_s64 %s = %s; %s < %s; %s += %lld) {", index, lo, index, hi, index,
-              (long long)step);
-  e->slots[region->args[0]] = (tsr_cu_slot){.index = index};
+  tsr_cu_line(e, "for (%s %s = %s; %s < %s; %s += %lld) {", loop.type, loop.index, loop.lo,
+              loop.index, loop.end, loop.index, (long long)step);
+  e->slots[region->args[0]] =
+      (tsr_cu_slot){.index = small ? tsr_cu_format(e, "(tsr_s64)%s", loop.index) : loop.index};
   for (uint32_t i = 0; i < count; ++i)
     tsr_cu_bind(e, region->args[1 + i], tiles[i]);
   tsr_cu_sink sink = {.tiles = tiles, .count = count};
+  ++e->loops;
   tsr_cu_region(e, e->op->regions[0], &sink);
+  --e->loops;
   tsr_cu_line(e, "}");
+  if (pipeline)
+    tsr_cu_pipeline_end(e);
   bind_results(e, tiles);
 }
 
@@ -218,7 +277,9 @@ void tsr_cu_loop(tsr_cu *e) {
   for (uint32_t i = 0; i < count; ++i)
     tsr_cu_bind(e, region->args[i], tiles[i]);
   tsr_cu_sink sink = {.tiles = tiles, .count = count, .condition = more};
+  ++e->loops;
   tsr_cu_region(e, e->op->regions[0], &sink);
+  --e->loops;
   tsr_cu_line(e, "}");
   bind_results(e, tiles);
 }

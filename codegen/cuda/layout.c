@@ -218,6 +218,14 @@ static void want_op(tsr_cu *e, tsr_op id, const tsr_value *targets) {
     for (uint32_t i = 0; i < op->region_count; ++i)
       sweep(e, op->regions[i], op->results);
     return;
+  case TSR_OP_ROLES:
+    for (uint32_t i = 0; i < op->region_count; ++i) {
+      tsr_cu_team outer;
+      tsr_cu_enter_role(e, id, i, &outer);
+      sweep(e, op->regions[i], NULL);
+      tsr_cu_leave_role(e, &outer);
+    }
+    return;
   case TSR_OP_YIELD: {
     uint32_t results = targets ? op->operand_count : 0;
     tsr_op around = tsr_region_get(e->ir, op->parent)->parent;
