@@ -265,6 +265,23 @@ static tsr_status add_variants(building *b, tsr_op op) {
   return TSR_OK;
 }
 
+/* Results that are cleared before the launch. */
+static tsr_status add_zeroed(building *b, tsr_op op, tsr_launch_desc *launch) {
+  const tsr_op_data *data = tsr_op_get(b->ir, op);
+  const tsr_attr *zero = tsr_op_attr(b->ir, op, "zero");
+  launch->first_zeroed = b->arguments.count;
+  for (uint32_t i = 0; zero != NULL && i < zero->count; i++) {
+    int64_t number = 0;
+    if (!tsr_expr_is_int(b->ir, zero->u.exprs[i], &number) || number < 0 ||
+        number >= data->result_count)
+      return tsr_fail(b->diag, TSR_ERR_INTERNAL, "'zero' of a launch lists no result of it");
+    uint32_t buffer = b->storage[data->results[number]] - 1;
+    TSR_TRY(push(b, &b->arguments, &buffer));
+    launch->zeroed_count++;
+  }
+  return TSR_OK;
+}
+
 static tsr_status add_launch(building *b, tsr_op op) {
   const tsr_op_data *data = tsr_op_get(b->ir, op);
   tsr_launch_desc launch = {.first_variant = b->variants.count,
@@ -281,6 +298,7 @@ static tsr_status add_launch(building *b, tsr_op op) {
     TSR_TRY(add_buffer(b, TSR_BUFFER_TEMPORARY, 0, data->results[i], &buffer));
     TSR_TRY(push(b, &b->arguments, &buffer));
   }
+  TSR_TRY(add_zeroed(b, op, &launch));
   TSR_TRY(add_variants(b, op));
   launch.variant_count = b->variants.count - launch.first_variant;
   b->open.launch_count++;
@@ -337,8 +355,8 @@ static tsr_status add_op(building *b, tsr_op op) {
     b->storage[data->results[0]] = b->storage[data->operands[0].value];
     return TSR_OK;
   case TSR_OP_LAUNCH:
-    if (tsr_op_attr(b->ir, op, "alias") != NULL || tsr_op_attr(b->ir, op, "zero") != NULL)
-      return refuse(b, op, "launches with 'alias' or 'zero' have no runtime yet");
+    if (tsr_op_attr(b->ir, op, "alias") != NULL)
+      return refuse(b, op, "launches with 'alias' have no runtime yet");
     return add_launch(b, op);
   case TSR_OP_RESIZE_DIM:
     return add_resize(b, op);
