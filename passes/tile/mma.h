@@ -57,6 +57,10 @@ TSR_WARN_UNUSED tsr_status tsr_mma_check(tsr_nest *nest, const tsr_schedule *sch
  * has to guard it with, an MMA kernel being the next variant. */
 tsr_expr tsr_wgmma_guard(tsr_nest *nest, const tsr_schedule *schedule);
 
+/* The symbolic extent that chooses between variants (knob `upto`): of the rows, else of the
+ * columns; 0: both are known. */
+tsr_expr tsr_mma_guarded(tsr_nest *nest);
+
 /* What a kernel of a legal schedule takes. */
 typedef struct tsr_mma_resources {
   uint32_t threads;      /* of a task */

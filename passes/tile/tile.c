@@ -1,6 +1,7 @@
 /* Blocks become kernels and launches. */
 #include "passes/tile/tile.h"
 #include "passes/tile/contract.h"
+#include "passes/tile/mma.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -11,13 +12,13 @@ enum { NAME_BYTES = 24, MAX_VARIANTS = 3 };
 typedef struct made_variant {
   char name[NAME_BYTES];
   tsr_schedule schedule;
+  tsr_expr guard; /* of all but the first */
 } made_variant;
 
 /* Kernels made or to be made of one kind of block. */
 typedef struct made_kernel {
   tsr_op block;      /* the first block of its kind */
   uint32_t op_count; /* of the block: what differs here needs no comparison */
-  tsr_expr extent;   /* that guards compare, where there are several variants */
   uint32_t count;
   made_variant variants[MAX_VARIANTS];
 } made_kernel;
@@ -84,11 +85,23 @@ static tsr_status joined_nest(tiling *t, tsr_op block, tsr_nest **out_nest) {
   return TSR_OK;
 }
 
-/* A variant reads the constants that the first schedule has laid out. */
+static bool is_mma(const tsr_schedule *schedule) {
+  return schedule->strategy == TSR_STRATEGY_MMA || schedule->strategy == TSR_STRATEGY_WGMMA;
+}
+
+/* A variant reads the constants that the first schedule has laid out; that layout is one for all
+ * schedules of the strategies of CUDA. */
 static tsr_status check_variant(tiling *t, tsr_nest *nest, const made_variant *first,
                                 const made_variant *variant) {
   static const tsr_knob tiles[2] = {TSR_KNOB_MR, TSR_KNOB_NR};
   TSR_TRY(tsr_schedule_check(nest, &variant->schedule, variant->name, t->diag));
+  if (is_mma(&first->schedule) != is_mma(&variant->schedule))
+    return tsr_fail(t->diag, TSR_ERR_ARGUMENT,
+                    "schedule @%s: 'strategy' does not go with that of @%s: both read one packed "
+                    "constant",
+                    variant->name, first->name);
+  if (is_mma(&first->schedule))
+    return TSR_OK;
   const tsr_contraction *c = tsr_contract_match(nest);
   const bool shared[2] = {c != NULL && c->a.packable, c != NULL && c->b.packable && !c->flat};
   for (int i = 0; i < 2; i++)
@@ -99,22 +112,50 @@ static tsr_status check_variant(tiling *t, tsr_nest *nest, const made_variant *f
   return TSR_OK;
 }
 
+/* Up to its extent, and where the tensors are such as the strategy can read. */
+static tsr_expr guard_of(tiling *t, tsr_nest *nest, tsr_expr extent, const tsr_schedule *schedule) {
+  const int64_t upto = schedule->knobs[TSR_KNOB_UPTO];
+  tsr_expr guard = 0;
+  if (schedule->strategy == TSR_STRATEGY_WGMMA)
+    guard = tsr_wgmma_guard(nest, schedule);
+  if (guard != 0 && tsr_expr_equals_int(t->ir, guard, 1))
+    guard = 0;
+  if (extent != 0 && upto < tsr_knob_get(TSR_KNOB_UPTO)->greatest) {
+    const tsr_expr small = tsr_expr_binary(t->ir, TSR_INDEX_LE, extent, tsr_expr_int(t->ir, upto));
+    guard = guard == 0 ? small : tsr_expr_binary(t->ir, TSR_INDEX_AND, small, guard);
+  }
+  return guard == 0 ? tsr_expr_int(t->ir, 1) : guard;
+}
+
 /* The variants of the kernel; the plan may change each, drop it by `upto` = 0, or add one. */
 static tsr_status add_variants(tiling *t, tsr_nest *nest, made_kernel *kernel) {
   tsr_schedule more[MAX_VARIANTS - 1];
-  const uint32_t count =
-      tsr_schedule_variants(nest, &kernel->variants[0].schedule, more, MAX_VARIANTS - 1);
-  kernel->extent = tsr_schedule_guarded(nest);
-  for (uint32_t i = 0; kernel->extent != 0 && i < MAX_VARIANTS - 1; i++) {
+  const tsr_schedule *first = &kernel->variants[0].schedule;
+  const uint32_t count = tsr_schedule_variants(nest, first, more, MAX_VARIANTS - 1);
+  const tsr_expr extent = is_mma(first) ? tsr_mma_guarded(nest) : tsr_schedule_guarded(nest);
+  for (uint32_t i = 0; (extent != 0 || is_mma(first)) && i < MAX_VARIANTS - 1; i++) {
     made_variant *variant = &kernel->variants[kernel->count];
     snprintf(variant->name, sizeof variant->name, "%.16s_%u", kernel->variants[0].name, i + 1);
-    variant->schedule = i < count ? more[i] : kernel->variants[0].schedule;
+    variant->schedule = i < count ? more[i] : *first;
     TSR_TRY(from_plan(t, variant->name, &variant->schedule));
     if (variant->schedule.knobs[TSR_KNOB_UPTO] == 0)
       continue;
     TSR_TRY(check_variant(t, nest, &kernel->variants[0], variant));
+    variant->guard = guard_of(t, nest, extent, &variant->schedule);
     kernel->count++;
   }
+  return TSR_OK;
+}
+
+/* The first schedule runs where no guard holds: it has none itself. */
+static tsr_status check_first(tiling *t, tsr_nest *nest, const made_variant *first) {
+  TSR_TRY(tsr_schedule_check(nest, &first->schedule, first->name, t->diag));
+  if (first->schedule.strategy == TSR_STRATEGY_WGMMA &&
+      !tsr_expr_equals_int(t->ir, tsr_wgmma_guard(nest, &first->schedule), 1))
+    return tsr_fail(t->diag, TSR_ERR_ARGUMENT,
+                    "schedule @%s: strategy \"wgmma\" fits some values of the dims only; make it "
+                    "that of @%s_1 and let @%s be \"mma\"",
+                    first->name, first->name, first->name);
   return TSR_OK;
 }
 
@@ -130,10 +171,11 @@ static tsr_status prepare(tiling *t, tsr_op block, made_kernel *kernel) {
   TSR_TRY(from_plan(t, first->name, &first->schedule));
   first->schedule.knobs[TSR_KNOB_UPTO] = 0;
   kernel->count = 1;
-  if (first->schedule.strategy == TSR_STRATEGY_NEST && nest->contraction != NULL)
+  const bool contract = first->schedule.strategy == TSR_STRATEGY_CONTRACT;
+  if (!contract && nest->contraction != NULL)
     TSR_TRY(joined_nest(t, block, &nest));
-  TSR_TRY(tsr_schedule_check(nest, &first->schedule, first->name, t->diag));
-  return first->schedule.strategy == TSR_STRATEGY_CONTRACT ? add_variants(t, nest, kernel) : TSR_OK;
+  TSR_TRY(check_first(t, nest, first));
+  return contract || is_mma(&first->schedule) ? add_variants(t, nest, kernel) : TSR_OK;
 }
 
 /* --- kernels --- */
@@ -172,6 +214,10 @@ static tsr_status make_kernel(tiling *t, tsr_nest *nest, const made_variant *var
     return tsr_tile_contract(nest, schedule, region, t->diag);
   case TSR_STRATEGY_PROC:
     return tsr_tile_proc(nest, schedule, region, t->diag);
+  case TSR_STRATEGY_MMA:
+    return tsr_tile_mma(nest, schedule, region, t->diag);
+  case TSR_STRATEGY_WGMMA:
+    return tsr_tile_wgmma(nest, schedule, region, t->diag);
   default:
     return tsr_tile_nest(nest, schedule, region, t->diag);
   }
@@ -209,10 +255,8 @@ static void name_kernels(tiling *t, tsr_op launch, const made_kernel *kernel) {
     return;
   }
   for (uint32_t i = 0; i < last; i++) {
-    const made_variant *variant = &kernel->variants[i + 1];
-    names[i] = variant->name;
-    guards[i] = tsr_expr_binary(t->ir, TSR_INDEX_LE, kernel->extent,
-                                tsr_expr_int(t->ir, variant->schedule.knobs[TSR_KNOB_UPTO]));
+    names[i] = kernel->variants[i + 1].name;
+    guards[i] = kernel->variants[i + 1].guard;
   }
   names[last] = kernel->variants[0].name;
   tsr_attr attr = {.key = "kernels", .kind = TSR_ATTR_STRINGS, .count = kernel->count};
@@ -353,6 +397,8 @@ static tsr_status laid_out(tiling *t, tsr_op block, const tsr_schedule *schedule
   TSR_TRY(joined_nest(t, block, out_nest));
   if (schedule->strategy == TSR_STRATEGY_CONTRACT)
     tsr_contract_layout(*out_nest, schedule);
+  if (is_mma(schedule))
+    tsr_mma_layout(*out_nest);
   return TSR_OK;
 }
 
