@@ -12,7 +12,7 @@ bool tsr_body_begin(tsr_body *body, tsr_nest *nest, tsr_region region) {
   body->leaf_count = nest->axis_count;
   for (uint32_t i = nest->par_count; i < nest->axis_count; i++)
     body->unbound |= 1u << i;
-  body->plan = (tsr_body_plan){.vector = -1, .lanes = 1, .unroll = 1};
+  body->plan = (tsr_body_plan){.axes = {-1, -1}, .extents = {1, 1}, .unroll = 1};
   body->undo_capacity = 64;
   body->undo = tsr_arena_alloc_array(nest->arena, body->undo_capacity, sizeof *body->undo);
   return body->undo != NULL;
@@ -212,7 +212,7 @@ typedef struct reducing {
   uint32_t mask;                 /* axes summed over */
   uint32_t order[TSR_NEST_AXES]; /* sequential axes, outermost first */
   uint32_t depth;
-  bool vector;      /* the plan's vector axis is among them */
+  unsigned lanes;   /* bits of those that lie on the tile's rows (1) and lanes (2) */
   bool after_first; /* the loop runs from the second element on */
 } reducing;
 
@@ -347,38 +347,66 @@ static void combine_step(reducing *r, const tsr_value *acc, tsr_value guard, tsr
   }
 }
 
-/* The innermost vector loop and its rest: whole tiles, then one guarded tile. */
-static void reduce_vector(reducing *r, const tsr_value *acc, tsr_value *out) {
+static bool on_tile(const reducing *r, uint32_t axis) {
+  for (unsigned lane = 0; lane < 2; lane++)
+    if ((r->lanes >> lane & 1) != 0 && (uint32_t)r->body->plan.axes[lane] == axis)
+      return true;
+  return false;
+}
+
+/* On CUDA the parts of a warp's work are not worth a loop of one turn. */
+static bool takes_one_turn(const tsr_body *body, tsr_expr turns) {
+  return body->nest->target->kind == TSR_TARGET_CUDA && tsr_expr_equals_int(body->ir, turns, 1);
+}
+
+/* The innermost loops over the axes that lie on the tile, each with its rest: whole tiles, then one
+ * guarded tile. `guard` holds where the axes before this one are inside, or is 0. */
+static void reduce_lanes(reducing *r, unsigned lane, const tsr_value *acc, tsr_value guard,
+                         tsr_value *out) {
   tsr_body *body = r->body;
   tsr_ir *ir = body->ir;
-  const uint32_t axis = (uint32_t)body->plan.vector;
+  while (lane < 2 && (r->lanes >> lane & 1) == 0)
+    lane++;
+  if (lane == 2) {
+    combine_step(r, acc, guard, out);
+    return;
+  }
+  const uint32_t axis = (uint32_t)body->plan.axes[lane];
   const tsr_nest_axis *a = &body->nest->axes[axis];
-  const int64_t lanes = body->plan.lanes;
-  const tsr_expr whole = tsr_expr_floordiv_int(ir, a->extent, lanes);
-  const tsr_expr lane = tsr_expr_lane(ir, 1), saved = body->to[axis];
+  const int64_t step = body->plan.extents[lane];
+  const tsr_expr whole = tsr_expr_floordiv_int(ir, a->extent, step);
+  const tsr_expr inside = tsr_expr_lane(ir, lane), saved = body->to[axis];
   const tsr_region outer = body->region;
   tsr_value state[TSR_NEST_CARRIED];
   body->unbound &= ~(1u << axis);
   memcpy(state, acc, r->carried * sizeof *state);
-  if (!tsr_expr_equals_int(ir, whole, 0)) {
+  if (takes_one_turn(body, whole)) {
+    const uint32_t mark = tsr_body_mark(body);
+    tsr_body_bind(body, axis, inside);
+    reduce_lanes(r, lane + 1, state, guard, out);
+    memcpy(state, out, r->carried * sizeof *state);
+    tsr_body_release(body, mark);
+  } else if (!tsr_expr_equals_int(ir, whole, 0)) {
     tsr_tile_loop loop = tsr_tile_for(ir, outer, tsr_expr_int(ir, 0), whole, state, r->carried);
     const uint32_t mark = tsr_body_mark(body);
     body->region = loop.body;
-    tsr_body_bind(body, axis, tsr_expr_add(ir, tsr_expr_mul_int(ir, loop.index, lanes), lane));
-    combine_step(r, loop.carried, 0, out);
+    tsr_body_bind(body, axis, tsr_expr_add(ir, tsr_expr_mul_int(ir, loop.index, step), inside));
+    reduce_lanes(r, lane + 1, loop.carried, guard, out);
     tsr_tile_yield(ir, loop.body, out, r->carried);
     tsr_body_release(body, mark);
     body->region = outer;
     for (uint32_t i = 0; i < r->carried; i++)
       state[i] = loop.op == 0 ? 0 : tsr_op_get(ir, loop.op)->results[i];
   }
-  if (!tsr_expr_equals_int(ir, tsr_expr_mod_int(ir, a->extent, lanes), 0)) {
+  if (!tsr_expr_equals_int(ir, tsr_expr_mod_int(ir, a->extent, step), 0)) {
     const uint32_t mark = tsr_body_mark(body);
-    const tsr_expr at = tsr_expr_add(ir, tsr_expr_mul_int(ir, whole, lanes), lane);
+    const tsr_expr at = tsr_expr_add(ir, tsr_expr_mul_int(ir, whole, step), inside);
     tsr_body_bind(body, axis, at);
-    const tsr_value guard =
-        tsr_tile_condition(ir, outer, tsr_expr_binary(ir, TSR_INDEX_LT, at, a->extent), 1, lanes);
-    combine_step(r, state, guard, out);
+    const tsr_value here =
+        tsr_tile_condition(ir, outer, tsr_expr_binary(ir, TSR_INDEX_LT, at, a->extent),
+                           lane == 0 ? step : 1, lane == 1 ? step : 1);
+    reduce_lanes(r, lane + 1, state,
+                 guard == 0 ? here : tsr_tile_binary(ir, outer, TSR_OP_AND, guard, here), out);
     memcpy(state, out, r->carried * sizeof *state);
     tsr_body_release(body, mark);
   }
@@ -389,7 +417,10 @@ static void reduce_vector(reducing *r, const tsr_value *acc, tsr_value *out) {
 
 /* Operands that do not vary with the axis of this loop or of a deeper one are made outside. */
 static void hoist_operands(reducing *r, uint32_t level) {
-  uint32_t inner = r->vector ? 1u << r->body->plan.vector : 0;
+  uint32_t inner = 0;
+  for (unsigned lane = 0; lane < 2; lane++)
+    if (r->lanes >> lane & 1)
+      inner |= 1u << r->body->plan.axes[lane];
   for (uint32_t i = level; i < r->depth; i++)
     inner |= 1u << r->order[i];
   for (uint32_t i = 0; i < r->count; i++) {
@@ -404,17 +435,14 @@ static void reduce_level(reducing *r, uint32_t level, const tsr_value *acc, tsr_
   tsr_ir *ir = body->ir;
   hoist_operands(r, level);
   if (level == r->depth) {
-    if (r->vector)
-      reduce_vector(r, acc, out);
-    else
-      combine_step(r, acc, 0, out);
+    reduce_lanes(r, 0, acc, 0, out);
     return;
   }
   const uint32_t axis = r->order[level];
   const tsr_region outer = body->region;
   tsr_tile_loop loop = tsr_tile_for(ir, outer, tsr_expr_int(ir, r->after_first ? 1 : 0),
                                     body->nest->axes[axis].extent, acc, r->carried);
-  if (level + 1 == r->depth && !r->vector && body->plan.unroll > 1)
+  if (level + 1 == r->depth && r->lanes == 0 && body->plan.unroll > 1)
     tsr_op_set_int(ir, loop.op, "unroll", body->plan.unroll);
   const uint32_t mark = tsr_body_mark(body);
   body->region = loop.body;
@@ -469,7 +497,7 @@ static void reduce_start(reducing *r, tsr_value *acc) {
   for (uint32_t i = 0; i < r->count; i++) {
     const tsr_op_data *data = tsr_op_get(body->ir, r->ops[i]);
     const uint32_t axes = operand_varies(body, data) & ~r->mask;
-    const unsigned lanes = lanes_of_axes(body, axes) | (r->vector ? 2u : 0u);
+    const unsigned lanes = lanes_of_axes(body, axes) | r->lanes;
     const int64_t rows = lanes & 1 ? body->extents[0] : 1;
     const int64_t columns = lanes & 2 ? body->extents[1] : 1;
     const tsr_attr *identity = tsr_op_attr(body->ir, r->ops[i], "identity");
@@ -487,18 +515,41 @@ static void reduce_start(reducing *r, tsr_value *acc) {
   }
 }
 
-static tsr_value across_lanes(tsr_body *body, tsr_op reduce, tsr_value tile) {
-  int64_t extents[2];
+/* The partial results along the rows (bit 1) and the lanes (bit 2) meet. */
+static tsr_value across_lanes(tsr_body *body, tsr_op reduce, tsr_value tile, unsigned lanes) {
+  int64_t extents[2], axes[2];
+  uint32_t count = 0;
   tsr_tile_extents(body->ir, tile, extents);
-  if (extents[1] == 1 || tile == 0)
+  for (unsigned lane = 0; lane < 2; lane++)
+    if ((lanes >> lane & 1) != 0 && extents[lane] > 1) {
+      axes[count++] = lane;
+      extents[lane] = 1;
+    }
+  if (count == 0 || tile == 0)
     return tile;
-  const int64_t axis = 1;
   tsr_op op = tsr_op_append(body->ir, body->region, TSR_OP_REDUCE);
   tsr_op_add_operand(body->ir, op, tile);
   tsr_op_set_string(body->ir, op, "combine", tsr_op_string(body->ir, reduce, "combine"));
-  tsr_op_set_ints(body->ir, op, "axes", &axis, 1);
+  tsr_op_set_ints(body->ir, op, "axes", axes, count);
   return tsr_op_add_result(
-      body->ir, op, tsr_tile_type(body->ir, tsr_value_type(body->ir, tile)->dtype, extents[0], 1));
+      body->ir, op,
+      tsr_tile_type(body->ir, tsr_value_type(body->ir, tile)->dtype, extents[0], extents[1]));
+}
+
+/* Which of the plan's axes these reduces take on the tile: those that all of them reduce, with a
+ * named combiner, where no kept axis lies already. */
+static unsigned lanes_taken(const reducing *r) {
+  const tsr_body *body = r->body;
+  unsigned lanes = 0;
+  for (unsigned lane = 0; lane < 2; lane++)
+    if (body->plan.axes[lane] >= 0 && (r->mask >> body->plan.axes[lane] & 1) != 0)
+      lanes |= 1u << lane;
+  for (uint32_t i = 0; i < r->count; i++) {
+    const tsr_op_data *data = tsr_op_get(body->ir, r->ops[i]);
+    const uint32_t kept = operand_varies(body, data) & ~r->mask;
+    lanes = data->region_count > 0 ? 0 : lanes & ~lanes_of_axes(body, kept);
+  }
+  return lanes;
 }
 
 static void emit_reduce(tsr_body *body, tsr_op first) {
@@ -506,21 +557,16 @@ static void emit_reduce(tsr_body *body, tsr_op first) {
   tsr_value acc[TSR_NEST_CARRIED], out[TSR_NEST_CARRIED];
   const int64_t extents[2] = {body->extents[0], body->extents[1]};
   gather_reduces(&r, first);
-  r.vector = body->plan.vector >= 0 && (r.mask >> body->plan.vector & 1) != 0;
-  for (uint32_t i = 0; i < r.count; i++) {
-    const tsr_op_data *data = tsr_op_get(body->ir, r.ops[i]);
-    const uint32_t kept = operand_varies(body, data) & ~r.mask;
-    r.vector = r.vector && data->region_count == 0 && (lanes_of_axes(body, kept) & 2) == 0;
-  }
+  r.lanes = lanes_taken(&r);
   for (uint32_t i = 0; i < body->nest->axis_count; i++)
-    if ((r.mask >> i & 1) != 0 && !body->nest->axes[i].gone &&
-        !(r.vector && (int)i == body->plan.vector))
+    if ((r.mask >> i & 1) != 0 && !body->nest->axes[i].gone && !on_tile(&r, i))
       r.order[r.depth++] = i;
-  r.after_first = r.depth == 1 && !r.vector;
+  r.after_first = r.depth == 1 && r.lanes == 0;
   for (uint32_t i = 0; i < r.count; i++)
     r.after_first = r.after_first && starts_from_first(body->ir, r.ops[i]);
-  if (r.vector)
-    body->extents[1] = body->plan.lanes;
+  for (unsigned lane = 0; lane < 2; lane++)
+    if (r.lanes >> lane & 1)
+      body->extents[lane] = body->plan.extents[lane];
   hoist_operands(&r, 0);
   reduce_start(&r, acc);
   const uint32_t mark = tsr_body_mark(body);
@@ -533,7 +579,7 @@ static void emit_reduce(tsr_body *body, tsr_op first) {
     const tsr_op_data *data = tsr_op_get(body->ir, r.ops[i]);
     for (uint32_t k = 0; k < data->result_count; k++, at++)
       tsr_body_set(body, data->results[k],
-                   r.vector ? across_lanes(body, r.ops[i], out[at]) : out[at]);
+                   r.lanes != 0 ? across_lanes(body, r.ops[i], out[at], r.lanes) : out[at]);
   }
 }
 

@@ -3,7 +3,7 @@
  */
 #include "passes/tile/nest.h"
 
-enum { MAX_GRID = 4 };
+enum { MAX_GRID = 4, MAX_CUDA_GRID = 8 };
 
 /* One par axis, walked in units of `step` elements with a rest. */
 typedef struct level {
@@ -25,10 +25,31 @@ typedef struct looping {
   uint32_t count;
 } looping;
 
+/* Is what lies beyond the axis's extent beyond the buffer, in every store? Then a tile may hang
+ * over the edge. */
+static bool may_hang(const tsr_nest *nest, uint32_t axis) {
+  for (uint32_t i = 0; i < nest->access_count; i++) {
+    const tsr_nest_access *access = &nest->accesses[i];
+    bool leaves = access->kind != TSR_ACCESS_STORE;
+    for (uint32_t d = 0; d < access->rank; d++)
+      leaves = leaves || (access->subs[d] == nest->axes[axis].leaf &&
+                          nest->buffers[access->buffer].dims[d] == nest->axes[axis].extent);
+    if (!leaves)
+      return false;
+  }
+  return true;
+}
+
+/* A CUDA kernel has one tile and no rest: threads beyond the edge do nothing. */
 static void add_level(looping *l, uint32_t axis, int lane, int64_t step) {
   const tsr_nest_axis *a = &l->nest->axes[axis];
   level *made = &l->levels[l->count++];
   *made = (level){.axis = axis, .lane = lane, .step = step};
+  if (l->nest->target->kind == TSR_TARGET_CUDA && may_hang(l->nest, axis)) {
+    made->units = tsr_expr_ceildiv_int(l->ir, a->extent, step);
+    made->size = (a->size + step - 1) / step;
+    return;
+  }
   made->units = tsr_expr_floordiv_int(l->ir, a->extent, step);
   made->size = a->size / step + (a->size % step != 0);
   made->rest = !tsr_expr_equals_int(l->ir, tsr_expr_mod_int(l->ir, a->extent, step), 0);
@@ -39,8 +60,9 @@ static void add_level(looping *l, uint32_t axis, int lane, int64_t step) {
 static void choose_grid(looping *l, double tile_cycles, double grain) {
   double work = tile_cycles > 1 ? tile_cycles : 1;
   uint32_t used = 0;
+  const uint32_t most = l->nest->target->kind == TSR_TARGET_CUDA ? MAX_CUDA_GRID : MAX_GRID;
   bool split = false;
-  for (uint32_t i = l->count; i-- > 0 && used < MAX_GRID;) {
+  for (uint32_t i = l->count; i-- > 0 && used < most;) {
     level *at = &l->levels[i];
     if (split) {
       at->chunk = 1;
@@ -162,14 +184,19 @@ tsr_status tsr_tile_nest(tsr_nest *nest, const tsr_schedule *schedule, tsr_regio
   const int64_t *knobs = schedule->knobs;
   if (!tsr_body_begin(&l.body, nest, region))
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory in tiling");
-  l.body.plan = (tsr_body_plan){.vector = (int)knobs[TSR_KNOB_FOLD],
-                                .lanes = knobs[TSR_KNOB_LANES],
-                                .unroll = knobs[TSR_KNOB_UNROLL]};
+  const int64_t side = knobs[TSR_KNOB_SIDE];
+  l.body.plan =
+      (tsr_body_plan){.axes = {side >= nest->par_count ? (int)side : -1, (int)knobs[TSR_KNOB_FOLD]},
+                      .extents = {knobs[TSR_KNOB_ROWS], knobs[TSR_KNOB_LANES]},
+                      .unroll = knobs[TSR_KNOB_UNROLL]};
+  if (knobs[TSR_KNOB_WARPS] > 0)
+    tsr_op_set_int(nest->ir, tsr_region_get(nest->ir, region)->parent, "warps",
+                   knobs[TSR_KNOB_WARPS]);
   for (uint32_t i = 0; i < nest->par_count; i++)
-    if (!nest->axes[i].gone && i != knobs[TSR_KNOB_VECTOR] && i != knobs[TSR_KNOB_SIDE])
+    if (!nest->axes[i].gone && i != knobs[TSR_KNOB_VECTOR] && i != side)
       add_level(&l, i, -1, 1);
-  if (knobs[TSR_KNOB_SIDE] >= 0)
-    add_level(&l, (uint32_t)knobs[TSR_KNOB_SIDE], 0, knobs[TSR_KNOB_ROWS]);
+  if (side >= 0 && side < nest->par_count)
+    add_level(&l, (uint32_t)side, 0, knobs[TSR_KNOB_ROWS]);
   if (knobs[TSR_KNOB_VECTOR] >= 0)
     add_level(&l, (uint32_t)knobs[TSR_KNOB_VECTOR], 1, knobs[TSR_KNOB_LANES]);
   choose_grid(&l, tsr_nest_tile_cycles(nest, schedule), (double)knobs[TSR_KNOB_GRAIN]);

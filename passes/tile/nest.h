@@ -157,8 +157,8 @@ typedef struct tsr_body_stored {
 
 /* How a reduction walks a red axis. */
 typedef struct tsr_body_plan {
-  int vector;    /* axis on the lanes while it is reduced, or -1 */
-  int64_t lanes; /* of it */
+  int axes[2];        /* red axes on the rows ($0) and on the lanes ($1) while reduced, or -1 */
+  int64_t extents[2]; /* of the tile along them */
   int64_t unroll;
 } tsr_body_plan;
 

@@ -95,11 +95,13 @@ tsr_status tsr_schedule_read(const tsr_ir *ir, tsr_op op, tsr_diag *diag, tsr_sc
   return TSR_OK;
 }
 
+/* A knob below its least value is not in use on this target. */
 void tsr_schedule_write(tsr_ir *ir, tsr_op op, const tsr_schedule *schedule) {
   tsr_op_set_string(ir, op, "strategy", strategies[schedule->strategy]);
   if (schedule->atom != NULL)
     tsr_op_set_string(ir, op, "atom", schedule->atom->text);
   for (unsigned i = 0; i < TSR_KNOB_COUNT; i++)
-    if (knobs[i].strategies & 1u << schedule->strategy)
+    if ((knobs[i].strategies & 1u << schedule->strategy) != 0 &&
+        schedule->knobs[i] >= knobs[i].least)
       tsr_op_set_int(ir, op, knobs[i].text, schedule->knobs[i]);
 }
