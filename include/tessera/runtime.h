@@ -89,14 +89,18 @@ enum {
   /* tsr_module_load_memory only: use the caller's bytes in place. They start at a multiple of 64
    * and stay unchanged until the module is gone. */
   TSR_MODULE_BORROW = 1u << 1,
+  /* For tsr_module_get_... only: selects the first program, or that of `options->target`, whether
+   * or not this machine runs it, and looks for no device. tsr_exec_create refuses with STATE. */
+  TSR_MODULE_DESCRIBE = 1u << 2,
 };
 
 /* Zero-initialise, then set `size = sizeof(tsr_module_options)` and what is wanted. */
 typedef struct tsr_module_options {
   size_t size;
   const tsr_allocator *allocator; /* NULL: the default */
-  const char *target;             /* NULL: the first program this processor can run */
+  const char *target;             /* NULL: the first program that this machine can run */
   uint32_t flags;                 /* TSR_MODULE_... */
+  int32_t device;                 /* number of the CUDA device, for CUDA programs */
 } tsr_module_options;
 
 /* Maps the file; weights are read when they are first used and shared between processes. Takes the
@@ -144,7 +148,12 @@ typedef struct tsr_port_info {
 typedef struct tsr_kernel_info {
   const char *name;
   const char *nodes;      /* ONNX nodes it computes, comma separated */
-  uint64_t scratch_bytes; /* per thread */
+  uint64_t scratch_bytes; /* per thread; CPU */
+  const char *symbol;     /* CUDA: the function's name, else "" */
+  uint32_t threads;       /* CUDA: of a block, */
+  uint32_t shared_bytes;  /* its dynamic shared memory, */
+  uint32_t cluster;       /* blocks of a cluster, 0 or 1: none, */
+  int32_t cooperative;    /* and 1 when all blocks run at the same time */
 } tsr_kernel_info;
 
 /* A program of the module, whether or not this machine runs it. */
@@ -164,6 +173,8 @@ typedef struct tsr_module_info {
   uint64_t weight_bytes; /* of the selected program's distinct weights */
   uint64_t module_bytes; /* of the whole file */
   uint64_t code_bytes;
+  DLDevice device;         /* where execs of the module run kernels: kDLCPU or kDLCUDA */
+  const char *device_name; /* of a CUDA device, else "" */
 } tsr_module_info;
 
 void tsr_module_get_info(const tsr_module *module, tsr_module_info *out_info);
@@ -197,9 +208,19 @@ typedef struct tsr_exec_options {
   size_t size;
   const tsr_allocator *allocator; /* NULL: the default. Used for all memory of the exec, arena and
                                      outputs too; must outlive taken outputs */
-  uint32_t threads;               /* of the exec's own pool, counting the caller; 0: all */
-  const tsr_executor *executor;   /* not NULL: this one (copied) in place of an own pool */
+  uint32_t threads;               /* of the exec's own pool, counting the caller; 0: all. CPU */
+  const tsr_executor *executor;   /* not NULL: this one (copied) in place of an own pool. CPU */
+  void *stream;                   /* CUDA: a CUstream of the device's primary context for all work,
+                                     which outlives the exec; NULL: one of its own */
+  int32_t output_device;          /* CUDA: DLDeviceType of outputs that are not bound: kDLCPU or 0,
+                                     kDLCUDAHost, kDLCUDA */
+  uint32_t flags;                 /* TSR_EXEC_... */
 } tsr_exec_options;
+
+enum {
+  /* CUDA: always launch kernel by kernel, never as a graph. */
+  TSR_EXEC_NO_GRAPHS = 1u << 0,
+};
 
 /* Takes a reference to `module`. Errors: ARGUMENT, OUT_OF_MEMORY. */
 TSR_WARN_UNUSED tsr_status tsr_exec_create(tsr_module *module, const tsr_exec_options *options,
@@ -231,6 +252,8 @@ TSR_WARN_UNUSED tsr_status tsr_exec_bind_output_name(tsr_exec *exec, const char 
  * caller has another shape, sizes overflow), OUT_OF_MEMORY, IO (the trace file). The exec stays
  * usable; outputs of a failed run are undefined and tsr_exec_output refuses them. */
 TSR_WARN_UNUSED tsr_status tsr_exec_run(tsr_exec *exec);
+TSR_WARN_UNUSED tsr_status tsr_exec_run_async(tsr_exec *exec);
+TSR_WARN_UNUSED tsr_status tsr_exec_wait(tsr_exec *exec);
 
 /* A view of output number `index` of the last run, dense row-major; data and shape belong to the
  * exec (data to the caller when he bound it) and are valid until the next run, bind of that output,
@@ -266,7 +289,11 @@ typedef struct tsr_exec_stats {
   uint64_t runs;             /* successful */
   uint64_t launches;         /* of the last run, those with no tasks left out */
   uint64_t plans;            /* memory plans made; stays while shapes do not change */
-  int64_t run_ns;            /* the last run */
+  int64_t run_ns;            /* the last run, from its call to the end of waiting for it */
+  int64_t device_ns;         /* CUDA: its launches and copies between them, by the device's clock */
+  uint64_t graph_captures;   /* CUDA: graphs made or updated, */
+  uint64_t graph_updates;    /* those of them that were updates of an earlier one, */
+  uint64_t graph_launches;   /* and launched */
 } tsr_exec_stats;
 void tsr_exec_get_stats(const tsr_exec *exec, tsr_exec_stats *out_stats);
 

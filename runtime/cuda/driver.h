@@ -175,6 +175,10 @@ enum {
      const uint64_t *strides, const uint32_t *box, const uint32_t *element_strides,                \
      int interleave, int swizzle, int l2_promotion, int out_of_bounds_fill))
 
+/* What the names of devices begin with that are emulated, which take texts (image.h) and nothing
+ * else. */
+#define TSR_CUDA_EMULATED_NAME "Emulated device"
+
 /* The vtable. */
 typedef struct tsr_cuda_driver {
 #define TSR_CUDA_DRIVER_FIELD(result, name, parameters) result(*name) parameters;

@@ -13,10 +13,6 @@ typedef struct port {
 
 static tsr_status check_type(const port *self, const DLTensor *tensor) {
   tsr_dtype dtype = tsr_dtype_from_dlpack(tensor->dtype);
-  if (tensor->device.device_type != kDLCPU && tensor->device.device_type != kDLCUDAHost)
-    return tsr_exec_fail(self->exec, TSR_ERR_DEVICE,
-                         "%s '%s': the tensor is not in host memory (DLPack device %d)", self->kind,
-                         self->info->name, (int)tensor->device.device_type);
   if (dtype == TSR_DTYPE_NONE)
     return tsr_exec_fail(self->exec, TSR_ERR_TYPE,
                          "%s '%s': DLPack type (code %u, %u bits, %u lanes) is not supported, the "
@@ -108,23 +104,31 @@ static tsr_status check_data(const port *self, const DLTensor *tensor, int64_t c
   return TSR_OK;
 }
 
+static tsr_status check_memory(const port *self, exec_binding *binding) {
+  const exec_ops *ops = self->exec->ops;
+  tsr_status status;
+  TSR_TRY(ops->enter(self->exec));
+  status = ops->check_data(self->exec, self->kind, self->info->name, binding);
+  ops->leave(self->exec);
+  return status;
+}
+
 static tsr_status bind(const port *self, const DLTensor *tensor, exec_binding *binding) {
   int64_t count;
-  void *data;
   binding->bound = false;
+  TSR_TRY(self->exec->ops->check_device(self->exec, tensor->device, self->kind, self->info->name,
+                                        &binding->place));
   TSR_TRY(check_type(self, tensor));
   TSR_TRY(check_shape(self, tensor, &count));
-  TSR_TRY(check_data(self, tensor, count, &data));
-  binding->data = data;
+  TSR_TRY(check_data(self, tensor, count, &binding->data));
+  binding->bytes = (uint64_t)tsr_dtype_bytes(self->info->dtype, count);
+  binding->in_place = true;
+  if (binding->data != NULL)
+    TSR_TRY(check_memory(self, binding));
   if (self->info->rank != 0)
     memcpy(binding->shape, tensor->shape, self->info->rank * sizeof binding->shape[0]);
   binding->bound = true;
   return TSR_OK;
-}
-
-static void unlink_stages(tsr_exec *exec) {
-  for (uint32_t i = 0; i < exec->stage_count; i++)
-    exec->stages[i].linked = false;
 }
 
 static tsr_status no_such(tsr_exec *exec, const char *kind, uint32_t index, uint32_t count) {
@@ -154,8 +158,9 @@ tsr_status tsr_exec_bind_input(tsr_exec *exec, uint32_t index, const DLTensor *t
     return tsr_exec_fail(exec, TSR_ERR_ARGUMENT, "input '%s': the tensor is NULL", self.info->name);
   }
   status = bind(&self, tensor, binding);
-  if (!binding->bound || before.data != binding->data)
-    unlink_stages(exec);
+  if (!binding->bound || before.in_place != binding->in_place ||
+      (binding->in_place && before.data != binding->data))
+    tsr_exec_unlink(exec);
   if (!before.bound || !binding->bound ||
       memcmp(before.shape, binding->shape, sizeof before.shape) != 0)
     exec->inputs_changed = true;
@@ -170,7 +175,7 @@ tsr_status tsr_exec_bind_output(tsr_exec *exec, uint32_t index, const DLTensor *
     return no_such(exec, "output", index, exec->program->output_count);
   self.info = &exec->module->outputs[index];
   self.buffer = &exec->program->buffers[exec->program->outputs[index].buffer];
-  unlink_stages(exec);
+  tsr_exec_unlink(exec);
   exec->outputs[index].taken = true; /* the last run's result is no longer what the view would be */
   if (tensor == NULL) {
     exec->outputs[index].caller.bound = false;
@@ -209,6 +214,9 @@ static tsr_status check_result(tsr_exec *exec, uint32_t index) {
     return tsr_exec_fail(exec, TSR_ERR_STATE,
                          "output '%s': it was taken or bound since the last run",
                          exec->program->outputs[index].name);
+  if (exec->pending != 0 && exec->outputs[index].view_device.device_type != kDLCUDA)
+    return tsr_exec_fail(exec, TSR_ERR_STATE, "output '%s': call tsr_exec_wait first",
+                         exec->program->outputs[index].name);
   return TSR_OK;
 }
 
@@ -216,8 +224,8 @@ static void fill_tensor(tsr_exec *exec, uint32_t index, int64_t *shape, DLTensor
   const exec_output *output = &exec->outputs[index];
   const tsr_port_info *info = &exec->module->outputs[index];
   memset(out_tensor, 0, sizeof *out_tensor);
-  out_tensor->data = output->caller.bound ? output->caller.data : output->own.data;
-  out_tensor->device.device_type = kDLCPU;
+  out_tensor->data = output->view;
+  out_tensor->device = output->view_device;
   out_tensor->ndim = (int32_t)info->rank;
   out_tensor->dtype = tsr_dtype_to_dlpack(info->dtype);
   out_tensor->shape = shape;
@@ -246,7 +254,7 @@ tsr_status tsr_exec_output_name(tsr_exec *exec, const char *name, DLTensor *out_
 typedef struct taken_output {
   DLManagedTensor tensor;
   const tsr_allocator *allocator;
-  exec_memory memory;
+  exec_taken memory;
   int64_t shape[TSR_MAX_RANK];
 } taken_output;
 
@@ -256,7 +264,7 @@ static void delete_taken(DLManagedTensor *tensor) {
   if (taken == NULL)
     return;
   allocator = taken->allocator;
-  allocator->release(allocator->context, taken->memory.data, taken->memory.bytes);
+  taken->memory.release(taken->memory.owner, taken->memory.data, taken->memory.bytes);
   allocator->release(allocator->context, taken, sizeof *taken);
 }
 
@@ -281,10 +289,8 @@ tsr_status tsr_exec_take_output(tsr_exec *exec, uint32_t index, DLManagedTensor 
   taken->tensor.manager_ctx = taken;
   taken->tensor.deleter = delete_taken;
   taken->allocator = exec->allocator;
-  taken->memory = output->own;
-  output->own = (exec_memory){NULL, 0};
+  exec->ops->take(exec, index, &taken->memory);
   output->taken = true;
-  unlink_stages(exec);
   *out_tensor = &taken->tensor;
   return TSR_OK;
 }

@@ -1,4 +1,5 @@
 #include "runtime/exec/exec.h"
+#include "runtime/module/program_check.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,67 +22,31 @@ const char *tsr_exec_last_error(const tsr_exec *exec) {
   return exec != NULL ? exec->last_error : "the exec is NULL";
 }
 
-void tsr_exec_drop(tsr_exec *exec, exec_memory *memory) {
-  exec->allocator->release(exec->allocator->context, memory->data, memory->bytes);
-  memory->data = NULL;
-  memory->bytes = 0;
-}
-
 tsr_status tsr_exec_grow(tsr_exec *exec, exec_memory *memory, uint64_t bytes, bool *out_moved) {
-  void *data;
   if (bytes <= memory->bytes)
     return TSR_OK;
-  tsr_exec_drop(exec, memory);
+  exec->ops->release(exec, memory);
   *out_moved = true;
-  data = exec->allocator->allocate(exec->allocator->context, bytes, TSR_PLAN_ALIGNMENT);
-  if (data == NULL)
-    return tsr_exec_fail(exec, TSR_ERR_OUT_OF_MEMORY, "no memory for a buffer of %llu bytes",
-                         (unsigned long long)bytes);
-  memory->data = data;
-  memory->bytes = bytes;
-  return TSR_OK;
+  return exec->ops->allocate(exec, memory, bytes);
+}
+
+void tsr_exec_unlink(tsr_exec *exec) {
+  for (uint32_t i = 0; i < exec->stage_count; i++)
+    exec->stages[i].linked = false;
 }
 
 /* ---- Creation ---- */
 
-/* Empty buffers point to the scratch memory, so there always is some. */
-static tsr_status create_scratch(tsr_exec *exec) {
-  const tsr_program *p = exec->program;
-  uint64_t largest = 1, total;
-  bool moved = false;
-  for (uint32_t i = 0; i < p->kernel_count; i++)
-    if (p->kernels[i].scratch_bytes > largest)
-      largest = p->kernels[i].scratch_bytes;
-  TSR_TRY(tsr_plan_round(largest, &exec->scratch_stride));
-  if (__builtin_mul_overflow(exec->scratch_stride, exec->executor.workers, &total))
-    return tsr_exec_fail(exec, TSR_ERR_SHAPE, "the scratch memory of all threads overflows");
-  return tsr_exec_grow(exec, &exec->scratch, total, &moved);
-}
-
-static tsr_status create_executor(tsr_exec *exec, const tsr_exec_options *options) {
-  tsr_status status;
-  if (options->executor != NULL) {
-    exec->executor = *options->executor;
-    if (exec->executor.workers == 0 || exec->executor.parallel_for == NULL)
-      return tsr_exec_fail(exec, TSR_ERR_ARGUMENT,
-                           "the executor has no workers or no parallel_for");
-    return TSR_OK;
-  }
-  status = tsr_pool_create(options->threads, exec->allocator, &exec->pool);
-  if (status != TSR_OK)
-    return tsr_exec_fail(exec, status, "cannot start %u threads: %s", options->threads,
-                         tsr_status_text(status));
-  exec->executor = tsr_pool_executor(exec->pool);
-  return TSR_OK;
-}
-
 static tsr_status init(tsr_exec *exec, tsr_module *module, const tsr_exec_options *options) {
   exec->module = tsr_module_retain(module);
   exec->program = tsr_module_program(module);
+  exec->ops = tsr_program_is_cuda(exec->program) ? &tsr_exec_cuda_ops : &tsr_exec_cpu_ops;
   exec->inputs_changed = true;
+  if (!module->runnable)
+    return tsr_exec_fail(exec, TSR_ERR_STATE,
+                         "the module was loaded to be described only (TSR_MODULE_DESCRIBE)");
   TSR_TRY(tsr_exec_layout(exec));
-  TSR_TRY(create_executor(exec, options));
-  return create_scratch(exec);
+  return exec->ops->create(exec, options);
 }
 
 static tsr_status read_options(const tsr_exec_options *options, tsr_exec_options *out_options) {
@@ -133,6 +98,24 @@ tsr_status tsr_exec_create(tsr_module *module, const tsr_exec_options *user_opti
   return TSR_OK;
 }
 
+/* Work that is still under way ends first. */
+static void release_memory(tsr_exec *exec) {
+  bool entered;
+  exec->destroying = true;
+  entered = exec->ops->enter(exec) == TSR_OK;
+  if (entered)
+    exec->ops->abandon(exec);
+  for (uint32_t i = 0; exec->outputs != NULL && i < exec->program->output_count; i++)
+    exec->ops->release(exec, &exec->outputs[i].own);
+  for (uint32_t i = 0; i < exec->stage_count; i++)
+    exec->ops->release(exec, &exec->stages[i].persistent);
+  exec->ops->release(exec, &exec->arena);
+  exec->ops->release(exec, &exec->scratch);
+  exec->ops->destroy(exec);
+  if (entered)
+    exec->ops->leave(exec);
+}
+
 void tsr_exec_destroy(tsr_exec *exec) {
   const tsr_allocator *allocator;
   if (exec == NULL)
@@ -140,13 +123,7 @@ void tsr_exec_destroy(tsr_exec *exec) {
   allocator = exec->allocator;
   tsr_status closed = tsr_trace_close(&exec->trace);
   (void)closed;
-  tsr_pool_destroy(exec->pool);
-  for (uint32_t i = 0; exec->outputs != NULL && i < exec->program->output_count; i++)
-    tsr_exec_drop(exec, &exec->outputs[i].own);
-  for (uint32_t i = 0; i < exec->stage_count; i++)
-    tsr_exec_drop(exec, &exec->stages[i].persistent);
-  tsr_exec_drop(exec, &exec->arena);
-  tsr_exec_drop(exec, &exec->scratch);
+  release_memory(exec);
   tsr_arena_reset(&exec->memory);
   tsr_module_release(exec->module);
   allocator->release(allocator->context, exec, sizeof *exec);
@@ -167,8 +144,10 @@ tsr_status tsr_exec_dim_value(tsr_exec *exec, uint32_t index, int64_t *out_value
 
 tsr_status tsr_exec_set_trace(tsr_exec *exec, const char *path) {
   uint32_t launches;
+  tsr_status status;
   if (exec == NULL)
     return TSR_ERR_ARGUMENT;
+  TSR_TRY(tsr_exec_wait(exec)); /* what is under way belongs to the trace before */
   launches = exec->program->launch_count;
   if (tsr_trace_close(&exec->trace) != TSR_OK)
     return tsr_exec_fail(exec, TSR_ERR_IO, "cannot write the trace file");
@@ -179,6 +158,10 @@ tsr_status tsr_exec_set_trace(tsr_exec *exec, const char *path) {
                                                                   sizeof *exec->trace_events);
   if (exec->trace_events == NULL)
     return tsr_exec_fail(exec, TSR_ERR_OUT_OF_MEMORY, "no memory for a trace");
+  TSR_TRY(exec->ops->enter(exec));
+  status = exec->ops->set_trace(exec, launches);
+  exec->ops->leave(exec);
+  TSR_TRY(status);
   if (tsr_trace_open(&exec->trace, path, exec->trace_events, launches) != TSR_OK)
     return tsr_exec_fail(exec, TSR_ERR_IO, "cannot write the trace file '%s': %s", path,
                          strerror(errno));

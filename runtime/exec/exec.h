@@ -6,7 +6,10 @@
  *
  * A stage is `planned` for the present dims: sizes, offsets. It is `linked` for the present plan
  * and bindings: variants, task counts and pointers of all launches. A run with unchanged shapes and
- * bindings finds all stages linked and only launches. */
+ * bindings finds all stages linked and only launches.
+ *
+ * All of that is the same on every device. What differs is behind exec_ops: cpu.c, and
+ * runtime/cuda/exec.c. Pointers of buffers are addresses of the device that runs the kernels. */
 #ifndef TSR_RUNTIME_EXEC_EXEC_H
 #define TSR_RUNTIME_EXEC_EXEC_H
 #include "runtime/arena.h"
@@ -16,14 +19,24 @@
 #include "runtime/module/module.h"
 #include <stdbool.h>
 
+/* Where a bound tensor lies. */
+typedef enum exec_place {
+  EXEC_HOST,
+  EXEC_PINNED, /* host memory that a device copies from and to by itself */
+  EXEC_DEVICE,
+} exec_place;
+
 /* What the caller bound to an input or output. */
 typedef struct exec_binding {
   bool bound;
+  bool in_place; /* kernels use this memory; otherwise it is copied in each run */
+  exec_place place;
   void *data;
+  uint64_t bytes;
   int64_t shape[TSR_MAX_RANK];
 } exec_binding;
 
-/* Memory from the exec's allocator that grows. */
+/* Memory for buffers, from exec_ops.allocate, that grows. */
 typedef struct exec_memory {
   void *data;
   uint64_t bytes;
@@ -34,21 +47,32 @@ typedef struct exec_output {
   exec_memory own;
   int64_t shape[TSR_MAX_RANK];
   uint64_t bytes;
+  void *view; /* what tsr_exec_output shows, in view_device; from exec_ops.place_output */
+  DLDevice view_device;
   bool taken;
 } exec_output;
+
+/* Memory of an output on its way to the caller. */
+typedef struct exec_taken {
+  void *data;
+  uint64_t bytes;
+  void *owner;
+  void (*release)(void *owner, void *data, uint64_t bytes);
+} exec_taken;
 
 typedef struct exec_buffer {
   uint32_t first, last;             /* positions of the first and last use */
   uint32_t first_stage, last_stage; /* where these are */
   bool used;
-  uint64_t bytes;  /* for the present dims */
+  uint64_t bytes;  /* for the present dims, of what has been pointed to */
   uint64_t offset; /* in the arena, or in its stage's persistent memory */
   void *pointer;
 } exec_buffer;
 
 typedef struct exec_launch {
   const tsr_launch_desc *desc;
-  tsr_cpu_kernel function;
+  tsr_cpu_kernel function;  /* CPU */
+  struct cuda_launch *cuda; /* CUDA */
   uint32_t kernel, variant;
   int64_t tasks;
   void **buffers;
@@ -60,16 +84,61 @@ typedef struct exec_stage {
   uint32_t first_launch, launch_count;
   uint64_t arena_bytes, temporary_bytes;
   exec_memory persistent; /* of the buffers that begin here and end in a later stage */
+  uint64_t links;         /* how often it was linked */
   bool planned, linked;
 } exec_stage;
+
+/* What differs between devices. A status other than OK comes with the exec's error set. Between
+ * `enter` and `leave`, which every function of the interface that may reach the device calls, lie
+ * all others. */
+typedef struct exec_ops {
+  /* Sets exec->empty, where empty buffers point to. `destroy` also after a failed `create`; all
+   * memory has been released before. */
+  tsr_status (*create)(tsr_exec *exec, const tsr_exec_options *options);
+  void (*destroy)(tsr_exec *exec);
+  tsr_status (*enter)(tsr_exec *exec);
+  void (*leave)(tsr_exec *exec);
+  /* memory->data aligned to TSR_PLAN_ALIGNMENT; no memory is { NULL, 0 }. */
+  tsr_status (*allocate)(tsr_exec *exec, exec_memory *memory, uint64_t bytes);
+  void (*release)(tsr_exec *exec, exec_memory *memory);
+  tsr_status (*clear)(tsr_exec *exec, void *data, uint64_t bytes);
+  /* Whether a tensor of `device` may be bound; `what` and `name` say which in the error. */
+  tsr_status (*check_device)(tsr_exec *exec, DLDevice device, const char *what, const char *name,
+                             exec_place *out_place);
+  /* The same for its data, which is not NULL; sets binding->in_place. */
+  tsr_status (*check_data)(tsr_exec *exec, const char *what, const char *name,
+                           exec_binding *binding);
+  /* Where kernels find an input. For an output, whose shape and bytes are known: where kernels
+   * write it, and its view. */
+  tsr_status (*place_input)(tsr_exec *exec, uint32_t number, void **out_pointer);
+  tsr_status (*place_output)(tsr_exec *exec, uint32_t number, void **out_pointer);
+  const void *(*constant)(const tsr_exec *exec, uint32_t number);
+  /* After variant, tasks, buffers and dims of the launch are set. */
+  tsr_status (*link)(tsr_exec *exec, exec_launch *launch);
+  tsr_status (*run_stage)(tsr_exec *exec, uint32_t index); /* its launches */
+  /* `count` int64 elements for the host. */
+  tsr_status (*read)(tsr_exec *exec, const void *const *from, uint32_t count, int64_t *out_values);
+  tsr_status (*end)(tsr_exec *exec);
+  /* Returns when everything is done and host memory written. */
+  tsr_status (*wait)(tsr_exec *exec);
+  /* After a failure: nothing is under way any more that uses the caller's memory. */
+  void (*abandon)(tsr_exec *exec);
+  tsr_status (*set_trace)(tsr_exec *exec, uint32_t events);
+  /* Moves the memory of the output's view, which is not the caller's. */
+  void (*take)(tsr_exec *exec, uint32_t number, exec_taken *out_taken);
+} exec_ops;
+
+extern const exec_ops tsr_exec_cpu_ops, tsr_exec_cuda_ops;
 
 struct tsr_exec {
   const tsr_allocator *allocator;
   tsr_arena memory; /* all fixed tables below */
   tsr_module *module;
   const tsr_program *program;
-  tsr_executor executor;
-  tsr_pool *pool; /* NULL with a foreign executor */
+  const exec_ops *ops;
+  tsr_executor executor;  /* CPU */
+  tsr_pool *pool;         /* NULL with a foreign executor */
+  struct cuda_exec *cuda; /* CUDA */
   exec_binding *inputs;
   exec_output *outputs;
   exec_buffer *buffers;
@@ -80,6 +149,12 @@ struct tsr_exec {
   uint32_t *dim_origins; /* input that bound a dim, while binding */
   bool inputs_changed;
   bool results_valid;
+  bool destroying;      /* a device that refuses everything is entered all the same */
+  uint32_t pending;     /* runs that were not waited for */
+  void *empty;          /* empty buffers point here */
+  int64_t *read_values; /* as many as a segment reads at most */
+  const void **read_places;
+  int64_t begin_ns;
   exec_memory arena, scratch;
   uint64_t scratch_stride;
   tsr_plan_item *plan_items; /* one per buffer */
@@ -89,7 +164,7 @@ struct tsr_exec {
   tsr_trace_event *trace_events; /* made when a trace is first wanted */
   tsr_exec_stats stats;
   tsr_status last_status;
-  char last_error[1024];
+  char last_error[2048];
 };
 
 /* Records the failure and returns `status`. */
@@ -100,7 +175,8 @@ tsr_status tsr_exec_fail(tsr_exec *exec, tsr_status status, const char *format, 
  * (never cleared) when it does. */
 TSR_WARN_UNUSED tsr_status tsr_exec_grow(tsr_exec *exec, exec_memory *memory, uint64_t bytes,
                                          bool *out_moved);
-void tsr_exec_drop(tsr_exec *exec, exec_memory *memory);
+/* All stages are to be linked again. */
+void tsr_exec_unlink(tsr_exec *exec);
 
 /* layout.c: stages and lifetimes, once per exec. */
 TSR_WARN_UNUSED tsr_status tsr_exec_layout(tsr_exec *exec);
@@ -113,6 +189,8 @@ TSR_WARN_UNUSED tsr_status tsr_exec_check_dim_range(tsr_exec *exec, uint32_t dim
 TSR_WARN_UNUSED tsr_status tsr_exec_shape(tsr_exec *exec, const tsr_buffer_desc *buffer,
                                           const char *what, int64_t *out_shape,
                                           uint64_t *out_bytes);
+/* run.c: a new event of the present run, filled in but for its times. */
+tsr_trace_event *tsr_exec_trace(tsr_exec *exec, const exec_launch *launch);
 /* prepare.c: makes stage number `index` planned and linked. */
 TSR_WARN_UNUSED tsr_status tsr_exec_prepare_stage(tsr_exec *exec, uint32_t index);
 

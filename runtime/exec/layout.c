@@ -106,6 +106,13 @@ static tsr_status create_launches(tsr_exec *exec) {
   return TSR_OK;
 }
 
+static uint32_t most_reads(const tsr_program *p) {
+  uint32_t most = 0;
+  for (uint32_t i = 0; i < p->segment_count; i++)
+    most = p->segments[i].read_count > most ? p->segments[i].read_count : most;
+  return most;
+}
+
 static bool create_tables(tsr_exec *exec) {
   const tsr_program *p = exec->program;
   tsr_arena *arena = &exec->memory;
@@ -117,7 +124,8 @@ static bool create_tables(tsr_exec *exec) {
          TABLE(new_dims, p->dim_count) != NULL && TABLE(dim_origins, p->dim_count) != NULL &&
          TABLE(plan_items, p->buffer_count) != NULL &&
          TABLE(plan_buffers, p->buffer_count) != NULL &&
-         TABLE(plan_scratch, (size_t)p->buffer_count * 2) != NULL;
+         TABLE(plan_scratch, (size_t)p->buffer_count * 2) != NULL &&
+         TABLE(read_values, most_reads(p)) != NULL && TABLE(read_places, most_reads(p)) != NULL;
 #undef TABLE
 }
 

@@ -2,11 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Empty buffers point here: kernels with tasks but an empty operand get an address, not NULL. */
-static void *empty_buffer(tsr_exec *exec) {
-  return exec->scratch.data;
-}
-
 static tsr_status plan_overflow(tsr_exec *exec) {
   return tsr_exec_fail(exec, TSR_ERR_SHAPE, "the memory for intermediate results overflows");
 }
@@ -45,25 +40,29 @@ static tsr_status size_temporaries(tsr_exec *exec, uint32_t index, uint32_t *out
   return TSR_OK;
 }
 
-static void unlink_stages(tsr_exec *exec) {
-  for (uint32_t i = 0; i < exec->stage_count; i++)
-    exec->stages[i].linked = false;
+/* When memory is out, what other stages had is gone too: all are planned anew. */
+static tsr_status grow_arena(tsr_exec *exec, exec_stage *stage, uint64_t persistent) {
+  bool moved = false;
+  tsr_status status = tsr_exec_grow(exec, &exec->arena, stage->arena_bytes, &moved);
+  if (status == TSR_OK)
+    status = tsr_exec_grow(exec, &stage->persistent, persistent, &moved);
+  if (moved)
+    tsr_exec_unlink(exec);
+  for (uint32_t i = 0; status != TSR_OK && i < exec->stage_count; i++)
+    exec->stages[i].planned = false;
+  return status;
 }
 
 static tsr_status plan_stage(tsr_exec *exec, uint32_t index) {
   exec_stage *stage = &exec->stages[index];
   uint64_t persistent = 0;
   uint32_t items = 0;
-  bool moved = false;
   TSR_TRY(size_temporaries(exec, index, &items, &persistent));
   if (tsr_plan_arena(exec->plan_items, items, exec->plan_scratch, &stage->arena_bytes) != TSR_OK)
     return plan_overflow(exec);
   for (uint32_t i = 0; i < items; i++)
     exec->buffers[exec->plan_buffers[i]].offset = exec->plan_items[i].offset;
-  TSR_TRY(tsr_exec_grow(exec, &exec->arena, stage->arena_bytes, &moved));
-  TSR_TRY(tsr_exec_grow(exec, &stage->persistent, persistent, &moved));
-  if (moved)
-    unlink_stages(exec);
+  TSR_TRY(grow_arena(exec, stage, persistent));
   stage->planned = true;
   stage->linked = false;
   exec->stats.plans++;
@@ -88,20 +87,15 @@ static tsr_status place_output(tsr_exec *exec, uint32_t number) {
   uint32_t index = exec->program->outputs[number].buffer;
   const tsr_buffer_desc *buffer = &exec->program->buffers[index];
   exec_output *output = &exec->outputs[number];
-  bool moved = false;
   char what[300];
   (void)snprintf(what, sizeof what, "output '%.280s'", exec->program->outputs[number].name);
   TSR_TRY(tsr_exec_shape(exec, buffer, what, output->shape, &output->bytes));
   exec->buffers[index].bytes = output->bytes;
-  if (output->caller.bound) {
+  if (output->caller.bound)
     TSR_TRY(check_bound_output(exec, number, buffer->rank));
-    exec->buffers[index].pointer = output->bytes != 0 ? output->caller.data : NULL;
-    return TSR_OK;
-  }
-  TSR_TRY(tsr_exec_grow(exec, &output->own, output->bytes == 0 ? 1 : output->bytes, &moved));
-  if (!exec->buffers[index].used)
-    memset(output->own.data, 0, output->own.bytes);
-  exec->buffers[index].pointer = output->own.data;
+  TSR_TRY(exec->ops->place_output(exec, number, &exec->buffers[index].pointer));
+  if (!exec->buffers[index].used && output->bytes != 0)
+    TSR_TRY(exec->ops->clear(exec, exec->buffers[index].pointer, output->bytes));
   return TSR_OK;
 }
 
@@ -114,10 +108,12 @@ static tsr_status point_buffers(tsr_exec *exec, uint32_t index) {
     unsigned char *base;
     switch (buffer->kind) {
     case TSR_BUFFER_INPUT:
-      state->pointer = exec->inputs[buffer->index].data;
+      TSR_TRY(exec->ops->place_input(exec, buffer->index, &state->pointer));
+      state->bytes = exec->inputs[buffer->index].bytes;
       break;
     case TSR_BUFFER_CONSTANT:
-      state->pointer = (void *)(uintptr_t)p->constants[buffer->index].data;
+      state->pointer = (void *)(uintptr_t)exec->ops->constant(exec, buffer->index);
+      state->bytes = p->constants[buffer->index].bytes;
       break;
     case TSR_BUFFER_OUTPUT:
       if (state->first_stage == index)
@@ -131,8 +127,8 @@ static tsr_status point_buffers(tsr_exec *exec, uint32_t index) {
                                    : exec->stages[state->first_stage].persistent.data);
       state->pointer = state->bytes != 0 ? base + state->offset : NULL;
     }
-    if (state->pointer == NULL)
-      state->pointer = empty_buffer(exec);
+    if (state->pointer == NULL) /* kernels with an empty operand get an address all the same */
+      state->pointer = exec->empty;
   }
   return TSR_OK;
 }
@@ -160,7 +156,6 @@ static tsr_status choose_variant(tsr_exec *exec, exec_launch *launch) {
     if (taken != 0)
       break;
   }
-  launch->function = tsr_module_kernel_function(exec->module, launch->kernel);
   return TSR_OK;
 }
 
@@ -191,7 +186,7 @@ static tsr_status link_launch(tsr_exec *exec, exec_launch *launch) {
     launch->buffers[i] = exec->buffers[p->arguments[launch->desc->first_argument + i]].pointer;
   for (uint32_t i = 0; i < kernel->dim_count; i++)
     launch->dims[i] = exec->dims[p->kernel_dims[kernel->first_dim + i]];
-  return TSR_OK;
+  return exec->ops->link(exec, launch);
 }
 
 tsr_status tsr_exec_prepare_stage(tsr_exec *exec, uint32_t index) {
@@ -204,5 +199,6 @@ tsr_status tsr_exec_prepare_stage(tsr_exec *exec, uint32_t index) {
   for (uint32_t i = 0; i < stage->launch_count; i++)
     TSR_TRY(link_launch(exec, &exec->launches[stage->first_launch + i]));
   stage->linked = true;
+  stage->links++;
   return TSR_OK;
 }

@@ -3,36 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef struct task_context {
-  const exec_launch *launch;
-  unsigned char *scratch;
-  uint64_t scratch_stride;
-} task_context;
-
-static void run_tasks(void *context, int64_t begin, int64_t end, uint32_t worker) {
-  const task_context *self = (const task_context *)context;
-  self->launch->function(self->launch->buffers, self->launch->dims, begin, end,
-                         self->scratch + worker * self->scratch_stride);
-}
-
-static void clear_results(tsr_exec *exec, const exec_launch *launch) {
-  for (uint32_t i = 0; i < launch->desc->zeroed_count; i++) {
-    uint32_t buffer = exec->program->arguments[launch->desc->first_zeroed + i];
-    if (exec->buffers[buffer].bytes != 0)
-      memset(exec->buffers[buffer].pointer, 0, exec->buffers[buffer].bytes);
-  }
-}
-
-static void run_launch(tsr_exec *exec, const exec_launch *launch) {
-  task_context context = {launch, (unsigned char *)exec->scratch.data, exec->scratch_stride};
-  clear_results(exec, launch);
-  if (launch->tasks == 0)
-    return;
-  exec->stats.launches++;
-  exec->executor.parallel_for(exec->executor.context, launch->tasks, run_tasks, &context);
-}
-
-static void run_traced(tsr_exec *exec, const exec_launch *launch) {
+tsr_trace_event *tsr_exec_trace(tsr_exec *exec, const exec_launch *launch) {
   const tsr_kernel_desc *kernel = &exec->program->kernels[launch->kernel];
   tsr_trace_event *event = &exec->trace.events[exec->trace.count++];
   event->name = kernel->name;
@@ -40,58 +11,53 @@ static void run_traced(tsr_exec *exec, const exec_launch *launch) {
   event->launch = (uint32_t)(launch - exec->launches);
   event->variant = launch->variant;
   event->tasks = launch->tasks;
-  event->begin_ns = tsr_time_ns();
-  run_launch(exec, launch);
-  event->end_ns = tsr_time_ns();
+  return event;
 }
 
-/* One dim from a result. What follows is planned anew only if the value changed. */
-static tsr_status read_dim(tsr_exec *exec, const tsr_dim_read *read, uint32_t stage) {
+/* Where the element lies that gives a dim. */
+static tsr_status find_element(tsr_exec *exec, const tsr_dim_read *read, const void **out_place) {
   const tsr_program *p = exec->program;
-  int64_t shape[TSR_MAX_RANK], value;
+  int64_t shape[TSR_MAX_RANK];
   uint64_t bytes;
   char what[300];
   (void)snprintf(what, sizeof what, "the result that gives dim '%.240s'", p->dims[read->dim].name);
   TSR_TRY(tsr_exec_shape(exec, &p->buffers[read->buffer], what, shape, &bytes));
-  if (read->element >= bytes / sizeof value)
+  if (read->element >= bytes / sizeof(int64_t))
     return tsr_exec_fail(exec, TSR_ERR_SHAPE, "%s has %llu elements, number %llu is wanted", what,
-                         (unsigned long long)(bytes / sizeof value),
+                         (unsigned long long)(bytes / sizeof(int64_t)),
                          (unsigned long long)read->element);
-  memcpy(&value,
-         (const unsigned char *)exec->buffers[read->buffer].pointer + read->element * sizeof value,
-         sizeof value);
-  TSR_TRY(tsr_exec_check_dim_range(exec, read->dim, value, "a computed size"));
-  if (value == exec->dims[read->dim])
+  *out_place =
+      (const unsigned char *)exec->buffers[read->buffer].pointer + read->element * sizeof(int64_t);
+  return TSR_OK;
+}
+
+/* What follows is planned anew only if the value changed. */
+static tsr_status set_dim(tsr_exec *exec, uint32_t dim, int64_t value, uint32_t stage) {
+  TSR_TRY(tsr_exec_check_dim_range(exec, dim, value, "a computed size"));
+  if (value == exec->dims[dim])
     return TSR_OK;
-  exec->dims[read->dim] = value;
+  exec->dims[dim] = value;
   for (uint32_t i = stage + 1; i < exec->stage_count; i++)
     exec->stages[i].planned = exec->stages[i].linked = false;
   return TSR_OK;
 }
 
 static tsr_status run_reads(tsr_exec *exec, uint32_t index) {
-  const tsr_program *p = exec->program;
   const exec_stage *stage = &exec->stages[index];
   const tsr_segment_desc *segment;
+  const tsr_dim_read *reads;
   if (stage->segment_count == 0)
     return TSR_OK;
-  segment = &p->segments[stage->first_segment + stage->segment_count - 1];
+  segment = &exec->program->segments[stage->first_segment + stage->segment_count - 1];
+  reads = exec->program->reads + segment->first_read;
+  if (segment->read_count == 0)
+    return TSR_OK;
   for (uint32_t i = 0; i < segment->read_count; i++)
-    TSR_TRY(read_dim(exec, &p->reads[segment->first_read + i], index));
+    TSR_TRY(find_element(exec, &reads[i], &exec->read_places[i]));
+  TSR_TRY(exec->ops->read(exec, exec->read_places, segment->read_count, exec->read_values));
+  for (uint32_t i = 0; i < segment->read_count; i++)
+    TSR_TRY(set_dim(exec, reads[i].dim, exec->read_values[i], index));
   return TSR_OK;
-}
-
-static tsr_status run_stage(tsr_exec *exec, uint32_t index) {
-  const exec_stage *stage = &exec->stages[index];
-  TSR_TRY(tsr_exec_prepare_stage(exec, index));
-  for (uint32_t i = 0; i < stage->launch_count; i++) {
-    const exec_launch *launch = &exec->launches[stage->first_launch + i];
-    if (exec->trace.file != NULL)
-      run_traced(exec, launch);
-    else
-      run_launch(exec, launch);
-  }
-  return run_reads(exec, index);
 }
 
 static tsr_status check_inputs(tsr_exec *exec) {
@@ -106,24 +72,67 @@ static tsr_status check_inputs(tsr_exec *exec) {
   return TSR_OK;
 }
 
-tsr_status tsr_exec_run(tsr_exec *exec) {
-  int64_t begin_ns = tsr_time_ns();
+static tsr_status start(tsr_exec *exec) {
+  TSR_TRY(check_inputs(exec));
+  for (uint32_t i = 0; i < exec->stage_count; i++) {
+    TSR_TRY(tsr_exec_prepare_stage(exec, i));
+    TSR_TRY(exec->ops->run_stage(exec, i));
+    TSR_TRY(run_reads(exec, i));
+  }
+  return exec->ops->end(exec);
+}
+
+tsr_status tsr_exec_run_async(tsr_exec *exec) {
+  tsr_status status;
   if (exec == NULL)
     return TSR_ERR_ARGUMENT;
+  if (exec->trace.file != NULL) /* one set of events */
+    TSR_TRY(tsr_exec_wait(exec));
+  exec->begin_ns = tsr_time_ns();
   exec->results_valid = false;
   exec->stats.launches = 0;
   exec->trace.count = 0;
-  TSR_TRY(check_inputs(exec));
-  for (uint32_t i = 0; i < exec->stage_count; i++)
-    TSR_TRY(run_stage(exec, i));
+  TSR_TRY(exec->ops->enter(exec));
+  status = start(exec);
+  if (status != TSR_OK) {
+    exec->ops->abandon(exec);
+    exec->pending = 0;
+  }
+  exec->ops->leave(exec);
+  TSR_TRY(status);
   for (uint32_t i = 0; i < exec->program->output_count; i++)
     exec->outputs[i].taken = false;
   exec->results_valid = true;
-  exec->stats.runs++;
-  exec->stats.run_ns = tsr_time_ns() - begin_ns;
+  exec->pending++;
+  return TSR_OK;
+}
+
+tsr_status tsr_exec_wait(tsr_exec *exec) {
+  tsr_status status;
+  if (exec == NULL)
+    return TSR_ERR_ARGUMENT;
+  if (exec->pending == 0)
+    return TSR_OK;
+  status = exec->ops->enter(exec);
+  if (status == TSR_OK) {
+    status = exec->ops->wait(exec);
+    exec->ops->leave(exec);
+  }
+  if (status == TSR_OK)
+    exec->stats.runs += exec->pending;
+  else
+    exec->results_valid = false;
+  exec->pending = 0;
+  TSR_TRY(status);
+  exec->stats.run_ns = tsr_time_ns() - exec->begin_ns;
   if (exec->trace.file != NULL && tsr_trace_flush(&exec->trace) != TSR_OK)
     return tsr_exec_fail(exec, TSR_ERR_IO, "cannot write the trace file");
   return TSR_OK;
+}
+
+tsr_status tsr_exec_run(tsr_exec *exec) {
+  TSR_TRY(tsr_exec_run_async(exec));
+  return tsr_exec_wait(exec);
 }
 
 void tsr_exec_get_stats(const tsr_exec *exec, tsr_exec_stats *out_stats) {

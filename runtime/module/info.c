@@ -1,4 +1,5 @@
 #include "runtime/cpu_features.h"
+#include "runtime/cuda/cuda.h"
 #include "runtime/module/module.h"
 #include "runtime/module/program_check.h"
 #include <string.h>
@@ -143,6 +144,12 @@ void tsr_module_get_info(const tsr_module *module, tsr_module_info *out_info) {
   out_info->weight_bytes = module->weight_bytes;
   out_info->module_bytes = module->size;
   out_info->code_bytes = p->image_bytes;
+  out_info->device = (DLDevice){tsr_program_is_cuda(p) ? kDLCUDA : kDLCPU, 0};
+  out_info->device_name = "";
+  if (module->cuda != NULL) {
+    out_info->device.device_id = module->cuda->device->ordinal;
+    out_info->device_name = module->cuda->device->name;
+  }
 }
 
 tsr_status tsr_module_get_target(const tsr_module *module, uint32_t index,
@@ -155,7 +162,7 @@ tsr_status tsr_module_get_target(const tsr_module *module, uint32_t index,
   out_info->target = program->target;
   out_info->cpu_features = program->cpu_features;
   out_info->code_bytes = program->image_bytes;
-  out_info->selected = index == module->selected;
+  out_info->selected = module->runnable && index == module->selected;
   return TSR_OK;
 }
 
@@ -198,6 +205,11 @@ tsr_status tsr_module_get_kernel(const tsr_module *module, uint32_t index,
   out_info->name = program->kernels[index].name;
   out_info->nodes = program->kernels[index].nodes;
   out_info->scratch_bytes = program->kernels[index].scratch_bytes;
+  out_info->symbol = program->kernels[index].symbol != NULL ? program->kernels[index].symbol : "";
+  out_info->threads = program->kernels[index].threads;
+  out_info->shared_bytes = program->kernels[index].shared_bytes;
+  out_info->cluster = program->kernels[index].cluster;
+  out_info->cooperative = (int32_t)program->kernels[index].cooperative;
   return TSR_OK;
 }
 

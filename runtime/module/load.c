@@ -1,4 +1,4 @@
-#include "runtime/cpu_features.h"
+#include "runtime/cuda/cuda.h"
 #include "runtime/module/module.h"
 #include "runtime/module/program_check.h"
 #include <errno.h>
@@ -26,6 +26,7 @@ static tsr_module *create(const tsr_allocator *allocator) {
 
 static void destroy(tsr_module *module) {
   const tsr_allocator *allocator = module->allocator;
+  tsr_cuda_program_destroy(module->cuda);
   if (module->code != NULL)
     (void)munmap((void *)(uintptr_t)module->code, module->code_bytes);
   if (module->storage == TSR_MODULE_MAPPED)
@@ -46,62 +47,6 @@ void tsr_module_release(tsr_module *module) {
   if (module != NULL &&
       atomic_fetch_sub_explicit(&module->references, 1, memory_order_acq_rel) == 1)
     destroy(module);
-}
-
-/* ---- Choosing a program ---- */
-
-static bool is_cpu_target(const tsr_program *program) {
-  return strncmp(program->target, "cpu", 3) == 0 &&
-         (program->target[3] == '\0' || program->target[3] == ':');
-}
-
-/* AMX counts only when the system lets this process use the tile registers. */
-static uint64_t missing_features(const tsr_program *program, uint64_t available) {
-  const uint64_t amx = TSR_CPU_AMX_TILE | TSR_CPU_AMX_BF16 | TSR_CPU_AMX_INT8;
-  uint64_t missing = program->cpu_features & ~available;
-  if (missing == 0 && (program->cpu_features & amx) != 0 && !tsr_cpu_request_amx())
-    missing = program->cpu_features & amx;
-  return missing;
-}
-
-static tsr_status no_program(const tsr_module *module, const char *wanted, bool any,
-                             uint64_t available, tsr_diag *diag) {
-  char text[900];
-  size_t used = 0;
-  if (!any && wanted != NULL)
-    return tsr_fail(diag, TSR_ERR_NOT_FOUND, "the module has no program for target '%s'", wanted);
-  text[0] = '\0';
-  for (uint32_t i = 0; i < module->header->program_count && used < sizeof text; i++) {
-    const tsr_program *program = &module->programs[i];
-    char names[256] = "a device that this runtime does not drive";
-    int length;
-    if (wanted != NULL && strcmp(program->target, wanted) != 0)
-      continue;
-    if (is_cpu_target(program))
-      tsr_cpu_feature_names(missing_features(program, available), names, sizeof names);
-    length = snprintf(text + used, sizeof text - used, "%s'%.80s' needs %s", used != 0 ? "; " : "",
-                      program->target, names);
-    used += length > 0 ? (size_t)length : 0;
-  }
-  return tsr_fail(diag, TSR_ERR_DEVICE,
-                  "this machine runs no program of the module: %s; compile for a target it has",
-                  text);
-}
-
-static tsr_status select_program(tsr_module *module, const char *wanted, tsr_diag *diag) {
-  uint64_t available = tsr_cpu_features();
-  bool any = false;
-  for (uint32_t i = 0; i < module->header->program_count; i++) {
-    const tsr_program *program = &module->programs[i];
-    if (wanted != NULL && strcmp(program->target, wanted) != 0)
-      continue;
-    any = true;
-    if (!is_cpu_target(program) || missing_features(program, available) != 0)
-      continue;
-    module->selected = i;
-    return TSR_OK;
-  }
-  return no_program(module, wanted, any, available, diag);
 }
 
 /* ---- Code ---- */
@@ -131,7 +76,7 @@ static tsr_status map_code(tsr_module *module, int file, tsr_diag *diag) {
   uint64_t offset = module->records[module->selected].image_offset;
   long page = sysconf(_SC_PAGESIZE);
   void *code = MAP_FAILED;
-  if (program->image_bytes == 0 || tsr_program_is_cuda(program))
+  if (program->image_bytes == 0 || !module->runnable || tsr_program_is_cuda(program))
     return TSR_OK;
   module->code_bytes = program->image_bytes;
   if (file != NO_FILE && page > 0 && offset % (uint64_t)page == 0)
@@ -149,7 +94,7 @@ static tsr_status load(tsr_module *module, const tsr_module_options *options, in
   TSR_TRY(tsr_module_read_tables(module, diag));
   if ((options->flags & TSR_MODULE_VERIFY_WEIGHTS) != 0)
     TSR_TRY(tsr_module_check_weights(module, diag));
-  TSR_TRY(select_program(module, options->target, diag));
+  TSR_TRY(tsr_module_select(module, options, diag));
   TSR_TRY(map_code(module, file, diag));
   return tsr_module_describe(module, diag);
 }

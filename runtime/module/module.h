@@ -6,6 +6,7 @@
 #include "runtime/module/format.h"
 #include "runtime/program.h"
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <tessera/runtime.h>
 
 typedef enum tsr_module_storage {
@@ -29,6 +30,8 @@ struct tsr_module {
   const char *strings;
   tsr_program *programs; /* header->program_count */
   uint32_t selected;
+  bool runnable;             /* false: loaded to be described only */
+  struct cuda_program *cuda; /* of a selected CUDA program */
   uint64_t weight_bytes;
   const tsr_port_info *inputs, *outputs;
 };
@@ -40,6 +43,9 @@ tsr_cpu_kernel tsr_module_kernel_function(const tsr_module *module, uint32_t ker
 
 /* reader.c: reads and checks header, tables and code of module->bytes into the arena. */
 TSR_WARN_UNUSED tsr_status tsr_module_read_tables(tsr_module *module, tsr_diag *diag);
+/* select.c: chooses the program that this machine runs, as the options say. */
+TSR_WARN_UNUSED tsr_status tsr_module_select(tsr_module *module, const tsr_module_options *options,
+                                             tsr_diag *diag);
 TSR_WARN_UNUSED tsr_status tsr_module_check_weights(const tsr_module *module, tsr_diag *diag);
 /* info.c: fills inputs, outputs and weight_bytes for the selected program. */
 TSR_WARN_UNUSED tsr_status tsr_module_describe(tsr_module *module, tsr_diag *diag);

@@ -86,7 +86,8 @@ static int bind_input(tsr_exec *exec, const tsr_module *module, uint32_t index, 
 
 static void run(tsr_module *module, const tsr_allocator *allocator) {
   static const tsr_executor executor = {NULL, 2, execute_nothing};
-  tsr_exec_options options = {sizeof options, allocator, 0, &executor};
+  tsr_exec_options options = {
+      .size = sizeof options, .allocator = allocator, .executor = &executor};
   tsr_module_info info;
   tsr_exec *exec;
   void *memory = calloc(1, LARGEST_INPUT);
@@ -105,7 +106,8 @@ static void run(tsr_module *module, const tsr_allocator *allocator) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static const tsr_allocator allocator = {NULL, allocate, release};
-  tsr_module_options options = {sizeof options, &allocator, NULL, TSR_MODULE_BORROW};
+  tsr_module_options options = {
+      .size = sizeof options, .allocator = &allocator, .flags = TSR_MODULE_BORROW};
   tsr_module *module;
   uint8_t *bytes = aligned_alloc(64, (size + 64) & ~(size_t)63);
   if (bytes == NULL)

@@ -10,8 +10,8 @@
  * `arena`; NULL image when memory is out. */
 static inline tsr_program test_cuda_program(tsr_arena *arena, const char *target) {
   static const tsr_index_step steps[] = {
-      {TSR_INDEX_DIM, 0}, {TSR_INDEX_INT, 64},                   /* 0, 1 */
-      {TSR_INDEX_DIM, 0}, {TSR_INDEX_INT, 4}, {TSR_INDEX_LE, 0}, /* 2..4 */
+      {TSR_INDEX_DIM, 0}, {TSR_INDEX_INT, 64},                    /* 0, 1 */
+      {TSR_INDEX_DIM, 0}, {TSR_INDEX_INT, 4},  {TSR_INDEX_LE, 0}, /* 2..4 */
   };
   static const tsr_code codes[] = {{0, 1}, {1, 1}};
   static const tsr_dim_desc dims[] = {{"N", TSR_DIM_FROM_INPUT, 1, 1 << 20}};
@@ -52,8 +52,8 @@ static inline tsr_program test_cuda_program(tsr_arena *arena, const char *target
   p.target = target;
   p.precision = "f32";
   p.producer = "test";
-  made = tsr_cuda_image_make(units, data, TEST_LENGTH(units), arena, NULL, &p.image,
-                             &p.image_bytes);
+  made =
+      tsr_cuda_image_make(units, data, TEST_LENGTH(units), arena, NULL, &p.image, &p.image_bytes);
   (void)made;
   TEST_TABLE(p, kernels, kernel_count, kernels);
   TEST_TABLE(p, kernel_dims, kernel_dim_count, kernel_dims);

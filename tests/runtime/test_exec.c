@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 static tsr_module *load_program(const tsr_program *program, const tsr_allocator *allocator) {
-  tsr_module_options options = {sizeof options, allocator, NULL, 0};
+  tsr_module_options options = {.size = sizeof options, .allocator = allocator};
   tsr_module *module;
   tsr_message message;
   void *data;
@@ -30,7 +30,7 @@ static tsr_module *load_filter(void) {
 }
 
 static tsr_exec *create_exec(tsr_module *module, uint32_t threads) {
-  tsr_exec_options options = {sizeof options, NULL, threads, NULL};
+  tsr_exec_options options = {.size = sizeof options, .threads = threads};
   tsr_exec *exec;
   tsr_message message;
   ck_assert_msg(tsr_exec_create(module, &options, &exec, &message) == TSR_OK, "%s", message.text);
@@ -393,7 +393,7 @@ START_TEST(executors_can_be_replaced) {
   tsr_module *module = load_chain();
   int calls = 0;
   tsr_executor executor = {&calls, 3, backwards}, empty = {NULL, 0, NULL};
-  tsr_exec_options options = {sizeof options, NULL, 0, &executor};
+  tsr_exec_options options = {.size = sizeof options, .executor = &executor};
   tsr_exec *exec;
   tsr_message message;
   ck_assert_int_eq(tsr_exec_create(module, &options, &exec, &message), TSR_OK);
@@ -417,7 +417,7 @@ START_TEST(execs_share_a_pool) {
   tsr_module *module = load_chain();
   tsr_pool *pool;
   tsr_executor executor;
-  tsr_exec_options options = {sizeof options, NULL, 0, &executor};
+  tsr_exec_options options = {.size = sizeof options, .executor = &executor};
   tsr_exec *a, *b;
   ck_assert_int_eq(tsr_pool_create(3, NULL, &pool), TSR_OK);
   executor = tsr_pool_executor(pool);
@@ -473,8 +473,9 @@ END_TEST
 /* One whole life of a module and an exec in which the k-th allocation fails. */
 static bool live_once(const void *data, size_t size, int k) {
   test_heap heap;
-  tsr_module_options options = {sizeof options, &heap.allocator, NULL, 0};
-  tsr_exec_options exec_options = {sizeof exec_options, &heap.allocator, 2, NULL};
+  tsr_module_options options = {.size = sizeof options, .allocator = &heap.allocator};
+  tsr_exec_options exec_options = {
+      .size = sizeof exec_options, .allocator = &heap.allocator, .threads = 2};
   tsr_module *module;
   tsr_exec *exec = NULL;
   DLManagedTensor *taken = NULL;
@@ -528,7 +529,7 @@ END_TEST
 START_TEST(exec_recovers_from_failure) {
   test_heap heap;
   tsr_module *module = load_chain();
-  tsr_exec_options options = {sizeof options, &heap.allocator, 1, NULL};
+  tsr_exec_options options = {.size = sizeof options, .allocator = &heap.allocator, .threads = 1};
   tsr_exec *exec;
   int32_t x[100] = {0};
   int64_t n = 100;

@@ -212,8 +212,9 @@ START_TEST(random_programs_match) {
   for (uint64_t seed = 1; seed < 400; seed++) {
     const tsr_program *program = &from->program;
     test_heap heap;
-    tsr_exec_options options = {sizeof options, &heap.allocator, 1 + (uint32_t)(seed % 8 == 0),
-                                NULL};
+    tsr_exec_options options = {.size = sizeof options,
+                                .allocator = &heap.allocator,
+                                .threads = 1 + (uint32_t)(seed % 8 == 0)};
     tsr_module *module;
     tsr_exec *exec;
     tsr_diag diag;

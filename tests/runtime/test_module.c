@@ -41,7 +41,7 @@ static image write_one(const tsr_program *program) {
 
 static tsr_status load(const image *from, uint32_t flags, tsr_module **out_module,
                        tsr_message *out_message) {
-  tsr_module_options options = {sizeof options, NULL, NULL, flags};
+  tsr_module_options options = {.size = sizeof options, .flags = flags};
   return tsr_module_load_memory(from->bytes, from->size, &options, out_module, out_message);
 }
 
@@ -386,7 +386,7 @@ END_TEST
 START_TEST(selection_names_missing_features) {
   tsr_program needy = test_chain_program(), plain = test_filter_program();
   const tsr_program *programs[] = {&needy, &plain};
-  tsr_module_options options = {sizeof options, NULL, "cpu:future", 0};
+  tsr_module_options options = {.size = sizeof options, .target = "cpu:future"};
   tsr_module_info info;
   tsr_module *module;
   tsr_message message;
@@ -543,7 +543,7 @@ START_TEST(allocation_failures_are_clean) {
   bool wrote = false, loaded = false;
   for (int k = 1; k < 200 && !(wrote && loaded); k++) {
     test_heap heap;
-    tsr_module_options options = {sizeof options, &heap.allocator, NULL, 0};
+    tsr_module_options options = {.size = sizeof options, .allocator = &heap.allocator};
     tsr_module *module;
     void *data;
     size_t size;
