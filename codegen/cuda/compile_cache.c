@@ -134,6 +134,21 @@ static void scan_folder(tsr_compile_cache *cache) {
   closedir(folder);
 }
 
+void tsr_compile_cache_size(tsr_compile_cache *cache, uint32_t *out_entries, uint64_t *out_bytes) {
+  scan s = {0};
+  DIR *folder = opendir(cache->folder);
+  *out_entries = 0;
+  *out_bytes = 0;
+  if (folder == NULL)
+    return;
+  tsr_arena_init(&s.arena, cache->allocator);
+  read_folder(folder, &s);
+  *out_entries = (uint32_t)s.count;
+  *out_bytes = s.bytes;
+  tsr_arena_reset(&s.arena);
+  closedir(folder);
+}
+
 /* Opening. */
 
 static tsr_status choose_folder(const char *folder, char *out, size_t size, tsr_diag *diag) {

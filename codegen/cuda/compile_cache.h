@@ -47,6 +47,8 @@ TSR_WARN_UNUSED tsr_status tsr_compile_cache_put(tsr_compile_cache *cache,
                                                  const char *identity,
                                                  const tsr_cuda_output *output);
 
+/* What lies in the folder now. */
+void tsr_compile_cache_size(tsr_compile_cache *cache, uint32_t *out_entries, uint64_t *out_bytes);
 void tsr_compile_cache_get_statistics(tsr_compile_cache *cache,
                                       tsr_compile_cache_statistics *out_statistics);
 
