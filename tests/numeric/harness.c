@@ -146,6 +146,19 @@ static bool make_reference(trial *t, const tsr_value *bounds, const tensor *inpu
   return true;
 }
 
+static bool says_something(const trial *t, const tsr_array *value, const tsr_array *bound) {
+  char detail[128];
+  double largest = 0, widest = 0;
+  if (t->loosest == 0 || bound == NULL)
+    return true;
+  for (int64_t i = 0; i < value->count; i++) {
+    largest = fmax(largest, fabs(value->floats[i]));
+    widest = bound->floats[i] <= widest ? widest : bound->floats[i];
+  }
+  snprintf(detail, sizeof detail, "%.3g, while the largest value is %.3g", widest, largest);
+  return widest <= t->loosest * largest || fail(t, "a bound is too wide", detail);
+}
+
 /* Exact for integers; NaN equals NaN; an infinite bound allows anything. */
 static bool close_enough(const tensor *got, const reference *want, uint32_t output, int64_t i,
                          char *detail, size_t size) {
@@ -252,7 +265,10 @@ bool trial_check(trial *t, const tsr_compile_options *options, uint32_t option_c
   enum { BOUNDED = 1 << 16 };
   static tsr_value bounds_of[BOUNDED];
   memset(bounds_of, 0, sizeof bounds_of);
-  error_graph errors = {.b = &t->b, .bounds = bounds_of, .capacity = BOUNDED};
+  error_graph errors = {.b = &t->b,
+                        .bounds = bounds_of,
+                        .capacity = BOUNDED,
+                        .operand_rounding = t->operand_rounding};
   tsr_value bounds[MAX_PORTS] = {0};
   for (uint32_t i = 0; i < t->output_count; i++)
     if (tsr_dtype_class_of(tsr_value_type(t->ir, t->outputs[i])->dtype) == TSR_CLASS_FLOAT)
@@ -263,6 +279,8 @@ bool trial_check(trial *t, const tsr_compile_options *options, uint32_t option_c
       good = fail(t, "bound", "no rule for an op of this graph");
   reference want = {0};
   good = good && make_reference(t, bounds, inputs, &want);
+  for (uint32_t i = 0; good && i < t->output_count; i++)
+    good = says_something(t, want.values[i], want.bounds[i]);
   for (uint32_t i = 0; good && i < option_count; i++)
     good = compile_and_run(t, text, &options[i], inputs, &want);
   tsr_eval_destroy(want.eval);

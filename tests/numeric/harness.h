@@ -14,8 +14,10 @@ typedef struct trial {
   tsr_value inputs[MAX_PORTS], outputs[MAX_PORTS];
   double input_lo[MAX_PORTS], input_hi[MAX_PORTS];
   uint32_t input_count, output_count;
-  int64_t dims[16]; /* values of the symbolic dims */
-  const char *what; /* of the failure message */
+  int64_t dims[16];        /* values of the symbolic dims */
+  const char *what;        /* of the failure message */
+  double operand_rounding; /* what contractions may lose of their operands, relative to these */
+  double loosest; /* not 0: a bound beyond so much of the largest value fails, as it says nothing */
 } trial;
 
 void trial_begin(trial *t, uint64_t seed);
