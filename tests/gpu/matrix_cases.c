@@ -209,7 +209,8 @@ static void add_atom(rows *r, const char *text) {
 
 const gpu_case *gpu_cases_atoms(void) {
   static rows r;
-  for (size_t i = 0; r.cases[0].name == NULL && i < sizeof atoms / sizeof *atoms; i++)
+  bool made = r.count > 0;
+  for (size_t i = 0; !made && i < sizeof atoms / sizeof *atoms; i++)
     if (atoms[i].cuda && strncmp(atoms[i].text, "fma.", 4) != 0)
       add_atom(&r, atoms[i].text);
   return r.cases;

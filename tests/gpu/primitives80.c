@@ -228,21 +228,21 @@ static bool run_convert(const gpu_case *self, gpu_run *run) {
   return true;
 }
 
+/* In patterns of 1024, 512 and 256 bytes, the number of the 16-byte chunk within 128, 64 or 32
+ * bytes is xored with the number of the 128 bytes that it lies in. */
 static bool run_swizzles(const gpu_case *self, gpu_run *run) {
   (void)self;
-  int *out = gpu_memory(run, 3 * 4096 * 4);
-  static int want[3 * 4096];
-  for (unsigned row = 0, at = 0; row < 32; row++)
-    for (unsigned byte = 0; byte < 128; byte++, at++) {
-      unsigned offset = row * 128 + byte;
-      /* Within a pattern of 8 rows of w bytes, chunk c of row r moves to c xor (r of 8 w / 128). */
-      want[at] = (int)(offset ^ offset / 128 % 8 * 16);
-      want[4096 + at] = (int)(offset ^ offset / 128 % 4 * 16);
-      want[8192 + at] = (int)(offset ^ offset / 128 % 2 * 16);
+  enum { COUNT = 4096 };
+  int *out = gpu_memory(run, 6 * COUNT * 4);
+  static int want[6 * COUNT];
+  for (int offset = 0; offset < COUNT; offset++)
+    for (int width = 0; width < 3; width++) {
+      int place = offset ^ offset / 128 % (8 >> width) * 16;
+      want[width * COUNT + offset] = want[(3 + width) * COUNT + offset] = place;
     }
   tsr_emulated_launch l = {.grid = {1, 1, 1}, .threads = 256};
   return gpu_launch(run, "swizzles", &l, GPU_ARGS(&out)) &&
-         gpu_same_ints(run, "swizzled offsets", out, want, 3 * 4096);
+         gpu_same_ints(run, "places under 128, 64, 32, twice", out, want, 6 * COUNT);
 }
 
 static bool run_copies(const gpu_case *self, gpu_run *run) {

@@ -137,12 +137,15 @@ TSR_KERNEL(256) conversions(const float *x, tsr_u32 *f16x2, tsr_u32 *bf16x2, tsr
   }
 }
 
-/* Where the three swizzles put 4096 offsets. */
+/* Where the three swizzles put 4096 offsets, and the same by row and place in the row. */
 TSR_KERNEL(256) swizzles(tsr_u32 *out) {
   for (int i = tsr_thread(); i < 4096; i += 256) {
     out[i] = tsr_swizzle_128((tsr_u32)i);
     out[4096 + i] = tsr_swizzle_64((tsr_u32)i);
     out[8192 + i] = tsr_swizzle_32((tsr_u32)i);
+    out[12288 + i] = tsr_swizzle_row_128((tsr_u32)i / 128, (tsr_u32)i % 128);
+    out[16384 + i] = tsr_swizzle_row_64((tsr_u32)i / 64, (tsr_u32)i % 64);
+    out[20480 + i] = tsr_swizzle_row_32((tsr_u32)i / 32, (tsr_u32)i % 32);
   }
 }
 
