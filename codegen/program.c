@@ -223,20 +223,26 @@ static tsr_status add_kernel(building *b, tsr_op op, uint32_t *out_number) {
   return push(b, &b->kernels, &kernel);
 }
 
-/* (hi - lo) ceildiv step of every grid variable. */
+/* (hi - lo) ceildiv step of every grid variable. Only the product counts: the last axis takes what
+ * is beyond. */
 static tsr_status add_grid(building *b, tsr_op kernel, tsr_variant_desc *variant) {
+  enum { AXES = sizeof variant->grid / sizeof *variant->grid };
   const tsr_region_data *body = tsr_region_get(b->ir, tsr_op_get(b->ir, kernel)->regions[0]);
+  tsr_expr extents[AXES];
   for (uint32_t i = 0; i < body->arg_count; i++) {
     const tsr_value_data *arg = tsr_value_get(b->ir, body->args[i]);
     if (arg->role != TSR_ROLE_GRID)
       continue;
-    if (variant->grid_rank == 4)
-      return tsr_fail(b->diag, TSR_ERR_INTERNAL, "a grid of more than four axes");
     tsr_expr extent = tsr_expr_sub(b->ir, arg->hi, arg->lo);
     extent = tsr_expr_binary(b->ir, TSR_INDEX_CEILDIV, extent, arg->step);
     extent = tsr_expr_binary(b->ir, TSR_INDEX_MAX, extent, tsr_expr_int(b->ir, 0));
-    TSR_TRY(make_code(b, extent, &variant->grid[variant->grid_rank++]));
+    if (variant->grid_rank == AXES)
+      extents[AXES - 1] = tsr_expr_mul(b->ir, extents[AXES - 1], extent);
+    else
+      extents[variant->grid_rank++] = extent;
   }
+  for (uint32_t i = 0; i < variant->grid_rank; i++)
+    TSR_TRY(make_code(b, extents[i], &variant->grid[i]));
   return TSR_OK;
 }
 
