@@ -252,6 +252,18 @@ static tsr_value select_bound(error_graph *e, const tsr_op_data *data) {
   return ex == 0 || ey == 0 ? 0 : tsr_graph_select(e->b, data->operands[0].value, ex, ey);
 }
 
+/* To a wider float nothing is lost. */
+static tsr_value cast_bound(error_graph *e, const tsr_op_data *data, tsr_value result) {
+  tsr_dtype from = tsr_value_type(e->b->ir, data->operands[0].value)->dtype;
+  tsr_dtype to = tsr_value_type(e->b->ir, result)->dtype;
+  tsr_value bound = error_bound(e, data->operands[0].value);
+  if (bound == 0 || tsr_dtype_class_of(from) != TSR_CLASS_FLOAT ||
+      tsr_dtype_class_of(to) != TSR_CLASS_FLOAT)
+    return 0;
+  bool wider = unit_roundoff(to) <= unit_roundoff(from) && tiny(to) <= tiny(from);
+  return wider ? bound : add(e, bound, rounding(e, result, 0.5));
+}
+
 static tsr_value make_bound(error_graph *e, tsr_op op, tsr_value value) {
   const tsr_op_data *data = tsr_op_get(e->b->ir, op);
   switch (data->code) {
@@ -262,6 +274,8 @@ static tsr_value make_bound(error_graph *e, tsr_op op, tsr_value value) {
     return number(e, 0);
   case TSR_OP_SELECT:
     return select_bound(e, data);
+  case TSR_OP_CAST:
+    return cast_bound(e, data, value);
   case TSR_OP_REDUCE:
     return reduce_bound(e, op, data);
   case TSR_OP_EINSUM:
