@@ -47,6 +47,7 @@ bool tsr_cuda_program_target(const char *text, tsr_cuda_program *out_program,
   if (strncmp(text, emulated, length) != 0 || (text[length] != '\0' && text[length] != ':'))
     return false;
   out_program->forms = TSR_CUDA_FORM_TEXT;
+  out_program->emulated = true;
   return take_arch(text[length] == '\0' ? "sm_80" : text + length + 1, out_program, out_plain);
 }
 
@@ -223,10 +224,14 @@ static void add_unit(units *list, const tsr_cuda_program *p, uint32_t kernel,
                                                .bytes = bytes};
 }
 
+const char *tsr_cuda_program_text(const tsr_cuda_program *p) {
+  return tsr_arena_printf(p->arena, "tessera-cuda-text %s\n%s", p->arch,
+                          p->code.text + tsr_cuda_device_text_size);
+}
+
 /* One text for all kernels, so that the host's compiler runs once. */
 static tsr_status add_texts(units *list, const tsr_cuda_program *p, tsr_diag *diag) {
-  const char *text = tsr_arena_printf(p->arena, "tessera-cuda-text %s\n%s", p->arch,
-                                      p->code.text + tsr_cuda_device_text_size);
+  const char *text = tsr_cuda_program_text(p);
   if (text == NULL)
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
   for (uint32_t k = 0; k < p->program->kernel_count; k++)

@@ -17,6 +17,7 @@ typedef struct tsr_cuda_program {
   const char *arch;     /* "sm_90a" */
   uint32_t capability;  /* 90 */
   bool specific;        /* the code is for that architecture alone */
+  bool emulated;
   uint32_t forms;       /* of the image's units; 0: no image is wanted */
   uint32_t whole_forms; /* of all kernels in one unit, for `whole`; no TEXT */
   tsr_cuda_code code;
@@ -31,6 +32,9 @@ typedef struct tsr_cuda_program {
  * capability, specific and `out_plain`, the target that code is made for. */
 bool tsr_cuda_program_target(const char *text, tsr_cuda_program *out_program,
                              const char **out_plain);
+/* What the emulated device takes, all kernels in one text: a line that says for which architecture,
+ * and the kernels without the device primitives, of which it has its own. NULL: no memory. */
+const char *tsr_cuda_program_text(const tsr_cuda_program *program);
 /* False where this build has no emulated device. */
 bool tsr_cuda_emulation_exists(void);
 

@@ -205,7 +205,7 @@ static tsr_status after_pass(void *context, const tsr_ir *ir, const char *pass, 
 /* The program's target is named as it was given, so that loading by that name finds it. */
 static tsr_status select_cuda(target_build *build, const char *plain) {
   tsr_cuda_program *cuda = &build->cuda;
-  if ((cuda->forms & TSR_CUDA_FORM_TEXT) != 0 && !tsr_cuda_emulation_exists())
+  if (cuda->emulated && !tsr_cuda_emulation_exists())
     return tsr_fail(build->diag, TSR_ERR_UNSUPPORTED,
                     "'%s' is the device of the tests, which this build does not have; build with "
                     "TESSERA_TESTS on, or compile for '%s'",
@@ -253,8 +253,10 @@ static tsr_status build_program(target_build *build, const tsr_program_parts *pa
 static tsr_status lower_cuda(target_build *build, tsr_program_parts *parts) {
   tsr_cuda_code code;
   TSR_TRY(tsr_codegen_cuda(build->ir, &build->target, &build->arena, build->diag, &code));
-  emit(build, TSR_EMIT_CU, "cu", code.text);
   build->cuda.code = code;
+  if (emits(build, TSR_EMIT_CU))
+    emit(build, TSR_EMIT_CU, "cu",
+         build->cuda.emulated ? tsr_cuda_program_text(&build->cuda) : code.text);
   build->cuda.program = &build->program;
   parts->target = build->target_text;
   tsr_kernel_code *kernels =
