@@ -55,22 +55,25 @@ static void print_libraries(void) {
 static void print_cuda(void) {
   tsr_cuda_probe probe;
   tsr_cuda_probe_run(&probe);
-  if (probe.has_nvrtc)
-    printf("nvrtc      %d.%d\n", probe.nvrtc_major, probe.nvrtc_minor);
+  if (probe.nvrtc_missing[0] == '\0')
+    printf("nvrtc      %d.%d, %s\n", probe.nvrtc_major, probe.nvrtc_minor, probe.nvrtc_path);
   else
-    puts("nvrtc      missing: install libnvrtc of the CUDA toolkit (nvidia-cuda-toolkit)");
-  if (!probe.has_driver)
-    puts("driver     missing: libcuda.so.1 comes with NVIDIA's driver");
-  else if (probe.driver_error != 0)
-    printf("driver     does not start (CUDA error %d)\n", probe.driver_error);
+    printf("nvrtc      missing: %s\n", probe.nvrtc_missing);
+  if (probe.cache_missing[0] == '\0')
+    printf("kernels    %" PRIu32 " compiled, %.1f MiB, in %s\n", probe.cache_entries,
+           (double)probe.cache_bytes / (1 << 20), probe.cache_folder);
   else
+    printf("kernels    compiled ones are not kept: %s\n", probe.cache_missing);
+  if (probe.driver_missing[0] == '\0')
     printf("driver     serves CUDA %d.%d\n", probe.driver_version / 1000,
            probe.driver_version % 1000 / 10);
+  else
+    printf("driver     missing: %s\n", probe.driver_missing);
   for (int i = 0; i < probe.device_count && i < TSR_CUDA_PROBE_DEVICES; i++)
-    printf("gpu %d      %s, sm_%d%d\n", i, probe.devices[i].name, probe.devices[i].major,
-           probe.devices[i].minor);
+    printf("gpu %d      %s, sm_%d%d, %.1f GiB\n", i, probe.devices[i].name, probe.devices[i].major,
+           probe.devices[i].minor, (double)probe.devices[i].memory_bytes / (1 << 30));
   if (probe.device_count == 0)
-    puts("gpu        none; compiling and running for the CPU needs none");
+    puts("gpu        none; compiling for CUDA and running on the CPU need none");
 }
 
 int tsr_cli_doctor(const tsr_cli_args *args) {
