@@ -144,16 +144,32 @@ void tsr_cu_bind(tsr_cu *e, tsr_value value, const tsr_cu_tile *tile) {
   e->slots[value] = (tsr_cu_slot){.tile = tile};
 }
 
-const tsr_cu_tile *tsr_cu_declare(tsr_cu *e, const tsr_cu_tile *shape, const char *name) {
+static const tsr_cu_tile *declare(tsr_cu *e, const tsr_cu_tile *shape, const char *name,
+                                  bool packed) {
   tsr_cu_tile *tile = tsr_cu_alloc(e, 1, sizeof *tile);
   *tile = *shape;
   tile->name = name;
+  tile->packed = packed;
+  tile->indent = e->indent;
+  for (uint32_t axis = 0; axis < tile->rank; ++axis)
+    tile->at[axis] = NULL;
   uint32_t registers = tsr_cu_registers(tile);
-  if (registers == 1)
-    tsr_cu_line(e, "%s %s;", tsr_cu_ctype(tile->dtype), name);
+  const char *type = packed ? "tsr_u32" : tsr_cu_ctype(tile->dtype);
+  if (packed)
+    tsr_cu_line(e, "%s %s[%u];", type, name, registers * tsr_dtype_bits(tile->dtype) / 32);
+  else if (registers == 1)
+    tsr_cu_line(e, "%s %s;", type, name);
   else
-    tsr_cu_line(e, "%s %s[%u];", tsr_cu_ctype(tile->dtype), name, registers);
+    tsr_cu_line(e, "%s %s[%u];", type, name, registers);
   return tile;
+}
+
+const tsr_cu_tile *tsr_cu_declare(tsr_cu *e, const tsr_cu_tile *shape, const char *name) {
+  return declare(e, shape, name, false);
+}
+
+const tsr_cu_tile *tsr_cu_declare_packed(tsr_cu *e, const tsr_cu_tile *shape, const char *name) {
+  return declare(e, shape, name, true);
 }
 
 const tsr_cu_tile *tsr_cu_declare_result(tsr_cu *e, const tsr_cu_layout *layout) {
@@ -167,30 +183,47 @@ const tsr_cu_tile *tsr_cu_declare_result(tsr_cu *e, const tsr_cu_layout *layout)
 
 /* --- loops over registers --- */
 
-/* The element along an axis that register r<axis> of this thread holds. */
+/* `digit`, the one of size `size` of a number behind those whose product is `below`, times
+ * `weight`, as C; `top`: there is none above it. */
+static const char *digit_text(tsr_cu *e, const char *number, uint32_t below, uint32_t size,
+                              bool top, uint32_t weight) {
+  const char *text = number;
+  if (below > 1)
+    text = tsr_cu_format(e, "%s / %u", text, below);
+  if (!top)
+    text = tsr_cu_format(e, "%s %% %u", text, size);
+  return weight > 1 ? tsr_cu_format(e, "%s * %u", text, weight) : text;
+}
+
+static const char *sum(tsr_cu *e, const char *more, const char *so_far) {
+  return so_far ? tsr_cu_format(e, "%s + %s", more, so_far) : more;
+}
+
+/* The position along an axis of register `r` of this thread. */
 static const char *position(tsr_cu *e, const tsr_cu_tile *tile, uint32_t axis) {
-  uint32_t threads = tile->layout.threads[axis], vector = tile->layout.vector[axis];
-  uint32_t stride = tile->layout.stride[axis];
-  uint32_t registers = tsr_cu_registers_along(tile, axis);
-  if (tile->extents[axis] == 1)
-    return "0";
-  const char *digit = "thread";
-  if (stride > 1)
-    digit = tsr_cu_format(e, "thread / %u", stride);
-  if (stride * threads < e->threads)
-    digit = tsr_cu_format(e, "%s %% %u", digit, threads);
-  if (threads == 1)
-    return tsr_cu_format(e, "r%u", axis);
-  if (vector == 1)
-    return registers == 1 ? digit : tsr_cu_format(e, "r%u * %u + %s", axis, threads, digit);
-  const char *group = registers == vector
-                          ? tsr_cu_format(e, "(%s)", digit)
-                          : tsr_cu_format(e, "(r%u / %u * %u + %s)", axis, vector, threads, digit);
-  return tsr_cu_format(e, "%s * %u + r%u %% %u", group, vector, axis, vector);
+  const tsr_cu_axis *own = &tile->layout.axis[axis];
+  const uint32_t registers = tsr_cu_registers_along(tile, axis);
+  const char *text = NULL, *r = tsr_cu_format(e, "r%u", axis);
+  uint32_t weight = 1, below = 1;
+  for (uint32_t i = 0; tile->extents[axis] > 1 && i < own->count; ++i) {
+    uint32_t size = own->digits[i].size, stride = own->digits[i].stride, first = weight;
+    for (; i + 1 < own->count && !stride && !own->digits[i + 1].stride; ++i)
+      size *= own->digits[i + 1].size;
+    weight *= size;
+    if (stride)
+      text =
+          sum(e, digit_text(e, "thread", stride, size, stride * size >= e->threads, first), text);
+    else {
+      text = sum(e, digit_text(e, r, below, size, below * size == registers, first), text);
+      below *= size;
+    }
+  }
+  return text ? text : "0";
 }
 
 /* Braces are only there where something is declared or repeated. */
-void tsr_cu_begin(tsr_cu *e, const tsr_cu_tile *tile, bool positions) {
+void tsr_cu_begin_runs(tsr_cu *e, const tsr_cu_tile *tile, bool positions, uint32_t along,
+                       uint32_t run) {
   uint32_t braces = 0;
   for (uint32_t axis = tile->rank; axis-- > 0;) {
     uint32_t registers = tsr_cu_registers_along(tile, axis);
@@ -198,7 +231,10 @@ void tsr_cu_begin(tsr_cu *e, const tsr_cu_tile *tile, bool positions) {
       continue;
     ++braces;
     tsr_cu_line(e, "TSR_UNROLL");
-    tsr_cu_line(e, "for (int r%u = 0; r%u < %u; ++r%u) {", axis, axis, registers, axis);
+    if (axis == along && run > 1)
+      tsr_cu_line(e, "for (int r%u = 0; r%u < %u; r%u += %u) {", axis, axis, registers, axis, run);
+    else
+      tsr_cu_line(e, "for (int r%u = 0; r%u < %u; ++r%u) {", axis, axis, registers, axis);
   }
   if (positions && braces == 0) {
     ++braces;
@@ -212,31 +248,82 @@ void tsr_cu_begin(tsr_cu *e, const tsr_cu_tile *tile, bool positions) {
   e->braces[e->nesting++] = braces;
 }
 
+void tsr_cu_begin(tsr_cu *e, const tsr_cu_tile *tile, bool positions) {
+  tsr_cu_begin_runs(e, tile, positions, 0, 1);
+}
+
 void tsr_cu_end(tsr_cu *e) {
   for (uint32_t braces = e->braces[--e->nesting]; braces > 0; --braces)
     tsr_cu_line(e, "}");
 }
 
-const char *tsr_cu_register_number(tsr_cu *e, const tsr_cu_tile *tile) {
-  const char *number = NULL;
-  bool sum = false;
-  for (uint32_t axis = tile->rank; axis-- > 0;) {
-    uint32_t registers = tsr_cu_registers_along(tile, axis);
-    if (registers == 1)
-      continue;
-    if (!number)
-      number = tsr_cu_format(e, "r%u", axis);
-    else {
-      number = tsr_cu_format(e, sum ? "(%s) * %u + r%u" : "%s * %u + r%u", number, registers, axis);
-      sum = true;
+/* A register digit with its place in the number r<axis> and in the array. */
+typedef struct register_digit {
+  uint32_t axis, below, size, order, weight;
+} register_digit;
+
+enum { MAX_REGISTER_DIGITS = TSR_MAX_RANK * TSR_CU_DIGITS };
+
+/* By their order in the array; digits that continue each other in both numbers are one. */
+static uint32_t register_digits(const tsr_cu_tile *tile, register_digit *digits) {
+  uint32_t count = 0, kept = 0, weight = 1;
+  for (uint32_t axis = 0; axis < tile->rank; ++axis) {
+    const tsr_cu_axis *own = &tile->layout.axis[axis];
+    uint32_t below = 1;
+    for (uint32_t i = 0; tile->extents[axis] > 1 && i < own->count; ++i) {
+      if (own->digits[i].stride)
+        continue;
+      register_digit next = {axis, below, own->digits[i].size, own->digits[i].order, 0};
+      uint32_t at = count++;
+      for (; at > 0 && digits[at - 1].order > next.order; --at)
+        digits[at] = digits[at - 1];
+      digits[at] = next;
+      below *= next.size;
     }
+  }
+  for (uint32_t i = 0; i < count; ++i) {
+    register_digit *last = kept ? &digits[kept - 1] : NULL, next = digits[i];
+    next.weight = weight;
+    weight *= next.size;
+    if (last && last->axis == next.axis && last->below * last->size == next.below)
+      last->size *= next.size;
+    else
+      digits[kept++] = next;
+  }
+  return kept;
+}
+
+const char *tsr_cu_register_number(tsr_cu *e, const tsr_cu_tile *tile, const char *const *r) {
+  register_digit digits[MAX_REGISTER_DIGITS];
+  const char *number = NULL;
+  uint32_t count = register_digits(tile, digits);
+  for (uint32_t i = 0; i < count; ++i) {
+    const register_digit *d = &digits[i];
+    const char *own = r && r[d->axis] ? r[d->axis] : tsr_cu_format(e, "r%u", d->axis);
+    bool top = d->below * d->size == tsr_cu_registers_along(tile, d->axis);
+    number = sum(e, digit_text(e, own, d->below, d->size, top, d->weight), number);
   }
   return number;
 }
 
-const char *tsr_cu_register(tsr_cu *e, const tsr_cu_tile *tile) {
-  const char *number = tsr_cu_register_number(e, tile);
+/* A field of a word of packed elements. */
+static const char *packed_element(tsr_cu *e, const tsr_cu_tile *tile, const char *number) {
+  const uint32_t bits = tsr_dtype_bits(tile->dtype), fields = 32 / bits;
+  const char *text = tsr_cu_format(e, "(tsr_u%u)(%s[(%s) / %u] >> (%s) %% %u * %u)", bits,
+                                   tile->name, number, fields, number, fields, bits);
+  return tsr_cu_bitcast(e, bits == 16 ? TSR_U16 : TSR_U8, tile->dtype,
+                        tsr_cu_format(e, "(%s)", text));
+}
+
+const char *tsr_cu_register_at(tsr_cu *e, const tsr_cu_tile *tile, const char *const *r) {
+  const char *number = tsr_cu_register_number(e, tile, r);
+  if (number && tile->packed)
+    return packed_element(e, tile, number);
   return number ? tsr_cu_format(e, "%s[%s]", tile->name, number) : tile->name;
+}
+
+const char *tsr_cu_register(tsr_cu *e, const tsr_cu_tile *tile) {
+  return tsr_cu_register_at(e, tile, NULL);
 }
 
 const char *tsr_cu_both(tsr_cu *e, const char *a, const char *b) {
@@ -256,8 +343,10 @@ const char *tsr_cu_inside(tsr_cu *e, const tsr_cu_tile *tile) {
 const char *tsr_cu_owner(tsr_cu *e, const tsr_cu_tile *tile) {
   uint32_t copies = e->threads - 1;
   for (uint32_t axis = 0; axis < tile->rank; ++axis)
-    if (tile->extents[axis] > 1)
-      copies &= ~((tile->layout.threads[axis] - 1U) * tile->layout.stride[axis]);
+    for (uint32_t i = 0; tile->extents[axis] > 1 && i < tile->layout.axis[axis].count; ++i) {
+      const tsr_cu_digit *digit = &tile->layout.axis[axis].digits[i];
+      copies &= ~((digit->size - 1) * digit->stride);
+    }
   if (copies == 0)
     return "1";
   return copies == e->threads - 1 ? "thread == 0" : tsr_cu_format(e, "(thread & %u) == 0", copies);

@@ -4,8 +4,10 @@
  *   emit.c             text, names, failures, tiles, loops over registers, changes of layout
  *   emit_index.c       tsr_expr -> C
  *   emit_number.c      constants, conversions and one element of every elementwise op
+ *   emit_place.c       places in buffers, bounds, swizzles, runs of neighbours
  *   emit_access.c      load, store, copy, append
- *   emit_tile.c        elementwise ops on tiles, const, index, transpose, tile_slice, contract
+ *   emit_tile.c        elementwise ops on tiles, const, index, transpose, tile_slice
+ *   emit_contract.c    contract
  *   emit_reduce.c      reductions
  *   emit_control.c     for, if, loop, regions
  *   emit_stages.c      for {stages}: copies that run ahead
@@ -22,12 +24,26 @@
 #include "ir/ir.h"
 #include <setjmp.h>
 
-/* Along an axis, thread t and register r = o * vector + v hold the element
- *   (o * threads + (t / stride) % threads) * vector + v,
- * where it is inside the tile. Everything is a power of two; threads that no axis tells apart hold
- * copies. An axis of extent 1 is in every thread, whatever the layout says about it. */
+/* Which element of a tile is where. The position along an axis is a number of several digits, the
+ * least significant first; each is a digit of the thread's number, thread / stride % size, or says
+ * which of the thread's registers it is (stride 0). All register digits of an axis together, the
+ * first least significant, are r<axis> of loops over registers. `order` of a register digit says
+ * how the array of registers is laid out: digits of lower order vary faster. Threads that no digit
+ * tells apart hold copies, and an axis of extent 1 is in every thread, whatever its digits say.
+ * The digits may reach beyond the tile. Sizes of thread digits are powers of two. */
+typedef struct tsr_cu_digit {
+  uint32_t size, stride, order;
+} tsr_cu_digit;
+
+enum { TSR_CU_DIGITS = 6 };
+
+typedef struct tsr_cu_axis {
+  uint32_t count;
+  tsr_cu_digit digits[TSR_CU_DIGITS];
+} tsr_cu_axis;
+
 typedef struct tsr_cu_layout {
-  uint16_t threads[TSR_MAX_RANK], stride[TSR_MAX_RANK], vector[TSR_MAX_RANK];
+  tsr_cu_axis axis[TSR_MAX_RANK];
 } tsr_cu_layout;
 
 /* A tile while code is made: an array of registers (a plain variable when there is one). */
@@ -37,12 +53,15 @@ typedef struct tsr_cu_tile {
   uint32_t extents[TSR_MAX_RANK];
   tsr_cu_layout layout;
   const char *name;
+  bool packed;     /* elements of less than 32 bits side by side in tsr_u32, as mma takes them */
+  uint32_t indent; /* of the text where it was declared */
   const char *at[TSR_MAX_RANK]; /* by axis: C for the position in it; NULL: x<axis> of the loops */
 } tsr_cu_tile;
 
 typedef struct tsr_cu_slot {
   const tsr_cu_tile *tile;
   const char *index;  /* index variables */
+  bool is_int;        /* the index variable's C type is int, not tsr_s64 */
   const char *buffer; /* a pointer to the first element */
 } tsr_cu_slot;
 
@@ -116,17 +135,28 @@ typedef struct tsr_cu {
 } tsr_cu;
 
 /* --- layout.c --- */
+/* Appends a digit, of size 1 none; stride 0: registers. TSR_CU_DIGITS at most. */
+void tsr_cu_push(tsr_cu_axis *axis, uint32_t size, uint32_t stride, uint32_t order);
+/* Registers behind the digits that are there, as many as the extent needs. */
+void tsr_cu_fill(tsr_cu_axis *axis, uint32_t extent, uint32_t order);
 uint32_t tsr_cu_registers_along(const tsr_cu_tile *tile, uint32_t axis);
+/* Elements in the registers of a thread; of packed tiles too. */
 uint32_t tsr_cu_registers(const tsr_cu_tile *tile);
 uint64_t tsr_cu_elements(const tsr_cu_tile *tile);
+/* Has every thread the same elements under the same r0, r1 ...? The order in the array may differ.
+ */
 bool tsr_cu_same_layout(const tsr_cu_tile *tile, const tsr_cu_layout *layout);
 /* Does every register of the axis hold an element in every thread? */
 bool tsr_cu_exact(const tsr_cu_tile *tile, uint32_t axis);
-tsr_cu_layout tsr_cu_default_layout(uint32_t threads, const uint32_t *extents, uint32_t rank);
-/* For the accumulators of a contraction: threads over rows and columns. */
-tsr_cu_layout tsr_cu_matrix_layout(uint32_t threads, uint32_t rows, uint32_t columns);
+/* How many consecutive registers of r<axis> are neighbours along the axis. */
+uint32_t tsr_cu_run_of(const tsr_cu_tile *tile, uint32_t axis);
+/* Threads along the last axes, each with runs of `vector` elements of the last one. */
+tsr_cu_layout tsr_cu_default_layout(uint32_t threads, const tsr_cu_tile *tile, uint32_t vector);
+/* For the accumulators of fma atoms: threads over rows and columns, about as many rows as columns
+ * each, in runs of up to 16 bytes. */
+tsr_cu_layout tsr_cu_matrix_layout(uint32_t threads, const tsr_cu_tile *accumulators);
 /* The operands of such a contraction: all of the depth in every thread. */
-tsr_cu_layout tsr_cu_operand_layout(const tsr_cu_layout *matrix, bool is_a);
+tsr_cu_layout tsr_cu_operand_layout(const tsr_cu_layout *matrix, uint32_t depth, bool is_a);
 enum { TSR_CU_OPERAND_REGISTERS = 96 };
 /* Fills e->wanted for the kernel's region. */
 void tsr_cu_choose_layouts(tsr_cu *e, tsr_region region);
@@ -149,17 +179,24 @@ tsr_cu_tile tsr_cu_tile_of_type(tsr_cu *e, tsr_type type);
 /* The tile of an operand. */
 const tsr_cu_tile *tsr_cu_operand(tsr_cu *e, uint32_t number);
 void tsr_cu_bind(tsr_cu *e, tsr_value value, const tsr_cu_tile *tile);
-/* A copy of `shape` with a declared variable. */
+/* A copy of `shape` with a declared variable, not packed. */
 const tsr_cu_tile *tsr_cu_declare(tsr_cu *e, const tsr_cu_tile *shape, const char *name);
+const tsr_cu_tile *tsr_cu_declare_packed(tsr_cu *e, const tsr_cu_tile *shape, const char *name);
 /* The op's only result, of its type, in `layout` (NULL: as wanted). */
 const tsr_cu_tile *tsr_cu_declare_result(tsr_cu *e, const tsr_cu_layout *layout);
 /* Loops over the registers of a tile: variables r0, r1 ... Between begin and end the registers of
  * tiles that broadcast to it can be named. `positions` declares x0, x1 ... too. */
 void tsr_cu_begin(tsr_cu *e, const tsr_cu_tile *tile, bool positions);
+/* The same, r<axis> in steps of `run`. */
+void tsr_cu_begin_runs(tsr_cu *e, const tsr_cu_tile *tile, bool positions, uint32_t axis,
+                       uint32_t run);
 void tsr_cu_end(tsr_cu *e);
+/* The element at r0, r1 ...: to be read, and where the tile is not packed also to be assigned. */
 const char *tsr_cu_register(tsr_cu *e, const tsr_cu_tile *tile);
-/* Its number in the array; NULL: the only one. */
-const char *tsr_cu_register_number(tsr_cu *e, const tsr_cu_tile *tile);
+/* The same at other texts in place of r<axis>; NULL: r<axis>. */
+const char *tsr_cu_register_at(tsr_cu *e, const tsr_cu_tile *tile, const char *const *r);
+/* Its number in the array (of elements, packed or not); NULL: the only one. */
+const char *tsr_cu_register_number(tsr_cu *e, const tsr_cu_tile *tile, const char *const *r);
 /* "1" or the condition that the register's position is inside the tile; and that this thread is the
  * first of those that hold it. Terms are joined by ` && `. */
 const char *tsr_cu_inside(tsr_cu *e, const tsr_cu_tile *tile);
@@ -179,8 +216,14 @@ void tsr_cu_share(tsr_cu *e, const tsr_cu_tile *tile);
 void tsr_cu_assign(tsr_cu *e, const tsr_cu_tile *destination, const tsr_cu_tile *source);
 
 /* --- emit_index.c --- */
-/* `tile`: what lanes and value tiles in the expression refer to, inside its loops; NULL: none. */
-const char *tsr_cu_index(tsr_cu *e, tsr_expr expr, const tsr_cu_tile *tile);
+/* `around`: what lanes and value tiles in the expression refer to, inside its loops; NULL: none.
+ * The text is of type int where no part of the value can overflow it, else tsr_s64. */
+const char *tsr_cu_index(tsr_cu *e, tsr_expr expr, const tsr_cu_tile *around);
+bool tsr_cu_index_is_int(tsr_cu *e, tsr_expr expr, const tsr_cu_tile *around);
+/* The same of type tsr_s64 where `wide`; otherwise it must be possible as int. */
+const char *tsr_cu_index_as(tsr_cu *e, tsr_expr expr, const tsr_cu_tile *around, bool wide);
+/* The C type that holds an index variable with a step's way beyond its end: int or tsr_s64. */
+const char *tsr_cu_index_type(tsr_cu *e, tsr_value variable);
 
 /* --- emit_number.c --- */
 bool tsr_cu_supports(tsr_dtype dtype);
@@ -200,7 +243,22 @@ const char *tsr_cu_identity(tsr_cu *e, const char *combine, tsr_dtype dtype);
 const char *tsr_cu_combine(tsr_cu *e, const char *combine, tsr_dtype dtype, const char *a,
                            const char *b);
 
-/* --- emit_access.c --- */
+/* --- emit_place.c --- */
+/* An access to a buffer by the elements of a tile, which is laid out. */
+typedef struct tsr_cu_access {
+  tsr_value value;
+  const tsr_type_info *buffer;
+  tsr_dtype dtype;
+  const tsr_expr *subscripts;
+  tsr_cu_tile tile;
+} tsr_cu_access;
+
+/* Checks the operand; a barrier stands before accesses that need one. */
+void tsr_cu_access_init(tsr_cu *e, tsr_cu_access *at, const tsr_operand *operand,
+                        const tsr_expr *subscripts, const tsr_cu_tile *tile);
+/* Inside the loops over the tile's registers: declares the subscripts s0, s1 ...; returns the
+ * element (an lvalue), and when it may be touched. */
+const char *tsr_cu_place(tsr_cu *e, const tsr_cu_access *at, const char **out_condition);
 /* C for an element of a buffer (an lvalue) and for its address, swizzled as its alloc says. Lanes
  * are the positions in `around`: x0, x1 ... inside its loops, or what its `at` says, so that a
  * thread can name the place of any element; NULL: the subscripts have none. The place must exist.
@@ -209,6 +267,21 @@ const char *tsr_cu_element(tsr_cu *e, tsr_value buffer, const tsr_expr *subscrip
                            const tsr_cu_tile *around);
 const char *tsr_cu_address(tsr_cu *e, tsr_value buffer, const tsr_expr *subscripts,
                            const tsr_cu_tile *around);
+const char *tsr_cu_address_of(tsr_cu *e, const char *element);
+/* The `swizzle` of the alloc that made a buffer; 0: none. */
+uint32_t tsr_cu_swizzle(const tsr_cu *e, tsr_value buffer);
+/* Is every element that the tile's positions name inside the buffer? */
+bool tsr_cu_never_outside(tsr_cu *e, tsr_value buffer, const tsr_expr *subscripts,
+                          const tsr_cu_tile *tile);
+/* The longest run, a power of two up to `most`, that an access by `tile` can move at once along an
+ * axis: the elements at positions run * i .. run * i + run - 1 are neighbours in memory, the first
+ * at a multiple of `run` elements, and either all or none of them are inside the buffer. */
+uint32_t tsr_cu_run(tsr_cu *e, tsr_value buffer, const tsr_expr *subscripts,
+                    const tsr_cu_tile *tile, uint32_t axis, uint32_t most);
+
+/* --- emit_access.c --- */
+/* Loads a tile into registers of the same layout. */
+void tsr_cu_load_tile(tsr_cu *e, const tsr_cu_access *at, const tsr_cu_tile *into, double pad);
 void tsr_cu_load(tsr_cu *e);
 void tsr_cu_store(tsr_cu *e);
 /* A copy by loads and stores of the team's threads. */
@@ -221,6 +294,8 @@ void tsr_cu_const(tsr_cu *e);
 void tsr_cu_index_tile(tsr_cu *e);
 void tsr_cu_transpose(tsr_cu *e);
 void tsr_cu_slice(tsr_cu *e);
+
+/* --- emit_contract.c --- */
 void tsr_cu_contract(tsr_cu *e);
 /* Until at most `pending` of the team's latest contractions in place are under way. */
 void tsr_cu_wgmma_wait(tsr_cu *e, uint32_t pending);

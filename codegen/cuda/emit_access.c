@@ -1,131 +1,168 @@
-/* Memory. An access is done register by register: its subscripts become s0, s1 ..., the element is
- * touched where they are inside the buffer and the register is inside the tile. Checks that
- * `tsr_expr_prove_nonnegative` proves are left out. */
+/* Memory. An access is done register by register, or in runs of 4, 8 or 16 bytes where several
+ * registers are provably neighbours in memory: its subscripts become s0, s1 ..., the element is
+ * touched where they are inside the buffer and the register is inside the tile. */
 #include "codegen/cuda/emit.h"
+#include "runtime/float_convert.h"
 #include <string.h>
 
-typedef struct access {
-  tsr_value value;
-  const tsr_type_info *buffer;
-  tsr_dtype dtype;
-  const tsr_expr *subscripts;
-  tsr_cu_tile tile; /* what is moved, with its layout */
-} access;
+/* --- runs of several elements --- */
 
-static void access_init(tsr_cu *e, access *at, const tsr_operand *operand,
-                        const tsr_expr *subscripts, const tsr_cu_tile *tile) {
-  *at = (access){.value = operand->value,
-                 .buffer = tsr_value_type(e->ir, operand->value),
-                 .subscripts = subscripts,
-                 .tile = *tile};
-  at->dtype = at->buffer->dtype;
-  if (!e->slots[operand->value].buffer)
-    tsr_cu_fail(e, TSR_ERR_VERIFY, "the accessed value is not a buffer");
-  if (operand->subscript_count != at->buffer->rank)
-    tsr_cu_fail(e, TSR_ERR_VERIFY, "%u subscripts for a buffer of rank %u",
-                operand->subscript_count, at->buffer->rank);
-  if (!tsr_cu_supports(at->dtype))
-    tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "buffers of %s have no code on CUDA",
-                tsr_dtype_text(at->dtype));
-  if (e->hazard[operand->value])
-    tsr_cu_barrier(e);
-}
+/* How an access of a tile is done: `run` registers of r<axis> at once. */
+typedef struct run_shape {
+  uint32_t axis, run, bytes;
+} run_shape;
 
-/* --- places --- */
-
-/* The `swizzle` of the alloc that made a buffer; 0: none. */
-static uint32_t swizzle_of(const tsr_cu *e, tsr_value buffer) {
-  const tsr_value_data *data = tsr_value_get(e->ir, buffer);
-  if (data->role != TSR_ROLE_RESULT || tsr_op_get(e->ir, data->def)->code != TSR_OP_ALLOC)
-    return 0;
-  return (uint32_t)tsr_op_int(e->ir, data->def, "swizzle", 0);
-}
-
-/* The element's number, from the text of its subscripts: ((s0) * d1 + s1) * d2 + s2. */
-static const char *horner(tsr_cu *e, const tsr_type_info *buffer, const char *const *subscripts,
-                          uint32_t count) {
-  const char *offset = NULL;
-  for (uint32_t i = 0; i < count; ++i)
-    offset =
-        offset ? tsr_cu_format(e, "%s * %s + %s", i > 1 ? tsr_cu_format(e, "(%s)", offset) : offset,
-                               tsr_cu_index(e, buffer->dims[i], NULL), subscripts[i])
-               : subscripts[i];
-  return offset ? offset : "0";
-}
-
-/* Rows of exactly the swizzle's width are told from the place inside of them, so that the compiler
- * sees which bits the xor can touch. */
-static const char *swizzled(tsr_cu *e, tsr_value value, uint32_t width,
-                            const char *const *subscripts) {
-  const tsr_type_info *buffer = tsr_value_type(e->ir, value);
-  const uint32_t rank = buffer->rank, bytes = tsr_dtype_bits(buffer->dtype) / 8;
-  const char *type = tsr_cu_storage(buffer->dtype), *base = e->slots[value].buffer;
-  int64_t row = 0;
-  if (rank < 2 || !tsr_expr_is_int(e->ir, buffer->dims[rank - 1], &row) || row * bytes != width)
-    return tsr_cu_format(e, "*(%s *)((tsr_u8 *)%s + tsr_swizzle_%u((tsr_u32)(%s) * %u))", type,
-                         base, width, horner(e, buffer, subscripts, rank), bytes);
-  return tsr_cu_format(e, "*(%s *)((tsr_u8 *)%s + tsr_swizzle_row_%u(%s, (%s) * %u))", type, base,
-                       width, horner(e, buffer, subscripts, rank - 1), subscripts[rank - 1], bytes);
-}
-
-static const char *element_at(tsr_cu *e, tsr_value value, const char *const *subscripts) {
-  uint32_t width = swizzle_of(e, value);
-  if (width)
-    return swizzled(e, value, width, subscripts);
-  const tsr_type_info *buffer = tsr_value_type(e->ir, value);
-  return tsr_cu_format(e, "%s[%s]", e->slots[value].buffer,
-                       horner(e, buffer, subscripts, buffer->rank));
-}
-
-const char *tsr_cu_element(tsr_cu *e, tsr_value buffer, const tsr_expr *subscripts,
-                           const tsr_cu_tile *around) {
-  const char *texts[TSR_MAX_RANK];
-  uint32_t rank = tsr_value_type(e->ir, buffer)->rank;
-  for (uint32_t i = 0; i < rank; ++i)
-    texts[i] = tsr_cu_index(e, subscripts[i], around);
-  return element_at(e, buffer, texts);
-}
-
-/* &*x is x. */
-static const char *address_of(tsr_cu *e, const char *element) {
-  return *element == '*' ? tsr_cu_format(e, "(%s)", element + 1) : tsr_cu_format(e, "&%s", element);
-}
-
-const char *tsr_cu_address(tsr_cu *e, tsr_value buffer, const tsr_expr *subscripts,
-                           const tsr_cu_tile *around) {
-  return address_of(e, tsr_cu_element(e, buffer, subscripts, around));
-}
-
-static bool proven(tsr_cu *e, const access *at, tsr_expr expr) {
-  int64_t lanes[TSR_MAX_RANK] = {0};
-  for (uint32_t lane = 0; lane < at->tile.rank; ++lane)
-    lanes[lane] = at->tile.extents[at->tile.rank - 1 - lane];
-  return tsr_expr_prove_nonnegative(e->ir, expr, lanes, at->tile.rank);
-}
-
-/* Inside the loops over the tile's registers: declares the subscripts. The element's place, and
- * when it may be touched. */
-static const char *place(tsr_cu *e, const access *at, const char **out_condition) {
-  const char *subscripts[TSR_MAX_RANK], *condition = tsr_cu_inside(e, &at->tile);
-  for (uint32_t i = 0; i < at->buffer->rank; ++i) {
-    tsr_expr subscript = at->subscripts[i], dim = at->buffer->dims[i];
-    const char *text = tsr_cu_index(e, subscript, &at->tile);
-    tsr_cu_line(e, "const tsr_s64 s%u = %s;", i, text);
-    if (!proven(e, at, subscript))
-      condition = tsr_cu_both(e, condition, tsr_cu_format(e, "s%u >= 0", i));
-    if (!proven(e, at, tsr_expr_sub(e->ir, tsr_expr_add_int(e->ir, dim, -1), subscript)))
-      condition =
-          tsr_cu_both(e, condition, tsr_cu_format(e, "s%u < %s", i, tsr_cu_index(e, dim, NULL)));
-    subscripts[i] = tsr_cu_format(e, "s%u", i);
+static run_shape find_run(tsr_cu *e, const tsr_cu_access *at) {
+  const uint32_t size = tsr_dtype_bits(at->dtype) / 8;
+  run_shape best = {0, 1, size};
+  for (uint32_t axis = 0; axis < at->tile.rank; ++axis) {
+    uint32_t run = tsr_cu_run_of(&at->tile, axis), most = 1;
+    while (run % (most * 2) == 0 && most * 2 * size <= 16 &&
+           at->tile.extents[axis] % (most * 2) == 0)
+      most *= 2;
+    run = most > 1 ? tsr_cu_run(e, at->value, at->subscripts, &at->tile, axis, most) : 1;
+    if (run > best.run && run * size >= 4)
+      best = (run_shape){axis, run, run * size};
   }
-  *out_condition = condition;
-  return element_at(e, at->value, subscripts);
+  return best;
 }
 
-static void load_tile(tsr_cu *e, const access *at, const tsr_cu_tile *into, double pad) {
+static bool in_shared(const tsr_cu_access *at) {
+  return at->buffer->level == TSR_LEVEL_L1 || at->buffer->level == TSR_LEVEL_L2;
+}
+
+static const char *run_type(const run_shape *shape) {
+  return shape->bytes == 4 ? "tsr_u32x1" : shape->bytes == 8 ? "tsr_u32x2" : "tsr_u32x4";
+}
+
+static tsr_dtype bits_dtype(tsr_dtype dtype) {
+  unsigned bits = tsr_dtype_bits(dtype);
+  return bits == 64 ? TSR_U64 : bits == 32 ? TSR_U32 : bits == 16 ? TSR_U16 : TSR_U8;
+}
+
+/* The registers v further along the run. */
+static const char *register_in_run(tsr_cu *e, const tsr_cu_tile *tile, const run_shape *shape,
+                                   const char *v) {
+  const char *r[TSR_MAX_RANK] = {NULL};
+  r[shape->axis] = tsr_cu_format(e, "(r%u + %s)", shape->axis, v);
+  return tsr_cu_register_at(e, tile, r);
+}
+
+/* Element v of a run as bits. */
+static const char *element_of_run(tsr_cu *e, tsr_dtype dtype) {
+  const unsigned bits = tsr_dtype_bits(dtype), fields = bits < 32 ? 32 / bits : 1;
+  if (bits == 64)
+    return "((tsr_u64)run.x[2 * v + 1] << 32 | run.x[2 * v])";
+  if (bits == 32)
+    return "run.x[v]";
+  return tsr_cu_format(e, "((tsr_u%u)(run.x[v / %u] >> v %% %u * %u))", bits, fields, fields, bits);
+}
+
+/* `pad` in every element of a word; of 8 bytes its lower or upper half. */
+static uint32_t pad_word(tsr_dtype dtype, double pad, uint32_t half) {
+  uint64_t bits = 0;
+  tsr_element_store_f64(dtype, &bits, 0, pad);
+  for (unsigned width = tsr_dtype_bits(dtype); width < 32; width *= 2)
+    bits |= bits << width;
+  return (uint32_t)(bits >> (half * 32));
+}
+
+static void declare_run(tsr_cu *e, const run_shape *shape, tsr_dtype dtype, double pad) {
+  const uint32_t low = pad_word(dtype, pad, 0);
+  const uint32_t high = tsr_dtype_bits(dtype) == 64 ? pad_word(dtype, pad, 1) : low;
+  if (shape->bytes == 4)
+    tsr_cu_line(e, "tsr_u32x1 run = {{%uu}};", low);
+  else if (shape->bytes == 8)
+    tsr_cu_line(e, "tsr_u32x2 run = {{%uu, %uu}};", low, high);
+  else
+    tsr_cu_line(e, "tsr_u32x4 run = {{%uu, %uu, %uu, %uu}};", low, high, low, high);
+}
+
+static void load_runs(tsr_cu *e, const tsr_cu_access *at, const run_shape *shape,
+                      const tsr_cu_tile *into, double pad) {
   const char *condition = NULL;
+  tsr_cu_begin_runs(e, &at->tile, true, shape->axis, shape->run);
+  const char *address = tsr_cu_address_of(e, tsr_cu_place(e, at, &condition));
+  const char *call = tsr_cu_format(e, "tsr_load_%s_%u(%s)", in_shared(at) ? "shared" : "global",
+                                   shape->bytes, address);
+  if (!strcmp(condition, "1"))
+    tsr_cu_line(e, "const %s run = %s;", run_type(shape), call);
+  else {
+    declare_run(e, shape, at->dtype, pad);
+    tsr_cu_line(e, "if (%s)", condition);
+    tsr_cu_line(e, "  run = %s;", call);
+  }
+  tsr_cu_line(e, "TSR_UNROLL");
+  tsr_cu_line(e, "for (int v = 0; v < %u; ++v) {", shape->run);
+  const char *bits = element_of_run(e, at->dtype);
+  const char *value = tsr_cu_bitcast(e, bits_dtype(at->dtype), at->dtype, bits);
+  tsr_cu_line(e, "%s = %s;", register_in_run(e, into, shape, "v"),
+              tsr_cu_cast(e, at->dtype, into->dtype, value));
+  tsr_cu_line(e, "}");
+  tsr_cu_end(e);
+}
+
+/* Word w of a run from the registers. */
+static const char *word_of_registers(tsr_cu *e, const run_shape *shape, const tsr_cu_tile *tile,
+                                     tsr_dtype dtype) {
+  const unsigned bits = tsr_dtype_bits(dtype), fields = 32 / bits;
+  const char *values[4], *word = NULL;
+  for (unsigned i = 0; i < fields; ++i) {
+    const char *v = fields == 1 ? "w" : tsr_cu_format(e, i ? "w * %u + %u" : "w * %u", fields, i);
+    values[i] = tsr_cu_cast(e, tile->dtype, dtype, register_in_run(e, tile, shape, v));
+  }
+  if (dtype == TSR_F16 || dtype == TSR_BF16)
+    return tsr_cu_format(e, "tsr_f32x2_to_%sx2(%s, %s)", tsr_dtype_text(dtype), values[0],
+                         values[1]);
+  for (unsigned i = 0; i < fields; ++i) {
+    const char *part = tsr_cu_bitcast(e, dtype, bits_dtype(dtype), values[i]);
+    if (bits < 32)
+      part = tsr_cu_format(e, "(tsr_u32)(tsr_u%u)%s", bits, part);
+    word = i ? tsr_cu_format(e, "%s | %s << %u", word, part, i * bits) : part;
+  }
+  return word;
+}
+
+static void store_runs(tsr_cu *e, const tsr_cu_access *at, const run_shape *shape,
+                       const tsr_cu_tile *tile) {
+  const char *condition = NULL;
+  tsr_cu_begin_runs(e, &at->tile, true, shape->axis, shape->run);
+  const char *address = tsr_cu_address_of(e, tsr_cu_place(e, at, &condition));
+  condition = tsr_cu_both(e, tsr_cu_owner(e, tile), condition);
+  bool always = !strcmp(condition, "1"), wide = tsr_dtype_bits(at->dtype) == 64;
+  if (!always)
+    tsr_cu_line(e, "if (%s) {", condition);
+  tsr_cu_line(e, "%s run;", run_type(shape));
+  tsr_cu_line(e, "TSR_UNROLL");
+  tsr_cu_line(e, "for (int w = 0; w < %u; ++w) {", wide ? shape->run : shape->bytes / 4);
+  if (wide) {
+    const char *value = register_in_run(e, tile, shape, "w");
+    const char *bits =
+        tsr_cu_bitcast(e, at->dtype, TSR_U64, tsr_cu_cast(e, tile->dtype, at->dtype, value));
+    tsr_cu_line(e, "const tsr_u64 both = (tsr_u64)%s;", bits);
+    tsr_cu_line(e, "run.x[2 * w] = (tsr_u32)both;");
+    tsr_cu_line(e, "run.x[2 * w + 1] = (tsr_u32)(both >> 32);");
+  } else
+    tsr_cu_line(e, "run.x[w] = %s;", word_of_registers(e, shape, tile, at->dtype));
+  tsr_cu_line(e, "}");
+  tsr_cu_line(e, "tsr_store_%s_%u(%s, run);", in_shared(at) ? "shared" : "global", shape->bytes,
+              address);
+  if (!always)
+    tsr_cu_line(e, "}");
+  tsr_cu_end(e);
+}
+
+/* --- loads --- */
+
+void tsr_cu_load_tile(tsr_cu *e, const tsr_cu_access *at, const tsr_cu_tile *into, double pad) {
+  const char *condition = NULL;
+  const run_shape shape = find_run(e, at);
+  if (shape.run > 1) {
+    load_runs(e, at, &shape, into, pad);
+    return;
+  }
   tsr_cu_begin(e, &at->tile, true);
-  const char *element = place(e, at, &condition);
+  const char *element = tsr_cu_place(e, at, &condition);
   const char *value = tsr_cu_cast(e, at->dtype, into->dtype, tsr_cu_widen(e, at->dtype, element));
   if (!strcmp(condition, "1"))
     tsr_cu_line(e, "%s = %s;", tsr_cu_register(e, into), value);
@@ -139,12 +176,12 @@ static void load_tile(tsr_cu *e, const access *at, const tsr_cu_tile *into, doub
 void tsr_cu_load(tsr_cu *e) {
   const tsr_operand *operand = &e->op->operands[0];
   tsr_value result = e->op->results[0];
-  access at;
+  tsr_cu_access at;
   tsr_cu_tile shape = tsr_cu_tile_of_type(e, tsr_value_get(e->ir, result)->type);
   shape.layout = tsr_cu_wanted(e, result, &shape);
-  access_init(e, &at, operand, operand->subscripts, &shape);
+  tsr_cu_access_init(e, &at, operand, operand->subscripts, &shape);
   const tsr_cu_tile *tile = tsr_cu_declare_result(e, NULL);
-  load_tile(e, &at, tile, tsr_op_float(e->ir, e->op_id, "pad", 0));
+  tsr_cu_load_tile(e, &at, tile, tsr_op_float(e->ir, e->op_id, "pad", 0));
 }
 
 /* --- stores --- */
@@ -204,13 +241,13 @@ static void combine_by_exchange(tsr_cu *e, const char *combine, tsr_dtype dtype,
   tsr_cu_line(e, "}");
 }
 
-static void store_element(tsr_cu *e, const access *at, const char *element, const char *combine,
-                          const char *value) {
+static void store_element(tsr_cu *e, const tsr_cu_access *at, const char *element,
+                          const char *combine, const char *value) {
   if (!combine) {
     tsr_cu_line(e, "%s = %s;", element, tsr_cu_narrow(e, at->dtype, value));
     return;
   }
-  const char *address = address_of(e, element);
+  const char *address = tsr_cu_address_of(e, element);
   const char *call = atomic_call(e, combine, at->dtype, address, value);
   if (call)
     tsr_cu_line(e, "%s", call);
@@ -218,10 +255,16 @@ static void store_element(tsr_cu *e, const access *at, const char *element, cons
     combine_by_exchange(e, combine, at->dtype, address, value);
 }
 
-static void store_tile(tsr_cu *e, const access *at, const tsr_cu_tile *tile, const char *combine) {
+static void store_tile(tsr_cu *e, const tsr_cu_access *at, const tsr_cu_tile *tile,
+                       const char *combine) {
   const char *condition = NULL;
+  const run_shape shape = find_run(e, at);
+  if (shape.run > 1 && !combine) {
+    store_runs(e, at, &shape, tile);
+    return;
+  }
   tsr_cu_begin(e, &at->tile, true);
-  const char *element = place(e, at, &condition);
+  const char *element = tsr_cu_place(e, at, &condition);
   condition = tsr_cu_both(e, tsr_cu_owner(e, tile), condition);
   const char *value = tsr_cu_cast(e, tile->dtype, at->dtype, tsr_cu_register(e, tile));
   bool always = !strcmp(condition, "1");
@@ -237,10 +280,10 @@ void tsr_cu_store(tsr_cu *e) {
   const tsr_cu_tile *tile = tsr_cu_operand(e, 0);
   const tsr_operand *operand = &e->op->operands[1];
   const char *combine = tsr_op_string(e->ir, e->op_id, "combine");
-  access at;
+  tsr_cu_access at;
   if (combine && !strcmp(combine, "none"))
     combine = NULL;
-  access_init(e, &at, operand, operand->subscripts, tile);
+  tsr_cu_access_init(e, &at, operand, operand->subscripts, tile);
   if (combine && !tsr_cu_identity(e, combine, at.dtype))
     tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "a store cannot combine by '%s'", combine);
   store_tile(e, &at, tile, combine);
@@ -248,18 +291,30 @@ void tsr_cu_store(tsr_cu *e) {
 
 /* --- copy --- */
 
+/* Runs that both sides have, if every thread is left with one. */
+static tsr_cu_layout box_layout(tsr_cu *e, const tsr_cu_tile *box, const tsr_expr *from,
+                                const tsr_expr *to) {
+  uint32_t run = 16 * 8 / tsr_dtype_bits(box->dtype);
+  while (run > 1 && (box->rank == 0 || box->extents[0] % run != 0 ||
+                     tsr_cu_elements(box) < (uint64_t)run * e->threads))
+    run /= 2;
+  for (uint32_t i = 0; i < 2 && run > 1; ++i)
+    run = tsr_cu_run(e, e->op->operands[i].value, i ? to : from, box, 0, run);
+  return tsr_cu_default_layout(e->threads, box, run);
+}
+
 void tsr_cu_copy_plain(tsr_cu *e) {
   const tsr_operand *operands = e->op->operands;
   tsr_expr from[TSR_MAX_RANK], to[TSR_MAX_RANK];
   tsr_cu_tile box;
-  access at;
+  tsr_cu_access at;
   tsr_cu_copy_box(e, &box, from, to);
-  box.layout = tsr_cu_default_layout(e->threads, box.extents, box.rank);
+  box.layout = box_layout(e, &box, from, to);
   tsr_cu_line(e, "{");
-  access_init(e, &at, &operands[0], from, &box);
+  tsr_cu_access_init(e, &at, &operands[0], from, &box);
   const tsr_cu_tile *tile = tsr_cu_declare(e, &box, "box");
-  load_tile(e, &at, tile, tsr_op_float(e->ir, e->op_id, "pad", 0));
-  access_init(e, &at, &operands[1], to, &box);
+  tsr_cu_load_tile(e, &at, tile, tsr_op_float(e->ir, e->op_id, "pad", 0));
+  tsr_cu_access_init(e, &at, &operands[1], to, &box);
   store_tile(e, &at, tile, NULL);
   tsr_cu_line(e, "}");
 }
@@ -269,9 +324,9 @@ void tsr_cu_copy_plain(tsr_cu *e) {
 void tsr_cu_append(tsr_cu *e) {
   const tsr_operand *operand = &e->op->operands[1];
   const tsr_cu_tile none = {.dtype = TSR_I64};
-  access at;
+  tsr_cu_access at;
   const char *condition = NULL;
-  access_init(e, &at, operand, operand->subscripts, &none);
+  tsr_cu_access_init(e, &at, operand, operand->subscripts, &none);
   unsigned bits = tsr_dtype_bits(at.dtype);
   tsr_dtype_class kind = tsr_dtype_class_of(at.dtype);
   if (tsr_cu_operand(e, 0)->dtype != TSR_BOOL || (kind != TSR_CLASS_INT && kind != TSR_CLASS_UINT))
@@ -281,13 +336,14 @@ void tsr_cu_append(tsr_cu *e) {
   const tsr_cu_tile *tile = tsr_cu_declare_result(e, NULL);
   const tsr_cu_tile *kept = tsr_cu_relayout(e, tsr_cu_operand(e, 0), &tile->layout);
   tsr_cu_line(e, "{");
-  const char *counter = place(e, &at, &condition);
+  const char *counter = tsr_cu_place(e, &at, &condition);
   tsr_cu_begin(e, tile, true);
   const char *mine = tsr_cu_both(e, tsr_cu_both(e, tsr_cu_owner(e, tile), tsr_cu_inside(e, tile)),
                                  tsr_cu_register(e, kept));
   const char *type = tsr_cu_ctype(tile->dtype), *word = bits == 64 ? "tsr_s64" : "int";
   tsr_cu_line(e, "%s = %s ? (%s)tsr_atomic_add_i%u((%s *)%s, 1) : (%s)-1;",
-              tsr_cu_register(e, tile), mine, type, bits, word, address_of(e, counter), type);
+              tsr_cu_register(e, tile), mine, type, bits, word, tsr_cu_address_of(e, counter),
+              type);
   tsr_cu_end(e);
   tsr_cu_line(e, "}");
   tsr_cu_share(e, tile);

@@ -39,8 +39,10 @@ static void read_operands(tsr_cu *e, reduction *r) {
   tsr_cu_layout layout = tsr_cu_operand(e, 0)->layout;
   read_axes(e, r, tsr_cu_operand(e, 0)->rank);
   for (uint32_t axis = 0; r->region && axis < tsr_cu_operand(e, 0)->rank; ++axis)
-    if (r->reduced[axis])
-      layout.threads[axis] = layout.stride[axis] = layout.vector[axis] = 1;
+    if (r->reduced[axis]) {
+      layout.axis[axis].count = 0;
+      tsr_cu_fill(&layout.axis[axis], tsr_cu_operand(e, 0)->extents[axis], 0);
+    }
   for (uint32_t i = 0; i < r->count; ++i) {
     const tsr_cu_tile *tile = tsr_cu_operand(e, i), *first = tsr_cu_operand(e, 0);
     if (tile->rank != first->rank ||
@@ -100,13 +102,13 @@ static void meet(tsr_cu *e, const reduction *r, uint32_t mask) {
   if (mask >= 32) {
     array = tsr_cu_exchange(e, type, 8ULL * e->threads * tsr_cu_registers(result));
     tsr_cu_begin(e, result, false);
-    const char *number = tsr_cu_register_number(e, result);
+    const char *number = tsr_cu_register_number(e, result, NULL);
     where = number ? tsr_cu_format(e, "(%s) * %u + ", number, e->threads) : "";
     tsr_cu_line(e, "%s[%sthread] = %s;", array, where, tsr_cu_register(e, result));
     tsr_cu_end(e);
     tsr_cu_barrier(e);
   }
-  tsr_cu_begin(e, result, true);
+  tsr_cu_begin(e, result, false);
   const char *own = tsr_cu_register(e, result);
   const char *other = array ? tsr_cu_format(e, "%s[%s(thread ^ %u)]", array, where, mask)
                             : shuffle(e, result->dtype, own, mask);
@@ -123,9 +125,12 @@ static void meet(tsr_cu *e, const reduction *r, uint32_t mask) {
 static void reduce_threads(tsr_cu *e, const reduction *r) {
   const tsr_cu_tile *tile = r->tiles[0];
   for (uint32_t axis = 0; axis < tile->rank; ++axis)
-    if (r->reduced[axis] && tile->extents[axis] > 1)
-      for (uint32_t step = 1; step < tile->layout.threads[axis]; step *= 2)
-        meet(e, r, step * tile->layout.stride[axis]);
+    for (uint32_t i = 0;
+         r->reduced[axis] && tile->extents[axis] > 1 && i < tile->layout.axis[axis].count; ++i) {
+      const tsr_cu_digit *digit = &tile->layout.axis[axis].digits[i];
+      for (uint32_t step = 1; digit->stride && step < digit->size; step *= 2)
+        meet(e, r, step * digit->stride);
+    }
 }
 
 /* --- by a region --- */

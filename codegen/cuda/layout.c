@@ -12,15 +12,29 @@ static uint32_t power_at_least(uint32_t number) {
   return power;
 }
 
-static uint32_t along(const tsr_cu_layout *l, uint32_t extent, uint32_t axis) {
-  if (extent == 1)
-    return 1;
-  uint32_t turn = (uint32_t)l->threads[axis] * l->vector[axis];
-  return (extent + turn - 1) / turn * l->vector[axis];
+void tsr_cu_push(tsr_cu_axis *axis, uint32_t size, uint32_t stride, uint32_t order) {
+  if (size > 1 && axis->count < TSR_CU_DIGITS)
+    axis->digits[axis->count++] = (tsr_cu_digit){size, stride, order};
+}
+
+static uint32_t span_of(const tsr_cu_axis *axis) {
+  uint32_t span = 1;
+  for (uint32_t i = 0; i < axis->count; ++i)
+    span *= axis->digits[i].size;
+  return span;
+}
+
+void tsr_cu_fill(tsr_cu_axis *axis, uint32_t extent, uint32_t order) {
+  uint32_t span = span_of(axis);
+  tsr_cu_push(axis, (extent + span - 1) / span, 0, order);
 }
 
 uint32_t tsr_cu_registers_along(const tsr_cu_tile *tile, uint32_t axis) {
-  return along(&tile->layout, tile->extents[axis], axis);
+  const tsr_cu_axis *own = &tile->layout.axis[axis];
+  uint32_t count = 1;
+  for (uint32_t i = 0; tile->extents[axis] > 1 && i < own->count; ++i)
+    count *= own->digits[i].stride ? 1U : own->digits[i].size;
+  return count;
 }
 
 uint32_t tsr_cu_registers(const tsr_cu_tile *tile) {
@@ -38,58 +52,91 @@ uint64_t tsr_cu_elements(const tsr_cu_tile *tile) {
 }
 
 bool tsr_cu_exact(const tsr_cu_tile *tile, uint32_t axis) {
-  return tile->extents[axis] == 1 ||
-         tile->extents[axis] == tsr_cu_registers_along(tile, axis) * tile->layout.threads[axis];
+  return tile->extents[axis] == 1 || tile->extents[axis] == span_of(&tile->layout.axis[axis]);
+}
+
+uint32_t tsr_cu_run_of(const tsr_cu_tile *tile, uint32_t axis) {
+  const tsr_cu_axis *own = &tile->layout.axis[axis];
+  uint32_t run = 1;
+  for (uint32_t i = 0; tile->extents[axis] > 1 && i < own->count && !own->digits[i].stride; ++i)
+    run *= own->digits[i].size;
+  return run;
+}
+
+/* Digits that continue each other are one. */
+static tsr_cu_axis merged(const tsr_cu_axis *axis) {
+  tsr_cu_axis m = {0};
+  for (uint32_t i = 0; i < axis->count; ++i) {
+    const tsr_cu_digit *digit = &axis->digits[i];
+    tsr_cu_digit *last = m.count ? &m.digits[m.count - 1] : NULL;
+    if (last && (digit->stride ? last->stride && digit->stride == last->stride * last->size
+                               : !last->stride))
+      last->size *= digit->size;
+    else
+      m.digits[m.count++] = (tsr_cu_digit){digit->size, digit->stride, 0};
+  }
+  return m;
 }
 
 bool tsr_cu_same_layout(const tsr_cu_tile *tile, const tsr_cu_layout *layout) {
-  const tsr_cu_layout *own = &tile->layout;
-  for (uint32_t axis = 0; axis < tile->rank; ++axis)
-    if (tile->extents[axis] > 1 &&
-        (own->threads[axis] != layout->threads[axis] || own->vector[axis] != layout->vector[axis] ||
-         (own->threads[axis] > 1 && own->stride[axis] != layout->stride[axis])))
+  for (uint32_t axis = 0; axis < tile->rank; ++axis) {
+    if (tile->extents[axis] == 1)
+      continue;
+    tsr_cu_axis own = merged(&tile->layout.axis[axis]), other = merged(&layout->axis[axis]);
+    if (own.count != other.count ||
+        memcmp(own.digits, other.digits, own.count * sizeof *own.digits) != 0)
       return false;
+  }
   return true;
 }
 
-/* Every axis in every thread. */
-static tsr_cu_layout replicated(void) {
-  tsr_cu_layout l;
-  for (uint32_t axis = 0; axis < TSR_MAX_RANK; ++axis)
-    l.threads[axis] = l.stride[axis] = l.vector[axis] = 1;
-  return l;
-}
-
-tsr_cu_layout tsr_cu_default_layout(uint32_t threads, const uint32_t *extents, uint32_t rank) {
-  tsr_cu_layout l = replicated();
+tsr_cu_layout tsr_cu_default_layout(uint32_t threads, const tsr_cu_tile *tile, uint32_t vector) {
+  tsr_cu_layout l = {0};
   uint32_t stride = 1;
-  for (uint32_t axis = 0; axis < rank && stride < threads; ++axis) {
-    uint32_t wide = power_at_least(extents[axis]), left = threads / stride;
-    l.threads[axis] = (uint16_t)(wide < left ? wide : left);
-    l.stride[axis] = (uint16_t)stride;
-    stride *= l.threads[axis];
+  for (uint32_t axis = 0; axis < tile->rank; ++axis) {
+    uint32_t run = axis == 0 ? vector : 1, left = threads / stride;
+    uint32_t wide = power_at_least((tile->extents[axis] + run - 1) / run);
+    tsr_cu_push(&l.axis[axis], run, 0, 2 * axis);
+    tsr_cu_push(&l.axis[axis], wide < left ? wide : left, stride, 0);
+    tsr_cu_fill(&l.axis[axis], tile->extents[axis], 2 * axis + 1);
+    stride *= wide < left ? wide : left;
   }
   return l;
 }
 
-tsr_cu_layout tsr_cu_matrix_layout(uint32_t threads, uint32_t rows, uint32_t columns) {
-  tsr_cu_layout l = replicated();
+/* The longest run of up to 16 bytes that leaves every one of `threads` an equal part. */
+static uint32_t matrix_run(const tsr_cu_tile *tile, uint32_t axis, uint32_t threads) {
+  uint32_t bits = tsr_dtype_bits(tile->dtype), run = bits < 32 ? 4 : 128 / bits;
+  while (run > 1 && tile->extents[axis] % (run * threads) != 0)
+    run /= 2;
+  return run;
+}
+
+tsr_cu_layout tsr_cu_matrix_layout(uint32_t threads, const tsr_cu_tile *accumulators) {
+  tsr_cu_layout l = {0};
+  uint32_t rows = accumulators->extents[1], columns = accumulators->extents[0];
   uint32_t across = 1, most = power_at_least(columns), down = power_at_least(rows);
   while (across < threads && across < most &&
          (uint64_t)across * across * rows < (uint64_t)threads * columns)
     across *= 2;
   while (across < most && across < threads && threads / across > down)
     across *= 2;
-  l.threads[0] = (uint16_t)across;
-  l.threads[1] = (uint16_t)(threads / across < down ? threads / across : down);
-  l.stride[1] = (uint16_t)across;
+  if (threads / across < down)
+    down = threads / across;
+  tsr_cu_push(&l.axis[0], matrix_run(accumulators, 0, across), 0, 0);
+  tsr_cu_push(&l.axis[0], across, 1, 0);
+  tsr_cu_fill(&l.axis[0], columns, 1);
+  tsr_cu_push(&l.axis[1], matrix_run(accumulators, 1, down), 0, 2);
+  tsr_cu_push(&l.axis[1], down, across, 0);
+  tsr_cu_fill(&l.axis[1], rows, 3);
   return l;
 }
 
-tsr_cu_layout tsr_cu_operand_layout(const tsr_cu_layout *matrix, bool is_a) {
-  tsr_cu_layout l = *matrix;
-  uint32_t depth = is_a ? 0 : 1;
-  l.threads[depth] = l.stride[depth] = l.vector[depth] = 1;
+tsr_cu_layout tsr_cu_operand_layout(const tsr_cu_layout *matrix, uint32_t depth, bool is_a) {
+  tsr_cu_layout l = {0};
+  uint32_t side = is_a ? 1 : 0;
+  l.axis[side] = matrix->axis[side];
+  tsr_cu_fill(&l.axis[1 - side], depth, 4);
   return l;
 }
 
@@ -111,10 +158,48 @@ static void insist(tsr_cu *e, tsr_value value, tsr_cu_layout layout) {
   e->wanted[value] = kept;
 }
 
+/* --- runs --- */
+
+/* Runs of which length the access would move at once, if threads enough are left with one each. */
+static uint32_t access_vector(tsr_cu *e, const tsr_operand *operand, const tsr_cu_tile *tile) {
+  tsr_dtype dtype = tsr_value_type(e->ir, operand->value)->dtype;
+  uint32_t bits = tsr_dtype_bits(dtype), most = bits ? 128 / bits : 1;
+  while (most > 1 &&
+         (tile->extents[0] % most != 0 || tsr_cu_elements(tile) < (uint64_t)most * e->threads))
+    most /= 2;
+  return tile->rank == 0 ? 1 : tsr_cu_run(e, operand->value, operand->subscripts, tile, 0, most);
+}
+
+/* The runs that the loads have that a value is made from elementwise. */
+static uint32_t runs_of(tsr_cu *e, tsr_value value, const tsr_cu_tile *tile, uint32_t depth) {
+  const tsr_value_data *data = tsr_value_get(e->ir, value);
+  uint32_t best = 1;
+  if (data->role != TSR_ROLE_RESULT || depth == 0)
+    return 1;
+  const tsr_op_data *op = tsr_op_get(e->ir, data->def);
+  if (op->code == TSR_OP_LOAD || op->code == TSR_OP_GATHER_LOAD || op->code == TSR_OP_FRAGMENT)
+    return access_vector(e, &op->operands[0], tile);
+  for (uint32_t i = 0; tsr_opcode_elementwise(op->code) && i < op->operand_count; ++i) {
+    const tsr_type_info *type = tsr_value_type(e->ir, op->operands[i].value);
+    int64_t extent = 1;
+    if (type->rank == 0 || !tsr_expr_is_int(e->ir, type->dims[type->rank - 1], &extent) ||
+        extent != tile->extents[0] || type->rank != tile->rank)
+      continue;
+    uint32_t run = runs_of(e, op->operands[i].value, tile, depth - 1);
+    best = run > best ? run : best;
+  }
+  return best;
+}
+
+static uint32_t natural_vector(tsr_cu *e, tsr_value value, const tsr_cu_tile *tile) {
+  enum { FAR = 8 };
+  return runs_of(e, value, tile, FAR);
+}
+
 static const tsr_cu_layout *settle(tsr_cu *e, tsr_value value) {
   if (!e->wanted[value]) {
     tsr_cu_tile tile = tsr_cu_tile_of_type(e, tsr_value_get(e->ir, value)->type);
-    insist(e, value, tsr_cu_default_layout(e->threads, tile.extents, tile.rank));
+    insist(e, value, tsr_cu_default_layout(e->threads, &tile, natural_vector(e, value, &tile)));
   }
   return e->wanted[value];
 }
@@ -140,7 +225,7 @@ static void want_contract(tsr_cu *e, const tsr_op_data *op) {
   tsr_cu_tile acc = tsr_cu_tile_of_type(e, tsr_value_get(e->ir, op->results[0])->type);
   if (acc.rank != 2)
     return;
-  acc.layout = tsr_cu_matrix_layout(e->threads, acc.extents[1], acc.extents[0]);
+  acc.layout = tsr_cu_matrix_layout(e->threads, &acc);
   insist(e, op->results[0], acc.layout);
   want(e, op->operands[2].value, e->wanted[op->results[0]]);
   for (uint32_t i = 0; i < 2; ++i) {
@@ -148,7 +233,7 @@ static void want_contract(tsr_cu *e, const tsr_op_data *op) {
     if (!is_tile(e, value) || op->operands[i].subscripted || e->wanted[value])
       continue;
     tsr_cu_tile tile = tsr_cu_tile_of_type(e, tsr_value_get(e->ir, value)->type);
-    tile.layout = tsr_cu_operand_layout(&acc.layout, i == 0);
+    tile.layout = tsr_cu_operand_layout(&acc.layout, tile.extents[i], i == 0);
     if (tsr_cu_registers(&tile) <= TSR_CU_OPERAND_REGISTERS)
       insist(e, value, tile.layout);
   }
@@ -160,14 +245,12 @@ static void want_transpose(tsr_cu *e, tsr_op id, const tsr_op_data *op) {
   const tsr_cu_layout *to = settle(e, op->results[0]);
   if (!tsr_op_ints(e->ir, id, "perm", perm, TSR_MAX_RANK, &count))
     return;
-  tsr_cu_layout from = replicated();
+  tsr_cu_layout from = {0};
   for (uint32_t i = 0; i < count; ++i) {
     if (perm[i] < 0 || perm[i] >= count)
       return;
     uint32_t axis = count - 1 - i, source = count - 1 - (uint32_t)perm[i];
-    from.threads[source] = to->threads[axis];
-    from.stride[source] = to->stride[axis];
-    from.vector[source] = to->vector[axis];
+    from.axis[source] = to->axis[axis];
   }
   if (!e->wanted[op->operands[0].value])
     insist(e, op->operands[0].value, from);
@@ -205,6 +288,16 @@ static void want_loop(tsr_cu *e, const tsr_op_data *op) {
     e->wanted[op->results[i]] = layout;
     want(e, op->operands[i].value, layout);
   }
+}
+
+static void want_store(tsr_cu *e, const tsr_op_data *op) {
+  tsr_value value = op->operands[0].value;
+  if (!e->wanted[value]) {
+    tsr_cu_tile tile = tsr_cu_tile_of_type(e, tsr_value_get(e->ir, value)->type);
+    uint32_t vector = access_vector(e, &op->operands[1], &tile);
+    insist(e, value, tsr_cu_default_layout(e->threads, &tile, vector));
+  }
+  want_in_subscripts(e, op, e->wanted[value]);
 }
 
 static void want_op(tsr_cu *e, tsr_op id, const tsr_value *targets) {
@@ -249,7 +342,7 @@ static void want_op(tsr_cu *e, tsr_op id, const tsr_value *targets) {
     return;
   case TSR_OP_STORE:
   case TSR_OP_SCATTER_STORE:
-    want_in_subscripts(e, op, settle(e, op->operands[0].value));
+    want_store(e, op);
     return;
   case TSR_OP_LOAD:
   case TSR_OP_GATHER_LOAD:
@@ -299,5 +392,5 @@ void tsr_cu_choose_layouts(tsr_cu *e, tsr_region region) {
 tsr_cu_layout tsr_cu_wanted(tsr_cu *e, tsr_value value, const tsr_cu_tile *tile) {
   if (e->wanted[value])
     return *e->wanted[value];
-  return tsr_cu_default_layout(e->threads, tile->extents, tile->rank);
+  return tsr_cu_default_layout(e->threads, tile, 1);
 }

@@ -188,7 +188,10 @@ TSR_RAW void tsr_fence_gpu(void) {
   }
 TSR_VECTOR(16, 4, global, GLOBAL)
 TSR_VECTOR(8, 2, global, GLOBAL)
+TSR_VECTOR(4, 1, global, GLOBAL)
 TSR_VECTOR(16, 4, shared, SHARED)
+TSR_VECTOR(8, 2, shared, SHARED)
+TSR_VECTOR(4, 1, shared, SHARED)
 #define tsr_load_constant_16 tsr_load_global_16
 
 /* f16: the same steps as float8 in device_common.h. */

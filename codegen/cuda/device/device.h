@@ -202,6 +202,14 @@ TSR_DEVICE tsr_u32x2 tsr_load_global_8(const void *p) {
                : "memory");
   return v;
 }
+TSR_DEVICE tsr_u32x1 tsr_load_global_4(const void *p) {
+  tsr_u32x1 v;
+  asm volatile("{\n.reg .u64 a;\ncvta.to.global.u64 a, %1;\nld.global.b32 %0, [a];\n}"
+               : "=r"(v.x[0])
+               : "l"(p)
+               : "memory");
+  return v;
+}
 TSR_DEVICE void tsr_store_global_16(void *p, tsr_u32x4 v) {
   asm volatile(
       "{\n.reg .u64 a;\ncvta.to.global.u64 a, %0;\nst.global.v4.b32 [a], {%1,%2,%3,%4};\n}" ::"l"(
@@ -215,6 +223,11 @@ TSR_DEVICE void tsr_store_global_8(void *p, tsr_u32x2 v) {
       "r"(v.x[0]), "r"(v.x[1])
       : "memory");
 }
+TSR_DEVICE void tsr_store_global_4(void *p, tsr_u32x1 v) {
+  asm volatile("{\n.reg .u64 a;\ncvta.to.global.u64 a, %0;\nst.global.b32 [a], %1;\n}" ::"l"(p),
+               "r"(v.x[0])
+               : "memory");
+}
 TSR_DEVICE tsr_u32x4 tsr_load_shared_16(const void *p) {
   tsr_u32x4 v;
   asm volatile("ld.shared.v4.b32 {%0,%1,%2,%3}, [%4];"
@@ -223,10 +236,32 @@ TSR_DEVICE tsr_u32x4 tsr_load_shared_16(const void *p) {
                : "memory");
   return v;
 }
+TSR_DEVICE tsr_u32x2 tsr_load_shared_8(const void *p) {
+  tsr_u32x2 v;
+  asm volatile("ld.shared.v2.b32 {%0,%1}, [%2];"
+               : "=r"(v.x[0]), "=r"(v.x[1])
+               : "r"(tsr_shared_address(p))
+               : "memory");
+  return v;
+}
+TSR_DEVICE tsr_u32x1 tsr_load_shared_4(const void *p) {
+  tsr_u32x1 v;
+  asm volatile("ld.shared.b32 %0, [%1];" : "=r"(v.x[0]) : "r"(tsr_shared_address(p)) : "memory");
+  return v;
+}
 TSR_DEVICE void tsr_store_shared_16(void *p, tsr_u32x4 v) {
   asm volatile("st.shared.v4.b32 [%0], {%1,%2,%3,%4};" ::"r"(tsr_shared_address(p)), "r"(v.x[0]),
                "r"(v.x[1]), "r"(v.x[2]), "r"(v.x[3])
                : "memory");
+}
+
+TSR_DEVICE void tsr_store_shared_8(void *p, tsr_u32x2 v) {
+  asm volatile("st.shared.v2.b32 [%0], {%1,%2};" ::"r"(tsr_shared_address(p)), "r"(v.x[0]),
+               "r"(v.x[1])
+               : "memory");
+}
+TSR_DEVICE void tsr_store_shared_4(void *p, tsr_u32x1 v) {
+  asm volatile("st.shared.b32 [%0], %1;" ::"r"(tsr_shared_address(p)), "r"(v.x[0]) : "memory");
 }
 
 /* ---- conversions (9.7.9, cvt): to nearest even; float8 saturates to the largest finite value ----

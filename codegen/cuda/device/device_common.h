@@ -11,6 +11,9 @@ typedef signed char tsr_s8;
 typedef long long tsr_s64;
 
 /* What vector loads and stores move. */
+typedef struct tsr_u32x1 {
+  tsr_u32 x[1];
+} tsr_u32x1;
 typedef struct tsr_u32x2 {
   tsr_u32 x[2];
 } tsr_u32x2;

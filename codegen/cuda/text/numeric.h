@@ -147,19 +147,22 @@ TSR_SIGNED_DIVISION(tsr_s64, s64)
 TSR_UNSIGNED_DIVISION(tsr_u32, u32)
 TSR_UNSIGNED_DIVISION(tsr_u64, u64)
 
-TSR_DEVICE tsr_s64 tsr_floor_div_s64(tsr_s64 a, tsr_s64 b) {
-  const tsr_s64 q = tsr_div_s64(a, b), r = tsr_rem_s64(a, b);
-  return r != 0 && (r < 0) != (b < 0) ? q - 1 : q;
-}
-TSR_DEVICE tsr_s64 tsr_ceil_div_s64(tsr_s64 a, tsr_s64 b) {
-  return -tsr_floor_div_s64(-a, b);
-}
-TSR_DEVICE tsr_s64 tsr_min_s64(tsr_s64 a, tsr_s64 b) {
-  return a < b ? a : b;
-}
-TSR_DEVICE tsr_s64 tsr_max_s64(tsr_s64 a, tsr_s64 b) {
-  return a > b ? a : b;
-}
+#define TSR_INDEX_FUNCTIONS(type, name)                                                            \
+  TSR_DEVICE type tsr_floor_div_##name(type a, type b) {                                           \
+    const type q = tsr_div_##name(a, b), r = tsr_rem_##name(a, b);                                 \
+    return r != 0 && (r < 0) != (b < 0) ? q - 1 : q;                                               \
+  }                                                                                                \
+  TSR_DEVICE type tsr_ceil_div_##name(type a, type b) {                                            \
+    return -tsr_floor_div_##name(-a, b);                                                           \
+  }                                                                                                \
+  TSR_DEVICE type tsr_min_##name(type a, type b) {                                                 \
+    return a < b ? a : b;                                                                          \
+  }                                                                                                \
+  TSR_DEVICE type tsr_max_##name(type a, type b) {                                                 \
+    return a > b ? a : b;                                                                          \
+  }
+TSR_INDEX_FUNCTIONS(int, s32)
+TSR_INDEX_FUNCTIONS(tsr_s64, s64)
 
 TSR_DEVICE tsr_u64 tsr_pow_u64(tsr_u64 base, tsr_u64 exponent) {
   tsr_u64 power = 1;

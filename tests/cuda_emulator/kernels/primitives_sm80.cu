@@ -29,7 +29,10 @@ TSR_KERNEL(256) primitives(float *f, int *i, double *d, tsr_u16 *h, tsr_u8 *b, l
   tsr_store_global_16(f, tsr_load_global_16(f + 4));
   tsr_store_global_16(f, tsr_load_constant_16(f + 4));
   tsr_store_global_8(f, tsr_load_global_8(f + 4));
+  tsr_store_global_4(f, tsr_load_global_4(f + 4));
   tsr_store_shared_16(tsr_shared, tsr_load_shared_16(tsr_shared + 16));
+  tsr_store_shared_8(tsr_shared, tsr_load_shared_8(tsr_shared + 16));
+  tsr_store_shared_4(tsr_shared, tsr_load_shared_4(tsr_shared + 16));
   f[1] = tsr_f16_to_f32(h[2]) + tsr_bf16_to_f32(h[3]) + tsr_e4m3_to_f32(b[0]);
   f[2] = tsr_e5m2_to_f32(b[1]) + tsr_e4m3_to_f32_bitwise(b[2]) + tsr_e5m2_to_f32_bitwise(b[3]);
   h[4] = tsr_f32_to_f16(x);
