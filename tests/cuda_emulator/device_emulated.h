@@ -174,6 +174,9 @@ TSR_RAW void tsr_store_release_i32(int *p, int value) {
 TSR_RAW void tsr_fence_gpu(void) {
   tsr_api->synchronise(0, 1, 1);
 }
+TSR_RAW void tsr_grid_barrier(void) {
+  tsr_api->grid_barrier();
+}
 
 #define TSR_VECTOR(bytes, words, space, SPACE)                                                     \
   TSR_RAW tsr_u32x##words tsr_load_##space##_##bytes(const void *p) {                              \

@@ -175,6 +175,33 @@ TSR_DEVICE void tsr_fence_gpu(void) {
   asm volatile("fence.acq_rel.gpu;" ::: "memory");
 }
 
+/* All blocks of a cooperative launch; orders their memory accesses. The driver gives such a launch
+ * a workspace: its address is in the environment registers 1 (high) and 2, the second word of it is
+ * a counter that belongs to grid barriers (cooperative_groups/details/driver_abi.h). Block 0 adds
+ * what flips the top bit once all others have added 1, so that the counter is ready for the next
+ * one. */
+TSR_DEVICE void tsr_grid_barrier(void) {
+  tsr_barrier();
+  if (tsr_thread() == 0) {
+    tsr_u64 workspace;
+    tsr_u32 old, seen, add = 1;
+    asm("{\n.reg .u32 h, l;\nmov.u32 h, %%envreg1;\nmov.u32 l, %%envreg2;\nmov.b64 %0, {l, h};\n}"
+        : "=l"(workspace));
+    if (tsr_block() == 0)
+      add = 0x80000000u - (tsr_u32)(tsr_blocks() - 1);
+    tsr_fence_gpu();
+    asm volatile("atom.acq_rel.gpu.add.u32 %0, [%1], %2;"
+                 : "=r"(old)
+                 : "l"(workspace + 4), "r"(add)
+                 : "memory");
+    do {
+      asm volatile("ld.acquire.gpu.b32 %0, [%1];" : "=r"(seen) : "l"(workspace + 4) : "memory");
+    } while (((seen ^ old) & 0x80000000u) == 0);
+    tsr_fence_gpu();
+  }
+  tsr_barrier();
+}
+
 /* ---- vector loads and stores (9.7.9, ld, st); the address is a multiple of the size ---- */
 
 TSR_DEVICE tsr_u32x4 tsr_load_global_16(const void *p) {

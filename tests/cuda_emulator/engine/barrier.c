@@ -74,6 +74,30 @@ void api_cluster_barrier(int wait) {
     clock_acquire(f, c->cluster_done);
 }
 
+/* All threads of all clusters; what each did until here is what the others see behind it. */
+void api_grid_barrier(void) {
+  tsr_emulator *e = tsr_running;
+  int threads = 0;
+  if (!e->launch->cooperative)
+    fail_thread("waits for the whole grid in a launch that is not cooperative");
+  for (int i = 0; i < e->cluster_count; ++i)
+    threads += e->clusters[i].fiber_count;
+  api_synchronise(NULL, 0, 1);
+  if (++e->grid_arrived < threads) {
+    block_current(e, WAIT_GRID, 0, e);
+  } else {
+    e->grid_arrived = 0;
+    for (int i = 0; i < e->cluster_count; ++i)
+      for (int k = 0; k < e->clusters[i].fiber_count; ++k) {
+        fiber *other = &e->clusters[i].fibers[k];
+        e->clusters[i].grid_clock[other->column] = other->clock[other->column] - 1;
+        if (other->wait == WAIT_GRID)
+          make_runnable(other);
+      }
+  }
+  api_synchronise(NULL, 1, 0);
+}
+
 void *api_cluster_shared(void *p, int rank) {
   fiber *f = tsr_running->current;
   cluster *c = f->block->cluster;

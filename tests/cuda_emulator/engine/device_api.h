@@ -47,6 +47,7 @@ enum { TSR_MAJOR_K, TSR_MAJOR_M, TSR_MAJOR_REGISTERS };
   X(void, fence_proxy_async, (void))                                                               \
   X(void, fence_mbarrier_init, (void))                                                             \
   X(void, cluster_barrier, (int wait))                                                             \
+  X(void, grid_barrier, (void))                                                                    \
   X(void *, cluster_shared, (void *p, int rank))                                                   \
   X(void, tma_load,                                                                                \
     (void *shared, const void *map, unsigned long long *bar, int dims, const int *coordinates,     \

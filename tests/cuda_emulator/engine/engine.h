@@ -48,6 +48,7 @@ typedef enum wait_kind {
   WAIT_WARP,
   WAIT_MBARRIER,
   WAIT_CLUSTER,
+  WAIT_GRID,
 } wait_kind;
 
 typedef struct copy {
@@ -152,6 +153,7 @@ typedef struct cluster {
   uint32_t cluster_phase;
   uint32_t *cluster_clock, *cluster_done;
   uint32_t *flag_clock; /* what threads have released through flags and fences */
+  uint32_t *grid_clock; /* what its threads did before the latest barrier of the grid */
   uint32_t acquired;    /* time of the latest acquire */
 } cluster;
 
@@ -224,6 +226,7 @@ struct tsr_emulator {
   load *loads;
   int load_count, load_capacity;
   uint32_t idle_turns;
+  int grid_arrived;   /* threads at the grid's barrier */
   uint32_t *released; /* per run of the launch: time of its latest release, 0 for none */
   uint32_t released_count, time;
   uint8_t *stacks;
@@ -287,6 +290,7 @@ void api_spin(void);
 /* barrier.c */
 void api_barrier(int id, int threads, int wait);
 void api_cluster_barrier(int wait);
+void api_grid_barrier(void);
 void *api_cluster_shared(void *p, int rank);
 int api_mbarrier(int op, unsigned long long *bar, int operand);
 mbarrier *find_mbarrier(block *b, const void *address);

@@ -117,6 +117,10 @@ static const char *kind_text(int kind) {
 static bool ordered(const tsr_emulator *e, const slot *s, const cluster *c, uint32_t column,
                     const uint32_t *clock) {
   if (s->run != c->run) {
+    uint32_t number = s->run - e->first_run;
+    const cluster *other = number < (uint32_t)e->cluster_count ? &e->clusters[number] : NULL;
+    if (other && other->run == s->run && s->clock <= other->grid_clock[s->column])
+      return true;
     uint32_t time = e->released[s->run - e->first_run];
     return time != 0 && time <= c->acquired;
   }

@@ -114,6 +114,10 @@ static void wait_text(const fiber *f, char *out, size_t size) {
     snprintf(out, size, "at the cluster's barrier (%d of %d threads have arrived)",
              b->cluster->arrived, b->cluster->fiber_count);
     break;
+  case WAIT_GRID:
+    snprintf(out, size, "at the grid's barrier (%d threads have arrived)",
+             tsr_running->grid_arrived);
+    break;
   default:
     snprintf(out, size, "for nothing");
   }

@@ -202,7 +202,7 @@ static bool cluster_init(tsr_emulator *e, cluster *c, int blocks) {
   uint32_t threads = e->launch->threads;
   *c = (cluster){.e = e, .block_count = blocks, .fiber_count = blocks * (int)threads};
   c->width = ((uint32_t)c->fiber_count + AGENTS + 7) / 8 * 8;
-  size_t rows = (size_t)c->fiber_count + (size_t)blocks * BARRIERS + 3;
+  size_t rows = (size_t)c->fiber_count + (size_t)blocks * BARRIERS + 4;
   c->blocks = calloc((size_t)blocks, sizeof(block));
   c->fibers = calloc((size_t)c->fiber_count, sizeof(fiber));
   c->clocks = calloc(rows * c->width, sizeof(uint32_t));
@@ -246,13 +246,14 @@ static void begin_cluster(tsr_emulator *e, cluster *c, long long first, char *st
   c->cluster_phase = 0;
   c->acquired = 0;
   memset(c->agent_step, 0, sizeof(c->agent_step));
-  size_t rows = (size_t)c->fiber_count + (size_t)c->block_count * BARRIERS + 3;
+  size_t rows = (size_t)c->fiber_count + (size_t)c->block_count * BARRIERS + 4;
   memset(c->clocks, 0, rows * c->width * sizeof(uint32_t));
   uint32_t *row = c->clocks + (size_t)c->fiber_count * c->width;
   c->cluster_clock = row;
   c->cluster_done = row + c->width;
   c->flag_clock = row + 2 * c->width;
-  row += 3 * c->width;
+  c->grid_clock = row + 3 * c->width;
+  row += 4 * c->width;
   for (int i = 0; i < c->block_count; ++i) {
     block *b = &c->blocks[i];
     b->index = first + i;
@@ -395,6 +396,7 @@ bool tsr_emulator_launch(tsr_emulator *e, const tsr_emulated_kernel *kernel,
   e->first_run = e->runs + 1;
   e->time = 0;
   e->idle_turns = 0;
+  e->grid_arrived = 0;
   e->load_count = 0;
   int blocks = launch->cluster ? (int)launch->cluster : 1;
   long long clusters = (long long)launch->grid[0] * launch->grid[1] / blocks;

@@ -26,6 +26,7 @@ TSR_KERNEL(256) primitives(float *f, int *i, double *d, tsr_u16 *h, tsr_u8 *b, l
   tsr_atomic_cas_u64((tsr_u64 *)l, 1, 2);
   tsr_store_release_i32(i, tsr_load_acquire_i32(i + 1));
   tsr_fence_gpu();
+  tsr_grid_barrier();
   tsr_store_global_16(f, tsr_load_global_16(f + 4));
   tsr_store_global_16(f, tsr_load_constant_16(f + 4));
   tsr_store_global_8(f, tsr_load_global_8(f + 4));
