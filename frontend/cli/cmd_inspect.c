@@ -1,6 +1,10 @@
-#include "frontend/cli/options.h"
+#include "codegen/cuda/cubin.h"
+#include "frontend/cli/model.h"
+#include "runtime/cuda/image.h"
+#include "runtime/module/module.h"
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <tessera/runtime.h>
 
 static void print_port(const char *kind, const tsr_port_info *port) {
@@ -10,15 +14,26 @@ static void print_port(const char *kind, const tsr_port_info *port) {
   puts("]");
 }
 
-static void print_targets(const tsr_module *module, const tsr_module_info *info) {
+/* What a target that does not run here lacks: processor features, or a device. */
+static void print_needs(const tsr_target_info *target, const char *runs) {
+  char features[1024];
+  if (runs != NULL && strcmp(target->target, runs) == 0) {
+    puts(", runs here");
+    return;
+  }
+  tsr_module_feature_text(target->cpu_features, features, sizeof features);
+  bool cuda = strncmp(target->target, "cuda", 4) == 0;
+  printf(", needs %s\n", cuda ? "a CUDA device" : *features != '\0' ? features : "nothing special");
+}
+
+/* `runs`: the target that this machine takes, or NULL. */
+static void print_targets(const tsr_module *module, const tsr_module_info *info, const char *runs) {
   for (uint32_t i = 0; i < info->target_count; i++) {
     tsr_target_info target;
     if (tsr_module_get_target(module, i, &target) != TSR_OK)
       continue;
-    char features[1024];
-    tsr_module_feature_text(target.cpu_features, features, sizeof features);
-    printf("target  %s: %" PRIu64 " bytes of code%s%s\n", target.target, target.code_bytes,
-           target.selected ? ", runs here" : ", needs ", target.selected ? "" : features);
+    printf("target  %s: %" PRIu64 " bytes of code", target.target, target.code_bytes);
+    print_needs(&target, runs);
   }
 }
 
@@ -40,6 +55,41 @@ static void print_ports(const tsr_module *module, const tsr_module_info *info) {
   }
 }
 
+/* What the CUBIN of kernel number `index` says; PTX says nothing yet. */
+static void print_cubin(const tsr_program *program, uint32_t index, const char *symbol,
+                        tsr_arena *scratch) {
+  const tsr_cuda_unit *units;
+  tsr_cuda_report report;
+  uint32_t count;
+  if (tsr_cuda_image_read(program->image, program->image_bytes, program->kernel_count, NULL, &units,
+                          &count) != TSR_OK)
+    return;
+  for (uint32_t i = 0; i < count; i++) {
+    const uint8_t *bytes = (const uint8_t *)program->image + units[i].offset;
+    if (units[i].kernel != index || units[i].kind != TSR_CUDA_UNIT_CUBIN ||
+        tsr_cuda_report_make(bytes, units[i].bytes, NULL, scratch, &report, NULL) != TSR_OK)
+      continue;
+    const tsr_cuda_kernel_record *record = tsr_cuda_report_find(&report, symbol);
+    if (record != NULL)
+      printf(", %" PRId32 " registers", record->registers);
+    if (record != NULL && record->stack_bytes > 0)
+      printf(", %" PRId32 " bytes of stack", record->stack_bytes);
+  }
+}
+
+static void print_cuda_kernel(const tsr_module *module, uint32_t index,
+                              const tsr_kernel_info *kernel) {
+  tsr_arena scratch;
+  printf(", %" PRIu32 " threads", kernel->threads);
+  if (kernel->shared_bytes > 0)
+    printf(", %" PRIu32 " bytes of shared memory", kernel->shared_bytes);
+  if (kernel->cluster > 1)
+    printf(", clusters of %" PRIu32, kernel->cluster);
+  tsr_arena_init(&scratch, tsr_allocator_default());
+  print_cubin(tsr_module_program(module), index, kernel->symbol, &scratch);
+  tsr_arena_reset(&scratch);
+}
+
 static void print_kernels(const tsr_module *module, const tsr_module_info *info) {
   for (uint32_t i = 0; i < info->kernel_count; i++) {
     tsr_kernel_info kernel;
@@ -48,28 +98,50 @@ static void print_kernels(const tsr_module *module, const tsr_module_info *info)
     printf("kernel  %s", kernel.name);
     if (kernel.scratch_bytes > 0)
       printf(", %" PRIu64 " bytes of scratch per thread", kernel.scratch_bytes);
+    if (kernel.threads > 0)
+      print_cuda_kernel(module, i, &kernel);
     printf("%s%s\n", *kernel.nodes != '\0' ? ": " : "", kernel.nodes);
   }
+}
+
+/* The module, described whether or not this machine runs it; `out_runs` gets the target that this
+ * machine takes, or "". */
+static tsr_status load(const tsr_cli_args *args, tsr_module **out_module, char *out_runs,
+                       size_t runs_size, tsr_message *message) {
+  tsr_module_options options = {.size = sizeof options,
+                                .target = tsr_cli_text(args, TSR_OPTION_TARGET, NULL)};
+  const char *path = args->positional[0];
+  out_runs[0] = '\0';
+  tsr_status status = tsr_module_load_file(path, &options, out_module, message);
+  if (status == TSR_OK) {
+    tsr_module_info info;
+    tsr_module_get_info(*out_module, &info);
+    snprintf(out_runs, runs_size, "%s", info.target);
+  }
+  if (status != TSR_ERR_DEVICE)
+    return status;
+  options.flags = TSR_MODULE_DESCRIBE;
+  return tsr_module_load_file(path, &options, out_module, message);
 }
 
 int tsr_cli_inspect(const tsr_cli_args *args) {
   tsr_module *module;
   tsr_message message;
   tsr_diag diag = {0};
-  tsr_status status = tsr_module_load_file(args->positional[0], NULL, &module, &message);
+  char runs[128];
+  tsr_status status = load(args, &module, runs, sizeof runs, &message);
   if (status != TSR_OK) {
-    tsr_diag_set_file(&diag, args->positional[0]);
-    (void)tsr_fail(&diag, status, "%s", message.text);
+    (void)tsr_cli_fail_loading(args->positional[0], status, message.text, &diag);
     return tsr_cli_bad(&diag);
   }
   tsr_module_info info;
   tsr_module_get_info(module, &info);
   printf("module  %" PRIu64 " bytes, %" PRIu64 " of weights, precision %s, by %s\n",
          info.module_bytes, info.weight_bytes, info.precision, info.producer);
-  print_targets(module, &info);
+  print_targets(module, &info, runs);
   print_ports(module, &info);
-  printf("program %" PRIu32 " kernels, %" PRIu32 " launches, %" PRIu32 " segments\n",
-         info.kernel_count, info.launch_count, info.segment_count);
+  printf("program %s: %" PRIu32 " kernels, %" PRIu32 " launches, %" PRIu32 " segments\n",
+         info.target, info.kernel_count, info.launch_count, info.segment_count);
   print_kernels(module, &info);
   tsr_module_release(module);
   return TSR_EXIT_FINE;

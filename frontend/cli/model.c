@@ -109,8 +109,8 @@ static bool is_module(const char *path) {
 
 /* The runtime's message starts with the path where a file was at fault; the diagnostic has it
  * anyway. */
-static tsr_status fail_loading(const char *path, tsr_status status, const char *message,
-                               tsr_diag *diag) {
+tsr_status tsr_cli_fail_loading(const char *path, tsr_status status, const char *message,
+                                tsr_diag *diag) {
   size_t length = strlen(path);
   if (strncmp(message, path, length) == 0 && strncmp(message + length, ": ", 2) == 0)
     message += length + 2;
@@ -138,7 +138,7 @@ tsr_status tsr_cli_module_open(const tsr_cli_args *args, const tsr_model_source 
   if (status == TSR_OK)
     return TSR_OK;
   tsr_cli_module_close(out_module);
-  return fail_loading(source->path, status, message.text, diag);
+  return tsr_cli_fail_loading(source->path, status, message.text, diag);
 }
 
 void tsr_cli_module_close(tsr_cli_module *module) {

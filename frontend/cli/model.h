@@ -34,4 +34,8 @@ TSR_WARN_UNUSED tsr_status tsr_cli_module_open(const tsr_cli_args *args,
                                                tsr_cli_module *out_module, tsr_diag *diag);
 void tsr_cli_module_close(tsr_cli_module *module);
 
+/* The failure of loading the module at `path`, with the runtime's message. */
+tsr_status tsr_cli_fail_loading(const char *path, tsr_status status, const char *message,
+                                tsr_diag *diag);
+
 #endif

@@ -48,7 +48,8 @@ typedef enum tsr_cli_kind {
 /* X(NAME, "option", "VALUE" or NULL, kind, commands, "what it does") */
 #define TSR_CLI_OPTION_LIST(X)                                                                     \
   X(OUTPUT, "-o", "OUT.tsm", TEXT, TSR_CLI_ON(COMPILE), "the module to write")                     \
-  X(TARGET, "--target", "TARGET", TEXT, TSR_CLI_MODEL | TSR_CLI_ON(VERIFY) | TSR_CLI_ON(OPT),      \
+  X(TARGET, "--target", "TARGET", TEXT,                                                            \
+    TSR_CLI_MODEL | TSR_CLI_ON(VERIFY) | TSR_CLI_ON(OPT) | TSR_CLI_ON(INSPECT),                    \
     "cpu (this machine), cpu:FEATURES such as cpu:x86-64-v3, cuda:sm_80, sm_89 or sm_90a")         \
   X(DIM, "--dim", "NAME=N", TEXT, TSR_CLI_MODEL, "fix a symbolic dim; NAME=LO..HI bounds it")      \
   X(PRECISION, "--precision", "NAME", TEXT, TSR_CLI_MODEL,                                         \
