@@ -57,6 +57,10 @@ typedef struct cuda_exec cuda_exec;
 
 /* launch.c */
 
+/* Blocks in x, and where they are too many for it in y too: whole clusters, at least one block per
+ * task; kernels leave alone what is too much. False when no grid holds them. */
+bool tsr_cuda_grid(int64_t tasks, uint32_t cluster_blocks, uint32_t out_grid[3]);
+
 /* Tables of all launches, once per exec. */
 TSR_WARN_UNUSED tsr_status tsr_cuda_create_launches(tsr_exec *exec);
 TSR_WARN_UNUSED tsr_status tsr_cuda_link(tsr_exec *exec, exec_launch *launch);

@@ -85,24 +85,25 @@ static void set_parameters(exec_launch *launch, const tsr_kernel_desc *kernel) {
     *next++ = &self->maps[i];
 }
 
-/* Blocks in x, and where they are too many for it in y too; kernels leave alone what is too much.
- */
-static tsr_status set_grid(cuda_exec *self, cuda_launch *launch, const tsr_kernel_desc *kernel) {
-  int64_t cluster = kernel->cluster > 1 ? kernel->cluster : 1;
+bool tsr_cuda_grid(int64_t tasks, uint32_t cluster_blocks, uint32_t out_grid[3]) {
+  int64_t cluster = cluster_blocks > 1 ? cluster_blocks : 1;
   int64_t widest = INT32_MAX / cluster * cluster, blocks, rows;
-  if (__builtin_add_overflow(launch->tasks, cluster - 1, &blocks))
+  if (__builtin_add_overflow(tasks, cluster - 1, &blocks))
     blocks = INT64_MAX;
   blocks = blocks / cluster * cluster;
   rows = blocks / widest + (blocks % widest != 0);
-  if (rows > MAX_GRID_Y)
-    return tsr_fail(&self->diag, TSR_ERR_SHAPE,
-                    "kernel '%.100s': %lld tasks are more than a grid "
-                    "can have",
-                    kernel->name, (long long)launch->tasks);
-  launch->config.grid[0] = (uint32_t)(rows > 1 ? widest : blocks);
-  launch->config.grid[1] = (uint32_t)rows;
-  launch->config.grid[2] = 1;
-  return TSR_OK;
+  out_grid[0] = (uint32_t)(rows > 1 ? widest : blocks);
+  out_grid[1] = (uint32_t)rows;
+  out_grid[2] = 1;
+  return rows <= MAX_GRID_Y;
+}
+
+static tsr_status set_grid(cuda_exec *self, cuda_launch *launch, const tsr_kernel_desc *kernel) {
+  if (tsr_cuda_grid(launch->tasks, kernel->cluster, launch->config.grid))
+    return TSR_OK;
+  return tsr_fail(&self->diag, TSR_ERR_SHAPE,
+                  "kernel '%.100s': %lld tasks are more than a grid can have", kernel->name,
+                  (long long)launch->tasks);
 }
 
 static void set_attributes(cuda_launch *launch, const tsr_kernel_desc *kernel) {
