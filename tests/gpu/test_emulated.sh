@@ -1,6 +1,6 @@
 #!/bin/sh
 # gpu_tests itself, on the emulated device: all kernels on a device of capability 9.0 and those of 8.0 on one of that, a few
-# models on each. A kernel with a planted mistake fails and no other.
+# models and operators on each. A kernel with a planted mistake fails and no other.
 set -eu
 programs=$TESSERA_BUILD/tests/gpu
 driver=$TESSERA_BUILD/tests/cuda_emulator/libtessera_cuda_emulated.so
@@ -9,8 +9,9 @@ export TESSERA_CUDA_DRIVER="$driver"
 work=$(mktemp -d "${TESSERA_TEST_TMP:-/tmp}/gpu-emulated.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 export TESSERA_EMULATED_CACHE="$work/cache"
-mkdir -p "$work/kernels" "$work/models" "$work/operators" "$work/cache"
-"$programs/gpu_pack" "$work/kernels" --texts
+mkdir "$work/cache"
+tests/gpu/pack.sh "$TESSERA_BUILD" "$work" --models 'softmax_f16|_i32|gemm_odd|gemm_rows5|attention_symbolic' \
+  --operators 'relu|conv|lstm|argm|softmax|NonZero|nonzero|gather|matmul' cuda-emulated:sm_90a cuda-emulated:sm_80
 
 # run CAPABILITY [FILTER...]: gpu_tests, with what failed on standard output.
 run() {
@@ -24,10 +25,13 @@ failed() {
   exit 1
 }
 
-run 90 primitive. atom. kernel. || failed
+run 90 || failed
 tail -n 1 "$work/log"
-run 80 primitive. atom. kernel. || failed
+run 80 || failed
 tail -n 1 "$work/log"
+for test in atom.wgmma.f16 primitive.cluster model.gemm_odd_f16 operator.node.test_nonzero_example; do
+  "$programs/gpu_tests" --data "$work" --list "$test" | grep -q . || { echo "no test $test"; exit 1; }
+done
 grep -q '^SKIP primitive.cluster' "$work/log" || failed
 grep -q '^PASS primitive.atomics' "$work/log" || failed
 
