@@ -57,7 +57,7 @@ static bool is_mma(const tsr_cost_cuda_contract *s) {
 
 int64_t tsr_cost_cuda_registers(const tsr_cost_cuda_contract *s) {
   const double words = greater((double)tsr_dtype_bits(s->atom->c) / 32, 1);
-  const double sums = warp_rows(s) * warp_columns(s) / WARP * words;
+  const double sums = warp_rows(s) * warp_columns(s) / (double)WARP * words;
   if (s->wgmma)
     return (int64_t)sums + WGMMA_ADDRESS_REGISTERS;
   if (!is_mma(s)) {
@@ -69,7 +69,7 @@ int64_t tsr_cost_cuda_registers(const tsr_cost_cuda_contract *s) {
   }
   const double depth = (double)s->atom->k;
   const double fragments =
-      (warp_rows(s) * s->a_bytes + warp_columns(s) * s->b_bytes) * depth / WARP / 4;
+      (warp_rows(s) * s->a_bytes + warp_columns(s) * s->b_bytes) * depth / (double)WARP / 4;
   return (int64_t)(sums + 1.5 * fragments) + ADDRESS_REGISTERS;
 }
 
@@ -152,7 +152,7 @@ static double fragment_bytes(const tsr_cost_cuda_contract *s) {
 static double copy_instructions(double bytes, double run, bool wgmma) {
   if (wgmma)
     return 4;
-  const double pieces = bytes / greater(run, 1) / WARP;
+  const double pieces = bytes / greater(run, 1) / (double)WARP;
   return pieces * (run >= 4 ? 4 : 8);
 }
 
@@ -168,7 +168,8 @@ static turn one_turn(const tsr_target *target, const tsr_cost_cuda_contract *s, 
     const double chains = warp_rows(s) / s->atom->m * (warp_columns(s) / s->atom->n);
     const double each =
         (double)s->atom->m * s->atom->n * s->atom->k * 4 / tsr_cost_cuda_atom_rate(target, s->atom);
-    t.compute /= less(1, warps / 4) * less(1, ceil_div(warps, 4) * chains * each / MMA_LATENCY);
+    t.compute /=
+        less(1, warps / 4) * less(1, ceil_div(warps, 4) * chains * each / (double)MMA_LATENCY);
   }
   const double a = (double)s->bm * s->a_bytes * depth, b = (double)s->bn * s->b_bytes * depth;
   t.shared = (fragment_bytes(s) * passes + a + b) / gpu->shared_rate;
@@ -178,7 +179,7 @@ static turn one_turn(const tsr_target *target, const tsr_cost_cuda_contract *s, 
   if (is_mma(s) && !s->wgmma)
     t.issue += work / ((double)s->atom->m * s->atom->n * s->atom->k) / 4;
   else if (!s->wgmma)
-    t.issue += work / WARP / 4;
+    t.issue += work / (double)WARP / 4;
   return t;
 }
 
@@ -236,11 +237,12 @@ static double task_cycles(const timing *w, double resident, double active, doubl
   const tsr_gpu *gpu = &w->target->gpu;
   const turn t = one_turn(w->target, s, active, resident);
   const double latency = gpu->memory_latency, busy = resident * turn_cycles(&t);
-  double each = busy + TURN_CYCLES / resident;
+  double each = busy + (double)TURN_CYCLES / resident;
   if (!w->ahead)
     each = greater(each, turn_cycles(&t) + latency);
   else
-    each = greater(each, (latency + w->copied / L2_PORT) / greater((double)s->stages - 1, 0.5));
+    each = greater(each,
+                   (latency + w->copied / (double)L2_PORT) / greater((double)s->stages - 1, 0.5));
   *out_waits = w->turns * (each - busy);
   const double outputs = (double)s->bm * (double)s->bn;
   const double ends =
