@@ -246,7 +246,7 @@ static double task_cycles(const timing *w, double resident, double active, doubl
   *out_waits = w->turns * (each - busy);
   const double outputs = (double)s->bm * (double)s->bn;
   const double ends =
-      latency + BLOCK_CYCLES + gpu->l2_latency +
+      latency + (double)BLOCK_CYCLES + gpu->l2_latency +
       outputs * (s->split > 1 ? 4 : s->c_bytes) * resident / less(L2_PORT, gpu->l2_rate / active) +
       outputs * s->epilogue_operations * resident / gpu->f32_rate;
   *out_waits += ends / resident;
@@ -262,8 +262,8 @@ static double all_waves(const timing *w, int64_t resident, double *out_waits, do
     *out_waves = ceil_div(w->tiles, sms);
     *out_waits = *out_waves * waits;
     /* The producer is at the next tile while the sums of this one are stored. */
-    return *out_waves * (each - w->target->gpu.memory_latency - BLOCK_CYCLES) +
-           w->target->gpu.memory_latency + BLOCK_CYCLES;
+    return *out_waves * (each - w->target->gpu.memory_latency - (double)BLOCK_CYCLES) +
+           w->target->gpu.memory_latency + (double)BLOCK_CYCLES;
   }
   const double full = (double)(int64_t)(w->tiles / seats), rest = w->tiles - full * seats;
   if (full > 0) {
@@ -422,13 +422,13 @@ void tsr_cost_of_cuda_nest(const tsr_target *target, const tsr_cost_cuda_nest *s
   }
   /* Threads beyond the tile's points idle, points beyond the threads take turns. */
   const double slots = ceil_div(points, (double)s->threads) * (double)s->threads;
-  instructions += s->tasks * s->steps * slots / WARP * (s->operations + 1);
+  instructions += s->tasks * s->steps * slots / (double)WARP * (s->operations + 1);
   out_cost->compute = instructions / 4 / active;
   out_cost->shared = (out_cost->shared + pipe) / active;
-  out_cost->near = out_cost->near_bytes / less(gpu->l2_rate, L2_PORT * active);
+  out_cost->near = out_cost->near_bytes / less(gpu->l2_rate, (double)L2_PORT * active);
   out_cost->far = out_cost->far_bytes / gpu->memory_rate;
   /* One task: where its loads wait, turn by turn, and what follows. */
-  const double chain = BLOCK_CYCLES +
+  const double chain = (double)BLOCK_CYCLES +
                        gpu->memory_latency * (s->steps > 4 ? 1 + (s->steps - 1) / 2 : s->steps) +
                        s->ending;
   out_cost->waves = ceil_div(s->tasks, sms * (double)out_cost->resident);
