@@ -116,7 +116,7 @@ typedef struct tsr_cu {
   bool counts_copies; /* waits count them: each is a group */
   bool tma_stores, multicasts, cooperative;
   bool mixes_proxies; /* threads write what TMA or wgmma reads */
-  bool inner_cluster_barriers;
+  bool inner_cluster_barriers, sets_registers;
   uint32_t cluster_barriers;  /* in the kernel's own region, and behind the mbarriers' start */
   uint32_t *arrivals_per_op;  /* by value id of mbarriers */
   uint32_t cluster;           /* tasks of one, at least 1 */

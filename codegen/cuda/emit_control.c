@@ -169,15 +169,6 @@ static void bind_results(tsr_cu *e, const tsr_cu_tile *const *tiles) {
     tsr_cu_bind(e, e->op->results[i], tiles[i]);
 }
 
-/* Indices that fit are ints: dividing and comparing 64 bits is a dozen instructions. */
-static bool fits_int(tsr_cu *e, const tsr_value_data *range, int64_t step, int64_t stages) {
-  enum { MOST = 1 << 30 };
-  int64_t lo = 0, hi = 0, none = 0;
-  tsr_expr_bounds(e->ir, range->lo, NULL, 0, &lo, &none);
-  tsr_expr_bounds(e->ir, range->hi, NULL, 0, &none, &hi);
-  return lo > -MOST && hi < MOST && step < MOST / 32 && stages < 32;
-}
-
 /* A bound as a number or a constant. */
 static const char *bound(tsr_cu *e, tsr_expr expr, const char *type) {
   int64_t number = 0;
@@ -199,8 +190,7 @@ void tsr_cu_for(tsr_cu *e) {
   if (!tsr_expr_is_int(e->ir, range->step, &step) || step < 1 || unroll < 0)
     tsr_cu_fail(e, TSR_ERR_VERIFY, "step must be positive and unroll not negative");
   const tsr_cu_tile **tiles = declare_results(e, true);
-  bool small = fits_int(e, range, step, tsr_op_int(e->ir, e->op_id, "stages", 1));
-  tsr_cu_loop_text loop = {.type = small ? "int" : "tsr_s64",
+  tsr_cu_loop_text loop = {.type = tsr_cu_index_type(e, region->args[0]),
                            .index = tsr_cu_name(e, region->args[0], "i"),
                            .step = step};
   loop.lo = bound(e, range->lo, loop.type);
@@ -213,7 +203,7 @@ void tsr_cu_for(tsr_cu *e) {
   tsr_cu_line(e, "for (%s %s = %s; %s < %s; %s += %lld) {", loop.type, loop.index, loop.lo,
               loop.index, loop.end, loop.index, (long long)step);
   e->slots[region->args[0]] =
-      (tsr_cu_slot){.index = small ? tsr_cu_format(e, "(tsr_s64)%s", loop.index) : loop.index};
+      (tsr_cu_slot){.index = loop.index, .is_int = !strcmp(loop.type, "int")};
   for (uint32_t i = 0; i < count; ++i)
     tsr_cu_bind(e, region->args[1 + i], tiles[i]);
   tsr_cu_sink sink = {.tiles = tiles, .count = count};

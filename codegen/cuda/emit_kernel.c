@@ -350,6 +350,8 @@ static void finish_text(tsr_cu *e, const tsr_op_data *op, tsr_arena *result, tsr
   const char *list = parameters(e, op, &out->buffer_count);
   const char *rest = tsr_cu_format(e, "(%s) {\n%s}\n", list, e->text);
   const char *head = tsr_cu_format(e, "TSR_KERNEL(%u)", e->threads);
+  if (e->sets_registers)
+    head = tsr_cu_format(e, "TSR_KERNEL_RESIDENT(%u, 1)", e->threads);
   if (e->cluster > 1)
     head = tsr_cu_format(e, "TSR_KERNEL_CLUSTER(%u, %u)", e->threads, e->cluster);
   uint64_t hash = tsr_hash64_seeded(rest, strlen(rest), tsr_hash64(head, strlen(head)));

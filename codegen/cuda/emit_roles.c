@@ -88,10 +88,10 @@ void tsr_cu_leave_role(tsr_cu *e, const tsr_cu_team *outer) {
   e->single = outer->single;
 }
 
-/* A block starts with the same registers in all warps: what launch bounds leave it. */
+/* A block starts with the same registers in all warps: what the bounds of a block that is alone on
+ * its multiprocessor leave it. */
 static void set_registers(tsr_cu *e, uint32_t block, int64_t registers) {
   int64_t first = REGISTERS / block / 8 * 8;
-  first = first > 168 && block > 256 ? 168 : first > 255 ? 255 : first;
   if (registers == 0 || e->target->capability < 90)
     return;
   if (e->threads % (WARPGROUP * WARP) != 0 || e->first_thread % (WARPGROUP * WARP) != 0)
@@ -99,6 +99,7 @@ static void set_registers(tsr_cu *e, uint32_t block, int64_t registers) {
   if (registers % 8 != 0 || registers < 24 || registers > 256)
     tsr_cu_fail(e, TSR_ERR_VERIFY, "%lld registers; multiples of 8 from 24 to 256 are possible",
                 (long long)registers);
+  e->sets_registers = true;
   tsr_cu_line(e, "tsr_set_max_registers_%s(%lld);", registers <= first ? "dec" : "inc",
               (long long)registers);
 }

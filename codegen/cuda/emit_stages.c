@@ -7,6 +7,8 @@
 #include "codegen/cuda/emit.h"
 #include <string.h>
 
+enum { MOST_STAGES = 16, MOST_STEP = 1 << 24 };
+
 struct tsr_cu_turn {
   tsr_cu_turn *outer;
   tsr_op loop;
@@ -235,7 +237,7 @@ static void emit_ahead(tsr_cu *e, tsr_cu_turn *turn, const char *index) {
     kept[i] = e->slots[turn->values[i]];
   e->turn = turn->outer;
   e->skip = turn->skip_ahead;
-  e->slots[variable] = (tsr_cu_slot){.index = tsr_cu_format(e, "(tsr_s64)%s", index)};
+  e->slots[variable] = (tsr_cu_slot){.index = index, .is_int = !strcmp(turn->type, "int")};
   ++e->ahead;
   tsr_cu_line(e, "if (%s < %s) {", index, turn->end);
   tsr_cu_region(e, turn->body, &nothing);
@@ -285,8 +287,9 @@ bool tsr_cu_pipeline_start(tsr_cu *e, const tsr_cu_loop_text *loop) {
   int64_t stages = tsr_op_int(e->ir, e->op_id, "stages", 1);
   if (stages < 2)
     return false;
-  if (stages > 16)
-    tsr_cu_fail(e, TSR_ERR_LIMIT, "%lld stages; 16 at most", (long long)stages);
+  if (stages > MOST_STAGES || loop->step > MOST_STEP)
+    tsr_cu_fail(e, TSR_ERR_LIMIT, "%lld stages of %lld; %d of %d at most", (long long)stages,
+                (long long)loop->step, MOST_STAGES, MOST_STEP);
   tsr_cu_turn *turn = tsr_cu_alloc(e, 1, sizeof *turn);
   *turn = (tsr_cu_turn){.outer = e->turn,
                         .loop = e->op_id,

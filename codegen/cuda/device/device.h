@@ -14,7 +14,7 @@
 #define TSR_KERNEL_RESIDENT(threads, blocks)                                                       \
   extern "C" __global__ void __launch_bounds__(threads, blocks)
 #define TSR_KERNEL_CLUSTER(threads, blocks)                                                        \
-  extern "C" __global__ void __cluster_dims__(blocks, 1, 1) __launch_bounds__(threads)
+  extern "C" __global__ void __cluster_dims__(blocks, 1, 1) __launch_bounds__(threads, 1)
 #define TSR_UNROLL   _Pragma("unroll")
 #define TSR_RESTRICT __restrict__
 
