@@ -88,7 +88,8 @@ tsr_status tsr_verify_copy(tsr_verifier *v, tsr_op op) {
     TSR_TRY(check_mbarrier_operand(v, op, 2));
   if (operand_type(v, op, 0)->dtype != operand_type(v, op, 1)->dtype)
     return tsr_verify_dtypes(v, op);
-  if (shape->count > operand_type(v, op, 0)->rank || shape->count > operand_type(v, op, 1)->rank)
+  if (!has_lanes(v, &data_of(v, op)->operands[0]) &&
+      (shape->count > operand_type(v, op, 0)->rank || shape->count > operand_type(v, op, 1)->rank))
     return tsr_verify_fail(v, op, "the box has more axes than a buffer");
   TSR_TRY(check_ring(v, op));
   return check_tma(v, op);

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { RUN_BYTES = 16 };
+enum { RUN_BYTES = 16, SECTOR_BITS = 256 };
 
 static bool in_mask(uint32_t mask, uint32_t axis) {
   return (mask >> axis & 1) != 0;
@@ -198,6 +198,18 @@ static int64_t run_of(const tsr_nest *nest, const tsr_nest_access *access, uint3
   return elements * bytes;
 }
 
+/* Is some axis of the side longer than `run`, its elements at most a few apart? */
+static bool lies_near(const tsr_nest *nest, const tsr_nest_access *access, const tsr_mma_side *side,
+                      int64_t run) {
+  enum { NEAR = 4 };
+  for (uint32_t i = 0; i < side->count; i++) {
+    const int64_t stride = tsr_nest_stride(nest, access, side->axes[i]);
+    if (stride != 0 && stride >= -NEAR && stride <= NEAR && nest->axes[side->axes[i]].size > run)
+      return true;
+  }
+  return false;
+}
+
 /* A constant of plain bytes that only this access reads, all axes of it of known extent. */
 static bool can_pack(const tsr_nest *nest, const tsr_mma_problem *p,
                      const tsr_nest_access *access) {
@@ -211,6 +223,14 @@ static bool can_pack(const tsr_nest *nest, const tsr_mma_problem *p,
       return false;
   for (uint32_t i = 0; i < p->outer_count; i++)
     rank += uses_axis(nest, access, p->outer[i]) ? 1 : 0;
+  for (uint32_t d = 0; d < access->rank; d++) {
+    int64_t coefficients[TSR_NEST_AXES];
+    tsr_expr leaves[TSR_NEST_AXES], rest = 0;
+    for (uint32_t i = 0; i < nest->axis_count; i++)
+      leaves[i] = nest->axes[i].leaf;
+    if (!tsr_expr_linear(nest->ir, access->subs[d], leaves, nest->axis_count, coefficients, &rest))
+      return false;
+  }
   return p->k.fixed && rank <= TSR_MAX_RANK;
 }
 
@@ -237,6 +257,9 @@ static void read_operand(const tsr_nest *nest, const tsr_mma_problem *p, tsr_val
                tsr_dtype_bits(out->dtype) >= 8;
   out->along_depth =
       along_k >= 0 && (along_side < 0 || nest->axes[along_k].size > nest->axes[along_side].size);
+  /* A window's few neighbours are worse than elements that lie near each other along the side. */
+  if (out->along_depth && nest->axes[along_k].size * tsr_dtype_bits(out->dtype) < SECTOR_BITS)
+    out->along_depth = !lies_near(nest, out->load, side, nest->axes[along_k].size);
   out->run_bytes = tsr_dtype_bits(out->dtype) / 8;
   if (out->plain && out->along_depth)
     out->run_bytes = run_of(nest, out->load, (uint32_t)along_k, &p->k);

@@ -4,17 +4,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* offset = base + sum stride[i]*lane[i] where all subscripts are linear; each subscript is checked
- * against its dim, since what is outside is 0. */
+/* Every subscript is a sum of terms that depend on one lane each: base + sum steps[lane][position].
+ * Each is checked against its dim, since what is outside is 0. */
 typedef struct relayout {
   uint32_t rank, source_rank;
   int64_t dims[TSR_MAX_RANK], source_dims[TSR_MAX_RANK];
   int64_t base[TSR_MAX_RANK];
-  int64_t coefficients[TSR_MAX_RANK][TSR_MAX_RANK]; /* by subscript, lane */
+  int64_t *steps[TSR_MAX_RANK][TSR_MAX_RANK]; /* by subscript, lane; NULL: does not depend on it */
+  int64_t along[TSR_MAX_RANK]; /* by subscript: from one element of a row to the next */
+  bool even;                   /* `along` is the same within a row */
   size_t element;
   const unsigned char *source;
   unsigned char *target;
 } relayout;
+
+typedef struct packing {
+  tsr_ir *ir;
+  tsr_diag *diag;
+  tsr_arena scratch;
+  tsr_region graph;
+  struct {
+    tsr_op constant, relayout;
+    tsr_value packed;
+  } * done;
+  uint32_t count, capacity;
+} packing;
 
 static tsr_status static_dims(const tsr_ir *ir, const tsr_type_info *type, int64_t *out,
                               tsr_diag *diag) {
@@ -24,18 +38,92 @@ static tsr_status static_dims(const tsr_ir *ir, const tsr_type_info *type, int64
   return TSR_OK;
 }
 
-static tsr_status read_map(tsr_ir *ir, tsr_op op, relayout *r, tsr_diag *diag) {
-  const tsr_attr *map = tsr_op_attr(ir, op, "map");
-  tsr_expr lanes[TSR_MAX_RANK], rest;
-  if (map == NULL || map->kind != TSR_ATTR_EXPRS || map->count != r->source_rank)
-    return tsr_fail(diag, TSR_ERR_VERIFY, "relayout: the map needs one subscript per dim");
-  for (uint32_t i = 0; i < r->rank; i++)
-    lanes[i] = tsr_expr_lane(ir, i);
-  for (uint32_t d = 0; d < map->count; d++)
-    if (!tsr_expr_linear(ir, map->u.exprs[d], lanes, r->rank, r->coefficients[d], &rest) ||
-        !tsr_expr_is_int(ir, rest, &r->base[d]))
-      return tsr_fail(diag, TSR_ERR_UNSUPPORTED, "relayout: a subscript is not linear");
+/* The value at one position of the only lane. */
+static tsr_status value_at(const tsr_ir *ir, tsr_expr expr, int64_t position, int64_t *out) {
+  const tsr_expr_node node = tsr_expr_get(ir, expr);
+  int64_t a = 0, b = 0;
+  if (node.op == TSR_INDEX_INT || node.op == TSR_INDEX_LANE) {
+    *out = node.op == TSR_INDEX_INT ? node.number : position;
+    return TSR_OK;
+  }
+  if (node.op < TSR_INDEX_ADD)
+    return TSR_ERR_SHAPE;
+  TSR_TRY(value_at(ir, node.a, position, &a));
+  TSR_TRY(value_at(ir, node.b, position, &b));
+  return tsr_index_apply(node.op, a, b, out);
+}
+
+static uint32_t lanes_in(const tsr_ir *ir, tsr_expr expr) {
+  const tsr_expr_node node = tsr_expr_get(ir, expr);
+  if (node.op == TSR_INDEX_LANE)
+    return node.number < TSR_MAX_RANK ? 1u << node.number : UINT32_MAX;
+  return node.op < TSR_INDEX_ADD ? 0 : lanes_in(ir, node.a) | lanes_in(ir, node.b);
+}
+
+static tsr_status read_term(packing *p, relayout *r, uint32_t d, tsr_expr term) {
+  const uint32_t mask = lanes_in(p->ir, term);
+  uint32_t lane = 0;
+  int64_t number = 0;
+  if (tsr_expr_get(p->ir, term).op == TSR_INDEX_ADD) {
+    TSR_TRY(read_term(p, r, d, tsr_expr_get(p->ir, term).a));
+    return read_term(p, r, d, tsr_expr_get(p->ir, term).b);
+  }
+  if (mask == 0) {
+    if (value_at(p->ir, term, 0, &number) != TSR_OK)
+      return tsr_fail(p->diag, TSR_ERR_SHAPE, "relayout: a subscript has no value");
+    r->base[d] += number;
+    return TSR_OK;
+  }
+  while ((mask >> lane & 1) == 0)
+    lane++;
+  if (mask != 1u << lane || lane >= r->rank)
+    return tsr_fail(p->diag, TSR_ERR_UNSUPPORTED,
+                    "relayout: a term of a subscript depends on several axes");
+  const size_t count = (size_t)(r->dims[lane] > 0 ? r->dims[lane] : 1);
+  if (r->steps[d][lane] == NULL) {
+    r->steps[d][lane] = tsr_arena_alloc_array(&p->scratch, count, sizeof(int64_t));
+    if (r->steps[d][lane] == NULL)
+      return tsr_fail(p->diag, TSR_ERR_OUT_OF_MEMORY, "out of memory in packing");
+    memset(r->steps[d][lane], 0, count * sizeof(int64_t));
+  }
+  for (int64_t i = 0; i < r->dims[lane]; i++) {
+    if (value_at(p->ir, term, i, &number) != TSR_OK)
+      return tsr_fail(p->diag, TSR_ERR_SHAPE, "relayout: a subscript has no value");
+    r->steps[d][lane][i] += number;
+  }
   return TSR_OK;
+}
+
+static tsr_status read_map(packing *p, tsr_op op, relayout *r) {
+  const tsr_attr *map = tsr_op_attr(p->ir, op, "map");
+  const uint32_t last = r->rank - 1;
+  if (map == NULL || map->kind != TSR_ATTR_EXPRS || map->count != r->source_rank)
+    return tsr_fail(p->diag, TSR_ERR_VERIFY, "relayout: the map needs one subscript per dim");
+  r->even = true;
+  for (uint32_t d = 0; d < map->count; d++) {
+    TSR_TRY(read_term(p, r, d, map->u.exprs[d]));
+    const int64_t *steps = r->steps[d][last];
+    r->along[d] = steps != NULL && r->dims[last] > 1 ? steps[1] - steps[0] : 0;
+    for (int64_t i = 1; steps != NULL && r->even && i < r->dims[last]; i++)
+      r->even = steps[i] - steps[i - 1] == r->along[d];
+  }
+  return TSR_OK;
+}
+
+/* Element by element. */
+static void copy_uneven_row(const relayout *r, const int64_t *subscripts, unsigned char *to) {
+  const uint32_t last = r->rank - 1;
+  for (int64_t i = 0; i < r->dims[last]; i++, to += r->element) {
+    int64_t offset = 0;
+    bool inside = true;
+    for (uint32_t d = 0; d < r->source_rank && inside; d++) {
+      const int64_t at = subscripts[d] + (r->steps[d][last] != NULL ? r->steps[d][last][i] : 0);
+      inside = at >= 0 && at < r->source_dims[d];
+      offset = offset * r->source_dims[d] + at;
+    }
+    if (inside)
+      memcpy(to, r->source + offset * (int64_t)r->element, r->element);
+  }
 }
 
 /* One innermost row: lanes whose subscripts are inside are copied, in one piece where they are
@@ -45,7 +133,8 @@ static void copy_row(const relayout *r, const int64_t *subscripts, unsigned char
   const int64_t count = r->dims[last];
   int64_t offset = 0, stride = 0, lo = 0, hi = count;
   for (uint32_t d = 0; d < r->source_rank; d++) {
-    const int64_t c = r->coefficients[d][last], at = subscripts[d];
+    const int64_t c = r->along[d];
+    const int64_t at = subscripts[d] + (r->steps[d][last] != NULL ? r->steps[d][last][0] : 0);
     offset = offset * r->source_dims[d] + at;
     stride = stride * r->source_dims[d] + c;
     if (c == 0) {
@@ -78,9 +167,12 @@ static void copy_all(const relayout *r) {
     for (uint32_t d = 0; d < r->source_rank; d++) {
       subscripts[d] = r->base[d];
       for (uint32_t i = 0; i + 1 < r->rank; i++)
-        subscripts[d] += r->coefficients[d][i] * position[i];
+        subscripts[d] += r->steps[d][i] != NULL ? r->steps[d][i][position[i]] : 0;
     }
-    copy_row(r, subscripts, to);
+    if (r->even)
+      copy_row(r, subscripts, to);
+    else
+      copy_uneven_row(r, subscripts, to);
     to += r->dims[r->rank - 1] * (int64_t)r->element;
     for (uint32_t i = r->rank - 1; i-- > 0;) {
       if (++position[i] < r->dims[i])
@@ -101,18 +193,6 @@ static tsr_op source_const(const tsr_ir *ir, tsr_op op) {
     return source_const(ir, data->def);
   return code == TSR_OP_CONST ? data->def : 0;
 }
-
-typedef struct packing {
-  tsr_ir *ir;
-  tsr_diag *diag;
-  tsr_arena scratch;
-  tsr_region graph;
-  struct {
-    tsr_op constant, relayout;
-    tsr_value packed;
-  } * done;
-  uint32_t count, capacity;
-} packing;
 
 static bool same_map(const tsr_ir *ir, tsr_op a, tsr_op b) {
   const tsr_attr *x = tsr_op_attr(ir, a, "map"), *y = tsr_op_attr(ir, b, "map");
@@ -156,10 +236,10 @@ static tsr_status evaluate(packing *p, tsr_op constant, tsr_op op, tsr_value *ou
   r.source_rank = source->rank;
   TSR_TRY(static_dims(ir, type, r.dims, p->diag));
   TSR_TRY(static_dims(ir, source, r.source_dims, p->diag));
-  TSR_TRY(read_map(ir, op, &r, p->diag));
   const unsigned bits = tsr_dtype_bits(type->dtype);
   if (bits % 8 != 0 || r.rank == 0)
     return tsr_fail(p->diag, TSR_ERR_UNSUPPORTED, "relayout of elements of %u bits", bits);
+  TSR_TRY(read_map(p, op, &r));
   int64_t count = 1;
   for (uint32_t i = 0; i < r.rank; i++)
     if (__builtin_mul_overflow(count, r.dims[i], &count))

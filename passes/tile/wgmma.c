@@ -210,9 +210,10 @@ static void consume_tile(emitting *e, tsr_expr first) {
   const tsr_value next =
       product(e, loop.body, tsr_expr_mod_int(ir, turn, e->stages), loop.carried[0]);
   wait_for_products(e, loop.body, 1);
-  const tsr_region later =
-      tsr_tile_if(ir, loop.body, tsr_expr_binary(ir, TSR_INDEX_LE, number(e, 1), loop.index));
-  release(e, later, tsr_expr_add_int(ir, turn, e->stages - 1));
+  if (!tsr_expr_equals_int(ir, e->turns, 1))
+    release(e,
+            tsr_tile_if(ir, loop.body, tsr_expr_binary(ir, TSR_INDEX_LE, number(e, 1), loop.index)),
+            tsr_expr_add_int(ir, turn, e->stages - 1));
   tsr_tile_yield(ir, loop.body, &next, 1);
   wait_for_products(e, outer, 0);
   release(e, outer, tsr_expr_add_int(ir, tsr_expr_add(ir, first, e->turns), e->stages - 1));
@@ -250,12 +251,13 @@ static void role(emitting *e, tsr_region region, void (*tile)(emitting *, tsr_ex
     tile(e, number(e, 0));
     return;
   }
-  const tsr_expr left = tsr_expr_sub(ir, tile_count(e), e->walker);
-  tsr_tile_loop loop =
-      tsr_tile_for(ir, region, number(e, 0), tsr_expr_ceildiv_int(ir, left, e->walkers), NULL, 0);
-  e->body.region = loop.body;
-  bind_tile(e, tsr_expr_add(ir, e->walker, tsr_expr_mul_int(ir, loop.index, e->walkers)));
-  tile(e, tsr_expr_mul(ir, loop.index, e->turns));
+  const tsr_op op = tsr_op_append(ir, region, TSR_OP_FOR);
+  e->body.region = tsr_op_add_region(ir, op);
+  const tsr_expr at =
+      tsr_expr_value(ir, tsr_region_add_index(ir, e->body.region, TSR_ROLE_LOOP, e->walker,
+                                              tile_count(e), e->walkers));
+  bind_tile(e, at);
+  tile(e, tsr_expr_mul(ir, tsr_expr_floordiv_int(ir, at, e->walkers), e->turns));
 }
 
 static tsr_expr rank_index(emitting *e, tsr_region region) {
