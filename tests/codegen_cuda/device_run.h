@@ -88,18 +88,23 @@ static inline void run_fill(tsr_dtype dtype, void *data, int64_t count, uint64_t
   }
 }
 
-static inline void run_compare(const device_run *r, tsr_dtype dtype, const void *got, int64_t count,
-                               const double *const *in, run_expect *expect, uint32_t seed) {
+enum { RUN_WHY = 4096 };
+
+static inline bool run_compare(const device_run *r, tsr_dtype dtype, const void *got, int64_t count,
+                               const double *const *in, run_expect *expect, char *why) {
   for (int64_t i = 0; i < count; ++i) {
-    double wanted = expect(in, r->dims, i);
-    if (tsr_element_load_f64(dtype, got, i) != wanted)
-      ck_abort_msg("seed %u, element %lld: %.17g, wanted %.17g\n%s", seed, (long long)i,
-                   tsr_element_load_f64(dtype, got, i), wanted, r->code.kernels[0].body);
+    double wanted = expect(in, r->dims, i), found = tsr_element_load_f64(dtype, got, i);
+    if (found != wanted) {
+      snprintf(why, RUN_WHY, "element %lld: %.17g, wanted %.17g", (long long)i, found, wanted);
+      return false;
+    }
   }
+  return true;
 }
 
-static inline void run_once(const device_run *r, tsr_emulator *e, run_expect *expect,
-                            uint32_t seed) {
+/* False with the emulator's finding or a wrong element in `why`. */
+static inline bool run_once(const device_run *r, const char *text, tsr_emulator *e,
+                            run_expect *expect, uint32_t seed, char *why) {
   tsr_op op = tsr_region_get(r->ir, tsr_ir_top(r->ir))->first;
   const tsr_region_data *region = tsr_region_get(r->ir, tsr_op_get(r->ir, op)->regions[0]);
   const tsr_cuda_kernel *kernel = &r->code.kernels[0];
@@ -149,32 +154,54 @@ static inline void run_once(const device_run *r, tsr_emulator *e, run_expect *ex
                                 .shared_bytes = (uint32_t)kernel->shared_bytes,
                                 .cooperative = kernel->cooperative,
                                 .seed = seed};
-  const tsr_emulated_kernel *made =
-      tsr_emulator_kernel(e, r->code.text + tsr_cuda_device_text_size, kernel->symbol);
-  ck_assert_msg(made, "%s\n%s", tsr_emulator_error(e), kernel->body);
-  ck_assert_msg(tsr_emulator_launch(e, made, &launch, args), "seed %u: %s\n%s", seed,
-                tsr_emulator_error(e), kernel->body);
-  run_compare(r, dtypes[used - 1], device[used - 1], counts[used - 1], (const double *const *)in,
-              expect, seed);
+  const tsr_emulated_kernel *made = tsr_emulator_kernel(e, text, kernel->symbol);
+  bool fine = made && tsr_emulator_launch(e, made, &launch, args);
+  if (!fine)
+    snprintf(why, RUN_WHY, "%s", tsr_emulator_error(e));
+  fine = fine && run_compare(r, dtypes[used - 1], device[used - 1], counts[used - 1],
+                             (const double *const *)in, expect, why);
   for (uint32_t i = 0; i < used; ++i) {
     tsr_emulator_free(e, device[i]);
     free(in[i]);
   }
+  return fine;
 }
 
-/* `values`: of the text's dims in order. */
-static inline void run_text(const char *text, const char *target, const int64_t *values,
-                            uint32_t value_count, run_expect *expect, uint32_t seeds) {
+/* `values`: of the text's dims in order. With `planted`, its first place in the kernel becomes
+ * `instead`, which some order of threads must find out. */
+static inline void run_planted(const char *text, const char *target, const int64_t *values,
+                               uint32_t value_count, run_expect *expect, uint32_t seeds,
+                               const char *planted, const char *instead) {
   device_run r;
+  char why[RUN_WHY] = "";
+  bool found = false;
   run_open(&r, text, target);
   for (uint32_t i = 0; i < value_count; ++i)
     r.dims[i] = values[i];
+  const tsr_cuda_kernel *kernel = &r.code.kernels[0];
+  const char *made = kernel->text;
+  if (planted) {
+    const char *at = strstr(strstr(made, "\nTSR_KERNEL"), planted);
+    ck_assert_msg(at, "no '%s' in\n%s", planted, kernel->body);
+    made = tsr_arena_printf(&r.arena, "%.*s%s%s", (int)(at - made), made, instead,
+                            at + strlen(planted));
+  }
   tsr_emulator *e = tsr_emulator_create(strstr(target, "90") ? 90 : 80);
   ck_assert_ptr_nonnull(e);
-  for (uint32_t seed = 0; seed < seeds; ++seed)
-    run_once(&r, e, expect, seed);
+  for (uint32_t seed = 0; seed < seeds && !found; ++seed) {
+    bool fine = run_once(&r, made, e, expect, seed, why);
+    found = planted && !fine && !strstr(why, "compile");
+    ck_assert_msg(fine || found, "seed %u: %s\n%s", seed, why, kernel->body);
+  }
+  ck_assert_msg(!planted || found, "'%s' as '%s' is not found out\n%s", planted, instead,
+                kernel->body);
   tsr_emulator_destroy(e);
   run_close(&r);
+}
+
+static inline void run_text(const char *text, const char *target, const int64_t *values,
+                            uint32_t value_count, run_expect *expect, uint32_t seeds) {
+  run_planted(text, target, values, value_count, expect, seeds, NULL, NULL);
 }
 
 #endif

@@ -122,9 +122,8 @@ static const struct {
 } pipelines[] = {{1, 1, 16, 16}, {2, 2, 16, 8},   {2, 3, 20, 40}, {3, 3, 16, 72}, {3, 4, 33, 8},
                  {4, 4, 16, 16}, {4, 4, 16, 100}, {4, 5, 31, 0},  {4, 4, 16, 24}};
 
-START_TEST(test_pipeline) {
-  const int64_t dims[] = {pipelines[_i].m, pipelines[_i].k};
-  int ring = (int)pipelines[_i].ring;
+static void write_pipeline(int number) {
+  int ring = (int)pipelines[number].ring;
   snprintf(text, sizeof text,
            "dim M in 1..64\n"
            "dim K in 0..512\n"
@@ -147,9 +146,30 @@ START_TEST(test_pipeline) {
            "  } : reg f32[16, 16]\n"
            "  store %%r, %%c[%%i*16 + $0, %%j*16 + $1]\n"
            "}\n",
-           ring, ring, (int)pipelines[_i].stages, ring, ring, ring, ring,
+           ring, ring, (int)pipelines[number].stages, ring, ring, ring, ring,
            ring == 1 ? "    barrier\n" : "");
+}
+
+START_TEST(test_pipeline) {
+  const int64_t dims[] = {pipelines[_i].m, pipelines[_i].k};
+  write_pipeline(_i);
   run_text(text, "cuda:sm_80", dims, 2, expect_product, 4);
+}
+END_TEST
+
+/* The tests can fail: what a pipeline hangs on is missed when it is taken away. */
+START_TEST(test_pipeline_planted) {
+  static const char *const planted[][2] = {
+      {"tsr_copy_async_wait(1)", "(void)0"},
+      {"tsr_copy_async_wait(1)", "tsr_copy_async_wait(2)"},
+      {"tsr_barrier()", "(void)0"},
+      {"tsr_copy_async_commit()", "(void)0"},
+      {"+ 2;", "+ 1;"},
+      {"% 3", "% 2"},
+  };
+  const int64_t dims[] = {pipelines[3].m, pipelines[3].k};
+  write_pipeline(3);
+  run_planted(text, "cuda:sm_80", dims, 2, expect_product, 6, planted[_i][0], planted[_i][1]);
 }
 END_TEST
 
@@ -235,6 +255,7 @@ int main(void) {
   tcase_add_test(cases, test_im2col);
   tcase_add_test(cases, test_pending);
   tcase_add_loop_test(cases, test_pipeline, 0, COUNT(pipelines));
+  tcase_add_loop_test(cases, test_pipeline_planted, 0, 6);
   tcase_add_test(cases, test_dependent);
   tcase_add_loop_test(cases, test_refused, 0, 5);
   suite_add_tcase(suite, cases);

@@ -135,9 +135,8 @@ static const struct {
 };
 
 /* Persistent: two tasks walk over all tiles; the count of rounds goes on from tile to tile. */
-START_TEST(test_ring) {
-  const int64_t dims[] = {rings[_i].tiles, rings[_i].turns};
-  int n = rings[_i].stages;
+static void write_ring(int number) {
+  int n = rings[number].stages;
   snprintf(
       text, sizeof text,
       "dim T in 1..16\n"
@@ -146,7 +145,7 @@ START_TEST(test_ring) {
       "  %%s = alloc {swizzle = 128} : l1 f32[%d, 8, 32]\n"
       "  %%full = mbarrier {arrivals = 1} : l1 u64[%d]\n"
       "  %%empty = mbarrier {arrivals = %d} : l1 u64[%d]\n"
-      "  roles {names = [\"producer\", \"consumer\"], warps = [%d, %d]} {\n"
+      "  roles {names = [\"producer\", \"consumer\"]%s, warps = [%d, %d]} {\n"
       "    for %%t in %%p..T step 2 {\n"
       "      for %%k in K {\n"
       "        wait %%empty[((%%t floordiv 2)*K + %%k) mod %d] {parity = (((%%t floordiv 2)*K + "
@@ -172,9 +171,30 @@ START_TEST(test_ring) {
       "    }\n"
       "  }\n"
       "}\n",
-      rings[_i].producer + rings[_i].consumer, n, n, rings[_i].arrivals, n, rings[_i].producer,
-      rings[_i].consumer, n, n, n, n, n, n, n, n, rings[_i].hand_back, n);
+      rings[number].producer + rings[number].consumer, n, n, rings[number].arrivals, n,
+      rings[number].producer == 4 ? ", registers = [40, 232]" : "", rings[number].producer,
+      rings[number].consumer, n, n, n, n, n, n, n, n, rings[number].hand_back, n);
+}
+
+START_TEST(test_ring) {
+  const int64_t dims[] = {rings[_i].tiles, rings[_i].turns};
+  write_ring(_i);
   run_text(text, "cuda:sm_90a", dims, 2, expect_columns, 6);
+}
+END_TEST
+
+START_TEST(test_ring_planted) {
+  static const char *const planted[][2] = {
+      {"tsr_mbarrier_wait(empty", "(void)(empty"},
+      {"tsr_mbarrier_wait(full", "(void)(full"},
+      {"if (tsr_lane() == 0)", "if (thread == 0)"},
+      {"tsr_mbarrier_arrive_expect(", "tsr_mbarrier_expect("},
+      {"(int)1024", "(int)512"},
+      {"% 3", "% 2"},
+  };
+  const int64_t dims[] = {rings[2].tiles, rings[2].turns};
+  write_ring(2);
+  run_planted(text, "cuda:sm_90a", dims, 2, expect_columns, 6, planted[_i][0], planted[_i][1]);
 }
 END_TEST
 
@@ -370,6 +390,7 @@ int main(void) {
   tcase_add_test(cases, test_six_axes);
   tcase_add_test(cases, test_store);
   tcase_add_loop_test(cases, test_ring, 0, COUNT(rings));
+  tcase_add_loop_test(cases, test_ring_planted, 0, 6);
   tcase_add_test(cases, test_threads_produce);
   tcase_add_test(cases, test_cluster);
   tcase_add_test(cases, test_padded_cluster);
