@@ -316,7 +316,7 @@ static bool can_run_targets(const tsr_cli_args *args) {
 
 int tsr_cli_verify(const tsr_cli_args *args) {
   tsr_cli_use_emulated_device(args);
-  if (!can_run_targets(args))
+  if (!tsr_cli_has(args, TSR_OPTION_COMPILE_ONLY) && !can_run_targets(args))
     return TSR_EXIT_BAD;
   verification v = {.args = args, .timeout_s = tsr_cli_count(args, TSR_OPTION_TIMEOUT, 60)};
   if (v.timeout_s > 1000000)

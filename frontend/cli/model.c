@@ -130,6 +130,8 @@ tsr_status tsr_cli_module_open(const tsr_cli_args *args, const tsr_model_source 
     options.target = tsr_cli_text(args, TSR_OPTION_TARGET, NULL);
   int64_t begin_ns = tsr_time_ns();
   options.flags = from_file ? 0 : TSR_MODULE_BORROW;
+  if (tsr_cli_has(args, TSR_OPTION_COMPILE_ONLY))
+    options.flags |= TSR_MODULE_DESCRIBE;
   tsr_status status =
       from_file ? tsr_module_load_file(source->path, &options, &out_module->module, &message)
                 : tsr_module_load_memory(out_module->bytes, out_module->size, &options,

@@ -70,6 +70,8 @@ typedef enum tsr_cli_kind {
   X(JSON, "--json", "FILE", TEXT, TSR_CLI_ON(BENCH), "write the figures; - is standard output")    \
   X(THREADS, "--threads", "N", COUNT, TSR_CLI_MODEL | TSR_CLI_ON(VERIFY),                          \
     "threads; all processors when 0 or not given")                                                 \
+  X(COMPILE_ONLY, "--compile-only", NULL, FLAG, TSR_CLI_ON(VERIFY),                                \
+    "compile for the target and run nothing: needs no device")                                     \
   X(TIMEOUT, "--timeout", "SECONDS", COUNT, TSR_CLI_ON(VERIFY), "time for one directory (60)")     \
   X(PASS, "--pass", "NAME", TEXT, TSR_CLI_ON(OPT), "a pass to run; given again, the next one")     \
   X(QUIET, "--quiet", NULL, FLAG, TSR_CLI_ALL, "no progress on standard error")                    \

@@ -18,6 +18,7 @@ typedef struct test_input {
 typedef struct test_case {
   const tsr_cli_args *args;
   const char *folder;
+  bool compile_only;
   char set[PATH_BYTES]; /* folder of the data set that is being run */
   test_input inputs[MOST_INPUTS];
   tsr_import_assumption assumptions[MOST_INPUTS];
@@ -104,6 +105,8 @@ static tsr_status load(test_case *test) {
       .path = path, .assumptions = test->assumptions, .assumption_count = test->input_count};
   TSR_TRY(tsr_cli_module_open(test->args, &source, &test->loaded, &test->diag));
   tsr_module_get_info(test->loaded.module, &test->info);
+  if (test->compile_only)
+    return TSR_OK;
   tsr_status status = tsr_exec_create(test->loaded.module, &options, &test->exec, &message);
   return status == TSR_OK ? TSR_OK : tsr_fail(&test->diag, status, "%s", message.text);
 }
@@ -188,8 +191,10 @@ static tsr_status run_set(test_case *test) {
   tsr_status opened = open_inputs(test);
   if (opened != TSR_OK)
     return explain_unreadable_inputs(test, opened);
-  if (test->exec == NULL)
+  if (test->loaded.module == NULL)
     TSR_TRY(load(test));
+  if (test->compile_only)
+    return TSR_OK;
   for (uint32_t i = 0; i < test->input_count; i++)
     TSR_TRY(bind_input(test, i));
   tsr_status status = tsr_exec_run(test->exec);
@@ -215,7 +220,8 @@ static tsr_status run_sets(test_case *test) {
 tsr_verdict tsr_verify_case(const tsr_cli_args *args, const char *folder, char *out_reason,
                             size_t reason_size) {
   static test_case test;
-  test = (test_case){.args = args, .folder = folder};
+  test = (test_case){
+      .args = args, .folder = folder, .compile_only = tsr_cli_has(args, TSR_OPTION_COMPILE_ONLY)};
   *out_reason = '\0';
   tsr_status status = run_sets(&test);
   if (status != TSR_OK) {

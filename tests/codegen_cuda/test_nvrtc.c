@@ -64,42 +64,7 @@ START_TEST(test_architectures) {
 }
 END_TEST
 
-/* 0: all files compile; 1: some do not; 77: no NVRTC. */
-static int compile_files(const char *arch, char **paths, int count) {
-  tsr_nvrtc *nvrtc = NULL;
-  tsr_diag diag = {0};
-  static const char *const options[] = {TSR_CUDA_OPTIONS};
-  int failed = 0;
-  if (tsr_nvrtc_open(tsr_allocator_default(), NULL, &nvrtc, &diag) != TSR_OK) {
-    printf("SKIP %s\n", diag.message);
-    return 77;
-  }
-  for (int i = 0; i < count; ++i) {
-    enum { LARGEST = 1 << 24 };
-    FILE *file = fopen(paths[i], "rb");
-    char *text = calloc(1, LARGEST);
-    size_t size = file && text ? fread(text, 1, LARGEST - 1, file) : 0;
-    tsr_arena arena;
-    tsr_cuda_output output = {0};
-    tsr_cuda_source source = {
-        .text = text, .arch = arch, .options = options, .option_count = 1, .want = TSR_CUDA_PTX};
-    tsr_arena_init(&arena, tsr_allocator_default());
-    if (size == 0 || tsr_nvrtc_compile(nvrtc, &source, &arena, &output, &diag) != TSR_OK) {
-      printf("FAIL %s: %s\n", paths[i], size == 0 ? "cannot be read" : diag.message);
-      ++failed;
-    }
-    tsr_arena_reset(&arena);
-    free(text);
-    if (file)
-      fclose(file);
-  }
-  tsr_nvrtc_close(nvrtc);
-  return failed > 0;
-}
-
-int main(int count, char **arguments) {
-  if (count > 2)
-    return compile_files(arguments[1], arguments + 2, count - 2);
+int main(void) {
   Suite *suite = suite_create("codegen_cuda.nvrtc");
   TCase *cases = tcase_create("texts");
   tcase_set_timeout(cases, 300);
