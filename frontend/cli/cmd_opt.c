@@ -79,7 +79,10 @@ static tsr_status select_target(const tsr_cli_args *args, tsr_target *out_target
   static const tsr_cpu_caches caches = {
       .l1d_bytes = 32 << 10, .l2_bytes = 1 << 20, .l3_bytes = 32 << 20, .line_bytes = 64};
   tsr_cpu_isa isa;
-  TSR_TRY(tsr_cpu_isa_parse(tsr_cli_text(args, TSR_OPTION_TARGET, "cpu:x86-64-v4"), diag, &isa));
+  const char *text = tsr_cli_text(args, TSR_OPTION_TARGET, "cpu:x86-64-v4");
+  if (tsr_target_cuda(text, out_target))
+    return TSR_OK;
+  TSR_TRY(tsr_cpu_isa_parse(text, diag, &isa));
   tsr_target_cpu(tsr_cpu_isa_features(&isa), &caches, 1, out_target);
   tsr_cpu_isa_text(&isa, out_target->name);
   return TSR_OK;

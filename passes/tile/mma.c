@@ -144,7 +144,8 @@ static void copy_ahead(emitting *e, const tsr_mma_ring *ring, tsr_expr slot, tsr
 static tsr_value masked(emitting *e, const tsr_mma_ring *ring, tsr_value tile, tsr_expr k) {
   tsr_body *body = &e->body;
   const bool along = ring->operand.along_depth;
-  if (tsr_expr_divisible(e->ir, e->p->k.extent, ring->depth))
+  if (tsr_expr_divisible(e->ir, e->p->k.extent, ring->depth) ||
+      (ring->operand.plain && tsr_mma_leaves(e->nest, ring->operand.load, &e->p->k)))
     return tile;
   const tsr_value inside = tsr_tile_condition(
       e->ir, body->region, tsr_expr_binary(e->ir, TSR_INDEX_LT, k, e->p->k.extent),
