@@ -554,6 +554,103 @@ START_TEST(exec_recovers_from_failure) {
 }
 END_TEST
 
+/* Memory that a later stage asked for in vain is missed by the stages before it too. */
+START_TEST(stages_recover_together) {
+  test_heap heap;
+  tsr_module *module = load_filter();
+  tsr_exec_options options = {.size = sizeof options, .allocator = &heap.allocator, .threads = 1};
+  tsr_exec *exec;
+  int32_t x[100] = {1, 2, 3}, b[200] = {0};
+  int64_t n = 100, twice = 200;
+  DLTensor in = test_tensor(x, TSR_I32, &n, 1), other = test_tensor(b, TSR_I32, &twice, 1), y;
+  test_heap_init(&heap, 0);
+  ck_assert_int_eq(tsr_exec_create(module, &options, &exec, NULL), TSR_OK);
+  ck_assert_int_eq(tsr_exec_bind_input(exec, 0, &in), TSR_OK);
+  ck_assert_int_eq(tsr_exec_bind_input(exec, 1, &other), TSR_OK);
+  ck_assert_int_eq(tsr_exec_run(exec), TSR_OK);
+  for (int i = 0; i < 100; i++)
+    x[i] = i + 1;
+  heap.fail_at = atomic_load(&heap.calls) + 1;
+  ck_assert_int_eq(tsr_exec_run(exec), TSR_ERR_OUT_OF_MEMORY);
+  heap.fail_at = 0;
+  ck_assert_int_eq(tsr_exec_run(exec), TSR_OK);
+  ck_assert_int_eq(tsr_exec_output(exec, 0, &y), TSR_OK);
+  ck_assert_int_eq(y.shape[0], 100);
+  for (int i = 0; i < 100; i++)
+    ck_assert_int_eq(((const int32_t *)y.data)[i], x[i] + 2);
+  tsr_exec_destroy(exec);
+  ck_assert_int_eq(heap.live, 0);
+  tsr_module_release(module);
+}
+END_TEST
+
+/* y = 0 + x, by a launch that adds to what it had cleared; memory starts as garbage. */
+START_TEST(results_are_cleared_before_a_launch) {
+  static const uint32_t arguments[] = {1, 0, 4, 1, 5, 6, 7};
+  static const tsr_launch_desc launches[] = {{2, 1, 0, 3, 3, 1}, {2, 1, 4, 3, 0, 0}};
+  static const tsr_segment_desc segments[] = {{0, 2, 0, 0}};
+  static const tsr_variant_desc variants[] = {
+      {{0, 0}, ADD_ONE, 1, {{0, 1}}}, {{0, 0}, ADD_ONE, 1, {{0, 1}}}, {{0, 0}, SUM, 1, {{1, 1}}}};
+  tsr_program program = test_chain_program();
+  test_heap heap;
+  tsr_exec_options options = {.size = sizeof options, .allocator = &heap.allocator, .threads = 1};
+  tsr_module *module;
+  tsr_exec *exec;
+  int32_t x[4] = {5, 6, 7, 8};
+  int64_t n = 4;
+  DLTensor in = test_tensor(x, TSR_I32, &n, 1), y;
+  TEST_TABLE(program, arguments, argument_count, arguments);
+  TEST_TABLE(program, launches, launch_count, launches);
+  TEST_TABLE(program, segments, segment_count, segments);
+  TEST_TABLE(program, variants, variant_count, variants);
+  test_heap_init(&heap, 0);
+  module = load_program(&program, NULL);
+  ck_assert_int_eq(tsr_exec_create(module, &options, &exec, NULL), TSR_OK);
+  ck_assert_int_eq(tsr_exec_bind_input(exec, 0, &in), TSR_OK);
+  for (int run = 0; run < 2; run++) {
+    ck_assert_int_eq(tsr_exec_run(exec), TSR_OK);
+    ck_assert_int_eq(tsr_exec_output(exec, 0, &y), TSR_OK);
+    ck_assert_mem_eq(y.data, x, sizeof x);
+  }
+  tsr_exec_destroy(exec);
+  tsr_module_release(module);
+}
+END_TEST
+
+/* The calls for devices that need no waiting mean the same on the CPU, and what only they have is
+ * refused. */
+START_TEST(runs_can_be_waited_for) {
+  tsr_module *module = load_chain();
+  tsr_exec *exec = create_exec(module, 1), *none;
+  tsr_exec_options options = {.size = sizeof options, .output_device = kDLCUDA};
+  tsr_exec_stats stats;
+  int32_t x[5] = {1, 2, 3, 4, 5};
+  int64_t n = 5;
+  DLTensor in = test_tensor(x, TSR_I32, &n, 1), y;
+  ck_assert_int_eq(tsr_exec_wait(exec), TSR_OK);
+  ck_assert_int_eq(tsr_exec_run_async(exec), TSR_ERR_STATE); /* not bound */
+  ck_assert_int_eq(tsr_exec_bind_input(exec, 0, &in), TSR_OK);
+  ck_assert_int_eq(tsr_exec_run_async(exec), TSR_OK);
+  ck_assert_int_eq(tsr_exec_output(exec, 0, &y), TSR_ERR_STATE);
+  ck_assert_int_eq(tsr_exec_run_async(exec), TSR_OK);
+  ck_assert_int_eq(tsr_exec_wait(exec), TSR_OK);
+  ck_assert_int_eq(tsr_exec_output(exec, 0, &y), TSR_OK);
+  ck_assert_int_eq(((const int32_t *)y.data)[4], 9);
+  tsr_exec_get_stats(exec, &stats);
+  ck_assert_uint_eq(stats.runs, 2);
+  in.device.device_type = kDLCUDA;
+  ck_assert_int_eq(tsr_exec_bind_input(exec, 0, &in), TSR_ERR_DEVICE);
+  ck_assert_int_eq(tsr_exec_create(module, &options, &none, NULL), TSR_ERR_ARGUMENT);
+  options.output_device = 0;
+  options.stream = x;
+  ck_assert_int_eq(tsr_exec_create(module, &options, &none, NULL), TSR_ERR_ARGUMENT);
+  ck_assert_int_eq(tsr_exec_run_async(NULL), TSR_ERR_ARGUMENT);
+  ck_assert_int_eq(tsr_exec_wait(NULL), TSR_ERR_ARGUMENT);
+  tsr_exec_destroy(exec);
+  tsr_module_release(module);
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("exec");
   TCase *tests = tcase_create("all");
@@ -580,6 +677,9 @@ int main(void) {
   tcase_add_test(tests, trace_has_an_event_per_launch);
   tcase_add_test(tests, allocation_failures_are_clean);
   tcase_add_test(tests, exec_recovers_from_failure);
+  tcase_add_test(tests, stages_recover_together);
+  tcase_add_test(tests, results_are_cleared_before_a_launch);
+  tcase_add_test(tests, runs_can_be_waited_for);
   suite_add_tcase(suite, tests);
   runner = srunner_create(suite);
   srunner_run_all(runner, CK_NORMAL);

@@ -3,7 +3,7 @@
 #include "runtime/module/module.h"
 #include "runtime/module/program_check.h"
 #include "runtime/module/writer.h"
-#include "tests/runtime/programs.h"
+#include "tests/runtime/cuda_programs.h"
 #include <check.h>
 #include <dirent.h>
 #include <signal.h>
@@ -374,6 +374,151 @@ START_TEST(each_rule_is_checked) {
 }
 END_TEST
 
+/* Likewise for what only programs for CUDA have. */
+#define BREAK_CUDA(type, table, count, index, change, words)                                       \
+  do {                                                                                             \
+    tsr_program broken = cuda;                                                                     \
+    type records[16];                                                                              \
+    memcpy(records, broken.table, sizeof(type) * broken.count);                                    \
+    broken.table = records;                                                                        \
+    records[index].change;                                                                         \
+    expect_bad(&broken, words);                                                                    \
+  } while (0)
+
+START_TEST(each_rule_for_cuda_is_checked) {
+  static const uint32_t foreign[] = {0, 1, 2, 0};
+  tsr_arena arena;
+  tsr_program cuda, p;
+  tsr_arena_init(&arena, tsr_allocator_default());
+  cuda = test_cuda_program(&arena, "cuda:sm_90a");
+  ck_assert_ptr_nonnull(cuda.image);
+  ck_assert_int_eq(tsr_program_check(&cuda, &arena, NULL), TSR_OK);
+#define KERNEL(change, words) BREAK_CUDA(tsr_kernel_desc, kernels, kernel_count, 0, change, words)
+  KERNEL(threads = 0, "threads");
+  KERNEL(threads = 1025, "threads");
+  KERNEL(shared_bytes = UINT32_MAX, "shared memory");
+  KERNEL(cluster = 17, "cluster");
+  KERNEL(cooperative = 2, "cooperative");
+  KERNEL(entry = 16, "fields of a kernel for a CPU");
+  KERNEL(scratch_bytes = 16, "fields of a kernel for a CPU");
+  KERNEL(symbol = "", "no symbol");
+  KERNEL(symbol = NULL, "no symbol");
+  KERNEL(map_count = 2, "tensor maps are out of range");
+  KERNEL(first_map = UINT32_MAX, "tensor maps are out of range");
+#define MAP(change, words) BREAK_CUDA(tsr_map_desc, maps, map_count, 0, change, words)
+  MAP(argument = 3, "argument does not exist");
+  MAP(dtype = TSR_DTYPE_COUNT, "dtype");
+  MAP(dtype = TSR_U4, "dtype");
+  MAP(rank = 0, "dims are out of range");
+  MAP(rank = 6, "dims are out of range");
+  MAP(first_dim = 1, "dims are out of range");
+  MAP(swizzle = 16, "swizzle");
+  MAP(swizzle = 64, "longer than the swizzle");
+  MAP(box[0] = 0, "box");
+  MAP(box[0] = 257, "box");
+  MAP(box[2] = 1, "box");
+  MAP(box[1] = 3, "multiple of 16 bytes");
+#define LAUNCH(change, words) BREAK_CUDA(tsr_launch_desc, launches, launch_count, 0, change, words)
+  LAUNCH(zeroed_count = 2, "cleared buffers are out of range");
+  LAUNCH(first_zeroed = 5, "cleared buffers are out of range");
+  LAUNCH(first_zeroed = 0, "clears a buffer that is no result");
+  LAUNCH(argument_count = 2, "clears a buffer that is no result");
+  p = cuda;
+  p.arguments = foreign;
+  expect_bad(&p, "clears a buffer that is no result");
+  p = cuda;
+  p.target = "cpu:x86-64";
+  expect_bad(&p, "a program for a CPU has tensor maps");
+  p.map_count = 0;
+  expect_bad(&p, "fields of a CUDA kernel");
+  p = cuda;
+  p.kernel_count = 1;
+  expect_bad(&p, "order of kernels");
+  p = cuda;
+  p.image_bytes--;
+  expect_bad(&p, "bytes are out of range");
+  p.image_bytes = 0;
+  expect_bad(&p, "no header");
+  tsr_arena_reset(&arena);
+}
+END_TEST
+
+/* Any byte of header and unit table replaced: refused or harmless, and never a read outside. */
+START_TEST(images_are_checked_completely) {
+  tsr_arena arena;
+  tsr_program cuda;
+  const tsr_cuda_unit *units;
+  uint32_t count, table;
+  unsigned char *copy;
+  static const unsigned char values[] = {0, 1, 2, 15, 16, 0x7f, 0x80, 0xff};
+  int refused = 0;
+  tsr_arena_init(&arena, tsr_allocator_default());
+  cuda = test_cuda_program(&arena, "cuda:sm_90a");
+  ck_assert_int_eq(tsr_cuda_image_read(cuda.image, cuda.image_bytes, 2, NULL, &units, &count),
+                   TSR_OK);
+  ck_assert_uint_eq(count, 4);
+  for (uint32_t i = 0; i < count; i++) { /* the order given within a kernel */
+    ck_assert_uint_eq(units[i].kernel, i / 2);
+    ck_assert_uint_eq(units[i].kind, i == 0 || i == 3 ? TSR_CUDA_UNIT_CUBIN : TSR_CUDA_UNIT_PTX);
+    ck_assert_uint_eq(units[i].offset % 16, 0);
+  }
+  ck_assert_uint_eq(units[0].offset, units[3].offset); /* equal bytes */
+  ck_assert_uint_ne(units[1].offset, units[2].offset);
+  table = (uint32_t)(sizeof(tsr_cuda_image_header) + count * sizeof(tsr_cuda_unit));
+  copy = (unsigned char *)malloc(cuda.image_bytes);
+  for (uint32_t i = 0; i < table; i++)
+    for (size_t v = 0; v < sizeof values; v++) {
+      memcpy(copy, cuda.image, cuda.image_bytes);
+      copy[i] = values[v];
+      refused += tsr_cuda_image_read(copy, cuda.image_bytes, 2, NULL, &units, &count) != TSR_OK;
+    }
+  ck_assert_int_gt(refused, 600);
+  for (uint64_t size = 0; size < cuda.image_bytes; size++) {
+    unsigned char *shorter = (unsigned char *)malloc(size + 1);
+    memcpy(shorter, cuda.image, size);
+    ck_assert_int_eq(tsr_cuda_image_read(shorter, size, 2, NULL, &units, &count), TSR_ERR_FORMAT);
+    free(shorter);
+  }
+  ck_assert_int_eq(tsr_cuda_image_read(NULL, 0, 0, NULL, &units, &count), TSR_OK);
+  ck_assert_int_eq(tsr_cuda_image_read(cuda.image, cuda.image_bytes, 3, NULL, &units, &count),
+                   TSR_ERR_FORMAT);
+  free(copy);
+  tsr_arena_reset(&arena);
+}
+END_TEST
+
+/* Written, read and described again; without a driver. */
+START_TEST(cuda_programs_survive_the_file) {
+  tsr_arena arena;
+  tsr_program cuda, filter = test_filter_program();
+  const tsr_program *programs[] = {&cuda, &filter}, *read;
+  tsr_module_options options = {
+      .size = sizeof options, .target = "cuda:sm_90a", .flags = TSR_MODULE_DESCRIBE};
+  tsr_kernel_info kernel;
+  tsr_module *module;
+  image both;
+  tsr_arena_init(&arena, tsr_allocator_default());
+  cuda = test_cuda_program(&arena, "cuda:sm_90a");
+  both = write_programs(programs, 2);
+  ck_assert_int_eq(tsr_module_load_memory(both.bytes, both.size, &options, &module, NULL), TSR_OK);
+  read = tsr_module_program(module);
+  ck_assert_ptr_null(module->code); /* data, not to be executed */
+  ck_assert_uint_eq(read->image_bytes, cuda.image_bytes);
+  ck_assert_mem_eq(read->image, cuda.image, cuda.image_bytes);
+  ck_assert_uint_eq(read->map_count, 1);
+  ck_assert_mem_eq(read->maps, cuda.maps, sizeof *cuda.maps);
+  ck_assert_mem_eq(read->launches, cuda.launches, sizeof *cuda.launches);
+  ck_assert_int_eq(tsr_module_get_kernel(module, 0, &kernel), TSR_OK);
+  ck_assert_str_eq(kernel.symbol, "k0");
+  ck_assert_uint_eq(kernel.threads, 128);
+  ck_assert_uint_eq(kernel.shared_bytes, 4096);
+  ck_assert_uint_eq(kernel.cluster, 2);
+  tsr_module_release(module);
+  free(both.bytes);
+  tsr_arena_reset(&arena);
+}
+END_TEST
+
 START_TEST(constants_must_fit_their_shape) {
   static const tsr_constant_desc constants[] = {{test_weight, sizeof test_weight, 0},
                                                 {test_same_weight, 12, 0}};
@@ -584,6 +729,9 @@ int main(void) {
   tcase_add_test(tests, hostile_tables_are_refused);
   tcase_add_test(tests, references_out_of_range_are_refused);
   tcase_add_test(tests, each_rule_is_checked);
+  tcase_add_test(tests, each_rule_for_cuda_is_checked);
+  tcase_add_test(tests, images_are_checked_completely);
+  tcase_add_test(tests, cuda_programs_survive_the_file);
   tcase_add_test(tests, constants_must_fit_their_shape);
   tcase_add_test(tests, selection_names_missing_features);
   tcase_add_test(tests, files_appear_whole);
