@@ -140,68 +140,118 @@ static bool try_pieces(tsr_cu *e, pieces *p, uint32_t bytes) {
          starts_inside(e, p) && (pad == 0 || never_outside(e, p, &p->from));
 }
 
-/* (piece / below) % extent, where piece = r * threads + thread. */
-static const char *digit(tsr_cu *e, uint32_t below, uint32_t extent, bool outermost) {
+/* One coordinate of a piece, (piece / below) % extent with piece = r * threads + thread: the sum of
+ * what r says and of what the thread says; `turn` is NULL where it cannot be told apart, and "0"
+ * where the piece's r does not matter. */
+typedef struct coordinate {
+  const char *turn, *mine;
+} coordinate;
+
+static coordinate split_coordinate(tsr_cu *e, uint32_t below, uint32_t extent, bool outermost) {
   const uint32_t team = e->threads;
+  if (extent == 1)
+    return (coordinate){"0", "0"};
   if (team % below == 0) {
     uint32_t turn = team / below; /* of r */
     const char *mine = below > 1 ? tsr_cu_format(e, "thread / %u", below) : "thread";
     if (!outermost && turn % extent == 0)
-      return turn == extent ? mine : tsr_cu_format(e, "%s %% %u", mine, extent);
+      return (coordinate){"0", turn == extent ? mine : tsr_cu_format(e, "%s %% %u", mine, extent)};
     if (outermost)
-      return tsr_cu_format(e, "r * %u + %s", turn, mine);
+      return (coordinate){tsr_cu_format(e, "r * %u", turn), mine};
     if (extent % turn == 0)
-      return tsr_cu_format(e, "r %% %u * %u + %s", extent / turn, turn, mine);
+      return (coordinate){tsr_cu_format(e, "r %% %u * %u", extent / turn, turn), mine};
   } else if (below % team == 0) {
-    const char *mine = tsr_cu_format(e, "r / %u", below / team);
-    return outermost ? mine : tsr_cu_format(e, "%s %% %u", mine, extent);
+    const char *turn = tsr_cu_format(e, "r / %u", below / team);
+    return (coordinate){outermost ? turn : tsr_cu_format(e, "%s %% %u", turn, extent), "0"};
   }
   const char *mine = tsr_cu_format(e, "(r * %u + thread) / %u", team, below);
-  return outermost ? mine : tsr_cu_format(e, "%s %% %u", mine, extent);
+  return (coordinate){NULL, outermost ? mine : tsr_cu_format(e, "%s %% %u", mine, extent)};
 }
 
-/* Declares x0, x1 ..: the position of piece r of this thread. */
-static void declare_place(tsr_cu *e, const pieces *p) {
+/* The place of piece r in elements, by axis. False: not all axes split. */
+static bool coordinates_of(tsr_cu *e, const pieces *p, coordinate *out) {
   uint32_t below = 1, left = 1;
+  bool all = true;
   for (uint32_t axis = 0; axis < p->box.rank; ++axis)
     left *= p->box.extents[axis] / (axis == 0 ? p->count : 1);
   for (uint32_t axis = 0; axis < p->box.rank; ++axis) {
     uint32_t extent = p->box.extents[axis] / (axis == 0 ? p->count : 1);
     left /= extent;
-    if (p->box.extents[axis] == 1)
-      continue;
-    const char *number = extent == 1 ? "0" : digit(e, below, extent, left == 1);
-    if (axis == 0 && p->count > 1)
-      number = tsr_cu_format(e, "(%s) * %u", number, p->count);
-    tsr_cu_line(e, "const int x%u = %s;", axis, number);
+    out[axis] = split_coordinate(e, below, extent, left == 1);
+    all = all && out[axis].turn;
     below *= extent;
+    if (axis > 0 || p->count == 1)
+      continue;
+    out[0].mine = tsr_cu_format(e, "(%s) * %u", out[0].mine, p->count);
+    if (out[0].turn && strcmp(out[0].turn, "0"))
+      out[0].turn = tsr_cu_format(e, "(%s) * %u", out[0].turn, p->count);
   }
+  return all;
 }
 
-/* Declares the offset in the source; how many bytes of the piece exist. */
-static const char *declare_source(tsr_cu *e, const pieces *p) {
+/* Declares x0, x1 ..: the place of piece r of this thread. */
+static void declare_place(tsr_cu *e, const pieces *p, const coordinate *at) {
+  for (uint32_t axis = 0; axis < p->box.rank; ++axis)
+    if (p->box.extents[axis] > 1)
+      tsr_cu_line(e, "const int x%u = %s;", axis,
+                  at[axis].turn && strcmp(at[axis].turn, "0")
+                      ? tsr_cu_format(e, "%s + %s", at[axis].turn, at[axis].mine)
+                      : at[axis].mine);
+}
+
+/* How many bytes of the piece exist. */
+static const char *valid_bytes(tsr_cu *e, const pieces *p) {
   const piece_side *from = &p->from;
-  const char *offset = NULL, *inside = "1", *valid = tsr_cu_format(e, "%u", p->bytes);
+  const char *inside = "1", *valid = tsr_cu_format(e, "%u", p->bytes);
   uint32_t size = p->bytes / p->count;
   for (uint32_t i = 0; i < from->type->rank; ++i) {
-    bool last = i + 1 == from->type->rank;
     tsr_expr at = in_piece(e, p, from->subscripts[i], 0), dim = from->type->dims[i];
+    int64_t length = i + 1 == from->type->rank ? p->count : 1;
+    bool low = proven(e, p, at);
+    bool high = proven(e, p, tsr_expr_sub(e->ir, tsr_expr_add_int(e->ir, dim, -length), at));
+    if (low && high)
+      continue;
     const char *bound = tsr_cu_index(e, dim, NULL);
     tsr_cu_line(e, "const tsr_s64 s%u = %s;", i, tsr_cu_index(e, from->subscripts[i], &p->box));
-    offset =
-        offset ? tsr_cu_format(e, "(%s) * %s + s%u", offset, bound, i) : tsr_cu_format(e, "s%u", i);
-    if (!proven(e, p, at))
+    if (!low)
       inside = tsr_cu_both(e, inside, tsr_cu_format(e, "s%u >= 0", i));
-    int64_t length = last ? p->count : 1;
-    if (proven(e, p, tsr_expr_sub(e->ir, tsr_expr_add_int(e->ir, dim, -length), at)))
+    if (high)
       continue;
     inside = tsr_cu_both(e, inside, tsr_cu_format(e, "s%u < %s", i, bound));
     bool whole = tsr_expr_divisible(e->ir, dim, length) && tsr_expr_divisible(e->ir, at, length);
     if (!whole)
       valid = tsr_cu_format(e, "(int)tsr_min_s64(%u, (%s - s%u) * %u)", p->bytes, bound, i, size);
   }
-  tsr_cu_line(e, "const tsr_s64 at = %s;", offset ? offset : "0");
   return strcmp(inside, "1") ? tsr_cu_format(e, "%s ? %s : 0", inside, valid) : valid;
+}
+
+/* The element of the source where piece r starts, as a sum of what is the same for all r, declared
+ * in front of the loop over r, and of steps from piece to piece, which are mostly numbers. NULL:
+ * the place is no such sum. */
+static const char *stepped_source(tsr_cu *e, const pieces *p, const coordinate *at) {
+  const piece_side *from = &p->from;
+  uint32_t rank = p->box.rank;
+  tsr_expr leaves[TSR_MAX_RANK], factors[TSR_MAX_RANK], rest = 0;
+  tsr_expr offset = side_offset(e, from, from->subscripts);
+  for (uint32_t lane = 0; lane < rank; ++lane)
+    leaves[lane] = tsr_expr_lane(e->ir, lane);
+  if (!tsr_expr_linear_symbolic(e->ir, offset, leaves, rank, factors, &rest))
+    return NULL;
+  tsr_cu_tile start = p->box;
+  const char *name = tsr_cu_temporary(e, "start"), *place = name;
+  for (uint32_t axis = 0; axis < rank; ++axis)
+    start.at[axis] = at[axis].mine;
+  tsr_cu_line(e, "const tsr_s64 %s = %s;", name, tsr_cu_index(e, offset, &start));
+  for (uint32_t axis = 0; axis < rank; ++axis)
+    if (p->box.extents[axis] > 1 && strcmp(at[axis].turn, "0"))
+      place = tsr_cu_format(e, "%s + (tsr_s64)(%s) * %s", place, at[axis].turn,
+                            tsr_cu_index(e, factors[rank - 1 - axis], NULL));
+  return place;
+}
+
+static const char *plain_source(tsr_cu *e, const pieces *p) {
+  tsr_expr offset = side_offset(e, &p->from, p->from.subscripts);
+  return tsr_cu_index(e, offset, &p->box);
 }
 
 static int64_t swizzle_of(const tsr_cu *e, tsr_value buffer) {
@@ -260,17 +310,24 @@ static bool copy_async(tsr_cu *e) {
     count *= p.box.extents[axis];
   count /= p.count;
   uint64_t turns = (count + e->threads - 1) / e->threads;
+  coordinate at[TSR_MAX_RANK];
+  bool splits = coordinates_of(e, &p, at);
+  tsr_cu_line(e, "{");
+  const char *source = splits ? stepped_source(e, &p, at) : NULL;
   tsr_cu_line(e, "TSR_UNROLL");
   tsr_cu_line(e, "for (int r = 0; r < %llu; ++r) {", (unsigned long long)turns);
   bool guarded = count % e->threads != 0;
   if (guarded)
     tsr_cu_line(e, "if (r * %u + thread < %llu) {", e->threads, (unsigned long long)count);
-  declare_place(e, &p);
-  const char *valid = declare_source(e, &p);
-  tsr_cu_line(e, "tsr_copy_async_%u(%s, %s + at, %s);", p.bytes, target_address(e, &p),
-              e->slots[operands[0].value].buffer, valid);
+  declare_place(e, &p, at);
+  const char *valid = valid_bytes(e, &p);
+  if (!source)
+    source = plain_source(e, &p);
+  tsr_cu_line(e, "tsr_copy_async_%u(%s, %s + (%s), %s);", p.bytes, target_address(e, &p),
+              e->slots[operands[0].value].buffer, source, valid);
   if (guarded)
     tsr_cu_line(e, "}");
+  tsr_cu_line(e, "}");
   tsr_cu_line(e, "}");
   return true;
 }
