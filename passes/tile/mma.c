@@ -2,6 +2,8 @@
  * rings in shared memory, copied ahead where the hardware can; warps take fragments from there. */
 #include "passes/tile/mma_emit.h"
 
+enum { MOST_LOADS = 8 }; /* under one operand, that are made a turn early */
+
 typedef struct emitting {
   tsr_nest *nest;
   tsr_ir *ir;
@@ -154,30 +156,49 @@ static tsr_value masked(emitting *e, const tsr_mma_ring *ring, tsr_value tile, t
                          tsr_tile_const(e->ir, body->region, ring->operand.dtype, 0, 1, 1));
 }
 
-/* Through registers, with all scalar code that stands in front of the product. */
-static void store_computed(emitting *e, const tsr_mma_ring *ring, tsr_expr slot, tsr_expr depth) {
-  tsr_body *body = &e->body;
-  tsr_expr subs[4];
-  const uint32_t mark = tsr_body_mark(body);
-  const bool along = ring->operand.along_depth;
-  body->extents[0] = ring->rows;
-  body->extents[1] = ring->length;
-  const tsr_expr k = bind_ring(e, ring, depth, 0, false);
-  const tsr_value value = tsr_body_value(body, ring->operand.value);
-  const tsr_value tile = tsr_body_spread(body, masked(e, ring, value, k), ring->rows, ring->length);
-  const uint32_t rank = tsr_mma_subscripts(e->nest, ring, slot, tsr_expr_lane(e->ir, along ? 0 : 1),
-                                           tsr_expr_lane(e->ir, along ? 1 : 0), subs);
-  tsr_op store = tsr_op_append(e->ir, body->region, TSR_OP_STORE);
-  tsr_op_add_operand(e->ir, store, tile);
-  tsr_op_add_element(e->ir, store, ring->buffer, subs, rank);
-  tsr_body_release(body, mark);
+/* A tile that goes through registers: its loads, and what they load. */
+typedef struct passing {
+  tsr_value loads[MOST_LOADS], tiles[MOST_LOADS];
+  uint32_t count;
+} passing;
+
+static tsr_expr bind_tile(emitting *e, const tsr_mma_ring *ring, tsr_expr depth) {
+  e->body.extents[0] = ring->rows;
+  e->body.extents[1] = ring->length;
+  return bind_ring(e, ring, depth, 0, false);
 }
 
-static void bring(emitting *e, const tsr_mma_ring *ring, tsr_expr slot, tsr_expr depth) {
-  if (ring->async)
-    copy_ahead(e, ring, slot, depth);
-  else
-    store_computed(e, ring, slot, depth);
+/* Values are forgotten in between: the other operand has other lanes. */
+static void load_tile(emitting *e, const tsr_mma_ring *ring, tsr_expr depth, passing *out) {
+  const uint32_t mark = tsr_body_mark(&e->body);
+  bind_tile(e, ring, depth);
+  out->count = tsr_mma_loads(e->nest, ring->operand.value, out->loads, MOST_LOADS);
+  for (uint32_t i = 0; i < out->count; i++)
+    out->tiles[i] = tsr_body_value(&e->body, out->loads[i]);
+  tsr_body_release(&e->body, mark);
+}
+
+static tsr_value finish_tile(emitting *e, const tsr_mma_ring *ring, tsr_expr depth,
+                             const passing *loaded) {
+  tsr_body *body = &e->body;
+  const uint32_t mark = tsr_body_mark(body);
+  const tsr_expr k = bind_tile(e, ring, depth);
+  for (uint32_t i = 0; i < loaded->count; i++)
+    tsr_body_set(body, loaded->loads[i], loaded->tiles[i]);
+  const tsr_value value = tsr_body_value(body, ring->operand.value);
+  const tsr_value tile = tsr_body_spread(body, masked(e, ring, value, k), ring->rows, ring->length);
+  tsr_body_release(body, mark);
+  return tile;
+}
+
+static void store_tile(emitting *e, const tsr_mma_ring *ring, tsr_expr slot, tsr_value tile) {
+  tsr_expr subs[4];
+  const bool along = ring->operand.along_depth;
+  const uint32_t rank = tsr_mma_subscripts(e->nest, ring, slot, tsr_expr_lane(e->ir, along ? 0 : 1),
+                                           tsr_expr_lane(e->ir, along ? 1 : 0), subs);
+  tsr_op store = tsr_op_append(e->ir, e->body.region, TSR_OP_STORE);
+  tsr_op_add_operand(e->ir, store, tile);
+  tsr_op_add_element(e->ir, store, ring->buffer, subs, rank);
 }
 
 /* What an operand needs and does not vary along the depth is made in front of the loop. */
@@ -187,9 +208,7 @@ static void hoist(emitting *e, const tsr_mma_ring *ring) {
     return;
   for (uint32_t i = 0; i < e->p->k.count; i++)
     depth |= 1u << e->p->k.axes[i];
-  e->body.extents[0] = ring->rows;
-  e->body.extents[1] = ring->length;
-  bind_ring(e, ring, number(e, 0), 0, false);
+  bind_tile(e, ring, number(e, 0));
   tsr_body_hoist(&e->body, ring->operand.value, depth);
 }
 
@@ -241,30 +260,56 @@ static tsr_value products(emitting *e, tsr_region region, tsr_expr slot, tsr_val
   return loop.op == 0 ? 0 : tsr_op_get(ir, loop.op)->results[0];
 }
 
-/* A place is written again only when all warps are through with it: they are at the barrier of a
- * later turn, or, with one place, at a second one of the same turn. */
+/* A turn: bring what is copied, store what came through registers in the turn before, and while the
+ * products run, load what the next turn stores. A place is written again only when all warps are
+ * through with it: they are at the barrier of a later turn, or, with one place, at a second one of
+ * the same turn. */
+static void turn(emitting *e, const tsr_tile_loop *loop, tsr_value *out) {
+  tsr_ir *ir = e->ir;
+  const tsr_expr slot = tsr_expr_mod_int(ir, loop->index, e->places);
+  const tsr_expr depth = tsr_expr_mul_int(ir, loop->index, e->knobs[TSR_KNOB_BK]);
+  const tsr_expr next = tsr_expr_add_int(ir, depth, e->knobs[TSR_KNOB_BK]);
+  passing loaded[2];
+  uint32_t carried = 1;
+  for (int i = 0; i < 2; i++)
+    if (e->rings[i].async)
+      copy_ahead(e, &e->rings[i], slot, depth);
+    else
+      store_tile(e, &e->rings[i], slot, loop->carried[carried++]);
+  tsr_op_append(ir, loop->body, TSR_OP_BARRIER);
+  for (int i = 0; i < 2; i++)
+    if (!e->rings[i].async)
+      load_tile(e, &e->rings[i], next, &loaded[i]);
+  out[0] = products(e, loop->body, slot, loop->carried[0]);
+  carried = 1;
+  for (int i = 0; i < 2; i++)
+    if (!e->rings[i].async)
+      out[carried++] = finish_tile(e, &e->rings[i], next, &loaded[i]);
+  if (e->places == 1)
+    tsr_op_append(ir, loop->body, TSR_OP_BARRIER);
+}
+
 static tsr_value depth_loop(emitting *e) {
   tsr_ir *ir = e->ir;
   tsr_body *body = &e->body;
   const tsr_region outer = body->region;
-  const int64_t bk = e->knobs[TSR_KNOB_BK];
-  const tsr_value zero =
-      tsr_tile_const(ir, outer, e->schedule->atom->c, 0, e->rings[0].tile, e->rings[1].tile);
-  const tsr_expr turns = tsr_expr_ceildiv_int(ir, e->p->k.extent, bk);
-  tsr_tile_loop loop = tsr_tile_for(ir, outer, number(e, 0), turns, &zero, 1);
-  if (e->places > 1 && (e->rings[0].async || e->rings[1].async))
-    tsr_op_set_int(ir, loop.op, "stages", e->places);
-  const tsr_expr slot = tsr_expr_mod_int(ir, loop.index, e->places);
-  const tsr_expr depth = tsr_expr_mul_int(ir, loop.index, bk);
-  body->region = loop.body;
+  tsr_value state[3], next[3];
+  uint32_t count = 1;
   body->unbound = 0;
+  state[0] = tsr_tile_const(ir, outer, e->schedule->atom->c, 0, e->rings[0].tile, e->rings[1].tile);
   for (int i = 0; i < 2; i++)
-    bring(e, &e->rings[i], slot, depth);
-  tsr_op_append(ir, loop.body, TSR_OP_BARRIER);
-  const tsr_value next = products(e, loop.body, slot, loop.carried[0]);
-  if (e->places == 1)
-    tsr_op_append(ir, loop.body, TSR_OP_BARRIER);
-  tsr_tile_yield(ir, loop.body, &next, 1);
+    if (!e->rings[i].async) {
+      passing loaded;
+      load_tile(e, &e->rings[i], number(e, 0), &loaded);
+      state[count++] = finish_tile(e, &e->rings[i], number(e, 0), &loaded);
+    }
+  const tsr_expr turns = tsr_expr_ceildiv_int(ir, e->p->k.extent, e->knobs[TSR_KNOB_BK]);
+  tsr_tile_loop loop = tsr_tile_for(ir, outer, number(e, 0), turns, state, count);
+  if (e->places > 1 && count < 3)
+    tsr_op_set_int(ir, loop.op, "stages", e->places);
+  body->region = loop.body;
+  turn(e, &loop, next);
+  tsr_tile_yield(ir, loop.body, next, count);
   body->region = outer;
   return loop.op == 0 ? 0 : tsr_op_get(ir, loop.op)->results[0];
 }

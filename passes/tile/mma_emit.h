@@ -15,6 +15,9 @@ bool tsr_mma_leaves(const tsr_nest *nest, const tsr_nest_access *access, const t
 /* Added to the outermost axis, it makes positions beyond the extent leave any buffer. */
 tsr_expr tsr_mma_beyond(tsr_nest *nest, const tsr_mma_side *side, tsr_expr at);
 
+/* What is loaded under `value` and varies along the depth, `most` of it. */
+uint32_t tsr_mma_loads(const tsr_nest *nest, tsr_value value, tsr_value *out, uint32_t most);
+
 /* --- operands in shared memory --- */
 
 /* The tile of one operand: rows x length elements, consecutive along `length`, which is the depth

@@ -127,6 +127,19 @@ static bool uses_axis(const tsr_nest *nest, const tsr_nest_access *access, uint3
   return false;
 }
 
+uint32_t tsr_mma_loads(const tsr_nest *nest, tsr_value value, tsr_value *out, uint32_t most) {
+  const uint32_t red = live_axes(nest, true);
+  uint32_t count = 0;
+  tsr_nest_new_walk(nest);
+  const uint64_t mask = loads_from(nest, value);
+  for (uint32_t i = 0; i < nest->access_count && i < 64 && count < most; i++) {
+    const tsr_value result = tsr_op_get(nest->ir, nest->accesses[i].op)->results[0];
+    if ((mask >> i & 1) != 0 && (nest->varies[result] & red) != 0)
+      out[count++] = result;
+  }
+  return count;
+}
+
 static tsr_nest_access *largest_load(const tsr_nest *nest, tsr_value value) {
   tsr_nest_access *best = NULL;
   unsigned most = 0;
