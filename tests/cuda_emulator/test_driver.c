@@ -310,6 +310,40 @@ START_TEST(limits_of_launches) {
 }
 END_TEST
 
+/* Blocks are counted along x first; a text may have any number of kernels. */
+START_TEST(many_kernels_and_rows_of_blocks) {
+  enum { KERNELS = 300 };
+  char *text = NULL;
+  size_t bytes = 0;
+  FILE *out = open_memstream(&text, &bytes);
+  fputs(HEAD, out);
+  for (int i = 0; i < KERNELS; ++i)
+    fprintf(out,
+            "TSR_KERNEL(1) number_%d(float *y) {\n"
+            "  y[tsr_block()] = (float)tsr_block() * %d * (float)(tsr_blocks() == 6);\n"
+            "}\n",
+            i, i);
+  fclose(out);
+  begin("1");
+  tsr_cu_module m;
+  tsr_cu_function f;
+  tsr_cu_pointer y = device();
+  tsr_cu_launch_config c = {.grid = {3, 2, 1}, .block = {1, 1, 1}, .stream = r.a};
+  void *parameters[] = {&y};
+  float back[6];
+  OK(cuModuleLoadDataEx(&m, text, 0, NULL, NULL));
+  free(text);
+  OK(cuModuleGetFunction(&f, m, "number_299"));
+  OK(cuLaunchKernelEx(&c, f, parameters, NULL));
+  OK(cuMemcpyDtoHAsync_v2(back, y, sizeof back, r.a));
+  for (int i = 0; i < 6; ++i)
+    ck_assert(back[i] == 299.0f * (float)i);
+  OK(cuMemFree_v2(y));
+  OK(cuModuleUnload(m));
+  end();
+}
+END_TEST
+
 START_TEST(images) {
   begin("0");
   tsr_cu_module m;
@@ -513,6 +547,7 @@ int main(void) {
   tcase_add_test(tc, findings_stay);
   tcase_add_test(tc, memory_is_watched);
   tcase_add_test(tc, limits_of_launches);
+  tcase_add_test(tc, many_kernels_and_rows_of_blocks);
   tcase_add_test(tc, images);
   tcase_add_test(tc, devices_are_chosen);
   tcase_add_test(tc, calls_fail_when_asked);

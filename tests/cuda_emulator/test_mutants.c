@@ -82,6 +82,8 @@ static const mutant mutants[] = {
      "tsr_mbarrier_init(empty_barrier(i), 4)", NULL},
     {"missing commit", "gemm_f16", "  tsr_copy_async_commit();\n", "", NULL},
     {"missing commit", "gemm_wgmma", "    tsr_wgmma_commit();\n", "", NULL},
+    {"too many registers", "gemm_wgmma", "tsr_set_max_registers_inc(232)",
+     "tsr_set_max_registers_inc(240)", "setmaxnreg"},
     {"missing fence", "gemm_wgmma", "    tsr_fence_mbarrier_init();\n", "", "fence"},
     {"missing fence", "gemm_wgmma", "    tsr_wgmma_fence();\n", "", "fence"},
 };

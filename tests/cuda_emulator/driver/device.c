@@ -113,7 +113,7 @@ EXPORT tsr_cu_result cuDeviceGetName(char *name, int length, tsr_cu_device ordin
   TRY(check_device(ordinal));
   if (length <= 0)
     return EMULATED_INVALID_VALUE;
-  snprintf(name, (size_t)length, "Emulated device of capability %d.%d",
+  snprintf(name, (size_t)length, TSR_CUDA_EMULATED_NAME " of capability %d.%d",
            the_driver.devices[ordinal].capability / 10,
            the_driver.devices[ordinal].capability % 10);
   return 0;

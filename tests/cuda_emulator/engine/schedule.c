@@ -371,6 +371,7 @@ static bool prepare(tsr_emulator *e, long long clusters, int blocks) {
 static void run_clusters(tsr_emulator *e, long long clusters, int blocks) {
   size_t stack_step = (size_t)blocks * e->launch->threads * STACK_BYTES;
   for (long long done = 0; done < clusters && !e->failed; done += e->cluster_count) {
+    e->idle_turns = 0;
     for (int i = 0; i < e->cluster_count; ++i)
       begin_cluster(e, &e->clusters[i], nth(e, done + i, clusters) * blocks,
                     (char *)e->stacks + (size_t)i * stack_step);

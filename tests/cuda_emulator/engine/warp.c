@@ -195,15 +195,39 @@ void api_mma(int type, void *d, const unsigned *a, const unsigned *b) {
   meet_end(f);
 }
 
-/* Registers a thread may have: the warpgroups' sum is not followed, a count out of range is. */
+/* What a thread has at most at launch, and with that the block all along. */
+static int launch_registers(const block *b) {
+  int each = 65536 / (int)b->cluster->e->launch->threads / 8 * 8;
+  return each < 255 ? each : 255;
+}
+
+static int registers_in_use(const block *b, const warp *except) {
+  int sum = 0;
+  for (int i = 0; i < b->warp_count; ++i)
+    if (&b->warps[i] != except)
+      sum += b->warps[i].registers ? b->warps[i].registers : launch_registers(b);
+  return sum;
+}
+
+/* More registers come when others have given them back. */
 void api_set_max_registers(int count) {
   fiber *f = tsr_running->current;
+  block *b = f->block;
   if (tsr_running->arch < 90)
     fail_thread("setmaxnreg needs sm_90a");
   if (count < 24 || count > 256 || count % 8 != 0)
     fail_thread("setmaxnreg %d: a multiple of 8 from 24 to 256 is needed", count);
-  if (meet(f, "setmaxnreg", count)) {
-    f->warp->registers = count;
-    meet_end(f);
+  if (!meet(f, "setmaxnreg", count))
+    return;
+  int all = launch_registers(b) * b->warp_count;
+  for (int turn = 0; registers_in_use(b, f->warp) + count > all; ++turn) {
+    if (turn == 10000)
+      fail_thread(
+          "setmaxnreg %d: waits for registers that nobody gives back (%d of %d per lane are "
+          "in use by other warps)",
+          count, registers_in_use(b, f->warp), all);
+    yield_current(tsr_running);
   }
+  f->warp->registers = count;
+  meet_end(f);
 }
