@@ -11,7 +11,8 @@
 extern "C" {
 #endif
 
-/* Where the data lies. Tessera takes kDLCPU and kDLCUDAHost (pinned host memory). */
+/* Where the data lies: host memory, memory of a CUDA device, pinned host memory, memory that CUDA
+ * moves between both. <tessera/runtime.h> says which is taken where. */
 typedef enum {
   kDLCPU = 1,
   kDLCUDA = 2,

@@ -11,6 +11,12 @@
  *   tsr_exec_destroy(exec);
  *   tsr_module_release(module);
  *
+ * A module holds one program per target it was compiled for. Loading chooses the first that this
+ * machine runs: a program of the CPU ("cpu:x86-64-v4") by processor features, one of CUDA
+ * ("cuda:sm_90a") when an NVIDIA driver of CUDA 12.0 or later is there and a device for which it
+ * has code. The driver is looked for only when a CUDA program is. The calls are the same for both;
+ * "On a CUDA device" below says what else there is.
+ *
  * A module holds machine code: it is as trusted as a shared library. The tables around the code are
  * checked completely when a module is loaded, so that damaged or hostile tables are refused with a
  * status; the code itself cannot be checked. A module file must not be changed or truncated in
@@ -98,16 +104,20 @@ enum {
 typedef struct tsr_module_options {
   size_t size;
   const tsr_allocator *allocator; /* NULL: the default */
-  const char *target;             /* NULL: the first program that this machine can run */
+  const char *target;             /* NULL: the first program that this machine can run; a target:
+                                     that program; "cpu" or "cuda": the first of that kind */
   uint32_t flags;                 /* TSR_MODULE_... */
   int32_t device;                 /* number of the CUDA device, for CUDA programs */
 } tsr_module_options;
 
 /* Maps the file; weights are read when they are first used and shared between processes. Takes the
- * first program whose processor features are all present, or the one for `options->target`.
+ * first program that this machine runs, or of those for `options->target`. A CUDA program is loaded
+ * without touching the device: that happens when execs are created and first run.
  * Errors: IO (no such file, not readable), FORMAT (not a module, or its tables are inconsistent),
- * VERSION (of another format version), CHECKSUM (damaged), DEVICE (names the missing processor
- * features), NOT_FOUND (no program for `target`), OUT_OF_MEMORY, ARGUMENT. Any thread. */
+ * VERSION (of another format version), CHECKSUM (damaged), DEVICE (no program runs here; lists why,
+ * for each: missing processor features, no driver or one too old, no device, devices that it has
+ * code for), NOT_FOUND (no program for `target`), OUT_OF_MEMORY, ARGUMENT (also no CUDA device of
+ * that number). Any thread. */
 TSR_WARN_UNUSED tsr_status tsr_module_load_file(const char *path, const tsr_module_options *options,
                                                 tsr_module **out_module, tsr_message *out_message);
 /* The same from `bytes` bytes at `data`, which are copied unless TSR_MODULE_BORROW. */
@@ -203,6 +213,51 @@ void tsr_module_feature_text(uint64_t cpu_features, char *out, size_t out_size);
 /* The state of running one module: bindings, memory, threads. One thread at a time. */
 typedef struct tsr_exec tsr_exec;
 
+/* ---- On a CUDA device ----
+ *
+ * Contexts and streams. All work is done in the primary context of device number
+ * `tsr_module_options.device`, which every function makes current for its own duration only. An
+ * exec issues everything to one stream: its own, or the caller's `tsr_exec_options.stream`, which
+ * must not be capturing. Execs of several threads share kernels and weights of their module, which
+ * are loaded once: weights when the first exec is created, each kernel when it is first linked into
+ * a run.
+ *
+ * Which DLPack devices where:
+ *
+ *   device          input                                output that is bound
+ *   kDLCPU          copied to the device in each run,    copied back in each run, through pinned
+ *                   through pinned memory; has been      memory; complete after the wait
+ *                   read when tsr_exec_run_async returns
+ *   kDLCUDAHost     copied by the device itself: must    written by the device itself; complete
+ *                   not change until the wait            after the wait
+ *   kDLCUDA         of this device: used in place;       written in place
+ *   kDLCUDAManaged  not aligned to 16 bytes: copied      not aligned to 16 bytes: copied to
+ *
+ * Outputs that are not bound are allocated by the exec in what `tsr_exec_options.output_device`
+ * says: kDLCPU (the default) and kDLCUDAHost give views in pinned host memory, kDLCUDA leaves them
+ * on the device. Memory that is bound must stay valid until the run has been waited for, and longer
+ * as tsr_exec_bind_input says. A taken output on the device is freed by its deleter behind all work
+ * of the device, also when exec and module are gone; allocators of both must outlive it.
+ *
+ * Waiting. tsr_exec_run_async returns when the run is issued, except that it waits where the model
+ * computes a size that the host needs. Results on the device may be used at once by work that the
+ * caller issues to the same stream; the host, and work in other streams, come after tsr_exec_wait.
+ *
+ * Graphs. The launches of a run with the same shapes and pointers as the run before are captured
+ * into a CUDA graph, which later runs launch as a whole until shapes or pointers change; then it is
+ * updated in the same way. Contents of bound memory may change freely. Traced runs, and runs with
+ * TSR_EXEC_NO_GRAPHS, launch kernel by kernel.
+ *
+ * Errors. Failed driver calls are DEVICE, or OUT_OF_MEMORY when memory of the device or pinned
+ * memory ran out, with the driver's text; the exec stays usable, and smaller shapes may run. After
+ * a kernel broke a rule (an illegal address, say) CUDA refuses all further work of the process: the
+ * exec reports DEVICE from then on, with the kernels that were launched since the stream was last
+ * waited for, latest first, and their ONNX nodes; other execs and modules fail likewise. The
+ * environment variable TESSERA_CUDA_SYNC=1, read when an exec is created, waits for each launch, so
+ * that the message names the one.
+ *
+ * TESSERA_CUDA_DRIVER, read when a module is loaded, names another library than libcuda.so.1. */
+
 /* Zero-initialise, then set `size = sizeof(tsr_exec_options)` and what is wanted. */
 typedef struct tsr_exec_options {
   size_t size;
@@ -222,18 +277,21 @@ enum {
   TSR_EXEC_NO_GRAPHS = 1u << 0,
 };
 
-/* Takes a reference to `module`. Errors: ARGUMENT, OUT_OF_MEMORY. */
+/* Takes a reference to `module`. Errors: ARGUMENT (also options for another kind of device), STATE
+ * (loaded with TSR_MODULE_DESCRIBE), OUT_OF_MEMORY; CUDA: DEVICE. Any thread. */
 TSR_WARN_UNUSED tsr_status tsr_exec_create(tsr_module *module, const tsr_exec_options *options,
                                            tsr_exec **out_exec, tsr_message *out_message);
-/* NULL is allowed. Outputs that were taken stay valid; views of outputs do not. */
+/* NULL is allowed. Waits for what is under way. Outputs that were taken stay valid; views of
+ * outputs do not. */
 void tsr_exec_destroy(tsr_exec *exec);
 
 /* Makes `tensor` input number `index` of all runs until bound again. Nothing is copied: the data
  * (not the DLTensor, nor its shape array) must stay valid and may change between runs. Errors:
  * ARGUMENT (no such input; not compact row-major; data not aligned to its element size; NULL data
- * of a non-empty tensor), TYPE (dtype or rank differs), SHAPE (a fixed dim differs, a dim is
- * negative or outside its range), DEVICE (not in host memory). After an error the input is unbound.
- * Dims that several inputs share are compared when the exec runs. */
+ * of a non-empty tensor; of a CUDA tensor: data that is no memory of the device), TYPE (dtype or
+ * rank differs), SHAPE (a fixed dim differs, a dim is negative or outside its range), DEVICE (in
+ * memory that this program cannot use, or of another device; on the CPU: not in host memory). After
+ * an error the input is unbound. Dims that several inputs share are compared when the exec runs. */
 TSR_WARN_UNUSED tsr_status tsr_exec_bind_input(tsr_exec *exec, uint32_t index,
                                                const DLTensor *tensor);
 /* The same by name, or NOT_FOUND. */
@@ -249,16 +307,23 @@ TSR_WARN_UNUSED tsr_status tsr_exec_bind_output_name(tsr_exec *exec, const char 
 
 /* Runs the module on the bound inputs and returns when all outputs are written. Errors: STATE (an
  * input is not bound), SHAPE (inputs contradict each other or a dim's range, an output bound by the
- * caller has another shape, sizes overflow), OUT_OF_MEMORY, IO (the trace file). The exec stays
- * usable; outputs of a failed run are undefined and tsr_exec_output refuses them. */
+ * caller has another shape, sizes overflow), OUT_OF_MEMORY, IO (the trace file); CUDA: DEVICE. The
+ * exec stays usable, but for what "On a CUDA device" says; outputs of a failed run are undefined
+ * and tsr_exec_output refuses them. The same as the two calls that follow. */
 TSR_WARN_UNUSED tsr_status tsr_exec_run(tsr_exec *exec);
+/* Issues a run and returns without waiting for its end, where the device allows that; on the CPU it
+ * is done then. Several may be issued before they are waited for; they happen in order, with the
+ * bindings that each found. Errors as above; nothing of the exec is under way after one. */
 TSR_WARN_UNUSED tsr_status tsr_exec_run_async(tsr_exec *exec);
+/* Returns when all runs that were issued are done: all outputs are written then. OK when there are
+ * none. Errors: DEVICE, IO. */
 TSR_WARN_UNUSED tsr_status tsr_exec_wait(tsr_exec *exec);
 
 /* A view of output number `index` of the last run, dense row-major; data and shape belong to the
  * exec (data to the caller when he bound it) and are valid until the next run, bind of that output,
  * or destroy. Data is aligned to 64 bytes unless the caller bound it. Errors: ARGUMENT, STATE (no
- * successful run yet, or the output was taken). */
+ * successful run yet, the output was taken, or lies in host memory and the run was not waited
+ * for). */
 TSR_WARN_UNUSED tsr_status tsr_exec_output(tsr_exec *exec, uint32_t index, DLTensor *out_tensor);
 TSR_WARN_UNUSED tsr_status tsr_exec_output_name(tsr_exec *exec, const char *name,
                                                 DLTensor *out_tensor);
@@ -275,16 +340,17 @@ TSR_WARN_UNUSED tsr_status tsr_exec_dim_value(tsr_exec *exec, uint32_t index, in
 tsr_status tsr_exec_last_status(const tsr_exec *exec);
 const char *tsr_exec_last_error(const tsr_exec *exec);
 
-/* From now on every run appends one event per launch (kernel, ONNX nodes, tasks, times) to the file
- * `path`, which is created anew, in the JSON array form of the Trace Event Format that Perfetto and
- * chrome://tracing read. NULL ends it and closes the file. Errors: IO, OUT_OF_MEMORY. */
+/* From now on every run appends one event per launch (kernel, ONNX nodes, tasks, times; those of a
+ * device by its own clock) to the file `path`, which is created anew, in the JSON array form of the
+ * Trace Event Format that Perfetto and chrome://tracing read. NULL ends it and closes the file.
+ * Waits for what is under way. Errors: IO, OUT_OF_MEMORY; CUDA: DEVICE. */
 TSR_WARN_UNUSED tsr_status tsr_exec_set_trace(tsr_exec *exec, const char *path);
 
 typedef struct tsr_exec_stats {
   uint64_t arena_bytes; /* temporaries that share memory; the high-water mark of the last plan */
   uint64_t persistent_bytes; /* temporaries that live across a read of a dim */
   uint64_t output_bytes;     /* outputs that the exec allocated */
-  uint64_t scratch_bytes;    /* of all workers */
+  uint64_t scratch_bytes;    /* of all workers; CUDA: what empty tensors point to */
   uint64_t temporary_bytes;  /* sum of all temporaries, as if none shared memory */
   uint64_t runs;             /* successful */
   uint64_t launches;         /* of the last run, those with no tasks left out */

@@ -175,10 +175,16 @@ tsr_status tsr_cuda_allocate(cuda_device *device, tsr_cu_stream stream, uint64_t
   tsr_cu_pointer pointer = 0;
   tsr_cu_result result = device->has_pools ? device->driver.cuMemAllocAsync(&pointer, bytes, stream)
                                            : device->driver.cuMemAlloc_v2(&pointer, bytes);
-  char what[96];
+  char what[160];
+  size_t available = 0, total = 0;
   *out_data = result == 0 ? from_pointer(pointer) : NULL;
-  (void)snprintf(what, sizeof what, "cannot allocate %llu bytes on the CUDA device",
-                 (unsigned long long)bytes);
+  if (result == 0)
+    return TSR_OK;
+  (void)device->driver.cuMemGetInfo_v2(&available, &total);
+  (void)snprintf(what, sizeof what,
+                 "cannot allocate %llu bytes on CUDA device %d, which has %llu of %llu free",
+                 (unsigned long long)bytes, (int)device->ordinal, (unsigned long long)available,
+                 (unsigned long long)total);
   return tsr_cuda_check(device, diag, result, what);
 }
 

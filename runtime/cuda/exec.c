@@ -11,23 +11,28 @@ enum { TENSOR_ALIGNMENT = 16, EMPTY_BYTES = 256 };
 
 /* ---- Errors ---- */
 
+/* Names first: the driver's text may be long. */
+static void explain_death(tsr_exec *exec) {
+  cuda_exec *self = exec->cuda;
+  const char *where = self->launched == 0   ? "while this exec had no launch under way"
+                      : self->launched == 1 ? "in "
+                                            : "in one of the launches since it was last waited for "
+                                              "(TESSERA_CUDA_SYNC=1 tells which), latest first: ";
+  char suspects[900];
+  tsr_cuda_suspects(exec, suspects, sizeof suspects);
+  (void)snprintf(self->dead_text, sizeof self->dead_text,
+                 "the device failed, and refuses all further work of this process, %s%s: %s", where,
+                 suspects, self->diag.message);
+}
+
 /* Ends every op: what it left in self->diag becomes the exec's error. Ops call ops, so that the
  * innermost speaks. */
 static tsr_status done(tsr_exec *exec, tsr_status status) {
   cuda_exec *self = exec->cuda;
-  char suspects[900];
   if (status == TSR_OK || self->diag.status == TSR_OK)
     return status;
-  if (atomic_load(&self->device->dead) != 0 && self->dead_text[0] == '\0') {
-    tsr_cuda_suspects(exec, suspects, sizeof suspects);
-    (void)snprintf(self->dead_text, sizeof self->dead_text,
-                   "the device failed, and refuses all further work of this process, %s%s%s: %s",
-                   self->launched == 0   ? "while this exec had no launch under way"
-                   : self->launched == 1 ? "in "
-                                         : "in one of the launches since it was last waited for "
-                                           "(TESSERA_CUDA_SYNC=1 tells which), latest first: ",
-                   suspects, "", self->diag.message);
-  }
+  if (atomic_load(&self->device->dead) != 0 && self->dead_text[0] == '\0')
+    explain_death(exec);
   if (self->dead_text[0] != '\0')
     status = tsr_exec_fail(exec, TSR_ERR_DEVICE, "%s", self->dead_text);
   else

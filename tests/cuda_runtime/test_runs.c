@@ -162,6 +162,43 @@ START_TEST(graphs_can_be_switched_off) {
 }
 END_TEST
 
+START_TEST(devices_without_pools_are_enough) {
+  fixture self;
+  int32_t x[30] = {3, 1, 2};
+  spy_state *spy = test_spy();
+  spy->no_pools = true;
+  test_use_driver(true, "90");
+  load_chain(&self, NULL);
+  for (int run = 0; run < 6; run++)
+    run_chain(&self, x, run < 3 ? 10 : 30);
+  ck_assert_int_eq(spy->calls[SPY_cuMemAllocAsync], 0);
+  ck_assert_int_gt(spy->calls[SPY_cuMemAlloc_v2], 0);
+  unload(&self);
+  ck_assert_int_eq(spy->live, 0);
+}
+END_TEST
+
+/* Memory that is not there is said with numbers; smaller shapes run on. */
+START_TEST(memory_of_the_device_runs_out) {
+  fixture self;
+  enum { LARGE = 1 << 20 };
+  static int32_t x[LARGE];
+  int64_t n = LARGE;
+  DLTensor in = test_tensor(x, TSR_I32, &n, 1);
+  (void)setenv("TESSERA_EMULATED_MEMORY", "100000", 1);
+  test_use_driver(true, "90");
+  load_chain(&self, NULL);
+  run_chain(&self, x, 10);
+  ck_assert_int_eq(tsr_exec_bind_input(self.exec, 0, &in), TSR_OK);
+  ck_assert_int_eq(tsr_exec_run(self.exec), TSR_ERR_OUT_OF_MEMORY);
+  ck_assert_ptr_nonnull(strstr(tsr_exec_last_error(self.exec), "of 100000 free"));
+  for (int run = 0; run < 3; run++)
+    run_chain(&self, x, 10);
+  unload(&self);
+  ck_assert_int_eq(test_spy()->live, 0);
+}
+END_TEST
+
 /* A stage whose sizes depend on what the host reads; nothing found is nothing to do. */
 START_TEST(sizes_are_read_from_the_device) {
   fixture self;
@@ -638,6 +675,8 @@ int main(void) {
   tcase_set_timeout(tests, 120);
   tcase_add_test(tests, graphs_replay_unchanged_shapes);
   tcase_add_test(tests, graphs_can_be_switched_off);
+  tcase_add_test(tests, devices_without_pools_are_enough);
+  tcase_add_test(tests, memory_of_the_device_runs_out);
   tcase_add_test(tests, sizes_are_read_from_the_device);
   tcase_add_test(tests, large_tensors_go_through_the_ring);
   tcase_add_test(tests, device_tensors_are_used_in_place);

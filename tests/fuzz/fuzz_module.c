@@ -120,6 +120,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
       run(module, &allocator);
     tsr_module_release(module);
   }
+  options.flags |= TSR_MODULE_DESCRIBE; // programs that this machine does not run are read, too
+  if (tsr_module_load_memory(bytes, size, &options, &module, NULL) == TSR_OK)
+    tsr_module_release(module);
   free(bytes);
   return 0;
 }

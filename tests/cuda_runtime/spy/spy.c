@@ -163,10 +163,16 @@ static void drop_graph(tsr_cu_result wanted, tsr_cu_graph *graph) {
   *graph = NULL;
 }
 
+static void hide_pools(int attribute, int *value) {
+  if (state.no_pools && attribute == TSR_CU_ATTRIBUTE_MEMORY_POOLS)
+    *value = 0;
+}
+
 /* What some calls do besides: EXTRA_name begins with a comma. */
 #define EXTRA_cuLaunchKernelEx , keep_launch(config)
 #define EXTRA_cuTensorMapEncodeTiled                                                               \
   , keep_map(dtype, swizzle, rank, base, dims, strides, box, element_strides)
+#define EXTRA_cuDeviceGetAttribute  , hide_pools(attribute, value)
 #define EXTRA_cuStreamEndCapture    , drop_graph(wanted, graph)
 #define SECOND_(first, second, ...) second
 #define SECOND(...)                 SECOND_(__VA_ARGS__)

@@ -31,7 +31,8 @@ typedef struct spy_state {
    * done all the same. */
   long fail_at;
   tsr_cu_result error;
-  int failed; /* the number of the entry point that failed last, -1: none */
+  bool no_pools; /* devices say that they have no stream-ordered allocation */
+  int failed;    /* the number of the entry point that failed last, -1: none */
   /* Made and not yet released: device and pinned memory, streams, events, modules, graphs, retained
    * contexts, contexts pushed. */
   long live;
