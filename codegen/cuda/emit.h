@@ -284,8 +284,10 @@ uint32_t tsr_cu_run(tsr_cu *e, tsr_value buffer, const tsr_expr *subscripts,
 void tsr_cu_load_tile(tsr_cu *e, const tsr_cu_access *at, const tsr_cu_tile *into, double pad);
 void tsr_cu_load(tsr_cu *e);
 void tsr_cu_store(tsr_cu *e);
-/* A copy by loads and stores of the team's threads. */
+/* A copy by loads and stores of the team's threads, and the layout of the box in them. */
 void tsr_cu_copy_plain(tsr_cu *e);
+tsr_cu_layout tsr_cu_box_layout(tsr_cu *e, const tsr_cu_tile *box, const tsr_expr *from,
+                                const tsr_expr *to);
 void tsr_cu_append(tsr_cu *e);
 
 /* --- emit_tile.c --- */
@@ -328,6 +330,8 @@ void tsr_cu_turn_goes_on(tsr_cu *e);
 /* --- emit_copy.c --- */
 /* The box of a copy, and the subscripts of both sides over its lanes. */
 void tsr_cu_copy_box(tsr_cu *e, tsr_cu_tile *out_box, tsr_expr *out_from, tsr_expr *out_to);
+/* Where index tiles in the subscripts of copy `id` have to lie; false: there are none. */
+bool tsr_cu_copy_wants(tsr_cu *e, tsr_op id, tsr_cu_layout *out_layout);
 void tsr_cu_copy(tsr_cu *e);
 
 /* --- emit_sync.c --- */

@@ -292,7 +292,7 @@ void tsr_cu_store(tsr_cu *e) {
 /* --- copy --- */
 
 /* Runs that both sides have, if every thread is left with one. */
-static tsr_cu_layout box_layout(tsr_cu *e, const tsr_cu_tile *box, const tsr_expr *from,
+tsr_cu_layout tsr_cu_box_layout(tsr_cu *e, const tsr_cu_tile *box, const tsr_expr *from,
                                 const tsr_expr *to) {
   uint32_t run = 16 * 8 / tsr_dtype_bits(box->dtype);
   while (run > 1 && (box->rank == 0 || box->extents[0] % run != 0 ||
@@ -309,7 +309,7 @@ void tsr_cu_copy_plain(tsr_cu *e) {
   tsr_cu_tile box;
   tsr_cu_access at;
   tsr_cu_copy_box(e, &box, from, to);
-  box.layout = box_layout(e, &box, from, to);
+  box.layout = tsr_cu_box_layout(e, &box, from, to);
   tsr_cu_line(e, "{");
   tsr_cu_access_init(e, &at, &operands[0], from, &box);
   const tsr_cu_tile *tile = tsr_cu_declare(e, &box, "box");

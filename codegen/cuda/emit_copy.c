@@ -249,11 +249,6 @@ static const char *stepped_source(tsr_cu *e, const pieces *p, const coordinate *
   return place;
 }
 
-static const char *plain_source(tsr_cu *e, const pieces *p) {
-  tsr_expr offset = side_offset(e, &p->from, p->from.subscripts);
-  return tsr_cu_index(e, offset, &p->box);
-}
-
 static int64_t swizzle_of(const tsr_cu *e, tsr_value buffer) {
   const tsr_value_data *data = tsr_value_get(e->ir, buffer);
   return data->role == TSR_ROLE_RESULT ? tsr_op_int(e->ir, data->def, "swizzle", 0) : 0;
@@ -292,44 +287,136 @@ static const char *target_address(tsr_cu *e, const pieces *p) {
   return tsr_cu_format(e, "(tsr_u8 *)%s + %s + %s", base, outer, inner);
 }
 
-static bool copy_async(tsr_cu *e) {
-  pieces p = {0};
-  tsr_expr from[TSR_MAX_RANK], to[TSR_MAX_RANK];
+/* False: cp.async cannot do it. */
+static bool find_pieces(tsr_cu *e, pieces *p, tsr_expr *from, tsr_expr *to) {
   const tsr_operand *operands = e->op->operands;
-  tsr_cu_copy_box(e, &p.box, from, to);
-  p.from = (piece_side){&operands[0], tsr_value_type(e->ir, operands[0].value), from};
-  p.to = (piece_side){&operands[1], tsr_value_type(e->ir, operands[1].value), to};
-  if (p.from.type->level != TSR_LEVEL_GLOBAL || p.to.type->level == TSR_LEVEL_GLOBAL ||
-      tsr_dtype_bits(p.box.dtype) % 8 != 0 || e->hazard[operands[0].value] ||
-      e->hazard[operands[1].value])
+  *p = (pieces){0};
+  tsr_cu_copy_box(e, &p->box, from, to);
+  p->from = (piece_side){&operands[0], tsr_value_type(e->ir, operands[0].value), from};
+  p->to = (piece_side){&operands[1], tsr_value_type(e->ir, operands[1].value), to};
+  if (!atom_is(e, "cp.async") || p->from.type->level != TSR_LEVEL_GLOBAL ||
+      p->to.type->level == TSR_LEVEL_GLOBAL || tsr_dtype_bits(p->box.dtype) % 8 != 0 ||
+      e->hazard[operands[0].value] || e->hazard[operands[1].value])
     return false;
-  if (!try_pieces(e, &p, 16) && !try_pieces(e, &p, 8) && !try_pieces(e, &p, 4))
-    return false;
-  uint64_t count = 1;
-  for (uint32_t axis = 0; axis < p.box.rank; ++axis)
-    count *= p.box.extents[axis];
-  count /= p.count;
+  return try_pieces(e, p, 16) || try_pieces(e, p, 8) || try_pieces(e, p, 4);
+}
+
+static void copy_piece(tsr_cu *e, const pieces *p, const char *source) {
+  const char *valid = valid_bytes(e, p);
+  if (!source)
+    source = tsr_cu_index(e, side_offset(e, &p->from, p->from.subscripts), &p->box);
+  tsr_cu_line(e, "tsr_copy_async_%u(%s, %s + (%s), %s);", p->bytes, target_address(e, p),
+              e->slots[p->from.operand->value].buffer, source, valid);
+}
+
+static void copy_pieces(tsr_cu *e, const pieces *p) {
+  uint64_t count = tsr_cu_elements(&p->box) / p->count;
   uint64_t turns = (count + e->threads - 1) / e->threads;
   coordinate at[TSR_MAX_RANK];
-  bool splits = coordinates_of(e, &p, at);
-  tsr_cu_line(e, "{");
-  const char *source = splits ? stepped_source(e, &p, at) : NULL;
+  bool splits = coordinates_of(e, p, at), guarded = count % e->threads != 0;
+  const char *source = splits ? stepped_source(e, p, at) : NULL;
   tsr_cu_line(e, "TSR_UNROLL");
   tsr_cu_line(e, "for (int r = 0; r < %llu; ++r) {", (unsigned long long)turns);
-  bool guarded = count % e->threads != 0;
   if (guarded)
     tsr_cu_line(e, "if (r * %u + thread < %llu) {", e->threads, (unsigned long long)count);
-  declare_place(e, &p, at);
-  const char *valid = valid_bytes(e, &p);
-  if (!source)
-    source = plain_source(e, &p);
-  tsr_cu_line(e, "tsr_copy_async_%u(%s, %s + (%s), %s);", p.bytes, target_address(e, &p),
-              e->slots[operands[0].value].buffer, source, valid);
+  declare_place(e, p, at);
+  copy_piece(e, p, source);
   if (guarded)
     tsr_cu_line(e, "}");
   tsr_cu_line(e, "}");
+}
+
+/* Pieces whose place is in registers: dealt out as the index tiles lie. */
+static void copy_gathered(tsr_cu *e, pieces *p) {
+  tsr_cu_begin_runs(e, &p->box, true, 0, p->count);
+  const char *here = tsr_cu_both(e, tsr_cu_owner(e, &p->box), tsr_cu_inside(e, &p->box));
+  bool always = !strcmp(here, "1");
+  if (!always)
+    tsr_cu_line(e, "if (%s) {", here);
+  copy_piece(e, p, NULL);
+  if (!always)
+    tsr_cu_line(e, "}");
+  tsr_cu_end(e);
+}
+
+/* --- index tiles --- */
+
+enum { MOST_TILES = 8 };
+
+static uint32_t tiles_in(const tsr_cu *e, tsr_expr expr, tsr_value *out_tiles, uint32_t count) {
+  tsr_expr_node node = tsr_expr_get(e->ir, expr);
+  if (node.op == TSR_INDEX_VALUE) {
+    const tsr_type_info *type = tsr_value_type(e->ir, node.value);
+    bool tile = type->level == TSR_LEVEL_REG && type->rank > 0;
+    for (uint32_t i = 0; i < count; ++i)
+      tile = tile && out_tiles[i] != node.value;
+    if (tile && count < MOST_TILES)
+      out_tiles[count++] = node.value;
+  } else if (node.op != TSR_INDEX_INT && node.op != TSR_INDEX_DIM && node.op != TSR_INDEX_LANE) {
+    count = tiles_in(e, node.a, out_tiles, count);
+    count = tiles_in(e, node.b, out_tiles, count);
+  }
+  return count;
+}
+
+static uint32_t index_tiles(const tsr_cu *e, const tsr_op_data *op, tsr_value *out_tiles) {
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < 2; ++i)
+    for (uint32_t s = 0; s < op->operands[i].subscript_count; ++s)
+      count = tiles_in(e, op->operands[i].subscripts[s], out_tiles, count);
+  return count;
+}
+
+/* Of the op being emitted. */
+static tsr_cu_layout gathered_layout(tsr_cu *e) {
+  pieces p;
+  tsr_expr from[TSR_MAX_RANK], to[TSR_MAX_RANK];
+  if (find_pieces(e, &p, from, to))
+    return tsr_cu_default_layout(e->threads, &p.box, p.count);
+  return tsr_cu_box_layout(e, &p.box, from, to);
+}
+
+bool tsr_cu_copy_wants(tsr_cu *e, tsr_op id, tsr_cu_layout *out_layout) {
+  const tsr_op_data *op = e->op;
+  const tsr_op outer = e->op_id;
+  tsr_value tiles[MOST_TILES];
+  e->op = tsr_op_get(e->ir, id);
+  e->op_id = id;
+  bool any = !atom_is(e, "tma") && index_tiles(e, e->op, tiles) > 0;
+  if (any)
+    *out_layout = gathered_layout(e);
+  e->op = op;
+  e->op_id = outer;
+  return any;
+}
+
+static void copy_by_threads(tsr_cu *e) {
+  pieces p;
+  tsr_expr from[TSR_MAX_RANK], to[TSR_MAX_RANK];
+  tsr_value tiles[MOST_TILES];
+  tsr_cu_slot kept[MOST_TILES];
+  uint32_t count = index_tiles(e, e->op, tiles);
+  bool async = find_pieces(e, &p, from, to);
+  if (count > 0)
+    p.box.layout = gathered_layout(e);
+  if (e->threads & (e->threads - 1) && (count > 0 || !async))
+    tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "a copy by %u threads; powers of two have code",
+                e->threads);
+  tsr_cu_line(e, "{");
+  for (uint32_t i = 0; i < count; ++i) {
+    kept[i] = e->slots[tiles[i]];
+    if (kept[i].tile)
+      e->slots[tiles[i]].tile = tsr_cu_relayout(e, kept[i].tile, &p.box.layout);
+  }
+  if (!async)
+    tsr_cu_copy_plain(e);
+  else if (count > 0)
+    copy_gathered(e, &p);
+  else
+    copy_pieces(e, &p);
+  for (uint32_t i = 0; i < count; ++i)
+    e->slots[tiles[i]] = kept[i];
   tsr_cu_line(e, "}");
-  return true;
 }
 
 /* --- tensor maps --- */
@@ -516,13 +603,7 @@ void tsr_cu_copy(tsr_cu *e) {
     copy_tma(e);
     return;
   }
-  bool async = atom_is(e, "cp.async");
-  if (!async || !copy_async(e)) {
-    if (e->threads & (e->threads - 1))
-      tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "a copy by %u threads; powers of two have code",
-                  e->threads);
-    tsr_cu_copy_plain(e);
-  }
-  if (async && e->counts_copies && e->ahead == 0)
+  copy_by_threads(e);
+  if (atom_is(e, "cp.async") && e->counts_copies && e->ahead == 0)
     tsr_cu_line(e, "tsr_copy_async_commit();");
 }

@@ -311,6 +311,12 @@ static void want_op(tsr_cu *e, tsr_op id, const tsr_value *targets) {
     for (uint32_t i = 0; i < op->region_count; ++i)
       sweep(e, op->regions[i], op->results);
     return;
+  case TSR_OP_COPY: {
+    tsr_cu_layout *layout = tsr_cu_alloc(e, 1, sizeof *layout);
+    if (tsr_cu_copy_wants(e, id, layout))
+      want_in_subscripts(e, op, layout);
+    return;
+  }
   case TSR_OP_ROLES:
     for (uint32_t i = 0; i < op->region_count; ++i) {
       tsr_cu_team outer;

@@ -212,6 +212,44 @@ START_TEST(test_dependent) {
 }
 END_TEST
 
+/* Rows named by a tile of indices, wide pieces and single elements, some outside. */
+static double expect_rows(const double *const *in, const int64_t *dims, int64_t i) {
+  (void)dims;
+  double sum = 0;
+  int64_t row = (int64_t)in[1][i / 32];
+  for (int64_t k = 0; k < 4; ++k) {
+    sum += row < 6 ? in[0][row * 128 + k * 32 + i % 32] : 0;
+    sum += row < 7 ? in[2][row * 128 + k * 32 + i % 32] : 0;
+  }
+  return sum;
+}
+
+START_TEST(test_rows) {
+  run_text("kernel @k(%x: f16[6, 128], %n: u32[24], %v: f32[7, 128], out %y: f32[24, 32]) grid(%i "
+           "in 1) {warps = 2} {\n"
+           "  %s = alloc {swizzle = 64} : l1 f16[3, 24, 32]\n"
+           "  %d = alloc : l1 f32[3, 24, 33]\n"
+           "  %z = const {value = 0} : reg f32[24, 32]\n"
+           "  %list = load %n[$0] : reg u32[24, 1]\n"
+           "  %r = for %k in 4 carry(%c = %z) {stages = 3} {\n"
+           "    copy %x[%list, %k*32 + $1], %s[%k mod 3, $0, $1] {atom = \"cp.async\", shape = "
+           "[24, 32]}\n"
+           "    copy %v[%list, %k*32 + $1], %d[%k mod 3, $0, $1] {atom = \"cp.async\", shape = "
+           "[24, 32]}\n"
+           "    barrier\n"
+           "    %a = load %s[%k mod 3, $0, $1] : reg f16[24, 32]\n"
+           "    %b = load %d[%k mod 3, $0, $1] : reg f32[24, 32]\n"
+           "    %e = cast %a : reg f32[24, 32]\n"
+           "    %f = add %e, %b : reg f32[24, 32]\n"
+           "    %g = add %f, %c : reg f32[24, 32]\n"
+           "    yield %g\n"
+           "  } : reg f32[24, 32]\n"
+           "  store %r, %y[$0, $1]\n"
+           "}\n",
+           "cuda:sm_80", NULL, 0, expect_rows, 4);
+}
+END_TEST
+
 /* --- what is refused --- */
 
 START_TEST(test_refused) {
@@ -257,6 +295,7 @@ int main(void) {
   tcase_add_loop_test(cases, test_pipeline, 0, COUNT(pipelines));
   tcase_add_loop_test(cases, test_pipeline_planted, 0, 6);
   tcase_add_test(cases, test_dependent);
+  tcase_add_test(cases, test_rows);
   tcase_add_loop_test(cases, test_refused, 0, 5);
   suite_add_tcase(suite, cases);
   SRunner *runner = srunner_create(suite);
