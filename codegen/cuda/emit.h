@@ -12,6 +12,7 @@
  *   emit_control.c     for, if, loop, regions
  *   emit_stages.c      for {stages}: copies that run ahead
  *   emit_copy.c        copy: cp.async, TMA, tensor maps
+ *   emit_decode.c      decode, relayout
  *   emit_sync.c        barriers, mbarriers, waits
  *   emit_roles.c       roles
  *   emit_kernel.c      signature, shared memory, tasks
@@ -333,6 +334,14 @@ void tsr_cu_copy_box(tsr_cu *e, tsr_cu_tile *out_box, tsr_expr *out_from, tsr_ex
 /* Where index tiles in the subscripts of copy `id` have to lie; false: there are none. */
 bool tsr_cu_copy_wants(tsr_cu *e, tsr_op id, tsr_cu_layout *out_layout);
 void tsr_cu_copy(tsr_cu *e);
+
+/* --- emit_decode.c --- */
+void tsr_cu_decode(tsr_cu *e);
+void tsr_cu_relayout_op(tsr_cu *e);
+/* The layout in which an operand of decode or relayout has what the result's layout needs; false:
+ * there is none. */
+bool tsr_cu_decode_wants(tsr_cu *e, tsr_op id, uint32_t operand, const tsr_cu_layout *result,
+                         tsr_cu_layout *out_layout);
 
 /* --- emit_sync.c --- */
 void tsr_cu_survey_sync(tsr_cu *e, tsr_region region);

@@ -83,6 +83,12 @@ static void emit_op(tsr_cu *e) {
   case TSR_OP_BARRIER:
     tsr_cu_barrier_op(e);
     break;
+  case TSR_OP_DECODE:
+    tsr_cu_decode(e);
+    break;
+  case TSR_OP_RELAYOUT:
+    tsr_cu_relayout_op(e);
+    break;
   case TSR_OP_ARRIVE:
     tsr_cu_arrive(e);
     break;

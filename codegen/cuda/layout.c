@@ -311,6 +311,15 @@ static void want_op(tsr_cu *e, tsr_op id, const tsr_value *targets) {
     for (uint32_t i = 0; i < op->region_count; ++i)
       sweep(e, op->regions[i], op->results);
     return;
+  case TSR_OP_DECODE:
+  case TSR_OP_RELAYOUT:
+    for (uint32_t i = 0; i < op->operand_count; ++i) {
+      tsr_cu_layout layout;
+      if (tsr_cu_decode_wants(e, id, i, settle(e, op->results[0]), &layout) &&
+          !e->wanted[op->operands[i].value])
+        insist(e, op->operands[i].value, layout);
+    }
+    return;
   case TSR_OP_COPY: {
     tsr_cu_layout *layout = tsr_cu_alloc(e, 1, sizeof *layout);
     if (tsr_cu_copy_wants(e, id, layout))
