@@ -9,14 +9,23 @@ static bool overlaps(const uint8_t *base, size_t size, const void *address) {
   return (const uint8_t *)address >= base && (const uint8_t *)address < base + size;
 }
 
+static bool holds(const device_memory *m, const void *address, size_t bytes) {
+  return overlaps(m->base, m->bytes, address) &&
+         bytes <= m->bytes - (size_t)((const uint8_t *)address - m->base);
+}
+
 device_memory *find_memory(const context *c, const void *address, size_t bytes) {
-  for (object *o = NULL; (o = object_next(o, OBJECT_MEMORY, c)) != NULL;) {
-    device_memory *m = (device_memory *)o;
-    if (!m->freed && overlaps(m->base, m->bytes, address) &&
-        bytes <= m->bytes - (size_t)((const uint8_t *)address - m->base))
-      return m;
-  }
+  for (object *o = NULL; (o = object_next(o, OBJECT_MEMORY, c)) != NULL;)
+    if (!((device_memory *)o)->freed && holds((device_memory *)o, address, bytes))
+      return (device_memory *)o;
   return NULL;
+}
+
+bool is_still_memory(const context *c, const void *address, size_t bytes) {
+  for (object *o = NULL; (o = object_next(o, OBJECT_MEMORY, c)) != NULL;)
+    if (holds((device_memory *)o, address, bytes))
+      return true;
+  return false;
 }
 
 bool is_device_memory(const void *address) {

@@ -30,8 +30,8 @@ static uint64_t next_random(void) {
 static tsr_cu_result still_there(const context *c, const command *work) {
   bool reads = work->kind == COMMAND_COPY && work->copy != COPY_HOST_TO_DEVICE;
   bool writes = work->kind == COMMAND_SET || work->copy != COPY_DEVICE_TO_HOST;
-  if ((reads && !find_memory(c, work->from, work->bytes)) ||
-      (writes && !find_memory(c, work->to, work->bytes)))
+  if ((reads && !is_still_memory(c, work->from, work->bytes)) ||
+      (writes && !is_still_memory(c, work->to, work->bytes)))
     return refuse(EMULATED_ILLEGAL_ADDRESS, "a copy runs when its device memory has been freed");
   return 0;
 }

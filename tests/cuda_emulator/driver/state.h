@@ -274,6 +274,8 @@ void report_leaks(const context *owner);
 
 /* memory.c */
 device_memory *find_memory(const context *c, const void *address, size_t bytes);
+/* The same with memory whose free waits in a stream: work before it may use it. */
+bool is_still_memory(const context *c, const void *address, size_t bytes);
 bool is_device_memory(const void *address);
 host_memory *find_host_memory(const void *address);
 void release_memory(device_memory *m);
