@@ -196,17 +196,17 @@ static void destroy(tsr_exec *exec) {
   cuda_exec *self = exec->cuda;
   if (self == NULL || self->device == NULL)
     return;
-  if (self->graphs != NULL)
-    tsr_cuda_destroy_graphs(exec);
   for (uint32_t i = 0; self->inputs != NULL && i < exec->program->input_count; i++)
     release(exec, &self->inputs[i].device);
+  if (self->stream != NULL) /* work under way, and frees in its order */
+    (void)self->device->driver.cuStreamSynchronize(self->stream);
+  if (self->graphs != NULL)
+    tsr_cuda_destroy_graphs(exec);
   for (uint32_t i = 0; self->outputs != NULL && i < exec->program->output_count; i++)
     tsr_cuda_release_pinned(self->device, self->outputs[i].pinned);
   tsr_cuda_release_pinned(self->device, self->read_values);
   tsr_cuda_staging_destroy(&self->staging);
   destroy_events(self);
-  if (self->stream != NULL) /* frees in its order are done before the memory is missed */
-    (void)self->device->driver.cuStreamSynchronize(self->stream);
   if (self->own_stream)
     (void)self->device->driver.cuStreamDestroy_v2(self->stream);
 }
@@ -241,7 +241,7 @@ static tsr_status check_device(tsr_exec *exec, DLDevice device, const char *what
   }
 }
 
-/* A host pointer taken for one of the device would end the context. */
+/* An address that the device does not know would end the context. */
 static tsr_status check_data(tsr_exec *exec, const char *what, const char *name,
                              exec_binding *binding) {
   cuda_exec *self = exec->cuda;
@@ -255,7 +255,7 @@ static tsr_status check_data(tsr_exec *exec, const char *what, const char *name,
                                                       to_pointer(binding->data));
   if (result != 0 && result != TSR_CU_ERROR_INVALID_VALUE)
     return done(exec, check(self, result, "cannot ask where a tensor lies"));
-  if (result == 0 && type == TSR_CU_MEMORY_DEVICE)
+  if (result == 0)
     return TSR_OK;
   return tsr_exec_fail(exec, TSR_ERR_ARGUMENT,
                        "%s '%s': its data at %p is no memory of the CUDA device", what, name,
@@ -339,12 +339,15 @@ static tsr_status upload_input(tsr_exec *exec, uint32_t number) {
   }
 }
 
-/* Memory for a result that is not bound and goes to the host. */
+/* Memory for a result that is not bound and goes to the host. Runs before may still write to what
+ * is too small now. */
 static tsr_status make_view(tsr_exec *exec, uint32_t number) {
   cuda_exec *self = exec->cuda;
   cuda_port *port = &self->outputs[number];
   uint64_t bytes = exec->outputs[number].bytes == 0 ? 1 : exec->outputs[number].bytes;
   if (port->pinned_bytes < bytes) {
+    if (exec->pending != 0 && port->pinned != NULL)
+      TSR_TRY(tsr_cuda_synchronize(exec, "a launch or a copy failed"));
     tsr_cuda_release_pinned(self->device, port->pinned);
     port->pinned = NULL;
     port->pinned_bytes = 0;
@@ -493,11 +496,15 @@ static tsr_status wait(tsr_exec *exec) {
   return done(exec, status);
 }
 
+/* Runs that were issued before the one that failed get their results. */
 static void abandon(tsr_exec *exec) {
   cuda_exec *self = exec->cuda;
-  if (self->stream != NULL)
-    (void)self->device->driver.cuStreamSynchronize(self->stream);
-  tsr_cuda_staging_forget(&self->staging);
+  bool finished = self->stream != NULL && !exec->destroying &&
+                  self->device->driver.cuStreamSynchronize(self->stream) == 0;
+  if (finished)
+    tsr_cuda_staging_complete(&self->staging);
+  else
+    tsr_cuda_staging_forget(&self->staging);
   self->launched = 0;
 }
 

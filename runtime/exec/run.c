@@ -96,6 +96,7 @@ tsr_status tsr_exec_run_async(tsr_exec *exec) {
   status = start(exec);
   if (status != TSR_OK) {
     exec->ops->abandon(exec);
+    exec->stats.runs += exec->pending;
     exec->pending = 0;
   }
   exec->ops->leave(exec);

@@ -434,7 +434,7 @@ END_TEST
 
 START_TEST(runs_are_waited_for_later) {
   fixture self;
-  int32_t x[10] = {1, 2, 3}, y[10] = {0};
+  int32_t x[20] = {1, 2, 3}, y[10] = {0};
   int64_t n = 10;
   DLTensor in = test_tensor(x, TSR_I32, &n, 1), out = test_tensor(y, TSR_I32, &n, 1), z;
   test_use_driver(true, "90");
@@ -458,6 +458,26 @@ START_TEST(runs_are_waited_for_later) {
   ck_assert_int_eq(y[0], 104);
   ck_assert_int_eq(y[1], 6);
   ck_assert_uint_eq(stats_of(&self).runs, 4);
+  /* One that cannot be issued takes nothing from those before it. */
+  x[0] = 7;
+  y[0] = 0;
+  must(&self, tsr_exec_run_async(self.exec));
+  in.shape = NULL;
+  ck_assert_int_ne(tsr_exec_bind_input(self.exec, 0, &in), TSR_OK);
+  ck_assert_int_eq(tsr_exec_run_async(self.exec), TSR_ERR_STATE);
+  must(&self, tsr_exec_wait(self.exec));
+  ck_assert_int_eq(y[0], 11);
+  ck_assert_uint_eq(stats_of(&self).runs, 5);
+  in.shape = &n;
+  must(&self, tsr_exec_bind_input(self.exec, 0, &in));
+  /* Results that grow while the smaller ones are under way. */
+  must(&self, tsr_exec_bind_output(self.exec, 0, NULL));
+  for (n = 15; n <= 20; n += 5) {
+    must(&self, tsr_exec_bind_input(self.exec, 0, &in));
+    must(&self, tsr_exec_run_async(self.exec));
+  }
+  must(&self, tsr_exec_wait(self.exec));
+  check_chain(&self, x, 20);
   must(&self, tsr_exec_run_async(self.exec));
   unload(&self); /* under way */
   ck_assert_int_eq(test_spy()->live, 0);
