@@ -10,7 +10,7 @@ typedef struct tsr_cost {
   /* CUDA: cycles of shared memory and of waiting for loads; waves of blocks, whole ones; blocks
    * resident on a multiprocessor; of one thread, of one block; bytes that cross to L2 and beyond.
    */
-  double shared, latency, waves;
+  double shared, latency, tasks, waves;
   int64_t resident, registers;
   uint64_t shared_bytes;
   double near_bytes, far_bytes;

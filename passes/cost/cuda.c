@@ -15,9 +15,14 @@ enum {
   PRODUCER_REGISTERS = 40,
   MOST_REGISTERS = 255,
   BLOCK_CYCLES = 400, /* a block starts: index arithmetic, first descriptors */
-  TURN_CYCLES = 40,   /* a barrier and a turn of the loop */
-  MMA_LATENCY = 33,   /* of one mma.sync whose result the next one needs */
-  L2_PORT = 64        /* bytes per cycle into one multiprocessor */
+  TURN_CYCLES = 100,  /* a barrier, the first fragments and the last products of a turn */
+  WGMMA_TURN_CYCLES = 30,
+  EXCHANGE_CYCLES = 100, /* through shared memory to another thread, with its barriers */
+
+  MMA_LATENCY = 33,     /* of one mma.sync whose result the next one needs */
+  TURNS_AHEAD = 4,      /* of a loop of strategy nest, whose loads are under way together */
+  SCHEDULE_CYCLES = 60, /* between two blocks that start on one multiprocessor */
+  L2_PORT = 64          /* bytes per cycle into one multiprocessor */
 };
 
 static double greater(double a, double b) {
@@ -174,19 +179,25 @@ static turn one_turn(const tsr_target *target, const tsr_cost_cuda_contract *s, 
   const double a = (double)s->bm * s->a_bytes * depth, b = (double)s->bn * s->b_bytes * depth;
   t.shared = (fragment_bytes(s) * passes + a + b) / gpu->shared_rate;
   t.near = (a + b / (double)at_least_one(s->cluster)) / less(L2_PORT, gpu->l2_rate / active);
-  t.issue =
-      (copy_instructions(a, s->a_run, s->wgmma) + copy_instructions(b, s->b_run, s->wgmma)) / 4;
+  t.issue = copy_instructions(a, s->a_run, s->wgmma) + copy_instructions(b, s->b_run, s->wgmma);
   if (is_mma(s) && !s->wgmma)
-    t.issue += work / ((double)s->atom->m * s->atom->n * s->atom->k) / 4;
+    t.issue +=
+        work / ((double)s->atom->m * s->atom->n * s->atom->k) + fragment_bytes(s) / (4 * 16 * 8);
   else if (!s->wgmma)
-    t.issue += work / (double)WARP / 4;
+    t.issue += work / (double)WARP + fragment_bytes(s) / (2 * 128);
+  /* Four schedulers; a warp alone is ready every other cycle. */
+  t.issue /= less(4, 0.5 * resident * (double)tsr_cost_cuda_threads(s) / (double)WARP);
   return t;
 }
 
-/* The slowest part; the others are not hidden altogether. */
-static double turn_cycles(const turn *t) {
-  const double most = greater(greater(t->compute, t->shared), greater(t->near, t->issue));
-  return most + 0.1 * (t->compute + t->shared + t->near + t->issue - most);
+/* The slowest part; of the others, some is not hidden: least where all of it is asynchronous. */
+static double overlapped(double a, double b, double c, double d, double exposed) {
+  const double most = greater(greater(a, b), greater(c, d));
+  return most + exposed * (a + b + c + d - most);
+}
+
+static double turn_cycles(const tsr_cost_cuda_contract *s, const turn *t) {
+  return overlapped(t->compute, t->shared, t->near, t->issue, s->wgmma ? 0.05 : 0.2);
 }
 
 /* --- memory --- */
@@ -236,10 +247,11 @@ static double task_cycles(const timing *w, double resident, double active, doubl
   const tsr_cost_cuda_contract *s = w->s;
   const tsr_gpu *gpu = &w->target->gpu;
   const turn t = one_turn(w->target, s, active, resident);
-  const double latency = gpu->memory_latency, busy = resident * turn_cycles(&t);
-  double each = busy + (double)TURN_CYCLES / resident;
+  /* Under load a request waits for others, too. */
+  const double latency = 1.5 * gpu->memory_latency, busy = resident * turn_cycles(s, &t);
+  double each = busy + (double)(s->wgmma ? WGMMA_TURN_CYCLES : TURN_CYCLES) / resident;
   if (!w->ahead)
-    each = greater(each, turn_cycles(&t) + latency);
+    each = greater(each, turn_cycles(s, &t) + latency);
   else
     each = greater(each,
                    (latency + w->copied / (double)L2_PORT) / greater((double)s->stages - 1, 0.5));
@@ -257,14 +269,6 @@ static double all_waves(const timing *w, int64_t resident, double *out_waits, do
   const double sms = w->target->gpu.multiprocessors, seats = sms * (double)resident;
   double waits = 0, cycles = 0;
   *out_waits = *out_waves = 0;
-  if (w->s->persistent) {
-    const double each = task_cycles(w, 1, less(sms, w->tiles), &waits);
-    *out_waves = ceil_div(w->tiles, sms);
-    *out_waits = *out_waves * waits;
-    /* The producer is at the next tile while the sums of this one are stored. */
-    return *out_waves * (each - w->target->gpu.memory_latency - (double)BLOCK_CYCLES) +
-           w->target->gpu.memory_latency + (double)BLOCK_CYCLES;
-  }
   const double full = (double)(int64_t)(w->tiles / seats), rest = w->tiles - full * seats;
   if (full > 0) {
     cycles = full * task_cycles(w, (double)resident, sms, &waits);
@@ -275,6 +279,9 @@ static double all_waves(const timing *w, int64_t resident, double *out_waits, do
     *out_waits += waits;
   }
   *out_waves = full + (rest > 0 ? 1 : 0);
+  /* The producer is at the next tile while the sums of this one are stored. */
+  if (w->s->persistent)
+    cycles -= (*out_waves - 1) * (w->target->gpu.memory_latency + (double)BLOCK_CYCLES);
   return cycles;
 }
 
@@ -301,15 +308,21 @@ static const char *bound(const tsr_cost *cost) {
                                : "shared memory";
 }
 
-static void say(const tsr_target *target, double tasks, tsr_cost *cost) {
+void tsr_cost_say_cuda(const tsr_target *target, tsr_cost *inout_cost) {
+  tsr_cost *cost = inout_cost;
   const double all = cost->cycles > 0 ? cost->cycles : 1;
+  if (cost->resident < 1) {
+    snprintf(cost->why, sizeof cost->why, "a block does not fit on a multiprocessor");
+    return;
+  }
   snprintf(
       cost->why, sizeof cost->why,
       "bound by %s: arithmetic %.0f%%, shared %.0f%%, L2 %.0f%%, memory %.0f%%, waiting %.0f%% "
       "of %.3g us; %.0f tasks in %.0f waves, %lld on each multiprocessor",
       bound(cost), 100 * cost->compute / all, 100 * cost->shared / all, 100 * cost->near / all,
       100 * cost->far / all, 100 * cost->latency / all,
-      cost->cycles / (target->gpu.clock_ghz * 1000), tasks, cost->waves, (long long)cost->resident);
+      cost->cycles / (target->gpu.clock_ghz * 1000), cost->tasks, cost->waves,
+      (long long)cost->resident);
 }
 
 void tsr_cost_of_cuda_contract(const tsr_target *target, const tsr_cost_cuda_contract *s,
@@ -325,8 +338,9 @@ void tsr_cost_of_cuda_contract(const tsr_target *target, const tsr_cost_cuda_con
               .turns = ceil_div(ceil_div((double)s->k, split), (double)s->bk),
               .copied = copied_bytes(s),
               .ahead = s->a_run >= 4 && s->b_run >= 4};
-  *out_cost =
-      (tsr_cost){.registers = tsr_cost_cuda_registers(s), .shared_bytes = tsr_cost_cuda_shared(s)};
+  *out_cost = (tsr_cost){.tasks = w.tiles,
+                         .registers = tsr_cost_cuda_registers(s),
+                         .shared_bytes = tsr_cost_cuda_shared(s)};
   out_cost->resident = tsr_cost_cuda_resident(
       target, tsr_cost_cuda_threads(s),
       s->wgmma ? gpu->registers / tsr_cost_cuda_threads(s) / 8 * 8 : out_cost->registers,
@@ -335,7 +349,6 @@ void tsr_cost_of_cuda_contract(const tsr_target *target, const tsr_cost_cuda_con
     out_cost->resident = 1;
   if (out_cost->resident < 1) {
     out_cost->cycles = 1e30;
-    snprintf(out_cost->why, sizeof out_cost->why, "a block does not fit on a multiprocessor");
     return;
   }
   const double sm_cycles = all_waves(&w, out_cost->resident, &out_cost->latency, &out_cost->waves);
@@ -353,7 +366,6 @@ void tsr_cost_of_cuda_contract(const tsr_target *target, const tsr_cost_cuda_con
   out_cost->overhead = gpu->launch_cycles + second_pass(target, s, outputs);
   out_cost->cycles =
       greater(sm_cycles, out_cost->far) + 0.1 * less(sm_cycles, out_cost->far) + out_cost->overhead;
-  say(target, w.tiles, out_cost);
 }
 
 /* --- nest --- */
@@ -367,31 +379,35 @@ static double fraction_used(const tsr_target *target, const tsr_cost_cuda_access
   return less(1, run * a->bytes / 32);
 }
 
-/* Sectors of 32 bytes that one tile touches, and warp instructions that it takes. */
-static void tile_access(const tsr_cost_cuda_access *a, double *out_sectors,
+/* Sectors of 32 bytes and lines of 128 that one tile touches, and warp instructions that it takes.
+ */
+static void tile_access(const tsr_cost_cuda_access *a, double *out_sectors, double *out_lines,
                         double *out_instructions) {
   const double elements = (double)a->rows * (double)a->lanes;
   const bool along_lanes = a->lane_stride == 1 || a->lanes == 1;
-  const bool along_rows = a->row_stride == 1;
+  const bool along_rows = a->row_stride == 1 && !a->store;
+
   if (along_lanes && (a->lanes > 1 || !along_rows)) {
     /* Rows that follow one another without a gap are one run. */
     const bool gapless = a->row_stride == a->lanes && a->lanes > 1;
     const double runs = gapless ? 1 : (double)a->rows;
     *out_sectors = runs * ceil_div(elements / runs * a->bytes, 32);
+    *out_lines = runs * ceil_div(elements / runs * a->bytes, 128);
     *out_instructions = elements / (double)at_least_one(a->vector);
   } else if (along_rows) {
     *out_sectors = (double)a->lanes * ceil_div((double)a->rows * a->bytes, 32);
+    *out_lines = (double)a->lanes * ceil_div((double)a->rows * a->bytes, 128);
     *out_instructions = elements;
   } else {
-    *out_sectors = elements;
+    *out_sectors = *out_lines = elements;
     *out_instructions = elements;
   }
   *out_instructions = ceil_div(*out_instructions, WARP);
 }
 
-/* A tile whose rows are contiguous is turned through shared memory. */
+/* A tile whose rows are contiguous is loaded on its side and turned through shared memory. */
 static bool is_turned(const tsr_cost_cuda_access *a) {
-  return a->row_stride == 1 && a->rows > 1 && a->lane_stride != 1 && a->lanes > 1;
+  return !a->store && a->row_stride == 1 && a->rows > 1 && a->lane_stride != 1 && a->lanes > 1;
 }
 
 void tsr_cost_of_cuda_nest(const tsr_target *target, const tsr_cost_cuda_nest *s,
@@ -399,24 +415,27 @@ void tsr_cost_of_cuda_nest(const tsr_target *target, const tsr_cost_cuda_nest *s
   const tsr_gpu *gpu = &target->gpu;
   const double sms = gpu->multiprocessors, active = less(sms, s->tasks),
                points = (double)(s->rows * s->lanes);
-  double instructions = 0, pipe = 0;
-  *out_cost = (tsr_cost){.registers = s->registers};
+  double instructions = 0, pipe = 0, flight = 0;
+  bool turned = false;
+
+  *out_cost = (tsr_cost){.tasks = s->tasks, .registers = s->registers};
   out_cost->resident = tsr_cost_cuda_resident(target, s->threads, s->registers, 0);
   if (out_cost->resident < 1) {
     out_cost->cycles = 1e30;
-    snprintf(out_cost->why, sizeof out_cost->why, "a block does not fit on a multiprocessor");
     return;
   }
   for (uint32_t i = 0; i < s->access_count; i++) {
     const tsr_cost_cuda_access *a = &s->accesses[i];
-    double sectors, moves;
-    tile_access(a, &sectors, &moves);
+    double sectors, lines, moves;
+    tile_access(a, &sectors, &lines, &moves);
     /* Sectors that are used up by the next turns come out of L1 until then. */
     const double used = a->walks_on ? less(1, a->bytes / 32) : 1;
     out_cost->near_bytes +=
         a->times * sectors * 32 * (a->walks_on && a->lane_stride != 1 ? used : 1);
     out_cost->far_bytes += a->distinct / fraction_used(target, a);
-    pipe += a->times * greater(moves, sectors / 4);
+    flight += a->store ? 0 : (double)a->rows * (double)a->lanes * a->bytes;
+    pipe += a->times * greater(moves, lines);
+    turned = turned || is_turned(a);
     instructions += a->times * moves * 4;
     out_cost->shared += is_turned(a) ? a->times * points * a->bytes * 2 / gpu->shared_rate : 0;
   }
@@ -425,20 +444,24 @@ void tsr_cost_of_cuda_nest(const tsr_target *target, const tsr_cost_cuda_nest *s
   instructions += s->tasks * s->steps * slots / (double)WARP * (s->operations + 1);
   out_cost->compute = instructions / 4 / active;
   out_cost->shared = (out_cost->shared + pipe) / active;
-  out_cost->near = out_cost->near_bytes / less(gpu->l2_rate, (double)L2_PORT * active);
-  out_cost->far = out_cost->far_bytes / gpu->memory_rate;
-  /* One task: where its loads wait, turn by turn, and what follows. */
-  const double chain = (double)BLOCK_CYCLES +
-                       gpu->memory_latency * (s->steps > 4 ? 1 + (s->steps - 1) / 2 : s->steps) +
-                       s->ending;
+  /* Little's law: bytes that wait for memory at a time, one turn of each resident block. */
+  flight *= less((double)out_cost->resident, ceil_div(s->tasks, sms));
+  const double port = less((double)L2_PORT, greater(flight, 32) / gpu->memory_latency);
+  out_cost->near = out_cost->near_bytes / less(gpu->l2_rate, port * active);
+  out_cost->far = out_cost->far_bytes / less(gpu->memory_rate, port * active);
+
+  /* One task: where its loads wait, of which the compiler has those of a few turns under way, and
+   * what follows. */
+  const double turns = 1 + (s->steps - 1) / TURNS_AHEAD;
+  const double chain = (double)BLOCK_CYCLES + gpu->memory_latency * turns + s->ending +
+                       (turned ? (double)EXCHANGE_CYCLES * s->steps : 0);
   out_cost->waves = ceil_div(s->tasks, sms * (double)out_cost->resident);
   out_cost->latency = chain * out_cost->waves;
-  const double busy =
-      greater(greater(out_cost->compute, out_cost->shared), greater(out_cost->near, out_cost->far));
-  /* Tasks that fill no whole wave leave multiprocessors idle for its length. */
+  /* The multiprocessor with the most tasks is the last one to be ready. */
   const double rounds = ceil_div(s->tasks, sms) * active / s->tasks;
-  out_cost->overhead = gpu->launch_cycles + s->tasks * 20 / active;
-  out_cost->cycles = greater(busy * rounds, out_cost->latency) +
-                     0.25 * less(busy, out_cost->latency) + out_cost->overhead;
-  say(target, s->tasks, out_cost);
+  const double busy = overlapped(out_cost->compute * rounds, out_cost->shared * rounds,
+                                 out_cost->near, out_cost->far, 0.2);
+  out_cost->overhead = gpu->launch_cycles + s->tasks * (double)SCHEDULE_CYCLES / active;
+  out_cost->cycles =
+      greater(busy, out_cost->latency) + 0.25 * less(busy, out_cost->latency) + out_cost->overhead;
 }

@@ -21,6 +21,9 @@ typedef struct tsr_cost_cuda_contract {
 
 void tsr_cost_of_cuda_contract(const tsr_target *target, const tsr_cost_cuda_contract *shape,
                                tsr_cost *out_cost);
+/* The line `why` of a cost that one of the functions of this file has filled; they leave it empty.
+ */
+void tsr_cost_say_cuda(const tsr_target *target, tsr_cost *inout_cost);
 /* Threads of a block; registers of the thread that needs most of them: sums, fragments, addresses.
  */
 int64_t tsr_cost_cuda_threads(const tsr_cost_cuda_contract *shape);

@@ -1,6 +1,8 @@
 /* Default schedules: a small set of candidates per block, ranked by the analytic model. */
+#include "passes/tile/default.h"
 #include "passes/cost/cost.h"
 #include "passes/tile/contract_emit.h"
+#include "passes/tile/mma.h"
 #include <math.h>
 
 enum { GRAIN = 20000 };
@@ -162,11 +164,6 @@ static void default_nest(tsr_nest *nest, tsr_schedule *out) {
   knobs[TSR_KNOB_ROWS] = side < 0 ? 1 : least(lanes, greatest(nest->axes[side].size, 1));
   knobs[TSR_KNOB_UNROLL] = 1;
   knobs[TSR_KNOB_GRAIN] = GRAIN;
-  if (nest->target->kind == TSR_TARGET_CUDA) {
-    knobs[TSR_KNOB_LANES] = least(knobs[TSR_KNOB_LANES], 1024);
-    knobs[TSR_KNOB_ROWS] = least(knobs[TSR_KNOB_ROWS], 32);
-    knobs[TSR_KNOB_GRAIN] = 1;
-  }
 }
 
 /* --- contract --- */
@@ -398,8 +395,13 @@ void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule) {
   out_schedule->knobs[TSR_KNOB_GRAIN] = GRAIN;
   if (nest->proc)
     return;
+  if (nest->target->kind == TSR_TARGET_CUDA) {
+    tsr_cost cost;
+    tsr_default_cuda(nest, out_schedule, &cost);
+    return;
+  }
   choosing s = choosing_at(nest, 0, 0);
-  if (s.c == NULL || nest->target->kind == TSR_TARGET_CUDA)
+  if (s.c == NULL)
     default_nest(nest, out_schedule);
   else
     default_contract(&s, out_schedule);
@@ -479,6 +481,11 @@ uint32_t tsr_schedule_variants(tsr_nest *nest, const tsr_schedule *first, tsr_sc
                                uint32_t most) {
   enum { LEAST_END = 64 };
   const double gain = 1.3, loss = 1.7;
+  if (nest->target->kind == TSR_TARGET_CUDA) {
+    const tsr_expr guarded = tsr_mma_guarded(nest);
+    return tsr_default_cuda_variants(nest, first, guarded == 0 ? 1 : low_end(nest, guarded), out,
+                                     most);
+  }
   const tsr_expr extent = tsr_schedule_guarded(nest);
   if (extent == 0 || first->strategy != TSR_STRATEGY_CONTRACT)
     return 0;
@@ -588,5 +595,7 @@ tsr_status tsr_schedule_check(tsr_nest *nest, const tsr_schedule *schedule, cons
     return check_nest(nest, schedule->knobs, kernel, diag);
   if (schedule->strategy == TSR_STRATEGY_CONTRACT)
     return check_contract(nest, schedule->knobs, kernel, diag);
+  if (schedule->strategy == TSR_STRATEGY_MMA || schedule->strategy == TSR_STRATEGY_WGMMA)
+    return tsr_mma_check(nest, schedule, kernel, diag);
   return TSR_OK;
 }

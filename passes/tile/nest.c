@@ -45,6 +45,11 @@ static int64_t typical_size(tsr_nest *nest, tsr_expr expr, bool *out_fixed) {
   return number;
 }
 
+int64_t tsr_nest_typical(tsr_nest *nest, tsr_expr expr) {
+  bool fixed;
+  return typical_size(nest, expr, &fixed);
+}
+
 /* --- reading --- */
 
 typedef struct reading {

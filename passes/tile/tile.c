@@ -1,7 +1,9 @@
 /* Blocks become kernels and launches. */
 #include "passes/tile/tile.h"
 #include "passes/tile/contract.h"
+#include "passes/tile/default.h"
 #include "passes/tile/mma.h"
+#include "passes/tile/split.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -17,8 +19,11 @@ typedef struct made_variant {
 
 /* Kernels made or to be made of one kind of block. */
 typedef struct made_kernel {
-  tsr_op block;      /* the first block of its kind */
-  uint32_t op_count; /* of the block: what differs here needs no comparison */
+  tsr_op block;  /* the first block of its kind */
+  int64_t parts; /* above 1: the block is cut in two along `axis`, and is no kernel itself */
+  uint32_t axis;
+  tsr_op first, second; /* what it was cut into */
+  uint32_t op_count;    /* of the block: what differs here needs no comparison */
   uint32_t count;
   made_variant variants[MAX_VARIANTS];
 } made_kernel;
@@ -33,7 +38,8 @@ typedef struct tiling {
   tsr_arena per_block; /* reset after each */
   made_kernel *kernels;
   uint32_t count, capacity;
-  uint32_t first_number; /* of kernels: those below exist already */
+  uint32_t number; /* of the next kernel */
+  bool planning;
 } tiling;
 
 static tsr_status out_of_memory(tiling *t) {
@@ -159,16 +165,59 @@ static tsr_status check_first(tiling *t, tsr_nest *nest, const made_variant *fir
   return TSR_OK;
 }
 
-/* The schedules of a block's kernels. */
-static tsr_status prepare(tiling *t, tsr_op block, made_kernel *kernel) {
+static tsr_status check_fill(tiling *t, tsr_op block) {
+  if (tsr_op_attr(t->ir, block, "fill") == NULL)
+    return TSR_OK;
+  return tsr_fail(t->diag, TSR_ERR_UNSUPPORTED,
+                  "blocks with 'fill' (run-time sparsity) are not lowered on this target yet");
+}
+
+/* Is the block cut in two? `out_whole` is its default schedule, had it no plan. */
+static tsr_status decide_split(tiling *t, tsr_op block, made_kernel *kernel,
+                               tsr_schedule *out_whole) {
+  tsr_nest *nest = NULL;
+  const char *name = kernel->variants[0].name;
+  TSR_TRY(check_fill(t, block));
+  TSR_TRY(joined_nest(t, block, &nest));
+  tsr_schedule_default(nest, out_whole);
+  tsr_schedule planned = *out_whole;
+  TSR_TRY(from_plan(t, name, &planned));
+  const bool nests = planned.strategy == TSR_STRATEGY_NEST;
+  const int64_t parts = planned.knobs[TSR_KNOB_SPLIT];
+  if (t->target->kind != TSR_TARGET_CUDA || (!nests && !is_mma(&planned)))
+    return TSR_OK;
+  if (parts <= 1) {
+    tsr_default_cuda_uncut(nest, out_whole);
+    return TSR_OK;
+  }
+  const int axis = tsr_split_possible(nest) ? tsr_split_axis(nest, parts, !nests) : -1;
+  if (axis < 0)
+    return tsr_fail(t->diag, TSR_ERR_ARGUMENT,
+                    "schedule @%s: 'split' needs a reduced variable of at least twice as many "
+                    "steps%s; 1 leaves the block whole",
+                    name, nests ? "" : ", a multiple of it");
+  kernel->parts = parts;
+  kernel->axis = (uint32_t)axis;
+  return TSR_OK;
+}
+
+/* The schedules of a block's kernels. `whole`: the default that it has as the first block of two
+ * (its knob `split` is above 1), or as one that is not to be cut. */
+static tsr_status prepare(tiling *t, tsr_op block, made_kernel *kernel, const tsr_schedule *whole) {
   tsr_nest *nest = NULL;
   made_variant *first = &kernel->variants[0];
-  if (tsr_op_attr(t->ir, block, "fill") != NULL)
-    return tsr_fail(t->diag, TSR_ERR_UNSUPPORTED,
-                    "blocks with 'fill' (run-time sparsity) are not lowered on this target yet");
+  TSR_TRY(check_fill(t, block));
   TSR_TRY(joined_nest(t, block, &nest));
-  tsr_schedule_default(nest, &first->schedule);
+  if (whole->knobs[TSR_KNOB_SPLIT] > 1)
+    tsr_default_cuda_part(nest, whole, &first->schedule);
+  else
+    first->schedule = *whole;
   TSR_TRY(from_plan(t, first->name, &first->schedule));
+  if (t->target->kind == TSR_TARGET_CUDA && whole->knobs[TSR_KNOB_SPLIT] <= 1 &&
+      first->schedule.knobs[TSR_KNOB_SPLIT] > 1)
+    return tsr_fail(t->diag, TSR_ERR_ARGUMENT,
+                    "schedule @%s: 'split' must be 1: the block is one of two already",
+                    first->name);
   first->schedule.knobs[TSR_KNOB_UPTO] = 0;
   kernel->count = 1;
   const bool contract = first->schedule.strategy == TSR_STRATEGY_CONTRACT;
@@ -322,7 +371,7 @@ static made_kernel *new_kernel(tiling *t, tsr_op block, uint32_t op_count) {
   }
   made_kernel *kernel = &t->kernels[t->count];
   *kernel = (made_kernel){.block = block, .op_count = op_count};
-  snprintf(kernel->variants[0].name, NAME_BYTES, "k%u", t->first_number + t->count);
+  snprintf(kernel->variants[0].name, NAME_BYTES, "k%u", t->number++);
   t->count++;
   return kernel;
 }
@@ -402,8 +451,9 @@ static tsr_status laid_out(tiling *t, tsr_op block, const tsr_schedule *schedule
   return TSR_OK;
 }
 
-static tsr_status make_kernels(tiling *t, tsr_op block, made_kernel *kernel) {
-  TSR_TRY(prepare(t, block, kernel));
+static tsr_status make_kernels(tiling *t, tsr_op block, made_kernel *kernel,
+                               const tsr_schedule *whole) {
+  TSR_TRY(prepare(t, block, kernel, whole));
   for (uint32_t i = 0; i < kernel->count; i++) {
     tsr_nest *nest = NULL;
     TSR_TRY(laid_out(t, block, &kernel->variants[i].schedule, &nest));
@@ -412,22 +462,94 @@ static tsr_status make_kernels(tiling *t, tsr_op block, made_kernel *kernel) {
   return TSR_OK;
 }
 
-static tsr_status tile_block(tiling *t, tsr_op block) {
+/* The pass's arrays know the values of blocks that it has made, too. */
+static tsr_status grow_pool(tiling *t) {
+  const uint32_t values = tsr_value_count(t->ir);
+  t->pool.value_count = values;
+  t->pool.varies = tsr_arena_alloc_array(&t->arena, values + 1, sizeof *t->pool.varies);
+  t->pool.memo = tsr_arena_alloc_array(&t->arena, values + 1, sizeof *t->pool.memo);
+  t->pool.walked = tsr_arena_alloc_array(&t->arena, values + 1, sizeof *t->pool.walked);
+  const bool failed = t->pool.varies == NULL || t->pool.memo == NULL || t->pool.walked == NULL;
+  return failed ? out_of_memory(t) : tsr_ir_status(t->ir);
+}
+
+static tsr_status cut_block(tiling *t, tsr_op block, int64_t parts, uint32_t axis,
+                            tsr_op *out_first, tsr_op *out_second) {
+  tsr_nest *nest = NULL;
+  TSR_TRY(joined_nest(t, block, &nest));
+  tsr_split_block(nest, axis, parts, out_first, out_second);
+  TSR_TRY(tsr_ir_status(t->ir));
+  return grow_pool(t);
+}
+
+/* What is done with a block that is not cut: `kernel` is a new one where `whole` is not NULL. */
+typedef tsr_status (*kernel_visitor)(tiling *t, tsr_op block, made_kernel *kernel,
+                                     const tsr_schedule *whole);
+
+/* One of the two blocks of one that is cut; `whole` has the schedule that decided it, for the first
+ * of them, NULL for the second. */
+static tsr_status visit_part(tiling *t, tsr_op block, const tsr_schedule *whole,
+                             kernel_visitor visit) {
   const uint32_t op_count = ops_within(t->ir, block);
   made_kernel *kernel = same_kernel(t, block, op_count);
-  tsr_nest *nest = NULL;
-  if (kernel == NULL) {
+  tsr_schedule own = {0};
+  if (kernel != NULL && kernel->parts <= 1)
+    return visit(t, block, kernel, NULL);
+  kernel = new_kernel(t, block, op_count);
+  if (kernel == NULL)
+    return out_of_memory(t);
+  if (whole == NULL) {
+    tsr_nest *nest = NULL;
+    TSR_TRY(joined_nest(t, block, &nest));
+    tsr_schedule_default(nest, &own);
+    tsr_default_cuda_uncut(nest, &own);
+    whole = &own;
+  }
+  return visit(t, block, kernel, whole);
+}
+
+static tsr_status visit_block(tiling *t, tsr_op block, kernel_visitor visit) {
+  const uint32_t op_count = ops_within(t->ir, block);
+  made_kernel *kernel = same_kernel(t, block, op_count);
+  const bool is_new = kernel == NULL;
+  tsr_schedule whole = {0};
+  if (is_new) {
     kernel = new_kernel(t, block, op_count);
     if (kernel == NULL)
       return out_of_memory(t);
-    const tsr_status status = make_kernels(t, block, kernel);
-    if (status != TSR_OK) {
-      (void)add_where(t, block);
-      return status;
-    }
+    TSR_TRY(decide_split(t, block, kernel, &whole));
   }
+  if (kernel->parts <= 1)
+    return visit(t, block, kernel, is_new ? &whole : NULL);
+  tsr_op first = 0, second = 0;
+  if (is_new)
+    t->number--;
+  else if (t->planning)
+    return TSR_OK;
+  whole.knobs[TSR_KNOB_SPLIT] = kernel->parts;
+  TSR_TRY(cut_block(t, block, kernel->parts, kernel->axis, &first, &second));
+  if (is_new) {
+    kernel->first = first;
+    kernel->second = second;
+  }
+  TSR_TRY(visit_part(t, first, &whole, visit));
+  return visit_part(t, second, NULL, visit);
+}
+
+static tsr_status tile_kernel(tiling *t, tsr_op block, made_kernel *kernel,
+                              const tsr_schedule *whole) {
+  tsr_nest *nest = NULL;
+  if (whole != NULL)
+    TSR_TRY(make_kernels(t, block, kernel, whole));
   TSR_TRY(laid_out(t, block, &kernel->variants[0].schedule, &nest));
   return make_launch(t, nest, kernel);
+}
+
+static tsr_status tile_block(tiling *t, tsr_op block) {
+  const tsr_status status = visit_block(t, block, tile_kernel);
+  if (status != TSR_OK)
+    (void)add_where(t, block);
+  return status;
 }
 
 /* Its launch stands before each block: results change hands, and the block goes. */
@@ -453,7 +575,7 @@ tsr_status tsr_pass_tile(tsr_ir *ir, const tsr_target *target, const tsr_plan_so
   tiling t = {.ir = ir, .target = target, .plan = plan, .diag = diag};
   TSR_FOR_EACH_OP (ir, tsr_ir_top(ir), op)
     if (tsr_op_get(ir, op)->code == TSR_OP_KERNEL)
-      t.first_number++;
+      t.number++;
   TSR_FOR_EACH_OP (ir, tsr_ir_top(ir), graph)
     if (tsr_op_get(ir, graph)->code == TSR_OP_GRAPH)
       take_groups_apart(&t, tsr_op_get(ir, graph)->regions[0]);
@@ -467,17 +589,28 @@ tsr_status tsr_pass_tile(tsr_ir *ir, const tsr_target *target, const tsr_plan_so
   return status;
 }
 
+static tsr_status plan_kernel(tiling *t, tsr_op block, made_kernel *kernel,
+                              const tsr_schedule *whole) {
+  return whole == NULL ? TSR_OK : prepare(t, block, kernel, whole);
+}
+
 static tsr_status plan_block(tiling *t, tsr_op block) {
-  const uint32_t op_count = ops_within(t->ir, block);
-  if (same_kernel(t, block, op_count) != NULL)
-    return TSR_OK;
-  made_kernel *kernel = new_kernel(t, block, op_count);
-  return kernel == NULL ? out_of_memory(t) : prepare(t, block, kernel);
+  return visit_block(t, block, plan_kernel);
+}
+
+/* A plan leaves the graph as it was. */
+static void drop_cut_blocks(tiling *t) {
+  for (uint32_t i = 0; i < t->count; i++) {
+    if (t->kernels[i].second != 0)
+      tsr_op_erase(t->ir, t->kernels[i].second);
+    if (t->kernels[i].first != 0)
+      tsr_op_erase(t->ir, t->kernels[i].first);
+  }
 }
 
 tsr_status tsr_plan_default(tsr_ir *ir, const tsr_target *target, tsr_diag *diag,
                             tsr_op *out_plan) {
-  tiling t = {.ir = ir, .target = target, .diag = diag};
+  tiling t = {.ir = ir, .target = target, .diag = diag, .planning = true};
   if (out_plan != NULL)
     *out_plan = 0;
   const char *symbol = "plan";
@@ -503,6 +636,7 @@ tsr_status tsr_plan_default(tsr_ir *ir, const tsr_target *target, tsr_diag *diag
     if (out_plan != NULL)
       *out_plan = plan;
   }
+  drop_cut_blocks(&t);
   status = ir_failure(&t, status);
   end(&t);
   return status;
