@@ -89,6 +89,34 @@ static void put_codes(writer *w, const tsr_program *program, const tsr_code *cod
   put(w, "]");
 }
 
+/* Where constant number `index` starts in the emitted weights; the size for the number of
+ * constants.
+ */
+static uint64_t constant_offset(const tsr_program *program, uint32_t index) {
+  enum { ALIGNMENT = 64 };
+  uint64_t at = 0;
+  for (uint32_t i = 0; i < index; i++)
+    at += (program->constants[i].bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  return at;
+}
+
+static void put_constants(writer *w, const tsr_program *program) {
+  put(w, "  \"constants\": [");
+  for (uint32_t i = 0; i < program->constant_count; i++)
+    put(w, "%s{\"offset\": %" PRIu64 ", \"bytes\": %" PRIu64 "}", i == 0 ? "" : ", ",
+        constant_offset(program, i), program->constants[i].bytes);
+  put(w, "],\n");
+}
+
+const void *tsr_manifest_weights(const tsr_program *program, tsr_arena *arena, size_t *out_bytes) {
+  *out_bytes = constant_offset(program, program->constant_count);
+  char *bytes = tsr_arena_alloc(arena, *out_bytes);
+  for (uint32_t i = 0; bytes != NULL && i < program->constant_count; i++)
+    memcpy(bytes + constant_offset(program, i), program->constants[i].data,
+           program->constants[i].bytes);
+  return bytes;
+}
+
 static void put_buffers(writer *w, const tsr_program *program) {
   static const char *const kinds[] = {"input", "output", "constant", "temporary"};
   put(w, "  \"buffers\": [\n");
@@ -235,6 +263,9 @@ static void put_launches(writer *w, const tsr_program *program) {
     put(w, "    {\"arguments\": [");
     for (uint32_t a = 0; a < launch->argument_count; a++)
       put(w, "%s%u", a == 0 ? "" : ", ", program->arguments[launch->first_argument + a]);
+    put(w, "], \"zeroed\": [");
+    for (uint32_t z = 0; z < launch->zeroed_count; z++)
+      put(w, "%s%u", z == 0 ? "" : ", ", program->arguments[launch->first_zeroed + z]);
     put(w, "], \"variants\": [");
     for (uint32_t v = 0; v < launch->variant_count; v++) {
       const tsr_variant_desc *variant = &program->variants[launch->first_variant + v];
@@ -259,6 +290,7 @@ const char *tsr_manifest(const tsr_program *program, const tsr_cuda_program *cud
   put_dims(&w, program);
   put_ports(&w, "inputs", program->inputs, program->input_count);
   put_ports(&w, "outputs", program->outputs, program->output_count);
+  put_constants(&w, program);
   put_buffers(&w, program);
   put_kernels(&w, program, cuda);
   put_launches(&w, program);

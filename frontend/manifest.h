@@ -10,5 +10,7 @@
  * frontend/README.md lists the fields. */
 const char *tsr_manifest(const tsr_program *program, const tsr_cuda_program *cuda,
                          tsr_arena *arena);
+/* The constants' bytes at the manifest's offsets, in `arena`; NULL when memory is out. */
+const void *tsr_manifest_weights(const tsr_program *program, tsr_arena *arena, size_t *out_bytes);
 
 #endif

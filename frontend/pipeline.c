@@ -368,6 +368,11 @@ static void emit_results(target_build *build) {
     emit(build, TSR_EMIT_PTX, "ptx", cuda->whole.ptx);
   if (cuda != NULL && (cuda->whole_forms & TSR_CUDA_FORM_CUBIN) != 0)
     emit_bytes(build, TSR_EMIT_CUBIN, "cubin", cuda->whole.cubin, cuda->whole.cubin_size);
+  if (emits(build, TSR_EMIT_WEIGHTS)) {
+    size_t size;
+    const void *bytes = tsr_manifest_weights(&build->program, &build->arena, &size);
+    emit_bytes(build, TSR_EMIT_WEIGHTS, "weights", bytes, size);
+  }
   if (emits(build, TSR_EMIT_MANIFEST))
     emit(build, TSR_EMIT_MANIFEST, "manifest", tsr_manifest(&build->program, cuda, &build->arena));
 }

@@ -35,6 +35,8 @@ static const char *extension(const char *kind) {
     return "ptx";
   case TSR_EMIT_CUBIN:
     return "cubin";
+  case TSR_EMIT_WEIGHTS:
+    return "bin";
   default:
     return "tsr";
   }
@@ -109,9 +111,11 @@ int tsr_cli_compile(const tsr_cli_args *args) {
     tsr_cli_compile_options_end(&parsed);
     return tsr_cli_usage(args, "-o OUT.tsm is missing");
   }
-  if ((parsed.options.emit & TSR_EMIT_CUBIN) != 0 && !tsr_cli_has(args, TSR_OPTION_EMIT_DIR)) {
+  const uint32_t binary = TSR_EMIT_CUBIN | TSR_EMIT_WEIGHTS;
+  if ((parsed.options.emit & binary) != 0 && !tsr_cli_has(args, TSR_OPTION_EMIT_DIR)) {
     tsr_cli_compile_options_end(&parsed);
-    return tsr_cli_usage(args, "--emit cubin is no text: --emit-dir DIR says where it goes");
+    return tsr_cli_usage(args, "--emit cubin and weights are no texts: --emit-dir DIR says where "
+                               "they go");
   }
   if (same_file(args->positional[0], tsr_cli_text(args, TSR_OPTION_OUTPUT, ""))) {
     tsr_cli_compile_options_end(&parsed);

@@ -57,7 +57,8 @@ typedef enum tsr_cli_kind {
   X(NO_FUSE, "--no-fuse", NULL, FLAG, TSR_CLI_MODEL | TSR_CLI_ON(OPT), "one kernel per operation") \
   X(DETERMINISTIC, "--deterministic", NULL, FLAG, TSR_CLI_MODEL, "the same bits from every run")   \
   X(EMIT, "--emit", "STAGE", TEXT, TSR_CLI_ON(COMPILE),                                            \
-    "show a stage too: graph, block, groups, plan, tile, ll, asm, cu, ptx, cubin, manifest")       \
+    "show a stage too: graph, block, groups, plan, tile, ll, asm, cu, ptx, cubin, weights, "       \
+    "manifest")                                                                                    \
   X(EMIT_DIR, "--emit-dir", "DIR", TEXT, TSR_CLI_ON(COMPILE),                                      \
     "where --emit writes; standard output when not given")                                         \
   X(INPUT, "--input", "NAME=FILE.npy", TEXT, TSR_CLI_RUNS,                                         \

@@ -54,7 +54,10 @@ expect 0 '^nvrtc +missing: ' without "$TESSERA" doctor
 expect 0 '^y: f32' without "$TESSERA" run model.tsr --dim N=2
 expect 2 "^error: unknown target 'cuda:sm_70'" "$TESSERA" compile model.tsr --target cuda:sm_70 -o x.tsm
 expect 2 "^error: unknown target 'cuda-emulated:sm_70'" "$TESSERA" compile model.tsr --target cuda-emulated:sm_70 -o x.tsm
-expect 2 '^error: --emit cubin is no text: --emit-dir' "$TESSERA" compile model.tsr --target cuda:sm_80 --emit cubin
+for binary in cubin weights; do
+  expect 2 '^error: --emit cubin and weights are no texts: --emit-dir' \
+    "$TESSERA" compile model.tsr --target cuda:sm_80 --emit $binary
+done
 expect 2 "^error: unknown precision 'f8'; known are f32, f32-strict, tf32" \
   "$TESSERA" compile model.tsr --precision f8 -o x.tsm
 

@@ -1,13 +1,14 @@
 /* Launches the kernels of a compiled graph from a program of one's own, with the CUDA driver alone:
  * no Tessera library, no toolkit.
  *
- *   tessera compile model.tsr --target cuda:sm_80 --emit manifest --emit ptx --emit-dir DIR
- *   launch_kernels DIR/manifest.json DIR/ptx.ptx N=1000
+ *   tessera compile model.tsr --target cuda:sm_80 --emit manifest --emit ptx --emit weights \
+ *     --emit-dir DIR
+ *   launch_kernels DIR/manifest.json DIR/ptx.ptx DIR/weights.bin N=1000
  *
  * (or --emit cubin, and DIR/cubin.cubin). The manifest says what there is to know: buffers, kernels
  * with their parameters, launches in order. Here inputs are 0, 1, 2 ..; the first elements of every
- * output are printed. Inputs and outputs are f32; weights are inputs, as their bytes are in modules
- * only. Exit status: 0 fine, 1 failed, 3 there is no driver or device. */
+ * output are printed. Inputs and outputs are f32. Exit status: 0 fine, 1 failed, 3 there is no
+ * driver or device. */
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -192,6 +193,7 @@ typedef struct tensor_map {
   X(cuLaunchKernelEx,                                                                              \
     (const launch_config *config, void *function, void **parameters, void **extra))                \
   X(cuMemAlloc_v2, (uint64_t * pointer, size_t bytes))                                             \
+  X(cuMemsetD8Async, (uint64_t to, unsigned char value, size_t bytes, void *stream))               \
   X(cuMemcpyHtoDAsync_v2, (uint64_t to, const void *from, size_t bytes, void *stream))             \
   X(cuMemcpyDtoHAsync_v2, (void *to, uint64_t from, size_t bytes, void *stream))                   \
   X(cuTensorMapEncodeTiled,                                                                        \
@@ -250,21 +252,29 @@ static size_t buffer_bytes(const char *buffer) {
          dtype_bytes(text(member(buffer, "dtype"), dtype, sizeof dtype));
 }
 
-static void make_buffers(const char *list) {
+static void make_buffers(const char *list, const char *constants, const char *weights,
+                         int64_t weight_bytes) {
   char kind[16];
   const char *buffer;
   for (int i = 0; i < MOST && (buffer = element(list, i)) != NULL; i++) {
     size_t bytes = buffer_bytes(buffer);
-    float *values = malloc(bytes + sizeof *values);
+    float *counting = malloc(bytes + sizeof *counting);
+    const char *values = (const char *)counting;
     text(member(buffer, "kind"), kind, sizeof kind);
-    if (strcmp(kind, "constant") == 0 || values == NULL)
-      die("make weights inputs of the graph: this program has no ", "weights");
+    if (counting == NULL)
+      die("out of ", "memory");
+    for (size_t e = 0; e < bytes / sizeof *counting; e++)
+      counting[e] = (float)e;
+    if (strcmp(kind, "constant") == 0) {
+      const char *constant = element(constants, (int)number(buffer, "index"));
+      values = weights + number(constant, "offset");
+      if (number(constant, "offset") + (int64_t)bytes > weight_bytes)
+        die("the weights end before those of ", "a constant");
+    }
     check(cuda.cuMemAlloc_v2(&buffers[i], bytes + 16), "memory");
-    for (size_t e = 0; e < bytes / sizeof *values; e++)
-      values[e] = (float)e;
     check(cuda.cuMemcpyHtoDAsync_v2(buffers[i], values, bytes, NULL), "copying");
     check(cuda.cuCtxSynchronize(), "copying");
-    free(values);
+    free(counting);
   }
 }
 
@@ -311,7 +321,7 @@ static const char *choose(const char *variants) {
   return NULL;
 }
 
-static void launch(void *module, const char *kernels, const char *what) {
+static void launch(void *module, const char *kernels, const char *list, const char *what) {
   void *function, *parameters[2 * MOST];
   int64_t integers[MOST];
   tensor_map maps[8];
@@ -356,6 +366,12 @@ static void launch(void *module, const char *kernels, const char *what) {
     attributes[config.attribute_count].id = 2;
     attributes[config.attribute_count++].value.cooperative = 1;
   }
+  const char *zeroed;
+  for (int i = 0; (zeroed = element(member(what, "zeroed"), i)) != NULL; i++) {
+    int cleared = (int)strtol(zeroed, NULL, 10);
+    size_t bytes = buffer_bytes(element(list, cleared));
+    check(cuda.cuMemsetD8Async(buffers[cleared], 0, bytes, NULL), "clearing");
+  }
   text(member(kernel, "function"), name, sizeof name);
   check(cuda.cuModuleGetFunction(&function, module, name), name);
   if (config.shared_bytes > 48 << 10)
@@ -384,7 +400,7 @@ static void print_outputs(const char *manifest) {
 }
 
 /* The file with a zero byte behind it, which PTX needs. */
-static char *read_file(const char *path) {
+static char *read_file(const char *path, int64_t *out_bytes) {
   FILE *file = fopen(path, "rb");
   long size = -1;
   if (file != NULL && fseek(file, 0, SEEK_END) == 0)
@@ -394,16 +410,19 @@ static char *read_file(const char *path) {
       fread(bytes, 1, (size_t)size, file) != (size_t)size)
     die("cannot read ", path);
   fclose(file);
+  *out_bytes = size;
   return bytes;
 }
 
 int main(int argc, char **argv) {
-  if (argc < 3 || argc - 3 > MOST) {
-    fprintf(stderr, "usage: launch_kernels MANIFEST.json CODE [DIM=N...]\n");
+  if (argc < 4 || argc - 4 > MOST) {
+    fprintf(stderr, "usage: launch_kernels MANIFEST.json CODE WEIGHTS.bin [DIM=N...]\n");
     return 2;
   }
-  char *manifest = read_file(argv[1]), *code = read_file(argv[2]);
-  for (int i = 3; i < argc; i++) {
+  int64_t code_bytes, weight_bytes;
+  char *manifest = read_file(argv[1], &code_bytes), *code = read_file(argv[2], &code_bytes);
+  char *weights = read_file(argv[3], &weight_bytes);
+  for (int i = 4; i < argc; i++) {
     dim *d = &dims[dim_count++];
     const char *equals = strchr(argv[i], '=');
     if (equals == NULL)
@@ -415,11 +434,12 @@ int main(int argc, char **argv) {
   const char *what;
   open_driver();
   check(cuda.cuModuleLoadDataEx(&module, code, 0, NULL, NULL), "loading the kernels");
-  make_buffers(member(manifest, "buffers"));
+  make_buffers(member(manifest, "buffers"), member(manifest, "constants"), weights, weight_bytes);
   for (int i = 0; (what = element(member(manifest, "launches"), i)) != NULL; i++)
-    launch(module, member(manifest, "kernels"), what);
+    launch(module, member(manifest, "kernels"), member(manifest, "buffers"), what);
   print_outputs(manifest);
   free(manifest);
   free(code);
+  free(weights);
   return 0;
 }
