@@ -81,8 +81,10 @@ void tsr_cu_line(tsr_cu *e, const char *format, ...) {
   const char *text = format_list(e, format, arguments);
   va_end(arguments);
   size_t length = strlen(text);
-  if (length > 0 && text[0] == '}' && e->indent > 0)
+  if (length > 0 && text[0] == '}' && e->indent > 0) {
     --e->indent;
+    tsr_cu_wgmma_forget(e);
+  }
   for (unsigned i = 0; i < e->indent; ++i)
     append_text(e, "  ", 2);
   append_text(e, text, length);
@@ -137,11 +139,14 @@ const tsr_cu_tile *tsr_cu_operand(tsr_cu *e, uint32_t number) {
   const tsr_cu_tile *tile = number < e->op->operand_count ? e->slots[operand->value].tile : NULL;
   if (!tile || operand->subscripted)
     return tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "operand %u is no tile in registers", number);
+  tsr_cu_wgmma_settle(e, tile);
   return tile;
 }
 
 void tsr_cu_bind(tsr_cu *e, tsr_value value, const tsr_cu_tile *tile) {
   e->slots[value] = (tsr_cu_slot){.tile = tile};
+  if (e->accumulates[value])
+    tsr_cu_wgmma_note(e, tile);
 }
 
 static const tsr_cu_tile *declare(tsr_cu *e, const tsr_cu_tile *shape, const char *name,
@@ -311,6 +316,8 @@ static const char *packed_element(tsr_cu *e, const tsr_cu_tile *tile, const char
   const uint32_t bits = tsr_dtype_bits(tile->dtype), fields = 32 / bits;
   const char *text = tsr_cu_format(e, "(tsr_u%u)(%s[(%s) / %u] >> (%s) %% %u * %u)", bits,
                                    tile->name, number, fields, number, fields, bits);
+  if (fields == 1)
+    return tsr_cu_bitcast(e, TSR_U32, tile->dtype, tsr_cu_format(e, "%s[%s]", tile->name, number));
   return tsr_cu_bitcast(e, bits == 16 ? TSR_U16 : TSR_U8, tile->dtype,
                         tsr_cu_format(e, "(%s)", text));
 }

@@ -7,7 +7,11 @@
  *   emit_place.c       places in buffers, bounds, swizzles, runs of neighbours
  *   emit_access.c      load, store, copy, append
  *   emit_tile.c        elementwise ops on tiles, const, index, transpose, tile_slice
- *   emit_contract.c    contract
+ *   layout_mma.c       the same for tensor cores
+ *   emit_contract.c    contract by fma
+ *   emit_mma.c         contract by mma
+ *   emit_wgmma.c       contract by wgmma, in place
+ *   emit_fragment.c    fragment
  *   emit_reduce.c      reductions
  *   emit_control.c     for, if, loop, regions
  *   emit_stages.c      for {stages}: copies that run ahead
@@ -43,8 +47,12 @@ typedef struct tsr_cu_axis {
   tsr_cu_digit digits[TSR_CU_DIGITS];
 } tsr_cu_axis;
 
+/* What tensor cores take a tile of rank 2 for. */
+typedef enum tsr_cu_use { TSR_CU_NO_USE, TSR_CU_OPERAND_A, TSR_CU_OPERAND_B } tsr_cu_use;
+
 typedef struct tsr_cu_layout {
   tsr_cu_axis axis[TSR_MAX_RANK];
+  tsr_cu_use use;
 } tsr_cu_layout;
 
 /* A tile while code is made: an array of registers (a plain variable when there is one). */
@@ -125,11 +133,17 @@ typedef struct tsr_cu {
   uint32_t argument_count;
   tsr_cuda_map *maps;
   uint32_t map_count, map_capacity;
-  tsr_cu_turn *turn;    /* that is being emitted */
-  const bool *skip;     /* by op id: not emitted now; NULL: none */
-  uint32_t loops;       /* around the op */
-  uint32_t ahead;       /* > 0: copies of later turns are being emitted */
-  bool scratch_touched; /* by what was emitted so far */
+  tsr_cu_turn *turn;             /* that is being emitted */
+  const bool *skip;              /* by op id: not emitted now; NULL: none */
+  uint32_t loops;                /* around the op */
+  uint32_t ahead;                /* > 0: copies of later turns are being emitted */
+  bool scratch_touched;          /* by what was emitted so far */
+  const tsr_cu_tile **under_way; /* accumulators of wgmma, in the order of issue */
+  uint32_t under_way_count, under_way_capacity;
+  const tsr_cu_tile **accumulators; /* of wgmma, in scope */
+  uint32_t accumulator_count, accumulator_capacity;
+  bool *accumulates;     /* by value id: accumulators of wgmma */
+  const char *instances; /* functions that the kernel's text needs in front of it, or NULL */
   const tsr_cu_sink *sink;
   uint32_t braces[TSR_CU_NESTING]; /* of the loops over registers that are open */
   uint32_t nesting;
@@ -163,6 +177,25 @@ enum { TSR_CU_OPERAND_REGISTERS = 96 };
 void tsr_cu_choose_layouts(tsr_cu *e, tsr_region region);
 /* The layout wanted for a value, or the default one. */
 tsr_cu_layout tsr_cu_wanted(tsr_cu *e, tsr_value value, const tsr_cu_tile *tile);
+
+/* --- layout_mma.c --- */
+/* How a contraction by tensor cores is divided. The accumulators of mma and wgmma lie alike but for
+ * the warps: a warp of mma takes m_blocks x n_blocks blocks of 16 x 8; a group of four warps of
+ * wgmma m_blocks x n_blocks instructions of 64 x n_step. */
+typedef struct tsr_cu_mma {
+  const tsr_atom *atom;
+  bool groups; /* wgmma */
+  uint32_t m, n, k;
+  uint32_t warps_m, warps_n; /* warps, or groups of four */
+  uint32_t m_blocks, n_blocks, k_blocks;
+  uint32_t n_step; /* columns of an instruction */
+  uint32_t fields; /* elements of a and b per register */
+} tsr_cu_mma;
+
+/* False: the op's atom is fma, or it has none. Fails where the tile does not fit the atom. */
+bool tsr_cu_mma_of(tsr_cu *e, tsr_op contract, tsr_cu_mma *out_mma);
+tsr_cu_layout tsr_cu_mma_accumulators(const tsr_cu_mma *mma);
+tsr_cu_layout tsr_cu_mma_operand(const tsr_cu_mma *mma, bool is_a);
 
 /* --- emit.c --- */
 /* Records the failure and leaves the kernel by e->escape; its type is for use in a return. */
@@ -228,6 +261,7 @@ const char *tsr_cu_index_type(tsr_cu *e, tsr_value variable);
 
 /* --- emit_number.c --- */
 bool tsr_cu_supports(tsr_dtype dtype);
+tsr_dtype tsr_cu_computed(tsr_dtype dtype);  /* what it is summed in: f32 for narrower floats */
 const char *tsr_cu_ctype(tsr_dtype dtype);   /* of registers */
 const char *tsr_cu_storage(tsr_dtype dtype); /* of memory */
 const char *tsr_cu_widen(tsr_cu *e, tsr_dtype dtype, const char *stored);
@@ -300,8 +334,35 @@ void tsr_cu_slice(tsr_cu *e);
 
 /* --- emit_contract.c --- */
 void tsr_cu_contract(tsr_cu *e);
-/* Until at most `pending` of the team's latest contractions in place are under way. */
+/* The op's result, which starts as its accumulators: the same variable where nothing else uses
+ * them.
+ */
+const tsr_cu_tile *tsr_cu_accumulators(tsr_cu *e, const tsr_cu_layout *layout);
+
+/* Nobody but the op being emitted reads the value, and every run of the op finds a new one: its
+ * variable may be changed. */
+bool tsr_cu_used_up(const tsr_cu *e, tsr_value value);
+/* The same elements in the same places of the array. */
+bool tsr_cu_same_order(const tsr_cu_tile *tile, const tsr_cu_layout *layout);
+
+/* --- emit_fragment.c --- */
+void tsr_cu_fragment(tsr_cu *e);
+
+/* --- emit_mma.c --- */
+void tsr_cu_contract_mma(tsr_cu *e, const tsr_cu_mma *mma);
+/* The name of an array with the operand's words as mma takes them. */
+const char *tsr_cu_operand_words(tsr_cu *e, uint32_t number, const tsr_cu_mma *mma);
+
+/* --- emit_wgmma.c --- */
+void tsr_cu_contract_wgmma(tsr_cu *e, const tsr_cu_mma *mma);
+/* At most `pending` of the latest contracts of the team are under way; the accumulators of the
+ * others may be used behind it. */
 void tsr_cu_wgmma_wait(tsr_cu *e, uint32_t pending);
+/* Before the value of a tile is used: waits if a contract may still be writing it. */
+void tsr_cu_wgmma_settle(tsr_cu *e, const tsr_cu_tile *tile);
+/* `tile` holds accumulators of wgmma; those whose variables have gone are none any more. */
+void tsr_cu_wgmma_note(tsr_cu *e, const tsr_cu_tile *tile);
+void tsr_cu_wgmma_forget(tsr_cu *e);
 
 /* --- emit_reduce.c --- */
 void tsr_cu_reduce(tsr_cu *e);

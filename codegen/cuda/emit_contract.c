@@ -3,6 +3,74 @@
 #include "codegen/cuda/emit.h"
 #include <string.h>
 
+/* --- accumulators --- */
+
+/* Uses by the op itself: as operand, in subscripts, in attributes, in the bounds of a loop. */
+static uint32_t uses_by(const tsr_cu *e, const tsr_op_data *op, tsr_value value) {
+  uint32_t uses = 0;
+  for (uint32_t i = 0; i < op->operand_count; ++i) {
+    uses += op->operands[i].value == value;
+    for (uint32_t s = 0; s < op->operands[i].subscript_count; ++s)
+      uses += tsr_expr_uses_value(e->ir, op->operands[i].subscripts[s], value);
+  }
+  for (uint32_t i = 0; i < op->attr_count; ++i) {
+    const tsr_attr *attr = &op->attrs[i];
+    if (attr->kind == TSR_ATTR_EXPR)
+      uses += tsr_expr_uses_value(e->ir, attr->u.expr, value);
+    for (uint32_t k = 0; attr->kind == TSR_ATTR_EXPRS && k < attr->count; ++k)
+      uses += tsr_expr_uses_value(e->ir, attr->u.exprs[k], value);
+  }
+  for (uint32_t i = 0; op->code == TSR_OP_FOR && i < op->region_count; ++i) {
+    const tsr_value_data *index =
+        tsr_value_get(e->ir, tsr_region_get(e->ir, op->regions[i])->args[0]);
+    uses += tsr_expr_uses_value(e->ir, index->lo, value);
+    uses += tsr_expr_uses_value(e->ir, index->hi, value);
+  }
+  return uses;
+}
+
+static uint32_t uses_in(const tsr_cu *e, tsr_region region, tsr_value value) {
+  uint32_t uses = 0;
+  TSR_FOR_EACH_OP (e->ir, region, id) {
+    const tsr_op_data *op = tsr_op_get(e->ir, id);
+    uses += uses_by(e, op, value);
+    for (uint32_t i = 0; i < op->region_count; ++i)
+      uses += uses_in(e, op->regions[i], value);
+  }
+  return uses;
+}
+
+bool tsr_cu_used_up(const tsr_cu *e, tsr_value value) {
+  const tsr_value_data *data = tsr_value_get(e->ir, value);
+  tsr_region home = data->role == TSR_ROLE_RESULT    ? tsr_op_get(e->ir, data->def)->parent
+                    : data->role == TSR_ROLE_CARRIED ? data->region
+                                                     : 0;
+  return home == e->op->parent && uses_in(e, home, value) == 1;
+}
+
+bool tsr_cu_same_order(const tsr_cu_tile *tile, const tsr_cu_layout *layout) {
+  for (uint32_t axis = 0; axis < tile->rank; ++axis) {
+    const tsr_cu_axis *own = &tile->layout.axis[axis], *other = &layout->axis[axis];
+    if (own->count != other->count ||
+        memcmp(own->digits, other->digits, own->count * sizeof *own->digits) != 0)
+      return false;
+  }
+  return true;
+}
+
+const tsr_cu_tile *tsr_cu_accumulators(tsr_cu *e, const tsr_cu_layout *layout) {
+  const tsr_value value = e->op->operands[2].value;
+  const tsr_cu_tile *acc = e->slots[value].tile;
+  if (acc && !acc->packed && tsr_cu_used_up(e, value) && tsr_cu_same_order(acc, layout)) {
+    tsr_cu_bind(e, e->op->results[0], acc);
+    return acc;
+  }
+  acc = tsr_cu_relayout(e, tsr_cu_operand(e, 2), layout);
+  const tsr_cu_tile *result = tsr_cu_declare_result(e, layout);
+  tsr_cu_assign(e, result, acc);
+  return result;
+}
+
 /* --- fma --- */
 
 /* Where an operand's element (row or column, k) is read from: its registers, or shared memory. */
@@ -78,13 +146,11 @@ static void contract_fma(tsr_cu *e) {
   if (a.tile->extents[1] != acc->extents[1] || b.tile->extents[0] != acc->extents[0] ||
       b.tile->extents[1] != depth)
     tsr_cu_fail(e, TSR_ERR_VERIFY, "the operands of contract do not fit together");
-  acc = tsr_cu_relayout(e, acc, &matrix);
-  const tsr_cu_tile *result = tsr_cu_declare_result(e, &matrix);
-  tsr_dtype dtype = result->dtype == TSR_F16 || result->dtype == TSR_BF16 ? TSR_F32 : result->dtype;
+  const tsr_cu_tile *result = tsr_cu_accumulators(e, &matrix);
+  tsr_dtype dtype = tsr_cu_computed(result->dtype);
   tsr_cu_line(e, "{");
   stage_side(e, &a, 0);
   stage_side(e, &b, a.array ? 8 * tsr_cu_elements(a.tile) : 0);
-  tsr_cu_assign(e, result, acc);
   tsr_cu_line(e, a.array && b.array ? "#pragma unroll 4" : "TSR_UNROLL");
   tsr_cu_line(e, "for (int k = 0; k < %u; ++k) {", depth);
   tsr_cu_begin(e, result, true);
@@ -105,10 +171,14 @@ static void contract_fma(tsr_cu *e) {
 }
 
 void tsr_cu_contract(tsr_cu *e) {
-  const char *atom = tsr_op_string(e->ir, e->op_id, "atom");
-  if (tsr_cu_operand(e, 2)->rank != 2)
+  tsr_cu_mma mma;
+  const tsr_cu_tile *acc = e->slots[e->op->operands[2].value].tile;
+  if (!acc || acc->rank != 2)
     tsr_cu_fail(e, TSR_ERR_VERIFY, "operands of contract must be tiles of rank 2");
-  if (atom && strncmp(atom, "fma.", 4) != 0)
-    tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "atom '%s' has no code on CUDA", atom);
-  contract_fma(e);
+  if (!tsr_cu_mma_of(e, e->op_id, &mma))
+    contract_fma(e);
+  else if (mma.groups)
+    tsr_cu_contract_wgmma(e, &mma);
+  else
+    tsr_cu_contract_mma(e, &mma);
 }

@@ -3,6 +3,13 @@
 #include "codegen/cuda/emit.h"
 #include <string.h>
 
+/* What a region yields in the place of `to`. Contracts may go on in the variable itself. */
+static const tsr_cu_tile *yielded(tsr_cu *e, uint32_t number, const tsr_cu_tile *to) {
+  const tsr_operand *operand = &e->op->operands[number];
+  return e->slots[operand->value].tile == to && !operand->subscripted ? to
+                                                                      : tsr_cu_operand(e, number);
+}
+
 /* Values are taken before the first of them is overwritten. */
 static void emit_yield(tsr_cu *e) {
   const tsr_cu_sink *sink = e->sink;
@@ -14,7 +21,7 @@ static void emit_yield(tsr_cu *e) {
   if (sink->condition)
     tsr_cu_line(e, "%s = %s;", sink->condition, tsr_cu_operand(e, 0)->name);
   for (uint32_t i = 0; i < sink->count; ++i) {
-    const tsr_cu_tile *source = tsr_cu_operand(e, i + skip), *to = sink->tiles[i];
+    const tsr_cu_tile *to = sink->tiles[i], *source = yielded(e, i + skip, to);
     if (source->dtype != to->dtype || source->rank != to->rank ||
         memcmp(source->extents, to->extents, sizeof to->extents) != 0)
       tsr_cu_fail(e, TSR_ERR_VERIFY, "value %u of yield has another type", i);
@@ -68,6 +75,9 @@ static void emit_op(tsr_cu *e) {
   case TSR_OP_ALLOC:
   case TSR_OP_MBARRIER:
     break; /* carved before the first op */
+  case TSR_OP_FRAGMENT:
+    tsr_cu_fragment(e);
+    break;
   case TSR_OP_CONTRACT:
     tsr_cu_contract(e);
     break;
@@ -150,6 +160,16 @@ void tsr_cu_region(tsr_cu *e, tsr_region region, const tsr_cu_sink *sink) {
     tsr_cu_fail(e, TSR_ERR_VERIFY, "a region yields nothing, %u values are needed", sink->count);
 }
 
+/* May a loop go on in the variable of what it starts with? */
+static bool goes_on_in(tsr_cu *e, uint32_t number, const tsr_cu_tile *shape) {
+  const tsr_operand *operand = &e->op->operands[number];
+  const tsr_cu_tile *from = e->slots[operand->value].tile;
+  return from && !operand->subscripted && !from->packed && from->dtype == shape->dtype &&
+         from->rank == shape->rank &&
+         !memcmp(from->extents, shape->extents, sizeof shape->extents) &&
+         tsr_cu_used_up(e, operand->value) && tsr_cu_same_order(from, &shape->layout);
+}
+
 /* A variable per result, in the layout that its uses want. */
 static const tsr_cu_tile **declare_results(tsr_cu *e, bool start) {
   uint32_t count = e->op->result_count;
@@ -158,6 +178,10 @@ static const tsr_cu_tile **declare_results(tsr_cu *e, bool start) {
     tsr_value value = e->op->results[i];
     tsr_cu_tile shape = tsr_cu_tile_of_type(e, tsr_value_get(e->ir, value)->type);
     shape.layout = tsr_cu_wanted(e, value, &shape);
+    if (start && goes_on_in(e, i, &shape)) {
+      tiles[i] = e->slots[e->op->operands[i].value].tile;
+      continue;
+    }
     tiles[i] = tsr_cu_declare(e, &shape, tsr_cu_name(e, value, "v"));
     if (start) {
       const tsr_cu_tile *from = tsr_cu_operand(e, i);

@@ -356,7 +356,8 @@ static void finish_text(tsr_cu *e, const tsr_op_data *op, tsr_arena *result, tsr
     head = tsr_cu_format(e, "TSR_KERNEL_CLUSTER(%u, %u)", e->threads, e->cluster);
   uint64_t hash = tsr_hash64_seeded(rest, strlen(rest), tsr_hash64(head, strlen(head)));
   out->symbol = tsr_arena_printf(result, "tsr_%016llx", (unsigned long long)hash);
-  out->body = tsr_arena_printf(result, "%s %s%s", head, out->symbol, rest);
+  out->body = tsr_arena_printf(result, "%s%s %s%s", e->instances ? e->instances : "", head,
+                               out->symbol, rest);
   out->comment = tsr_arena_printf(result, "%s", comment(e, op));
   out->name = tsr_arena_string(result, op->symbol, strlen(op->symbol));
   if (!out->symbol || !out->body || !out->comment || !out->name)
@@ -421,6 +422,7 @@ static tsr_status emit_or_escape(tsr_cu *e, tsr_op kernel, tsr_arena *result,
   if (setjmp(escape) == 0) {
     e->slots = tsr_cu_alloc(e, e->slot_count, sizeof *e->slots);
     e->hazard = tsr_cu_alloc(e, e->slot_count, sizeof *e->hazard);
+    e->accumulates = tsr_cu_alloc(e, e->slot_count, sizeof *e->accumulates);
     e->wanted = tsr_cu_alloc(e, e->slot_count, sizeof *e->wanted);
     e->dim_number = tsr_cu_alloc(e, tsr_dim_count(e->ir) + 1, sizeof *e->dim_number);
     e->dims = tsr_cu_alloc(e, tsr_dim_count(e->ir) + 1, sizeof *e->dims);

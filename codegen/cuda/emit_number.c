@@ -14,9 +14,35 @@ static bool is_signed(tsr_dtype dtype) {
   return tsr_dtype_class_of(dtype) == TSR_CLASS_INT;
 }
 
+/* Types that are computed in f32 and rounded after every op: those with a suffix. */
+static const char *narrow_suffix(tsr_dtype dtype) {
+  switch (dtype) {
+  case TSR_F16:
+    return "f16";
+  case TSR_BF16:
+    return "bf16";
+  case TSR_F8E4M3:
+    return "e4m3";
+  case TSR_F8E5M2:
+    return "e5m2";
+  default:
+    return NULL;
+  }
+}
+
+static bool is_narrow(tsr_dtype dtype) {
+  return narrow_suffix(dtype) != NULL;
+}
+
+tsr_dtype tsr_cu_computed(tsr_dtype dtype) {
+  return is_narrow(dtype) ? TSR_F32 : dtype;
+}
+
 bool tsr_cu_supports(tsr_dtype dtype) {
   unsigned bits = tsr_dtype_bits(dtype);
-  return tsr_dtype_class_of(dtype) != TSR_CLASS_NONE && bits >= (is_float(dtype) ? 16U : 8U);
+  if (tsr_dtype_class_of(dtype) == TSR_CLASS_NONE)
+    return false;
+  return is_float(dtype) ? bits >= 32 || is_narrow(dtype) : bits >= 8;
 }
 
 const char *tsr_cu_storage(tsr_dtype dtype) {
@@ -45,7 +71,7 @@ const char *tsr_cu_storage(tsr_dtype dtype) {
 const char *tsr_cu_ctype(tsr_dtype dtype) {
   if (dtype == TSR_BOOL)
     return "int";
-  return dtype == TSR_F16 || dtype == TSR_BF16 ? "float" : tsr_cu_storage(dtype);
+  return is_narrow(dtype) ? "float" : tsr_cu_storage(dtype);
 }
 
 /* The suffix of functions on the type that a dtype is computed in. */
@@ -54,29 +80,17 @@ static const char *suffix(tsr_dtype dtype) {
 }
 
 const char *tsr_cu_widen(tsr_cu *e, tsr_dtype dtype, const char *stored) {
-  switch (dtype) {
-  case TSR_BOOL:
+  if (dtype == TSR_BOOL)
     return tsr_cu_format(e, "(%s != 0)", stored);
-  case TSR_F16:
-    return tsr_cu_format(e, "tsr_f16_to_f32(%s)", stored);
-  case TSR_BF16:
-    return tsr_cu_format(e, "tsr_bf16_to_f32(%s)", stored);
-  default:
-    return stored;
-  }
+  return is_narrow(dtype) ? tsr_cu_format(e, "tsr_%s_to_f32(%s)", narrow_suffix(dtype), stored)
+                          : stored;
 }
 
 const char *tsr_cu_narrow(tsr_cu *e, tsr_dtype dtype, const char *value) {
-  switch (dtype) {
-  case TSR_BOOL:
+  if (dtype == TSR_BOOL)
     return tsr_cu_format(e, "(tsr_u8)(%s)", value);
-  case TSR_F16:
-    return tsr_cu_format(e, "tsr_f32_to_f16(%s)", value);
-  case TSR_BF16:
-    return tsr_cu_format(e, "tsr_f32_to_bf16(%s)", value);
-  default:
-    return value;
-  }
+  return is_narrow(dtype) ? tsr_cu_format(e, "tsr_f32_to_%s(%s)", narrow_suffix(dtype), value)
+                          : value;
 }
 
 /* --- constants --- */
@@ -105,8 +119,11 @@ const char *tsr_cu_integer(tsr_cu *e, tsr_dtype dtype, int64_t number) {
 }
 
 const char *tsr_cu_number(tsr_cu *e, tsr_dtype dtype, double number) {
-  if (dtype == TSR_F16 || dtype == TSR_BF16)
-    number = tsr_float_decode(dtype, tsr_float_encode(dtype, number, TSR_OVERFLOW_SPECIAL));
+  if (is_narrow(dtype))
+    number = tsr_float_decode(dtype,
+                              tsr_float_encode(dtype, number,
+                                               tsr_dtype_bits(dtype) == 8 ? TSR_OVERFLOW_SATURATE
+                                                                          : TSR_OVERFLOW_SPECIAL));
   if (is_float(dtype))
     return float_text(e, dtype == TSR_F64, number);
   uint64_t bits = 0;
@@ -117,8 +134,8 @@ const char *tsr_cu_number(tsr_cu *e, tsr_dtype dtype, double number) {
 /* --- conversions --- */
 
 static const char *round_to(tsr_cu *e, tsr_dtype dtype, const char *value) {
-  if (dtype == TSR_F16 || dtype == TSR_BF16)
-    return tsr_cu_format(e, "tsr_round_%s(%s)", tsr_dtype_text(dtype), value);
+  if (is_narrow(dtype))
+    return tsr_cu_format(e, "tsr_round_%s(%s)", narrow_suffix(dtype), value);
   return value;
 }
 
@@ -138,7 +155,7 @@ static const char *from_float(tsr_cu *e, tsr_dtype from, tsr_dtype to, const cha
 }
 
 static const char *from_integer(tsr_cu *e, tsr_dtype from, tsr_dtype to, const char *value) {
-  bool narrow = to == TSR_F16 || to == TSR_BF16;
+  bool narrow = is_narrow(to);
   if (to == TSR_BOOL)
     return tsr_cu_format(e, "(%s != 0)", value);
   if (!narrow || from == TSR_BOOL)

@@ -59,8 +59,8 @@ static const tsr_cu_tile *declare_accumulator(tsr_cu *e, const reduction *r, uin
     if (r->reduced[axis])
       shape.extents[axis] = 1;
   shape.dtype = tsr_value_type(e->ir, value)->dtype;
-  if (!r->region && (shape.dtype == TSR_F16 || shape.dtype == TSR_BF16))
-    shape.dtype = TSR_F32;
+  if (!r->region)
+    shape.dtype = tsr_cu_computed(shape.dtype);
   return tsr_cu_declare(e, &shape, tsr_cu_name(e, value, r->combine ? r->combine : "reduced"));
 }
 

@@ -338,7 +338,3 @@ void tsr_cu_start_mbarriers(tsr_cu *e, const tsr_value *mbarriers, uint32_t coun
   else if (count > 0)
     tsr_cu_line(e, "tsr_barrier();");
 }
-
-__attribute__((weak)) void tsr_cu_wgmma_wait(tsr_cu *e, uint32_t pending) {
-  tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "contractions in place have no code (%u pending)", pending);
-}

@@ -221,22 +221,36 @@ static void want_in_subscripts(tsr_cu *e, const tsr_op_data *op, const tsr_cu_la
       want_in_expr(e, op->operands[i].subscripts[s], layout);
 }
 
-static void want_contract(tsr_cu *e, const tsr_op_data *op) {
+/* What is asked of one operand of a contraction. */
+static void want_operand(tsr_cu *e, tsr_value value, uint32_t number, const tsr_cu_layout *matrix,
+                         const tsr_cu_mma *mma) {
+  if (!is_tile(e, value) || e->wanted[value])
+    return;
+  tsr_cu_tile tile = tsr_cu_tile_of_type(e, tsr_value_get(e->ir, value)->type);
+  if (mma) {
+    insist(e, value, tsr_cu_mma_operand(mma, number == 0));
+    return;
+  }
+  tile.layout = tsr_cu_operand_layout(matrix, tile.extents[number], number == 0);
+  if (tsr_cu_registers(&tile) <= TSR_CU_OPERAND_REGISTERS)
+    insist(e, value, tile.layout);
+}
+
+static void want_contract(tsr_cu *e, tsr_op id, const tsr_op_data *op) {
+  tsr_cu_mma mma;
   tsr_cu_tile acc = tsr_cu_tile_of_type(e, tsr_value_get(e->ir, op->results[0])->type);
   if (acc.rank != 2)
     return;
-  acc.layout = tsr_cu_matrix_layout(e->threads, &acc);
+  bool tensor_cores = tsr_cu_mma_of(e, id, &mma);
+  acc.layout =
+      tensor_cores ? tsr_cu_mma_accumulators(&mma) : tsr_cu_matrix_layout(e->threads, &acc);
   insist(e, op->results[0], acc.layout);
   want(e, op->operands[2].value, e->wanted[op->results[0]]);
-  for (uint32_t i = 0; i < 2; ++i) {
-    tsr_value value = op->operands[i].value;
-    if (!is_tile(e, value) || op->operands[i].subscripted || e->wanted[value])
-      continue;
-    tsr_cu_tile tile = tsr_cu_tile_of_type(e, tsr_value_get(e->ir, value)->type);
-    tile.layout = tsr_cu_operand_layout(&acc.layout, tile.extents[i], i == 0);
-    if (tsr_cu_registers(&tile) <= TSR_CU_OPERAND_REGISTERS)
-      insist(e, value, tile.layout);
-  }
+  if (tensor_cores && mma.groups)
+    e->accumulates[op->operands[2].value] = e->accumulates[op->results[0]] = true;
+  for (uint32_t i = 0; i < 2; ++i)
+    if (!op->operands[i].subscripted)
+      want_operand(e, op->operands[i].value, i, &acc.layout, tensor_cores ? &mma : NULL);
 }
 
 static void want_transpose(tsr_cu *e, tsr_op id, const tsr_op_data *op) {
@@ -343,7 +357,7 @@ static void want_op(tsr_cu *e, tsr_op id, const tsr_value *targets) {
     return;
   }
   case TSR_OP_CONTRACT:
-    want_contract(e, op);
+    want_contract(e, id, op);
     return;
   case TSR_OP_TRANSPOSE:
     want_transpose(e, id, op);
@@ -361,6 +375,7 @@ static void want_op(tsr_cu *e, tsr_op id, const tsr_value *targets) {
     return;
   case TSR_OP_LOAD:
   case TSR_OP_GATHER_LOAD:
+  case TSR_OP_FRAGMENT:
     want_in_subscripts(e, op, settle(e, op->results[0]));
     return;
   default:

@@ -91,6 +91,12 @@ TSR_DEVICE float tsr_round_f16(float x) {
 TSR_DEVICE float tsr_round_bf16(float x) {
   return tsr_bf16_to_f32(tsr_f32_to_bf16(x));
 }
+TSR_DEVICE float tsr_round_e4m3(float x) {
+  return tsr_e4m3_to_f32(tsr_f32_to_e4m3(x));
+}
+TSR_DEVICE float tsr_round_e5m2(float x) {
+  return tsr_e5m2_to_f32(tsr_f32_to_e5m2(x));
+}
 
 /* Towards zero, and inexact results get their last bit, so that a later rounding to f16 or bf16 is
  * as if it were the only one. */
