@@ -143,39 +143,48 @@ START_TEST(convolutions) {
 }
 END_TEST
 
-static void one_contraction(int number, tsr_dtype dtype, const int64_t *mnk, bool symbolic,
-                            const char *precision) {
+typedef struct contraction {
+  tsr_dtype dtype;
+  const char *spec, *precision;
+} contraction;
+
+static const contraction contractions[] = {
+    {TSR_F32, "mk,kn->mn", NULL},  {TSR_F32, "mk,nk->mn", "tf32"}, {TSR_F16, "mk,kn->mn", NULL},
+    {TSR_F16, "mk,nk->mn", NULL},  {TSR_F16, "km,kn->mn", NULL},   {TSR_BF16, "mk,kn->mn", NULL},
+    {TSR_BF16, "mk,nk->mn", NULL}, {TSR_I8, "mk,nk->mn", NULL},    {TSR_F64, "mk,kn->mn", NULL}};
+enum { CONTRACTIONS = sizeof contractions / sizeof *contractions };
+
+/* relu(x w + bias), x an input whose rows may be known at run time only, w a constant; then the
+ * same with both operands inputs. */
+static void one_contraction(int number, const contraction *c, const int64_t *mnk, bool symbolic) {
   trial t;
   trial_begin(&t, 14);
-  tsr_expr dims[] = {symbolic ? trial_dim(&t, "M", mnk[0]) : tsr_expr_int(t.ir, mnk[0]),
-                     tsr_expr_int(t.ir, mnk[2])};
-  tsr_value x = trial_input(&t, dtype, dims, 2, -1, 1);
-  tsr_value w = trial_const(&t, dtype, (int64_t[]){mnk[2], mnk[1]}, 2, 8);
-  tsr_value bias = trial_const(&t, dtype, &mnk[1], 1, 9);
-  tsr_value y = binary(&t, TSR_OP_ADD, tsr_graph_einsum(&t.b, "mk,kn->mn", x, w), bias);
-  trial_output(&t, binary(&t, TSR_OP_MAX, y, scalar(&t, y, 0)));
+  bool rows_first = c->spec[0] == 'm', depth_first = c->spec[3] == 'k';
+  tsr_expr m = symbolic ? trial_dim(&t, "M", mnk[0]) : tsr_expr_int(t.ir, mnk[0]);
+  tsr_expr k = tsr_expr_int(t.ir, mnk[2]);
+  tsr_expr dims[] = {rows_first ? m : k, rows_first ? k : m};
+  int64_t w_dims[] = {depth_first ? mnk[2] : mnk[1], depth_first ? mnk[1] : mnk[2]};
+  bool integer = c->dtype == TSR_I8;
+  double reach = integer ? 127 : 1;
+  tsr_value x = trial_input(&t, c->dtype, dims, 2, -reach, reach);
+  tsr_value w = trial_const(&t, c->dtype, w_dims, 2, 8);
+  tsr_value v = trial_input_static(&t, c->dtype, w_dims, 2, -reach, reach);
+  tsr_value y = tsr_graph_einsum(&t.b, c->spec, x, w);
+  if (!integer)
+    y = binary(&t, TSR_OP_ADD, y, trial_const(&t, c->dtype, &mnk[1], 1, 9));
+  tsr_value zero =
+      integer ? tsr_graph_scalar_int(&t.b, TSR_I32, 0) : tsr_graph_scalar(&t.b, c->dtype, 0);
+  trial_output(&t, binary(&t, TSR_OP_MAX, y, zero));
+  trial_output(&t, tsr_graph_einsum(&t.b, c->spec, x, v));
   /* tf32 has 10 bits behind the point; wgmma cuts the others off. */
-  t.operand_rounding = precision != NULL ? 0x1p-10 : 0;
-  check_with(&t, number, "contraction", precision);
+  t.operand_rounding = c->precision != NULL ? 0x1p-10 : 0;
+  check_with(&t, number, c->spec, c->precision);
 }
 
-START_TEST(contractions) {
-  static const int64_t shapes[][3] = {{64, 64, 64}, {37, 72, 40}, {130, 40, 96}};
-  int number = _i % DEVICES;
-  for (int s = 0; s < 3; s++)
-    switch (_i / DEVICES) {
-    case 0:
-      one_contraction(number, TSR_F32, shapes[s], s == 1, NULL);
-      break;
-    case 1:
-      one_contraction(number, TSR_F32, shapes[s], s == 1, "tf32");
-      break;
-    case 2:
-      one_contraction(number, TSR_F16, shapes[s], s == 1, NULL);
-      break;
-    default:
-      one_contraction(number, TSR_BF16, shapes[s], s == 1, NULL);
-    }
+START_TEST(contract) {
+  static const int64_t shapes[][3] = {{64, 64, 64}, {37, 72, 40}, {136, 72, 96}, {5, 3, 7}};
+  for (int s = 0; s < 4; s++)
+    one_contraction(_i % DEVICES, &contractions[_i / DEVICES], shapes[s], s == 1);
 }
 END_TEST
 
@@ -238,7 +247,7 @@ int main(void) {
   tcase_add_loop_test(tests, softmax_and_layernorm, 0, DEVICES);
   tcase_add_loop_test(tests, layernorm_of_half_floats, 0, DEVICES);
   tcase_add_loop_test(tests, convolutions, 0, DEVICES);
-  tcase_add_loop_test(tests, contractions, 0, 4 * DEVICES);
+  tcase_add_loop_test(tests, contract, 0, CONTRACTIONS * DEVICES);
   tcase_add_loop_test(tests, attention_heads, 0, DEVICES);
   tcase_add_loop_test(tests, transformer, 0, DEVICES);
   suite_add_tcase(suite, tests);
