@@ -344,11 +344,19 @@ static const char *comment(tsr_cu *e, const tsr_op_data *op) {
   return tsr_cu_format(e, "/* %s */\n", text);
 }
 
+/* Descriptors come from memory: better before the first copy than with it. */
+static const char *fetch_maps(tsr_cu *e) {
+  const char *text = "";
+  for (uint32_t i = 0; i < e->map_count; ++i)
+    text = tsr_cu_format(e, "%s    tsr_tma_prefetch_map(&map%u);\n", text, i);
+  return *text ? tsr_cu_format(e, "  if (tsr_thread() == 0) {\n%s  }\n", text) : text;
+}
+
 /* The function is named after what it does: kernels that differ in names alone have one text, which
  * is compiled once and found again. */
 static void finish_text(tsr_cu *e, const tsr_op_data *op, tsr_arena *result, tsr_cuda_kernel *out) {
   const char *list = parameters(e, op, &out->buffer_count);
-  const char *rest = tsr_cu_format(e, "(%s) {\n%s}\n", list, e->text);
+  const char *rest = tsr_cu_format(e, "(%s) {\n%s%s}\n", list, fetch_maps(e), e->text);
   const char *head = tsr_cu_format(e, "TSR_KERNEL(%u)", e->threads);
   if (e->sets_registers)
     head = tsr_cu_format(e, "TSR_KERNEL_RESIDENT(%u, 1)", e->threads);

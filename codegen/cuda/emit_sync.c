@@ -265,12 +265,52 @@ static void arrive_here(tsr_cu *e, const char *bar, const char *bytes, bool alon
   }
 }
 
+static bool names(const tsr_cu *e, const tsr_op_data *op, tsr_value bar) {
+  for (uint32_t i = 0; i < op->operand_count; ++i)
+    if (op->operands[i].value == bar)
+      return true;
+  for (uint32_t r = 0; r < op->region_count; ++r)
+    TSR_FOR_EACH_OP (e->ir, op->regions[r], id)
+      if (names(e, tsr_op_get(e->ir, id), bar))
+        return true;
+  return false;
+}
+
+/* Where the copies stand beside the arrive, the bytes must be theirs: a phase that waits for others
+ * never ends. */
+static void check_bytes(tsr_cu *e, int64_t bytes) {
+  const tsr_operand *bar = &e->op->operands[0];
+  int64_t sum = 0;
+  TSR_FOR_EACH_OP (e->ir, e->op->parent, id) {
+    const tsr_op_data *op = tsr_op_get(e->ir, id);
+    if (id == e->op_id || op->code == TSR_OP_WAIT || !names(e, op, bar->value))
+      continue;
+    int64_t shape[TSR_MAX_RANK], box = 1;
+    uint32_t rank = 0;
+    const tsr_operand *on = op->operand_count == 3 ? &op->operands[2] : bar;
+    bool here = on->subscript_count == bar->subscript_count &&
+                !memcmp(on->subscripts, bar->subscripts, bar->subscript_count * sizeof(tsr_expr));
+    if (op->code != TSR_OP_COPY || !here || tsr_op_attr(e->ir, id, "multicast") ||
+        !tsr_op_ints(e->ir, id, "shape", shape, TSR_MAX_RANK, &rank))
+      return;
+    for (uint32_t i = 0; i < rank; ++i)
+      box *= shape[i];
+    sum += box * tsr_dtype_bits(tsr_value_type(e->ir, op->operands[0].value)->dtype) / 8;
+  }
+  if (sum > 0 && sum != bytes)
+    tsr_cu_fail(e, TSR_ERR_VERIFY, "%lld bytes are announced, the copies bring %lld",
+                (long long)bytes, (long long)sum);
+}
+
 void tsr_cu_arrive(tsr_cu *e) {
   const char *bar = mbarrier_at(e, 0);
   tsr_expr bytes = attr_expr(e, "bytes");
   bool remote = tsr_op_attr(e->ir, e->op_id, "multicast") != NULL;
   uint32_t weight = e->arrivals_per_op[e->op->operands[0].value];
   bool alone = e->single || weight != e->threads / WARP;
+  int64_t announced = 0;
+  if (bytes && tsr_expr_is_int(e->ir, bytes, &announced))
+    check_bytes(e, announced);
   if (bytes && remote)
     tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "arrive with bytes on other ranks has no code on CUDA");
   fence_proxies(e);

@@ -1,4 +1,6 @@
 /* TMA, mbarriers, roles, clusters and barriers of every scope. */
+#include "codegen/cuda/cubin.h"
+#include "codegen/cuda/nvrtc.h"
 #include "tests/codegen_cuda/device_run.h"
 
 static char text[8192];
@@ -257,37 +259,38 @@ static double expect_shared_rows(const double *const *in, const int64_t *dims, i
   return sum * (double)(i / 32 % 4 + 1);
 }
 
+static const char *const cluster_text =
+    "kernel @k(%x: f32[2, 80, 32], out %y: f32[2, 4, 32]) grid(%i in 2, %j in 4) {cluster = [1, "
+    "2], warps = 3} {\n"
+    "  %s = alloc {swizzle = 128} : l1 f32[2, 16, 32]\n"
+    "  %full = mbarrier {arrivals = 1} : l1 u64[2]\n"
+    "  %empty = mbarrier {arrivals = 2} : l1 u64[2]\n"
+    "  roles {warps = [1, 2]} {\n"
+    "    for %k in 5 {\n"
+    "      wait %empty[%k mod 2] {parity = (%k floordiv 2 + 1) mod 2}\n"
+    "      arrive %full[%k mod 2] {bytes = 2048}\n"
+    "      copy %x[%i, %k*16 + (%j mod 2)*8, 0], %s[%k mod 2, (%j mod 2)*8, 0], %full[%k mod 2] "
+    "{atom = \"tma\", multicast = 3, shape = [8, 32]}\n"
+    "    }\n"
+    "  } {\n"
+    "    %z = const {value = 0} : reg f32[16, 32]\n"
+    "    %a = for %k in 5 carry(%c = %z) {\n"
+    "      wait %full[%k mod 2] {parity = (%k floordiv 2) mod 2}\n"
+    "      %v = load %s[%k mod 2, $0, $1] : reg f32[16, 32]\n"
+    "      %w = add %v, %c : reg f32[16, 32]\n"
+    "      arrive %empty[%k mod 2] {multicast = 3}\n"
+    "      yield %w\n"
+    "    } : reg f32[16, 32]\n"
+    "    %b = reduce %a {axes = [0], combine = \"add\"} : reg f32[1, 32]\n"
+    "    %n = index {value = %j + 1} : reg f32[1, 1]\n"
+    "    %m = mul %b, %n : reg f32[1, 32]\n"
+    "    store %m, %y[%i, %j + $0, $1]\n"
+    "  }\n"
+    "  barrier {scope = \"cluster\"}\n"
+    "}\n";
+
 START_TEST(test_cluster) {
-  run_text(
-      "kernel @k(%x: f32[2, 80, 32], out %y: f32[2, 4, 32]) grid(%i in 2, %j in 4) {cluster = [1, "
-      "2], warps = 3} {\n"
-      "  %s = alloc {swizzle = 128} : l1 f32[2, 16, 32]\n"
-      "  %full = mbarrier {arrivals = 1} : l1 u64[2]\n"
-      "  %empty = mbarrier {arrivals = 2} : l1 u64[2]\n"
-      "  roles {warps = [1, 2]} {\n"
-      "    for %k in 5 {\n"
-      "      wait %empty[%k mod 2] {parity = (%k floordiv 2 + 1) mod 2}\n"
-      "      arrive %full[%k mod 2] {bytes = 2048}\n"
-      "      copy %x[%i, %k*16 + (%j mod 2)*8, 0], %s[%k mod 2, (%j mod 2)*8, 0], %full[%k mod 2] "
-      "{atom = \"tma\", multicast = 3, shape = [8, 32]}\n"
-      "    }\n"
-      "  } {\n"
-      "    %z = const {value = 0} : reg f32[16, 32]\n"
-      "    %a = for %k in 5 carry(%c = %z) {\n"
-      "      wait %full[%k mod 2] {parity = (%k floordiv 2) mod 2}\n"
-      "      %v = load %s[%k mod 2, $0, $1] : reg f32[16, 32]\n"
-      "      %w = add %v, %c : reg f32[16, 32]\n"
-      "      arrive %empty[%k mod 2] {multicast = 3}\n"
-      "      yield %w\n"
-      "    } : reg f32[16, 32]\n"
-      "    %b = reduce %a {axes = [0], combine = \"add\"} : reg f32[1, 32]\n"
-      "    %n = index {value = %j + 1} : reg f32[1, 1]\n"
-      "    %m = mul %b, %n : reg f32[1, 32]\n"
-      "    store %m, %y[%i, %j + $0, $1]\n"
-      "  }\n"
-      "  barrier {scope = \"cluster\"}\n"
-      "}\n",
-      "cuda:sm_90a", NULL, 0, expect_shared_rows, 6);
+  run_text(cluster_text, "cuda:sm_90a", NULL, 0, expect_shared_rows, 6);
 }
 END_TEST
 
@@ -320,24 +323,60 @@ static double expect_neighbour(const double *const *in, const int64_t *dims, int
   return in[0][(i / 32 + 3) % 6 * 32 + i % 32] * 8;
 }
 
+static const char *const grid_text =
+    "kernel @k(%x: f32[6, 32], inout %w: f32[6, 32], out %y: f32[6, 32]) grid(%i in 6) "
+    "{warps = 2} {\n"
+    "  %a = load %x[%i, $0] : reg f32[32]\n"
+    "  %b = add %a, %a : reg f32[32]\n"
+    "  store %b, %w[%i, $0]\n"
+    "  for %k in 2 {\n"
+    "    barrier {scope = \"grid\"}\n"
+    "    %c = load %w[(%i + %k + 1) mod 6, $0] : reg f32[32]\n"
+    "    barrier {scope = \"grid\"}\n"
+    "    %d = add %c, %c : reg f32[32]\n"
+    "    store %d, %w[%i, $0]\n"
+    "  }\n"
+    "  barrier {scope = \"grid\"}\n"
+    "  %e = load %w[%i, $0] : reg f32[32]\n"
+    "  store %e, %y[%i, $0]\n"
+    "}\n";
+
 START_TEST(test_grid) {
-  run_text("kernel @k(%x: f32[6, 32], inout %w: f32[6, 32], out %y: f32[6, 32]) grid(%i in 6) "
-           "{warps = 2} {\n"
-           "  %a = load %x[%i, $0] : reg f32[32]\n"
-           "  %b = add %a, %a : reg f32[32]\n"
-           "  store %b, %w[%i, $0]\n"
-           "  for %k in 2 {\n"
-           "    barrier {scope = \"grid\"}\n"
-           "    %c = load %w[(%i + %k + 1) mod 6, $0] : reg f32[32]\n"
-           "    barrier {scope = \"grid\"}\n"
-           "    %d = add %c, %c : reg f32[32]\n"
-           "    store %d, %w[%i, $0]\n"
-           "  }\n"
-           "  barrier {scope = \"grid\"}\n"
-           "  %e = load %w[%i, $0] : reg f32[32]\n"
-           "  store %e, %y[%i, $0]\n"
-           "}\n",
-           "cuda:sm_80", NULL, 0, expect_neighbour, 4);
+  run_text(grid_text, "cuda:sm_80", NULL, 0, expect_neighbour, 4);
+}
+END_TEST
+
+/* --- NVRTC --- */
+
+/* Roles keep their registers: no spill, no warning that setmaxnreg was ignored. */
+START_TEST(test_nvrtc) {
+  static const char *const options[] = {TSR_CUDA_OPTIONS, "--ptxas-options=-v"};
+  tsr_nvrtc *nvrtc = NULL;
+  tsr_diag diag = {0};
+  device_run r;
+  if (tsr_nvrtc_open(tsr_allocator_default(), NULL, &nvrtc, &diag) != TSR_OK) {
+    printf("SKIP %s\n", diag.message);
+    return;
+  }
+  if (_i == 0)
+    write_ring(2);
+  run_open(&r, _i == 0 ? text : _i == 1 ? cluster_text : grid_text, "cuda:sm_90a");
+  tsr_cuda_source source = {.text = r.code.kernels[0].source,
+                            .arch = "sm_90a",
+                            .options = options,
+                            .option_count = 2,
+                            .want = TSR_CUDA_CUBIN};
+  tsr_cuda_output output = {0};
+  tsr_cuda_report report;
+  tsr_status status = tsr_nvrtc_compile(nvrtc, &source, &r.arena, &output, &diag);
+  ck_assert_msg(status == TSR_OK, "%s", diag.message);
+  ck_assert_int_eq(
+      tsr_cuda_report_make(output.cubin, output.cubin_size, output.log, &r.arena, &report, &diag),
+      TSR_OK);
+  const tsr_cuda_kernel_record *rejected = tsr_cuda_report_rejected(&report);
+  ck_assert_msg(!rejected, "%s", rejected ? rejected->reason : "");
+  run_close(&r);
+  tsr_nvrtc_close(nvrtc);
 }
 END_TEST
 
@@ -373,6 +412,14 @@ START_TEST(test_refused) {
        "2]} {\n"
        "}\n",
        "does not divide"},
+      {"cuda:sm_90a", TSR_ERR_VERIFY,
+       "kernel @k(%x: f16[8, 64], out %y: f16[1]) grid(%i in 1) {warps = 1} {\n"
+       "  %s = alloc : l1 f16[8, 64]\n"
+       "  %f = mbarrier {arrivals = 1} : l1 u64[1]\n"
+       "  arrive %f[0] {bytes = 512}\n"
+       "  copy %x[0, 0], %s[0, 0], %f[0] {atom = \"tma\", shape = [8, 64]}\n"
+       "}\n",
+       "the copies bring 1024"},
   };
   device_run r;
   tsr_diag diag = {0};
@@ -395,7 +442,8 @@ int main(void) {
   tcase_add_test(cases, test_cluster);
   tcase_add_test(cases, test_padded_cluster);
   tcase_add_test(cases, test_grid);
-  tcase_add_loop_test(cases, test_refused, 0, 4);
+  tcase_add_loop_test(cases, test_nvrtc, 0, 3);
+  tcase_add_loop_test(cases, test_refused, 0, 5);
   suite_add_tcase(suite, cases);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);
