@@ -13,6 +13,8 @@ static const struct {
     {{"convert", 80}, "tests/cuda_emulator/kernels/convert.cu"},
     {{"sm90", 90}, "tests/gpu/kernels/sm90.cu"},
     {{"wgmma", 90}, "tests/gpu/kernels/wgmma.cu"},
+    {{"probe", 80}, "benchmarks/gpu_probe.cu"},
+    {{"probe90", 90}, "benchmarks/gpu_probe90.cu"},
 };
 enum { OWN = sizeof own / sizeof *own };
 
