@@ -65,8 +65,9 @@ class Device:
         return self.read()
 
     def close(self):
-        self.process.stdin.close()
+        self.process.kill()
         self.process.wait()
+        self.process.stdin.close()
 
 
 # ---- data ----
@@ -172,8 +173,10 @@ def peers(case, tensors, flush, left_s):
     if case.torch_nhwc:
         laid = [t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t for t in tensors]
         functions.append(("torch nhwc", lambda: case.torch(torch, laid)))
-    if case.compile and left_s > 60:
-        compiled = torch.compile(lambda: case.torch(torch, tensors))
+    if case.compile and left_s > 90:
+        # Each case is one piece of code to PyTorch, which gives up on pieces that it has compiled a few times.
+        torch._dynamo.reset()
+        compiled = torch.compile(lambda: case.torch(torch, tensors), dynamic=False)
         functions.append(("torch.compile", compiled))
     if case.triton and gpu_triton is not None:
         functions.append(("triton", lambda: gpu_triton.matmul(*tensors)))
@@ -346,7 +349,8 @@ def run_case(case, device, options, rates, flush, folder, left_s):
         samples = measure(case, contenders, options.rounds)
         return rows_of(case, samples, rates, launches, difference, options.rounds), loaded["target"]
     finally:
-        device.ask("unload", case.name)
+        if device.process.poll() is None:
+            device.ask("unload", case.name)
 
 
 # ---- reports ----
@@ -440,7 +444,11 @@ def main():
             log(f"left out: {missing}")
     peers_here = torch is not None and TORCH_MISSING is None and not options.emulated
     before = clocks()
-    device = Device(options.gpu_time)
+    try:
+        device = Device(options.gpu_time)
+    except (RuntimeError, OSError) as error:
+        log(f"error: {error}")
+        return 1
     rates = probe_ceilings(device, options.tests, options.emulated)
     flush = torch.empty(256 << 20, dtype=torch.uint8, device="cuda") if peers_here else None
     rows, failures, target = [], [], None
@@ -458,8 +466,9 @@ def main():
             except (RuntimeError, OSError) as error:
                 failures.append({"name": case.name, "why": str(error).splitlines()[0]})
                 log(f"  failed: {error}")
-                if device.process.poll() is not None:
-                    device = Device(options.gpu_time)
+                # What a failure leaves of the device's context is unknown.
+                device.close()
+                device = Device(options.gpu_time)
             if peers_here:
                 torch.cuda.empty_cache()
     about = device.about
