@@ -508,10 +508,19 @@ TSR_DEVICE int tsr_mbarrier_test(tsr_u64 *bar, int parity) {
 #endif
   return (int)done;
 }
-/* Waits for the end of the phase of `parity`. */
+/* Waits for the end of the phase of `parity`. The loop is PTX: around one of the compiler ptxas
+ * believes that accumulators of wgmma which are under way are read, and serialises (C7514). */
 TSR_DEVICE void tsr_mbarrier_wait(tsr_u64 *bar, int parity) {
-  while (!tsr_mbarrier_test(bar, parity)) {
-  }
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#define TSR_MBARRIER_TRY "mbarrier.try_wait"
+#else
+#define TSR_MBARRIER_TRY "mbarrier.test_wait"
+#endif
+  asm volatile("{\n.reg .pred p;\nAGAIN:\n" TSR_MBARRIER_TRY
+               ".parity.shared::cta.b64 p, [%0], %1;\n"
+               "@!p bra AGAIN;\n}" ::"r"(tsr_shared_address(bar)),
+               "r"(parity)
+               : "memory");
 }
 
 /* ---- fences (9.7.13, fence): accesses of threads before asynchronous ones of TMA and wgmma to the
