@@ -85,7 +85,9 @@ typedef struct tsr_map_desc {
   uint32_t box[5];    /* elements, outermost first */
 } tsr_map_desc;
 
-/* One variant of a launch: taken when `guard` holds; the last variant of a launch has no guard. */
+/* One variant of a launch: taken when `guard` holds and the device can encode the kernel's tensor
+ * maps (no empty extents, rows of whole 16 bytes); the last variant of a launch has no guard, and
+ * is taken when no other was. */
 typedef struct tsr_variant_desc {
   tsr_code guard;
   uint32_t kernel;

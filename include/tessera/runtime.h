@@ -242,6 +242,8 @@ typedef struct tsr_exec tsr_exec;
  * Waiting. tsr_exec_run_async returns when the run is issued, except that it waits where the model
  * computes a size that the host needs. Results on the device may be used at once by work that the
  * caller issues to the same stream; the host, and work in other streams, come after tsr_exec_wait.
+ * Likewise what writes bound device tensors is done when the run is issued, or was issued to the
+ * same stream.
  *
  * Graphs. The launches of a run with the same shapes and pointers as the run before are captured
  * into a CUDA graph, which later runs launch as a whole until shapes or pointers change; then it is

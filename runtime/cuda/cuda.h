@@ -142,6 +142,9 @@ TSR_WARN_UNUSED tsr_status tsr_cuda_program_upload(cuda_program *program, tsr_di
 
 /* ---- maps.c ---- */
 
+/* Whether there is such a map: extents of 1..2^32, rows of whole 16 bytes, inside the buffer. Any
+ * thread, no context. */
+bool tsr_cuda_map_fits(const tsr_map_desc *map, const int64_t *dims, uint64_t buffer_bytes);
 /* Encodes a map over `buffer_bytes` at `base` whose extents, outermost first, are `dims`. */
 TSR_WARN_UNUSED tsr_status tsr_cuda_encode_map(cuda_device *device, const tsr_map_desc *map,
                                                const int64_t *dims, void *base,

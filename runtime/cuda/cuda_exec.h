@@ -63,6 +63,9 @@ bool tsr_cuda_grid(int64_t tasks, uint32_t cluster_blocks, uint32_t out_grid[3])
 
 /* Tables of all launches, once per exec. */
 TSR_WARN_UNUSED tsr_status tsr_cuda_create_launches(tsr_exec *exec);
+/* Whether the launch's kernel can have its tensor maps with the present dims. */
+TSR_WARN_UNUSED tsr_status tsr_cuda_maps_fit(tsr_exec *exec, const exec_launch *launch,
+                                             bool *out_fit);
 TSR_WARN_UNUSED tsr_status tsr_cuda_link(tsr_exec *exec, exec_launch *launch);
 TSR_WARN_UNUSED tsr_status tsr_cuda_clear(cuda_exec *self, void *data, uint64_t bytes);
 /* Clears results, and launches where there are tasks; to the stream, or to the graph that it is

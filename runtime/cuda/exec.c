@@ -419,6 +419,10 @@ static void take(tsr_exec *exec, uint32_t number, exec_taken *out_taken) {
 
 /* ---- Runs ---- */
 
+static tsr_status fits(tsr_exec *exec, const exec_launch *launch, bool *out_fits) {
+  return done(exec, tsr_cuda_maps_fit(exec, launch, out_fits));
+}
+
 static tsr_status link(tsr_exec *exec, exec_launch *launch) {
   return done(exec, tsr_cuda_link(exec, launch));
 }
@@ -537,6 +541,7 @@ const exec_ops tsr_exec_cuda_ops = {
     .place_input = place_input,
     .place_output = place_output,
     .constant = constant,
+    .fits = fits,
     .link = link,
     .run_stage = run_stage,
     .read = read_values,

@@ -2,6 +2,7 @@
  * linked: variants that no shape takes cost nothing. */
 #include "runtime/cuda/cuda.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -251,78 +252,97 @@ tsr_status tsr_cuda_program_function(cuda_program *program, uint32_t kernel, tsr
 
 /* ---- Constants ---- */
 
-/* Constants with the same bytes in the file are one. Offsets + 1 by constant, the sum of bytes. */
-static tsr_status place_constants(cuda_program *self, uint64_t *offsets, uint64_t *out_bytes,
-                                  tsr_diag *diag) {
-  const tsr_program *p = self->program;
+typedef struct placed_constant {
+  const void *data;
+  uint64_t bytes, offset;
+  uint32_t number;
+} placed_constant;
+
+static int compare_places(const void *left, const void *right) {
+  const placed_constant *a = (const placed_constant *)left, *b = (const placed_constant *)right;
+  if (a->data != b->data)
+    return (uintptr_t)a->data < (uintptr_t)b->data ? -1 : 1;
+  return a->bytes < b->bytes ? -1 : a->bytes > b->bytes;
+}
+
+static bool is_same(const placed_constant *a, const placed_constant *b) {
+  return a->data == b->data && a->bytes == b->bytes;
+}
+
+/* In the order in which the file has them; the same bytes of the file have one place. */
+static tsr_status place_constants(const tsr_program *p, placed_constant *places,
+                                  uint64_t *out_bytes, tsr_diag *diag) {
   uint64_t at = 0;
+  for (uint32_t i = 0; i < p->constant_count; i++)
+    places[i] = (placed_constant){p->constants[i].data, p->constants[i].bytes, 0, i};
+  qsort(places, p->constant_count, sizeof *places, compare_places);
   for (uint32_t i = 0; i < p->constant_count; i++) {
-    for (uint32_t before = 0; before < i && offsets[i] == 0; before++)
-      if (p->constants[before].data == p->constants[i].data &&
-          p->constants[before].bytes == p->constants[i].bytes)
-        offsets[i] = offsets[before];
-    if (offsets[i] != 0)
+    if (i != 0 && is_same(&places[i], &places[i - 1])) {
+      places[i].offset = places[i - 1].offset;
       continue;
-    offsets[i] = at + 1;
-    if (p->constants[i].bytes > (UINT64_MAX >> 2) - at)
+    }
+    if (places[i].bytes > (UINT64_MAX >> 2) - at)
       return tsr_fail(diag, TSR_ERR_SHAPE, "the constants of the module overflow");
-    at +=
-        (p->constants[i].bytes + CONSTANT_ALIGNMENT - 1) / CONSTANT_ALIGNMENT * CONSTANT_ALIGNMENT;
+    places[i].offset = at;
+    at += (places[i].bytes + CONSTANT_ALIGNMENT - 1) / CONSTANT_ALIGNMENT * CONSTANT_ALIGNMENT;
   }
   *out_bytes = at;
   return TSR_OK;
 }
 
-static tsr_status copy_constants(cuda_program *self, const uint64_t *offsets, uint64_t bytes,
+static tsr_status copy_constants(cuda_program *self, const placed_constant *places, uint64_t bytes,
                                  cuda_staging *staging, unsigned char **out_data, tsr_diag *diag) {
-  const tsr_program *p = self->program;
-  uint64_t done = 0;
   void *data = NULL;
   TSR_TRY(tsr_cuda_allocate(self->device, staging->stream, bytes, diag, &data));
   *out_data = (unsigned char *)data;
-  for (uint32_t i = 0; i < p->constant_count; i++) {
-    if (offsets[i] - 1 < done) /* there already */
-      continue;
-    TSR_TRY(tsr_cuda_upload(staging, *out_data + offsets[i] - 1, p->constants[i].data,
-                            p->constants[i].bytes, diag));
-    done = offsets[i] - 1 + p->constants[i].bytes;
-  }
+  for (uint32_t i = 0; i < self->program->constant_count; i++)
+    if (i == 0 || !is_same(&places[i], &places[i - 1]))
+      TSR_TRY(tsr_cuda_upload(staging, *out_data + places[i].offset, places[i].data,
+                              places[i].bytes, diag));
   return TSR_OK;
 }
 
-static tsr_status upload(cuda_program *self, tsr_diag *diag) {
+/* Through a stream of its own, which nothing else waits for. */
+static tsr_status upload_through_stream(cuda_program *self, const placed_constant *places,
+                                        uint64_t bytes, unsigned char **out_data, tsr_diag *diag) {
   const tsr_cuda_driver *driver = &self->device->driver;
-  uint64_t bytes = 0, *offsets;
-  unsigned char *data = NULL;
   cuda_staging staging;
   tsr_cu_stream stream;
   tsr_status status;
   tsr_cu_result result;
-  offsets = (uint64_t *)tsr_arena_alloc_array(&self->memory, self->program->constant_count,
-                                              sizeof *offsets);
-  if (offsets == NULL)
-    return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory while copying constants");
-  memset(offsets, 0, self->program->constant_count * sizeof *offsets);
-  TSR_TRY(place_constants(self, offsets, &bytes, diag));
-  if (bytes == 0)
-    return TSR_OK;
   TSR_TRY(tsr_cuda_check(self->device, diag,
                          driver->cuStreamCreate(&stream, TSR_CU_STREAM_NON_BLOCKING),
                          "cannot create a stream"));
   tsr_cuda_staging_init(&staging, self->device, stream);
-  status = copy_constants(self, offsets, bytes, &staging, &data, diag);
+  status = copy_constants(self, places, bytes, &staging, out_data, diag);
   result = driver->cuStreamSynchronize(stream);
   if (status == TSR_OK)
     status = tsr_cuda_check(self->device, diag, result, "cannot copy constants to the CUDA device");
   tsr_cuda_staging_destroy(&staging);
   (void)driver->cuStreamDestroy_v2(stream);
+  return status;
+}
+
+static tsr_status upload(cuda_program *self, tsr_diag *diag) {
+  uint32_t count = self->program->constant_count;
+  placed_constant *places;
+  uint64_t bytes = 0;
+  unsigned char *data = NULL;
+  tsr_status status;
+  places = (placed_constant *)tsr_arena_alloc_array(&self->memory, count, sizeof *places);
+  if (places == NULL)
+    return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory while copying constants");
+  TSR_TRY(place_constants(self->program, places, &bytes, diag));
+  if (bytes == 0)
+    return TSR_OK;
+  status = upload_through_stream(self, places, bytes, &data, diag);
   if (status != TSR_OK) {
     tsr_cuda_release_synchronously(self->device, data);
     return status;
   }
   self->constant_data = data;
-  for (uint32_t i = 0; i < self->program->constant_count; i++)
-    self->constants[i] = self->program->constants[i].bytes != 0 ? data + offsets[i] - 1 : NULL;
+  for (uint32_t i = 0; i < count; i++)
+    self->constants[places[i].number] = places[i].bytes != 0 ? data + places[i].offset : NULL;
   return TSR_OK;
 }
 

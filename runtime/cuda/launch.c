@@ -52,23 +52,45 @@ tsr_status tsr_cuda_create_launches(tsr_exec *exec) {
 
 /* ---- Linking ---- */
 
-static tsr_status encode_maps(tsr_exec *exec, exec_launch *launch) {
+static tsr_status eval_map(tsr_exec *exec, const tsr_kernel_desc *kernel, const tsr_map_desc *map,
+                           int64_t out_dims[5]) {
   const tsr_program *p = exec->program;
-  const tsr_kernel_desc *kernel = &p->kernels[launch->kernel];
+  for (uint32_t d = 0; d < map->rank; d++) {
+    tsr_code code = p->codes[map->first_dim + d];
+    if (tsr_index_eval(p->steps + code.first, code.count, exec->dims, p->dim_count, &out_dims[d]) !=
+        TSR_OK)
+      return tsr_fail(&exec->cuda->diag, TSR_ERR_SHAPE,
+                      "kernel '%.100s': an extent of a tensor map overflows", kernel->name);
+  }
+  return TSR_OK;
+}
+
+static const exec_buffer *map_buffer(const tsr_exec *exec, const exec_launch *launch,
+                                     const tsr_map_desc *map) {
+  return &exec->buffers[exec->program->arguments[launch->desc->first_argument + map->argument]];
+}
+
+tsr_status tsr_cuda_maps_fit(tsr_exec *exec, const exec_launch *launch, bool *out_fit) {
+  const tsr_kernel_desc *kernel = &exec->program->kernels[launch->kernel];
+  int64_t dims[5];
+  *out_fit = true;
+  for (uint32_t i = 0; i < kernel->map_count && *out_fit; i++) {
+    const tsr_map_desc *map = &exec->program->maps[kernel->first_map + i];
+    TSR_TRY(eval_map(exec, kernel, map, dims));
+    *out_fit = tsr_cuda_map_fits(map, dims, map_buffer(exec, launch, map)->bytes);
+  }
+  return TSR_OK;
+}
+
+static tsr_status encode_maps(tsr_exec *exec, exec_launch *launch) {
+  const tsr_kernel_desc *kernel = &exec->program->kernels[launch->kernel];
+  int64_t dims[5];
   for (uint32_t i = 0; i < kernel->map_count; i++) {
-    const tsr_map_desc *map = &p->maps[kernel->first_map + i];
-    uint32_t buffer = p->arguments[launch->desc->first_argument + map->argument];
-    int64_t dims[5];
-    for (uint32_t d = 0; d < map->rank; d++) {
-      tsr_code code = p->codes[map->first_dim + d];
-      if (tsr_index_eval(p->steps + code.first, code.count, exec->dims, p->dim_count, &dims[d]) !=
-          TSR_OK)
-        return tsr_fail(&exec->cuda->diag, TSR_ERR_SHAPE,
-                        "kernel '%.100s': an extent of a tensor map overflows", kernel->name);
-    }
-    TSR_TRY(tsr_cuda_encode_map(exec->cuda->device, map, dims, exec->buffers[buffer].pointer,
-                                exec->buffers[buffer].bytes, kernel->name, &exec->cuda->diag,
-                                &launch->cuda->maps[i]));
+    const tsr_map_desc *map = &exec->program->maps[kernel->first_map + i];
+    const exec_buffer *buffer = map_buffer(exec, launch, map);
+    TSR_TRY(eval_map(exec, kernel, map, dims));
+    TSR_TRY(tsr_cuda_encode_map(exec->cuda->device, map, dims, buffer->pointer, buffer->bytes,
+                                kernel->name, &exec->cuda->diag, &launch->cuda->maps[i]));
   }
   return TSR_OK;
 }

@@ -47,32 +47,27 @@ static int swizzle_mode(uint32_t bytes) {
   }
 }
 
-static tsr_status refuse(tsr_diag *diag, const char *kernel, const tsr_map_desc *map,
-                         const char *what) {
-  return tsr_fail(diag, TSR_ERR_SHAPE, "kernel '%.100s': the tensor map of argument %u %s", kernel,
-                  map->argument, what);
-}
-
-/* Extents and byte strides, innermost first. What no map can describe is to be kept away by the
- * launch's guard. */
-static tsr_status find_extents(const tsr_map_desc *map, const int64_t *dims, uint64_t buffer_bytes,
-                               const char *kernel, tsr_diag *diag, uint64_t *extents,
-                               uint64_t *strides) {
+/* Extents and byte strides, innermost first; NULL, or what no tensor map can describe. */
+static const char *find_extents(const tsr_map_desc *map, const int64_t *dims, uint64_t buffer_bytes,
+                                uint64_t *extents, uint64_t *strides) {
   uint64_t bytes = tsr_dtype_bits((tsr_dtype)map->dtype) / 8;
   for (uint32_t i = 0; i < map->rank; i++) {
     int64_t extent = dims[map->rank - 1 - i];
     if (extent <= 0 || extent > INT64_C(1) << 32)
-      return refuse(diag, kernel, map, "has an extent outside of 1..2^32");
+      return "has an extent outside of 1..2^32";
     extents[i] = (uint64_t)extent;
     strides[i] = bytes;
     if (i != 0 && (bytes % STRIDE_ALIGNMENT != 0 || bytes >= UINT64_C(1) << 40))
-      return refuse(diag, kernel, map, "has rows that are no multiple of 16 bytes, or too long");
+      return "has rows that are no multiple of 16 bytes, or too long";
     if (__builtin_mul_overflow(bytes, extents[i], &bytes))
-      return refuse(diag, kernel, map, "overflows");
+      return "overflows";
   }
-  if (bytes > buffer_bytes)
-    return refuse(diag, kernel, map, "reaches beyond its buffer");
-  return TSR_OK;
+  return bytes > buffer_bytes ? "reaches beyond its buffer" : NULL;
+}
+
+bool tsr_cuda_map_fits(const tsr_map_desc *map, const int64_t *dims, uint64_t buffer_bytes) {
+  uint64_t extents[MAX_MAP_RANK], strides[MAX_MAP_RANK];
+  return find_extents(map, dims, buffer_bytes, extents, strides) == NULL;
 }
 
 tsr_status tsr_cuda_encode_map(cuda_device *device, const tsr_map_desc *map, const int64_t *dims,
@@ -81,9 +76,12 @@ tsr_status tsr_cuda_encode_map(cuda_device *device, const tsr_map_desc *map, con
   static const uint32_t steps[MAX_MAP_RANK] = {1, 1, 1, 1, 1};
   uint64_t extents[MAX_MAP_RANK], strides[MAX_MAP_RANK];
   uint32_t box[MAX_MAP_RANK];
+  const char *problem = find_extents(map, dims, buffer_bytes, extents, strides);
   if ((uintptr_t)base % BASE_ALIGNMENT != 0)
-    return refuse(diag, kernel, map, "is not aligned to 16 bytes");
-  TSR_TRY(find_extents(map, dims, buffer_bytes, kernel, diag, extents, strides));
+    problem = "is not aligned to 16 bytes";
+  if (problem != NULL)
+    return tsr_fail(diag, TSR_ERR_SHAPE, "kernel '%.100s': the tensor map of argument %u %s",
+                    kernel, map->argument, problem);
   for (uint32_t i = 0; i < map->rank; i++)
     box[i] = map->box[map->rank - 1 - i];
   /* The stride of the innermost dim is the element's size and not passed. */

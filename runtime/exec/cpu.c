@@ -134,6 +134,13 @@ static void take(tsr_exec *exec, uint32_t number, exec_taken *out_taken) {
 
 /* ---- Launches ---- */
 
+static tsr_status fits(tsr_exec *exec, const exec_launch *launch, bool *out_fits) {
+  (void)exec;
+  (void)launch;
+  *out_fits = true;
+  return TSR_OK;
+}
+
 static tsr_status link(tsr_exec *exec, exec_launch *launch) {
   launch->function = tsr_module_kernel_function(exec->module, launch->kernel);
   return TSR_OK;
@@ -209,6 +216,7 @@ const exec_ops tsr_exec_cpu_ops = {
     .place_input = place_input,
     .place_output = place_output,
     .constant = constant,
+    .fits = fits,
     .link = link,
     .run_stage = run_stage,
     .read = read_values,

@@ -113,6 +113,9 @@ typedef struct exec_ops {
   tsr_status (*place_input)(tsr_exec *exec, uint32_t number, void **out_pointer);
   tsr_status (*place_output)(tsr_exec *exec, uint32_t number, void **out_pointer);
   const void *(*constant)(const tsr_exec *exec, uint32_t number);
+  /* Whether the launch's kernel, whose guard holds, can run; otherwise the next variant is tried.
+   * The last one is taken unasked. */
+  tsr_status (*fits)(tsr_exec *exec, const exec_launch *launch, bool *out_fits);
   /* After variant, tasks, buffers and dims of the launch are set. */
   tsr_status (*link)(tsr_exec *exec, exec_launch *launch);
   tsr_status (*run_stage)(tsr_exec *exec, uint32_t index); /* its launches */

@@ -146,14 +146,18 @@ static tsr_status eval(tsr_exec *exec, tsr_code code, uint32_t kernel, int64_t *
 /* The last variant has no guard, so one is always found. */
 static tsr_status choose_variant(tsr_exec *exec, exec_launch *launch) {
   const tsr_program *p = exec->program;
-  for (uint32_t i = 0; i < launch->desc->variant_count; i++) {
+  uint32_t last = launch->desc->variant_count - 1;
+  for (uint32_t i = 0; i <= last; i++) {
     const tsr_variant_desc *variant = &p->variants[launch->desc->first_variant + i];
     int64_t taken = 1;
+    bool fits = false;
     if (variant->guard.count != 0)
       TSR_TRY(eval(exec, variant->guard, variant->kernel, &taken));
     launch->variant = i;
     launch->kernel = variant->kernel;
-    if (taken != 0)
+    if (taken != 0 && i != last)
+      TSR_TRY(exec->ops->fits(exec, launch, &fits));
+    if (fits)
       break;
   }
   return TSR_OK;

@@ -572,6 +572,83 @@ START_TEST(launches_carry_maps_and_attributes) {
 }
 END_TEST
 
+/* A variant whose tensor map would have an empty extent gives way to the next one, whatever its
+ * guard says. */
+START_TEST(variants_without_maps_are_passed_over) {
+  static const tsr_index_step more[] = {
+      {TSR_INDEX_DIM, 0}, {TSR_INDEX_INT, 8}, {TSR_INDEX_FLOORDIV, 0}};
+  static const tsr_variant_desc variants[] = {{{5, 1}, 0, 1, {{2, 3}}}, {{0, 0}, 1, 1, {{0, 1}}}};
+  static const tsr_launch_desc launches[] = {{0, 2, 0, 2, 1, 1}};
+  static const tsr_segment_desc segments[] = {{0, 1, 0, 0}};
+  static const tsr_code codes[] = {{0, 1}, {1, 1}, {6, 3}, {1, 1}};
+  static const tsr_map_desc maps[] = {{0, TSR_F32, 2, 2, 128, {8, 32}}};
+  static const int64_t sizes[] = {4, 8, 4, 8};
+  fixture self;
+  tsr_program program;
+  tsr_index_step steps[9];
+  float x[8 * 64];
+  int64_t shape[2] = {0, 64};
+  DLTensor in = test_tensor(x, TSR_F32, shape, 2), y;
+  spy_state *spy = test_spy();
+  long encoded = 0;
+  test_use_driver(true, "90");
+  tsr_arena_init(&self.arena, tsr_allocator_default());
+  program = test_special_program(&self.arena, "cuda-emulated:sm_90a", "sm_90a");
+  memcpy(steps, program.steps, 6 * sizeof *steps);
+  memcpy(steps + 6, more, sizeof more);
+  TEST_TABLE(program, steps, step_count, steps);
+  TEST_TABLE(program, codes, code_count, codes);
+  TEST_TABLE(program, maps, map_count, maps);
+  TEST_TABLE(program, variants, variant_count, variants);
+  TEST_TABLE(program, launches, launch_count, launches);
+  TEST_TABLE(program, segments, segment_count, segments);
+  load(&self, &program, NULL);
+  for (int i = 0; i < 8 * 64; i++)
+    x[i] = (float)i;
+  for (size_t i = 0; i < TEST_LENGTH(sizes); i++) {
+    shape[0] = sizes[i];
+    must(&self, tsr_exec_bind_input(self.exec, 0, &in));
+    must(&self, tsr_exec_run(self.exec));
+    must(&self, tsr_exec_output(self.exec, 0, &y));
+    ck_assert_mem_eq(y.data, x, (sizes[i] == 4 ? 4u : 1u) * 64 * sizeof(float));
+    encoded += sizes[i] == 8;
+    ck_assert_int_eq(spy->calls[SPY_cuTensorMapEncodeTiled], encoded);
+  }
+  unload(&self);
+}
+END_TEST
+
+/* A module, its execs and their tensors belong to one device. */
+START_TEST(other_devices_are_used) {
+  tsr_exec_options options = {.size = sizeof options, .output_device = kDLCUDA};
+  tsr_module_options module_options = {.size = sizeof module_options, .device = 1};
+  fixture self;
+  tsr_program program;
+  const tsr_program *programs = &program;
+  int32_t x[10] = {1};
+  int64_t n = 10;
+  DLTensor in = test_tensor(x, TSR_I32, &n, 1), y;
+  test_use_driver(true, "80,90");
+  tsr_arena_init(&self.arena, tsr_allocator_default());
+  program = test_on_cuda(&self.arena, test_chain_program(), "cuda-emulated", "sm_80");
+  self.image = test_write(&programs, 1);
+  ck_assert_int_eq(tsr_module_load_memory(self.image.bytes, self.image.size, &module_options,
+                                          &self.module, NULL),
+                   TSR_OK);
+  ck_assert_int_eq(tsr_exec_create(self.module, &options, &self.exec, NULL), TSR_OK);
+  must(&self, tsr_exec_bind_input(self.exec, 0, &in));
+  must(&self, tsr_exec_run(self.exec));
+  must(&self, tsr_exec_output(self.exec, 0, &y));
+  ck_assert_int_eq(y.device.device_type, kDLCUDA);
+  ck_assert_int_eq(y.device.device_id, 1);
+  must(&self, tsr_exec_bind_input(self.exec, 0, &y)); /* what it gave is what it takes */
+  y.device.device_id = 0;
+  ck_assert_int_eq(tsr_exec_bind_input(self.exec, 0, &y), TSR_ERR_DEVICE);
+  unload(&self);
+  ck_assert_int_eq(test_spy()->live, 0);
+}
+END_TEST
+
 /* Grids by the numbers of tasks: x as far as it goes, whole clusters, then y. */
 START_TEST(grids_cover_all_tasks) {
   static const struct {
@@ -707,6 +784,8 @@ int main(void) {
   tcase_add_test(tests, runs_are_waited_for_later);
   tcase_add_test(tests, streams_of_the_caller_order_work);
   tcase_add_test(tests, launches_carry_maps_and_attributes);
+  tcase_add_test(tests, variants_without_maps_are_passed_over);
+  tcase_add_test(tests, other_devices_are_used);
   tcase_add_test(tests, grids_cover_all_tasks);
   tcase_add_test(tests, traces_have_times_of_the_device);
   tcase_add_test(tests, threads_share_a_module);
