@@ -97,6 +97,9 @@ int gpu_device_capability(void) {
 const char *gpu_device_name(void) {
   return gpu.name;
 }
+int gpu_device_turns(void) {
+  return gpu.emulated ? 1 : 10;
+}
 void gpu_device_set_folder(const char *folder) {
   snprintf(gpu.folder, sizeof gpu.folder, "%s", folder);
 }

@@ -57,6 +57,9 @@ bool gpu_same_bytes(gpu_run *run, const char *what, const uint8_t *got, const ui
 bool gpu_device_open(char *why, size_t why_size);
 int gpu_device_capability(void);
 const char *gpu_device_name(void);
+/* How often a test runs: what comes out right by chance comes out wrong some time. An emulated
+ * device does the same each time. */
+int gpu_device_turns(void);
 /* Where the units' files are. */
 void gpu_device_set_folder(const char *folder);
 /* How many parameters the kernel of the following launches takes. */

@@ -136,9 +136,12 @@ static verdict run_kernel(const gpu_case *c, char *out_reason) {
     return VERDICT_SKIP;
   }
   static gpu_run run;
-  run = (gpu_run){.device = tsr_emulator_create(c->capability), .unit = c->unit};
-  bool passed = c->run(c, &run);
-  tsr_emulator_destroy(run.device);
+  bool passed = true;
+  for (int turn = 0; passed && turn < gpu_device_turns(); turn++) {
+    run = (gpu_run){.device = tsr_emulator_create(c->capability), .unit = c->unit};
+    passed = c->run(c, &run);
+    tsr_emulator_destroy(run.device);
+  }
   if (!passed)
     snprintf(out_reason, REASON_BYTES, "%s", run.why);
   return passed ? VERDICT_PASS : VERDICT_FAIL;

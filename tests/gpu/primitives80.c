@@ -153,6 +153,43 @@ static bool run_vectors(const gpu_case *self, gpu_run *run) {
                        1024);
 }
 
+static bool run_narrow_vectors(const gpu_case *self, gpu_run *run) {
+  (void)self;
+  int *in = gpu_memory(run, 512), *out = gpu_memory(run, 1024), want[256];
+  for (int i = 0; i < 128; i++)
+    in[i] = i * 7654321;
+  for (int i = 0; i < 64; i++) {
+    want[i] = in[63 - i];
+    want[64 + i] = in[i ^ 5];
+  }
+  for (int i = 0; i < 128; i++)
+    want[128 + i] = in[i ^ 6];
+  tsr_emulated_launch l = {.grid = {1, 1, 1}, .threads = 64, .shared_bytes = 768};
+  return gpu_launch(run, "narrow_vectors", &l, GPU_ARGS(&in, &out)) &&
+         gpu_same_ints(run, "4 bytes, 4 of shared memory, 8 of it", out, want, 256);
+}
+
+static bool run_grid_barriers(const gpu_case *self, gpu_run *run) {
+  (void)self;
+  enum { BLOCKS = 16 };
+  int turns = 20, sums[BLOCKS], want[BLOCKS * 64];
+  int *data = gpu_memory(run, 2 * BLOCKS * 4), *out = gpu_memory(run, BLOCKS * 64 * 4);
+  for (int b = 0; b < BLOCKS; b++)
+    sums[b] = b + 1;
+  for (int turn = 0; turn < turns; turn++) {
+    int all = 0;
+    for (int b = 0; b < BLOCKS; b++)
+      all += sums[b];
+    for (int b = 0; b < BLOCKS; b++)
+      sums[b] = (turn + b + all) & 0xffff;
+  }
+  for (int i = 0; i < BLOCKS * 64; i++)
+    want[i] = sums[i / 64];
+  tsr_emulated_launch l = {.grid = {BLOCKS, 1, 1}, .threads = 64, .cooperative = true};
+  return gpu_launch(run, "grid_barriers", &l, GPU_ARGS(&data, &out, &turns)) &&
+         gpu_same_ints(run, "sums behind 20 barriers", out, want, BLOCKS * 64);
+}
+
 /* Values of every exponent, their neighbours, infinities and NaN. */
 static float interesting(int i) {
   uint32_t bits = (uint32_t)i << 16 | ((uint32_t)i * 40503u & 0xf000u);
@@ -328,6 +365,8 @@ const gpu_case gpu_cases_sm80[] = {
     {"primitive.atomics_shared", "sm80", 80, run_atomics_shared, NULL},
     {"primitive.flags", "sm80", 80, run_flags, NULL},
     {"primitive.vectors", "sm80", 80, run_vectors, NULL},
+    {"primitive.narrow_vectors", "sm80", 80, run_narrow_vectors, NULL},
+    {"primitive.grid_barriers", "sm80", 80, run_grid_barriers, NULL},
     {"primitive.conversions", "sm80", 80, run_conversions, NULL},
     {"primitive.convert_f16", "convert", 80, run_convert, conversion},
     {"primitive.convert_bf16", "convert", 80, run_convert, conversion + 1},

@@ -123,6 +123,33 @@ TSR_KERNEL(64) vectors(const tsr_u32 *in, tsr_u32 *out) {
   tsr_store_global_16(out + 768 + t * 4, tsr_load_shared_16(tsr_shared + (t ^ 1) * 16));
 }
 
+/* The same with 8 and 4 bytes. */
+TSR_KERNEL(64) narrow_vectors(const tsr_u32 *in, tsr_u32 *out) {
+  int t = tsr_thread();
+  tsr_u8 *fours = tsr_shared, *eights = tsr_shared + 256;
+  tsr_store_global_4(out + t, tsr_load_global_4(in + 63 - t));
+  tsr_store_shared_4(fours + t * 4, tsr_load_global_4(in + t));
+  tsr_store_shared_8(eights + t * 8, tsr_load_global_8(in + t * 2));
+  tsr_barrier();
+  tsr_store_global_4(out + 64 + t, tsr_load_shared_4(fours + (t ^ 5) * 4));
+  tsr_store_global_8(out + 128 + t * 2, tsr_load_shared_8(eights + (t ^ 3) * 8));
+}
+
+/* All blocks meet again and again: each adds up what all of them wrote in the turn before. */
+TSR_KERNEL(64) grid_barriers(int *data, int *sums, int turns) {
+  int block = (int)tsr_block(), blocks = (int)tsr_blocks(), sum = block + 1;
+  for (int turn = 0; turn < turns; ++turn) {
+    int *now = data + turn % 2 * blocks;
+    if (tsr_thread() == 0)
+      now[block] = sum;
+    tsr_grid_barrier();
+    sum = turn + block;
+    for (int i = 0; i < blocks; ++i)
+      sum = (sum + now[i]) & 0xffff;
+  }
+  sums[block * 64 + tsr_thread()] = sum;
+}
+
 /* The conversions that convert.cu lacks, for 65536 values. */
 TSR_KERNEL(256) conversions(const float *x, tsr_u32 *f16x2, tsr_u32 *bf16x2, tsr_u32 *tf32,
                             tsr_u16 *narrow, float *wide) {
