@@ -58,6 +58,67 @@ static const char kernel_text[] =
     "    y[tsr_block() + 1000000] = x[tsr_block()];\n"
     "}\n";
 
+/* The same by hand for devices that are there: thread 0 of block i does element i. %at is 4 i. */
+#define PTX_BEGIN(name, parameters)                                                                \
+  ".visible .entry " name "(" parameters ", .param .u64 tasks) {\n"                                \
+  "  .reg .pred %out;\n"                                                                           \
+  "  .reg .b32 %t, %b, %v, %w;\n"                                                                  \
+  "  .reg .b64 %i, %n, %at, %x, %y, %z;\n"                                                         \
+  "  mov.u32 %t, %tid.x;\n"                                                                        \
+  "  setp.ne.u32 %out, %t, 0;\n"                                                                   \
+  "  @%out ret;\n"                                                                                 \
+  "  mov.u32 %b, %ctaid.x;\n"                                                                      \
+  "  cvt.u64.u32 %i, %b;\n"                                                                        \
+  "  ld.param.u64 %n, [tasks];\n"                                                                  \
+  "  setp.ge.s64 %out, %i, %n;\n"                                                                  \
+  "  @%out ret;\n"                                                                                 \
+  "  shl.b64 %at, %i, 2;\n"                                                                        \
+  "  ld.param.u64 %x, [x];\n"                                                                      \
+  "  ld.param.u64 %y, [y];\n"                                                                      \
+  "  add.s64 %x, %x, %at;\n"
+#define PTX_MAP(name, operation)                                                                   \
+  PTX_BEGIN(name, ".param .u64 x, .param .u64 y")                                                  \
+  "  add.s64 %y, %y, %at;\n"                                                                       \
+  "  ld.global.s32 %v, [%x];\n" operation "  st.global.s32 [%y], %v;\n"                            \
+  "  ret;\n"                                                                                       \
+  "}\n"
+const char test_ptx[] = ".version 7.0\n.target sm_80\n.address_size 64\n" PTX_MAP(
+    "add_one", "  add.s32 %v, %v, 1;\n") PTX_MAP("add_hundred", "  add.s32 %v, %v, 100;\n")
+    PTX_MAP("copy", "") PTX_MAP("outside", "  add.s64 %y, %y, 0x7f0000000000;\n") PTX_BEGIN(
+        "sum",
+        ".param .u64 x, .param .u64 y, .param .u64 z") "  ld.param.u64 %z, [z];\n"
+                                                       "  add.s64 %y, %y, %at;\n"
+                                                       "  add.s64 %z, %z, %at;\n"
+                                                       "  ld.global.s32 %v, [%x];\n"
+                                                       "  ld.global.s32 %w, [%y];\n"
+                                                       "  add.s32 %v, %v, %w;\n"
+                                                       "  st.global.s32 [%z], %v;\n"
+                                                       "  ret;\n"
+                                                       "}\n" PTX_BEGIN(
+                                                           "count",
+                                                           ".param .u64 x, .param .u64 y, .param "
+                                                           ".u64 elements") "  ld.param.u64 %n, "
+                                                                            "[elements];\n"
+                                                                            "  mov.u64 %z, 0;\n"
+                                                                            "next:\n"
+                                                                            "  setp.ge.s64 %out, "
+                                                                            "%i, %n;\n"
+                                                                            "  @%out bra done;\n"
+                                                                            "  ld.global.s32 %v, "
+                                                                            "[%x];\n"
+                                                                            "  add.s64 %x, %x, 4;\n"
+                                                                            "  add.s64 %i, %i, 1;\n"
+                                                                            "  setp.eq.s32 %out, "
+                                                                            "%v, 0;\n"
+                                                                            "  @%out bra next;\n"
+                                                                            "  add.s64 %z, %z, 1;\n"
+                                                                            "  bra next;\n"
+                                                                            "done:\n"
+                                                                            "  st.global.u64 [%y], "
+                                                                            "%z;\n"
+                                                                            "  ret;\n"
+                                                                            "}\n";
+
 /* Of sm_90. A task of `boxes` copies the box of 8 rows and 32 columns with its number. */
 static const char special_text[] =
     "TSR_KERNEL(32) boxes(const float *x, float *y, long long n, long long tasks,\n"
@@ -92,17 +153,20 @@ static const char special_text[] =
     "    *y = n;\n"
     "}\n";
 
-/* One text holds all kernels of a program. */
+/* One text, for the emulated device, or one PTX holds all kernels of a program. */
 static void make_image(tsr_arena *arena, const char *kernels, const char *architecture,
                        tsr_program *inout_program) {
-  char *text = tsr_arena_printf(arena, "tessera-cuda-text %s\n%s", architecture, kernels);
+  bool emulated = strncmp(inout_program->target, "cuda:", 5) != 0;
+  const char *text =
+      emulated ? tsr_arena_printf(arena, "tessera-cuda-text %s\n%s", architecture, kernels)
+               : test_ptx;
   tsr_cuda_unit units[16];
   const void *data[16];
   uint32_t count = inout_program->kernel_count;
   memset(units, 0, sizeof units);
   for (uint32_t i = 0; i < count; i++) {
     units[i] = (tsr_cuda_unit){.kernel = i,
-                               .kind = TSR_CUDA_UNIT_TEXT,
+                               .kind = emulated ? TSR_CUDA_UNIT_TEXT : TSR_CUDA_UNIT_PTX,
                                .capability = (uint32_t)atoi(architecture + 3),
                                .specific = strchr(architecture, 'a') != NULL,
                                .bytes = strlen(text) + 1};
@@ -190,7 +254,7 @@ tsr_program test_special_program(tsr_arena *arena, const char *target, const cha
   return p;
 }
 
-tsr_program test_broken_program(tsr_arena *arena) {
+tsr_program test_broken_program(tsr_arena *arena, const char *target) {
   static const tsr_buffer_desc buffers[] = {{TSR_BUFFER_INPUT, TSR_I32, 1, 0, 0},
                                             {TSR_BUFFER_TEMPORARY, TSR_I32, 1, 0, 0},
                                             {TSR_BUFFER_TEMPORARY, TSR_I32, 1, 0, 0},
@@ -207,7 +271,7 @@ tsr_program test_broken_program(tsr_arena *arena) {
       {0, 1, 0, 2, 0, 0}, {1, 1, 2, 2, 0, 0}, {2, 1, 4, 2, 0, 0}};
   static const tsr_segment_desc segments[] = {{0, 3, 0, 0}};
   tsr_program p = test_chain_program();
-  p.target = "cuda-emulated";
+  p.target = target;
   p.kernel_dim_count = p.constant_count = 0;
   TEST_TABLE(p, kernels, kernel_count, kernels);
   TEST_TABLE(p, buffers, buffer_count, buffers);

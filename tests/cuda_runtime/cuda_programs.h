@@ -14,8 +14,9 @@ void test_use_driver(bool spied, const char *devices);
 /* The spy's state; loads it. */
 spy_state *test_spy(void);
 
-/* `base`, one of tests/runtime, for `target` ("cuda-emulated"), with texts for `architecture`
- * ("sm_80"). Its kernels KERNEL_... compute what those of the CPU do, one element per task. */
+/* `base`, one of tests/runtime, for `target`, with kernels for `architecture` ("sm_80") that
+ * compute what those of the CPU do, one element per task: texts for "cuda-emulated...", and for
+ * "cuda:..." PTX. */
 tsr_program test_on_cuda(tsr_arena *arena, tsr_program base, const char *target,
                          const char *architecture);
 
@@ -26,13 +27,16 @@ tsr_program test_on_cuda(tsr_arena *arena, tsr_program base, const char *target,
 tsr_program test_special_program(tsr_arena *arena, const char *target, const char *architecture);
 /* x: i32[N] to y: i32[N], by a kernel that is fine, one that writes outside of its buffer, and one
  * that is fine. */
-tsr_program test_broken_program(tsr_arena *arena);
+tsr_program test_broken_program(tsr_arena *arena, const char *target);
 
 /* A module in memory, from malloc. */
 typedef struct test_file {
   void *bytes;
   size_t size;
 } test_file;
+/* The PTX of test_on_cuda. */
+extern const char test_ptx[];
+
 test_file test_write(const tsr_program *const *programs, uint32_t count);
 
 #endif

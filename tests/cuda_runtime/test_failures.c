@@ -300,7 +300,7 @@ static void start_broken(tsr_arena *arena, tsr_module **out_module, tsr_exec **o
   DLTensor in = test_tensor(x, TSR_I32, &n, 1);
   tsr_program program;
   tsr_arena_init(arena, tsr_allocator_default());
-  program = test_broken_program(arena);
+  program = test_broken_program(arena, "cuda-emulated");
   ck_assert_int_eq(load_one(&program, out_module, NULL), TSR_OK);
   ck_assert_int_eq(tsr_exec_create(*out_module, NULL, out_exec, NULL), TSR_OK);
   ck_assert_int_eq(tsr_exec_bind_input(*out_exec, 0, &in), TSR_OK);
