@@ -244,8 +244,8 @@ static void arrive_at_ranks(tsr_cu *e, const char *bar, bool alone) {
     return;
   }
   const char *mine = all ? "" : tsr_cu_format(e, " && (%s >> tsr_lane() & 1)", mask);
-  tsr_cu_line(e, "if (tsr_lane() < %u%s)", e->cluster, mine);
-  tsr_cu_line(e, "  tsr_mbarrier_arrive_remote(%s, tsr_lane());", bar);
+  tsr_cu_line(e, "tsr_mbarrier_arrive_remote_if(%s, tsr_lane(), tsr_lane() < %u%s);", bar,
+              e->cluster, mine);
 }
 
 /* Bytes are announced by thread 0; the other warps arrive without. */
@@ -257,7 +257,11 @@ static void arrive_here(tsr_cu *e, const char *bar, const char *bytes, bool alon
     tsr_cu_line(e, "%s", first);
     return;
   }
-  tsr_cu_line(e, "if (%s)", bytes || alone ? "thread == 0" : "tsr_lane() == 0");
+  if (!bytes) {
+    tsr_cu_line(e, "tsr_mbarrier_arrive_if(%s, %s == 0);", bar, alone ? "thread" : "tsr_lane()");
+    return;
+  }
+  tsr_cu_line(e, "if (thread == 0)");
   tsr_cu_line(e, "  %s", first);
   if (bytes && !alone && e->threads > WARP) {
     tsr_cu_line(e, "else if (tsr_lane() == 0)");

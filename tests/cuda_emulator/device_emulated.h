@@ -301,6 +301,14 @@ TSR_RAW void tsr_mbarrier_expect(tsr_u64 *bar, int bytes) {
 TSR_RAW void tsr_mbarrier_arrive_remote(tsr_u64 *bar, int rank) {
   tsr_api->mbarrier(TSR_MBARRIER_ARRIVE_REMOTE, bar, rank);
 }
+TSR_RAW void tsr_mbarrier_arrive_if(tsr_u64 *bar, int condition) {
+  if (condition)
+    tsr_api->mbarrier(TSR_MBARRIER_ARRIVE, bar, 0);
+}
+TSR_RAW void tsr_mbarrier_arrive_remote_if(tsr_u64 *bar, int rank, int condition) {
+  if (condition)
+    tsr_api->mbarrier(TSR_MBARRIER_ARRIVE_REMOTE, bar, rank);
+}
 TSR_RAW void tsr_mbarrier_arrive_copies(tsr_u64 *bar) {
   tsr_api->mbarrier(TSR_MBARRIER_ARRIVE_COPIES, bar, 0);
 }

@@ -477,12 +477,29 @@ TSR_DEVICE void tsr_mbarrier_expect(tsr_u64 *bar, int bytes) {
       "r"(bytes)
       : "memory");
 }
+/* The same in the threads whose condition is not 0. There is no branch: behind one, ptxas no longer
+ * sees that wgmma's accumulators are not read while it runs, and makes one wgmma wait for another.
+ */
+TSR_DEVICE void tsr_mbarrier_arrive_if(tsr_u64 *bar, int condition) {
+  asm volatile("{\n.reg .b64 s;\n.reg .pred p;\nsetp.ne.s32 p, %1, 0;\n"
+               "@p mbarrier.arrive.shared::cta.b64 s, [%0];\n}" ::"r"(tsr_shared_address(bar)),
+               "r"(condition)
+               : "memory");
+}
 /* Arrives at the mbarrier at the same place in block `rank` of the cluster. */
 TSR_DEVICE void tsr_mbarrier_arrive_remote(tsr_u64 *bar, int rank) {
   asm volatile("{\n.reg .b32 a;\nmapa.shared::cluster.u32 a, %0, %1;\n"
                "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [a];\n}" ::"r"(
                    tsr_shared_address(bar)),
                "r"(rank)
+               : "memory");
+}
+TSR_DEVICE void tsr_mbarrier_arrive_remote_if(tsr_u64 *bar, int rank, int condition) {
+  asm volatile("{\n.reg .b32 a;\n.reg .pred p;\nsetp.ne.s32 p, %2, 0;\n"
+               "@p mapa.shared::cluster.u32 a, %0, %1;\n"
+               "@p mbarrier.arrive.release.cluster.shared::cluster.b64 _, [a];\n}" ::"r"(
+                   tsr_shared_address(bar)),
+               "r"(rank), "r"(condition)
                : "memory");
 }
 /* Arrives once all cp.async copies that this thread has issued so far have landed. */

@@ -47,6 +47,8 @@ TSR_KERNEL_CLUSTER(128, 2) primitives(float *f, TSR_TENSOR_MAP map) {
   tsr_mbarrier_expect(bar, 12);
   tsr_mbarrier_arrive_expect(bar, 128);
   tsr_mbarrier_arrive_remote(bar, 1);
+  tsr_mbarrier_arrive_if(bar, tsr_lane() == 0);
+  tsr_mbarrier_arrive_remote_if(bar, 1, tsr_lane() == 0);
   tsr_tma_prefetch_map(&map);
   tsr_tma_load_1d(tsr_shared, &map, bar, 0);
   tsr_tma_load_2d(tsr_shared, &map, bar, 0, 1);
