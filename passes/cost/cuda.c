@@ -10,6 +10,7 @@ enum {
   /* Registers beyond sums and fragments: addresses of both copies, of the fragments and of the
    * output, loop counters, predicates of the edges. */
   ADDRESS_REGISTERS = 56,
+  FMA_STEP = 4,
   WGMMA_ADDRESS_REGISTERS = 40,
   PRODUCER_WARPS = 4,
   PRODUCER_REGISTERS = 40,
@@ -60,22 +61,36 @@ static bool is_mma(const tsr_cost_cuda_contract *s) {
   return s->atom->kind == TSR_TARGET_CUDA;
 }
 
+double tsr_cost_cuda_pieces(const tsr_cost_cuda_contract *s, int which) {
+  const double tile = (double)(which == 0 ? s->bm : s->bn), run = which == 0 ? s->a_run : s->b_run;
+  const double bytes = which == 0 ? s->a_bytes : s->b_bytes;
+  return tile * (double)s->bk * bytes / greater(run, 1) / (double)tsr_cost_cuda_threads(s);
+}
+
+/* What copies of one operand take. Pieces of cp.async share addresses, less so beside the long
+ * unrolled turns of fma atoms; without it all elements are on their way together. */
+static double copy_registers(const tsr_cost_cuda_contract *s, int which) {
+  const double run = which == 0 ? s->a_run : s->b_run;
+  return tsr_cost_cuda_pieces(s, which) * (run < 4 ? 1 : is_mma(s) ? 0.5 : 2);
+}
+
 int64_t tsr_cost_cuda_registers(const tsr_cost_cuda_contract *s) {
   const double words = greater((double)tsr_dtype_bits(s->atom->c) / 32, 1);
   const double sums = warp_rows(s) * warp_columns(s) / (double)WARP * words;
   if (s->wgmma)
     return (int64_t)sums + WGMMA_ADDRESS_REGISTERS;
+  const double copies = copy_registers(s, 0) + copy_registers(s, 1);
+  double fragments = (warp_rows(s) * s->a_bytes + warp_columns(s) * s->b_bytes) *
+                     (double)s->atom->k / (double)WARP / 4;
   if (!is_mma(s)) {
-    /* A thread's square of the sums; its row and its column, the next ones under way. */
+    /* Each thread has a square of the sums and reads FMA_STEP columns of its rows at once. */
     double side = 1;
     while (side * side < sums / words)
       side++;
-    return (int64_t)(sums + 4 * side * words) + ADDRESS_REGISTERS;
+    fragments = 2 * side * words * FMA_STEP;
   }
-  const double depth = (double)s->atom->k;
-  const double fragments =
-      (warp_rows(s) * s->a_bytes + warp_columns(s) * s->b_bytes) * depth / (double)WARP / 4;
-  return (int64_t)(sums + 1.5 * fragments) + ADDRESS_REGISTERS;
+  /* The next fragments are on their way while these are used. */
+  return (int64_t)(sums + 1.5 * fragments + copies) + ADDRESS_REGISTERS;
 }
 
 int64_t tsr_cost_cuda_register_limit(const tsr_target *target, const tsr_cost_cuda_contract *s) {

@@ -27,6 +27,8 @@ void tsr_cost_say_cuda(const tsr_target *target, tsr_cost *inout_cost);
 /* Threads of a block; registers of the thread that needs most of them: sums, fragments, addresses.
  */
 int64_t tsr_cost_cuda_threads(const tsr_cost_cuda_contract *shape);
+/* Pieces of operand a (0) or b (1) that a thread copies in one turn. */
+double tsr_cost_cuda_pieces(const tsr_cost_cuda_contract *shape, int which);
 int64_t tsr_cost_cuda_registers(const tsr_cost_cuda_contract *shape);
 uint64_t tsr_cost_cuda_shared(const tsr_cost_cuda_contract *shape);
 /* Registers that such a thread may have before it spills: of a block of that many threads, or of

@@ -15,7 +15,7 @@ enum {
   MOST_SPLIT = 64,
   MOST_NEST_SPLIT = 256,
   REGISTER_MARGIN = 8,
-  FRAGMENTS_HAVE_CODE = 0 /* until they do, contractions are nests */
+  MOST_STAGED = 16
 };
 
 static int64_t greatest(int64_t a, int64_t b) {
@@ -159,8 +159,15 @@ typedef struct candidates {
   int64_t splits[8], split_count;
 } candidates;
 
+/* Elements that go through registers are all on their way at once: so many, no more. */
+static bool few_elements(const tsr_cost_cuda_contract *s) {
+  return (s->a_run >= 4 || tsr_cost_cuda_pieces(s, 0) <= MOST_STAGED) &&
+         (s->b_run >= 4 || tsr_cost_cuda_pieces(s, 1) <= MOST_STAGED);
+}
+
 static bool fits_block(const tsr_target *target, const tsr_cost_cuda_contract *s) {
-  return tsr_cost_cuda_shared(s) <= target->gpu.block_shared_bytes &&
+  return (s->wgmma || few_elements(s)) &&
+         tsr_cost_cuda_shared(s) <= target->gpu.block_shared_bytes &&
          tsr_cost_cuda_registers(s) + REGISTER_MARGIN <= tsr_cost_cuda_register_limit(target, s);
 }
 
@@ -461,7 +468,7 @@ void tsr_default_cuda(tsr_nest *nest, tsr_schedule *out_schedule, tsr_cost *out_
   tsr_cost cost;
   *out_cost = (tsr_cost){0};
   default_nest(nest, out_schedule, out_cost);
-  if (FRAGMENTS_HAVE_CODE && tsr_mma_match(nest) != NULL) {
+  if (tsr_mma_match(nest) != NULL) {
     contraction c = describe_at(nest, 0);
     /* With an extent that is not known, strategy nest would be all that runs. */
     if (best_contract(&c, ALWAYS, &other, &cost) &&

@@ -86,6 +86,8 @@ tsr_status tsr_schedule_read(const tsr_ir *ir, tsr_op op, tsr_diag *diag, tsr_sc
     else
       TSR_TRY(read_knob(data, attr, diag, inout));
   }
+  if (!has_atom(inout) && tsr_op_attr(ir, op, "atom") == NULL)
+    inout->atom = NULL; /* of the strategy that it would have had */
   if (!has_atom(inout) && inout->atom != NULL)
     return fail_at(data, diag, "atom", "is no knob of this strategy");
   for (unsigned i = 0; i < TSR_KNOB_COUNT; i++)

@@ -1,11 +1,15 @@
-/* Graphs lowered for CUDA by the default schedules: every kernel that comes out computes on the
- * emulated device what the code for the CPU makes of the same tile program. */
+/* Graphs lowered for CUDA by the default schedules, contractions as nests: every kernel that comes
+ * out computes on the emulated device what the code for the CPU makes of the same tile program. */
 #include "passes/passes.h"
 #include "passes/tile/tile.h"
 #include "tests/codegen_cuda/both.h"
 
 static const char *const graphs[] = {
     "dim N in 1..64\n"
+    "plan @g {\n"
+    "  schedule @k0 {strategy = \"nest\", vector = 1, fold = -1, side = 0, lanes = 32, rows = 8, "
+    "warps = 2, split = 1, grain = 1, unroll = 4}\n"
+    "}\n"
     "graph @g {\n"
     "  %x = input {name = \"x\"} : f32[N, 70]\n"
     "  %y = input {name = \"y\"} : f32[70, 33]\n"
@@ -13,6 +17,10 @@ static const char *const graphs[] = {
     "  %t = tanh %a : f32[N, 33]\n"
     "  output %t {name = \"t\"}\n"
     "}\n",
+    "plan @g {\n"
+    "  schedule @k0 {strategy = \"nest\", vector = 2, fold = -1, side = 1, lanes = 8, rows = 4, "
+    "warps = 1, split = 1, grain = 1, unroll = 4}\n"
+    "}\n"
     "graph @g {\n"
     "  %x = input {name = \"x\"} : f32[1, 4, 9, 9]\n"
     "  %w = input {name = \"w\"} : f32[6, 4, 3, 3]\n"
@@ -56,11 +64,21 @@ static const char *const graphs[] = {
 
 static const dim_value dims[] = {{"N", 37}, {NULL, 0}};
 
+/* The plan of the text, if it has one. */
+static const tsr_plan_source *plan_of(const tsr_ir *ir, tsr_plan_source *plan) {
+  *plan = (tsr_plan_source){.ir = ir};
+  TSR_FOR_EACH_OP (ir, tsr_ir_top(ir), op)
+    if (tsr_op_get(ir, op)->code == TSR_OP_PLAN)
+      plan->plan = op;
+  return plan->plan != 0 ? plan : NULL;
+}
+
 START_TEST(test_graph) {
   tsr_arena arena;
   tsr_ir *ir = NULL;
   tsr_diag diag = {0};
   tsr_target target;
+  tsr_plan_source plan;
   char message[2048];
   const char *text = graphs[_i];
   tsr_pass_options passes = {.fuse_level = TSR_FUSE_REGISTER};
@@ -68,7 +86,8 @@ START_TEST(test_graph) {
   ck_assert(tsr_target_cuda("cuda:sm_80", &target));
   if (tsr_ir_parse(arena.allocator, text, strlen(text), "graph.tsr", &diag, &ir) != TSR_OK ||
       tsr_passes_run(ir, &passes, &diag) != TSR_OK ||
-      tsr_pass_tile(ir, &target, NULL, &diag) != TSR_OK || tsr_pass_pack(ir, &diag) != TSR_OK) {
+      tsr_pass_tile(ir, &target, plan_of(ir, &plan), &diag) != TSR_OK ||
+      tsr_pass_pack(ir, &diag) != TSR_OK) {
     tsr_diag_format(&diag, message, sizeof message);
     ck_abort_msg("%s", message);
   }
