@@ -65,6 +65,11 @@ TSR_HOOK void __tsan_init(void) {
 #define TSR_KERNEL_CLUSTER(threads, blocks)  __attribute__((noinline, visibility("default"))) void
 #define TSR_UNROLL
 #define TSR_RESTRICT
+#define TSR_ASSUME(condition)                                                                      \
+  do {                                                                                             \
+    if (!(condition))                                                                              \
+      __builtin_trap();                                                                            \
+  } while (0)
 
 typedef struct tsr_tensor_map {
   tsr_u64 opaque[16];

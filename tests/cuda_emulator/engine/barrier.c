@@ -225,8 +225,10 @@ int api_mbarrier(int op, unsigned long long *address, int operand) {
     initialise(f, address, operand);
     return 0;
   }
-  if (op == TSR_MBARRIER_ARRIVE_REMOTE)
+  if (op == TSR_MBARRIER_ARRIVE_REMOTE) {
     address = api_cluster_shared(address, operand);
+    check_alive(f, &f->block->cluster->blocks[operand], names[op]);
+  }
   mbarrier *bar = use_mbarrier(f, address, names[op]);
   bool expects = op == TSR_MBARRIER_ARRIVE_EXPECT || op == TSR_MBARRIER_EXPECT;
   if (expects && e->arch < 90)

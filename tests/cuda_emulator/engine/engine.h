@@ -136,6 +136,7 @@ typedef struct block {
   warp *warps;
   int warp_count;
   fiber *fibers;
+  int alive; /* threads; at 0 its shared memory is gone for the others of the cluster */
 } block;
 
 typedef struct cluster {
@@ -269,6 +270,8 @@ region *find_region(tsr_emulator *e, const fiber *f, const void *address);
 /* Checks and remembers an access of the current thread; fails the thread. Returns the region, NULL
  * for the thread's own stack. */
 region *check_access(fiber *f, const void *address, size_t bytes, int kind, int space);
+/* Fails the thread when it reaches for shared memory of a block that has ended. */
+void check_alive(fiber *f, const block *b, const char *what);
 /* The same range for memory that instructions name; `what` stands in reports. Neither checks nor
  * changes what is remembered. */
 region *check_range(fiber *f, const void *address, size_t bytes, size_t alignment, int space,

@@ -244,6 +244,12 @@ void check_proxy(fiber *f, region *r, size_t offset, size_t bytes, const char *w
     }
 }
 
+void check_alive(fiber *f, const block *b, const char *what) {
+  if (b != f->block && b->alive == 0)
+    fail_thread("%s reaches shared memory of block %lld of the cluster, which has ended", what,
+                b->index);
+}
+
 region *check_range(fiber *f, const void *address, size_t bytes, size_t alignment, int space,
                     const char *what) {
   tsr_emulator *e = tsr_running;
@@ -261,6 +267,8 @@ region *check_range(fiber *f, const void *address, size_t bytes, size_t alignmen
   if ((uintptr_t)address % alignment != 0)
     fail_thread("%s misaligned: byte %zu of %s, not a multiple of %zu", what, offset, r->name,
                 alignment);
+  if (r->block)
+    check_alive(f, r->block, what);
   if (space == TSR_SPACE_SHARED && !r->block)
     fail_thread("%s of shared memory names buffer '%s'", what, r->name);
   if (space == TSR_SPACE_GLOBAL && r->block)

@@ -55,6 +55,7 @@ static void thread_main(void *argument) {
   check_end(f);
   f->done = true;
   --f->block->cluster->alive;
+  --f->block->alive;
   f->warp->runnable &= ~(1u << f->lane);
   tsr_fiber_end(&f->context, &e->scheduler);
 }
@@ -258,6 +259,7 @@ static void begin_cluster(tsr_emulator *e, cluster *c, long long first, char *st
     block *b = &c->blocks[i];
     b->index = first + i;
     b->rank = i;
+    b->alive = (int)e->launch->threads;
     b->fibers = c->fibers + i * (int)e->launch->threads;
     memset(b->shared.base, 0xff, b->shared.size);
     memset(b->shared.written, 0, b->shared.size);

@@ -141,6 +141,7 @@ static void land(tsr_emulator *e, load *l) {
 static void check_target(fiber *f, block *b, uint8_t *shared, size_t bytes) {
   char why[256];
   size_t offset = (size_t)(shared - b->shared.base);
+  check_alive(f, b, "TMA load");
   check_pending(f, &b->shared, offset, bytes, TSR_ACCESS_WRITE, "TMA load writes");
   if (!race_free(tsr_running, &b->shared, b->cluster, f->column, f->clock[f->column], f->clock,
                  offset, bytes, TSR_ACCESS_WRITE | ACCESS_ASYNC, false, why, sizeof(why)))
