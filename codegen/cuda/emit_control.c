@@ -225,6 +225,11 @@ void tsr_cu_for(tsr_cu *e) {
                            .step = step};
   loop.lo = bound(e, range->lo, loop.type);
   loop.end = bound(e, range->hi, loop.type);
+  /* A way around the loop would be one around the wgmma in it, which ptxas does not follow. */
+  tsr_expr spare = tsr_expr_add_int(e->ir, tsr_expr_sub(e->ir, range->hi, range->lo), -1);
+  int64_t turns = 0;
+  if (!tsr_expr_is_int(e->ir, spare, &turns) && tsr_expr_prove_nonnegative(e->ir, spare, NULL, 0))
+    tsr_cu_line(e, "TSR_ASSUME(%s < %s);", loop.lo, loop.end);
   bool pipeline = tsr_cu_pipeline_start(e, &loop);
   if (unroll == 0)
     tsr_cu_line(e, "TSR_UNROLL");

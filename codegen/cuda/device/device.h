@@ -17,6 +17,8 @@
   extern "C" __global__ void __cluster_dims__(blocks, 1, 1) __launch_bounds__(threads, 1)
 #define TSR_UNROLL   _Pragma("unroll")
 #define TSR_RESTRICT __restrict__
+/* What the compiler may take for granted. */
+#define TSR_ASSUME(condition) __builtin_assume(condition)
 
 /* Opaque 128 bytes of the driver's cuTensorMapEncodeTiled; a kernel parameter is declared
  * TSR_TENSOR_MAP name and passed on as &name. */
