@@ -397,19 +397,6 @@ const char *tsr_cu_stage(tsr_cu *e, const tsr_cu_tile *tile) {
   return array;
 }
 
-/* Reads a staged tile into a declared one. */
-static void read_staged(tsr_cu *e, const char *array, const tsr_cu_tile *tile) {
-  tsr_cu_begin(e, tile, true);
-  const char *inside = tsr_cu_inside(e, tile);
-  if (!strcmp(inside, "1"))
-    tsr_cu_line(e, "%s = %s[%s];", tsr_cu_register(e, tile), array, tsr_cu_linear(e, tile));
-  else
-    tsr_cu_line(e, "%s = %s ? %s[%s] : 0;", tsr_cu_register(e, tile), inside, array,
-                tsr_cu_linear(e, tile));
-  tsr_cu_end(e);
-  tsr_cu_barrier(e);
-}
-
 const tsr_cu_tile *tsr_cu_relayout(tsr_cu *e, const tsr_cu_tile *tile,
                                    const tsr_cu_layout *layout) {
   if (tsr_cu_same_layout(tile, layout))
@@ -418,7 +405,7 @@ const tsr_cu_tile *tsr_cu_relayout(tsr_cu *e, const tsr_cu_tile *tile,
   shape.layout = *layout;
   const tsr_cu_tile *result = tsr_cu_declare(e, &shape, tsr_cu_temporary(e, "moved"));
   tsr_cu_line(e, "{");
-  read_staged(e, tsr_cu_stage(e, tile), result);
+  tsr_cu_pass(e, tile, result);
   tsr_cu_line(e, "}");
   return result;
 }
@@ -434,6 +421,6 @@ void tsr_cu_share(tsr_cu *e, const tsr_cu_tile *tile) {
   if (!strcmp(tsr_cu_owner(e, tile), "1"))
     return;
   tsr_cu_line(e, "{");
-  read_staged(e, tsr_cu_stage(e, tile), tile);
+  tsr_cu_pass(e, tile, tile);
   tsr_cu_line(e, "}");
 }

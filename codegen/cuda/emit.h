@@ -5,6 +5,7 @@
  *   emit_index.c       tsr_expr -> C
  *   emit_number.c      constants, conversions and one element of every elementwise op
  *   emit_place.c       places in buffers, bounds, swizzles, runs of neighbours
+ *   emit_run.c         vectors of 4, 8 and 16 bytes, changes of layout
  *   emit_access.c      load, store, copy, append
  *   emit_tile.c        elementwise ops on tiles, const, index, transpose, tile_slice
  *   layout_mma.c       the same for tensor cores
@@ -313,6 +314,28 @@ bool tsr_cu_never_outside(tsr_cu *e, tsr_value buffer, const tsr_expr *subscript
  * at a multiple of `run` elements, and either all or none of them are inside the buffer. */
 uint32_t tsr_cu_run(tsr_cu *e, tsr_value buffer, const tsr_expr *subscripts,
                     const tsr_cu_tile *tile, uint32_t axis, uint32_t most);
+
+/* --- emit_run.c --- */
+/* `run` registers of r<axis> are moved at once, that many bytes. */
+typedef struct tsr_cu_run_shape {
+  uint32_t axis, run, bytes;
+} tsr_cu_run_shape;
+
+/* Where to, in the loops of tsr_cu_begin_runs, and when ("1": always). */
+typedef struct tsr_cu_run_place {
+  tsr_dtype dtype; /* of the memory */
+  bool shared;
+  const char *address, *condition;
+} tsr_cu_run_place;
+
+void tsr_cu_load_run(tsr_cu *e, const tsr_cu_run_shape *shape, const tsr_cu_tile *into,
+                     const tsr_cu_run_place *place, double pad);
+void tsr_cu_store_run(tsr_cu *e, const tsr_cu_run_shape *shape, const tsr_cu_tile *tile,
+                      const tsr_cu_run_place *place);
+/* Through the exchange area from the registers of one tile to those of another of its shape; both
+ * may be one, then all copies of an element get the owner's. */
+void tsr_cu_pass(tsr_cu *e, const tsr_cu_tile *from, const tsr_cu_tile *to);
+uint64_t tsr_cu_passing_bytes(const tsr_cu_tile *tile);
 
 /* --- emit_access.c --- */
 /* Loads a tile into registers of the same layout. */

@@ -2,19 +2,14 @@
  * registers are provably neighbours in memory: its subscripts become s0, s1 ..., the element is
  * touched where they are inside the buffer and the register is inside the tile. */
 #include "codegen/cuda/emit.h"
-#include "runtime/float_convert.h"
 #include <string.h>
 
 /* --- runs of several elements --- */
 
-/* How an access of a tile is done: `run` registers of r<axis> at once. */
-typedef struct run_shape {
-  uint32_t axis, run, bytes;
-} run_shape;
-
-static run_shape find_run(tsr_cu *e, const tsr_cu_access *at) {
+/* How an access of a tile is best done. */
+static tsr_cu_run_shape find_run(tsr_cu *e, const tsr_cu_access *at) {
   const uint32_t size = tsr_dtype_bits(at->dtype) / 8;
-  run_shape best = {0, 1, size};
+  tsr_cu_run_shape best = {0, 1, size};
   for (uint32_t axis = 0; axis < at->tile.rank; ++axis) {
     uint32_t run = tsr_cu_run_of(&at->tile, axis), most = 1;
     while (run % (most * 2) == 0 && most * 2 * size <= 16 &&
@@ -22,7 +17,7 @@ static run_shape find_run(tsr_cu *e, const tsr_cu_access *at) {
       most *= 2;
     run = most > 1 ? tsr_cu_run(e, at->value, at->subscripts, &at->tile, axis, most) : 1;
     if (run > best.run && run * size >= 4)
-      best = (run_shape){axis, run, run * size};
+      best = (tsr_cu_run_shape){axis, run, run * size};
   }
   return best;
 }
@@ -31,124 +26,24 @@ static bool in_shared(const tsr_cu_access *at) {
   return at->buffer->level == TSR_LEVEL_L1 || at->buffer->level == TSR_LEVEL_L2;
 }
 
-static const char *run_type(const run_shape *shape) {
-  return shape->bytes == 4 ? "tsr_u32x1" : shape->bytes == 8 ? "tsr_u32x2" : "tsr_u32x4";
-}
-
-static tsr_dtype bits_dtype(tsr_dtype dtype) {
-  unsigned bits = tsr_dtype_bits(dtype);
-  return bits == 64 ? TSR_U64 : bits == 32 ? TSR_U32 : bits == 16 ? TSR_U16 : TSR_U8;
-}
-
-/* The registers v further along the run. */
-static const char *register_in_run(tsr_cu *e, const tsr_cu_tile *tile, const run_shape *shape,
-                                   const char *v) {
-  const char *r[TSR_MAX_RANK] = {NULL};
-  r[shape->axis] = tsr_cu_format(e, "(r%u + %s)", shape->axis, v);
-  return tsr_cu_register_at(e, tile, r);
-}
-
-/* Element v of a run as bits. */
-static const char *element_of_run(tsr_cu *e, tsr_dtype dtype) {
-  const unsigned bits = tsr_dtype_bits(dtype), fields = bits < 32 ? 32 / bits : 1;
-  if (bits == 64)
-    return "((tsr_u64)run.x[2 * v + 1] << 32 | run.x[2 * v])";
-  if (bits == 32)
-    return "run.x[v]";
-  return tsr_cu_format(e, "((tsr_u%u)(run.x[v / %u] >> v %% %u * %u))", bits, fields, fields, bits);
-}
-
-/* `pad` in every element of a word; of 8 bytes its lower or upper half. */
-static uint32_t pad_word(tsr_dtype dtype, double pad, uint32_t half) {
-  uint64_t bits = 0;
-  tsr_element_store_f64(dtype, &bits, 0, pad);
-  for (unsigned width = tsr_dtype_bits(dtype); width < 32; width *= 2)
-    bits |= bits << width;
-  return (uint32_t)(bits >> (half * 32));
-}
-
-static void declare_run(tsr_cu *e, const run_shape *shape, tsr_dtype dtype, double pad) {
-  const uint32_t low = pad_word(dtype, pad, 0);
-  const uint32_t high = tsr_dtype_bits(dtype) == 64 ? pad_word(dtype, pad, 1) : low;
-  if (shape->bytes == 4)
-    tsr_cu_line(e, "tsr_u32x1 run = {{%uu}};", low);
-  else if (shape->bytes == 8)
-    tsr_cu_line(e, "tsr_u32x2 run = {{%uu, %uu}};", low, high);
-  else
-    tsr_cu_line(e, "tsr_u32x4 run = {{%uu, %uu, %uu, %uu}};", low, high, low, high);
-}
-
-static void load_runs(tsr_cu *e, const tsr_cu_access *at, const run_shape *shape,
+static void load_runs(tsr_cu *e, const tsr_cu_access *at, const tsr_cu_run_shape *shape,
                       const tsr_cu_tile *into, double pad) {
   const char *condition = NULL;
   tsr_cu_begin_runs(e, &at->tile, true, shape->axis, shape->run);
   const char *address = tsr_cu_address_of(e, tsr_cu_place(e, at, &condition));
-  const char *call = tsr_cu_format(e, "tsr_load_%s_%u(%s)", in_shared(at) ? "shared" : "global",
-                                   shape->bytes, address);
-  if (!strcmp(condition, "1"))
-    tsr_cu_line(e, "const %s run = %s;", run_type(shape), call);
-  else {
-    declare_run(e, shape, at->dtype, pad);
-    tsr_cu_line(e, "if (%s)", condition);
-    tsr_cu_line(e, "  run = %s;", call);
-  }
-  tsr_cu_line(e, "TSR_UNROLL");
-  tsr_cu_line(e, "for (int v = 0; v < %u; ++v) {", shape->run);
-  const char *bits = element_of_run(e, at->dtype);
-  const char *value = tsr_cu_bitcast(e, bits_dtype(at->dtype), at->dtype, bits);
-  tsr_cu_line(e, "%s = %s;", register_in_run(e, into, shape, "v"),
-              tsr_cu_cast(e, at->dtype, into->dtype, value));
-  tsr_cu_line(e, "}");
+  const tsr_cu_run_place place = {at->dtype, in_shared(at), address, condition};
+  tsr_cu_load_run(e, shape, into, &place, pad);
   tsr_cu_end(e);
 }
 
-/* Word w of a run from the registers. */
-static const char *word_of_registers(tsr_cu *e, const run_shape *shape, const tsr_cu_tile *tile,
-                                     tsr_dtype dtype) {
-  const unsigned bits = tsr_dtype_bits(dtype), fields = 32 / bits;
-  const char *values[4], *word = NULL;
-  for (unsigned i = 0; i < fields; ++i) {
-    const char *v = fields == 1 ? "w" : tsr_cu_format(e, i ? "w * %u + %u" : "w * %u", fields, i);
-    values[i] = tsr_cu_cast(e, tile->dtype, dtype, register_in_run(e, tile, shape, v));
-  }
-  if (dtype == TSR_F16 || dtype == TSR_BF16)
-    return tsr_cu_format(e, "tsr_f32x2_to_%sx2(%s, %s)", tsr_dtype_text(dtype), values[0],
-                         values[1]);
-  for (unsigned i = 0; i < fields; ++i) {
-    const char *part = tsr_cu_bitcast(e, dtype, bits_dtype(dtype), values[i]);
-    if (bits < 32)
-      part = tsr_cu_format(e, "(tsr_u32)(tsr_u%u)%s", bits, part);
-    word = i ? tsr_cu_format(e, "%s | %s << %u", word, part, i * bits) : part;
-  }
-  return word;
-}
-
-static void store_runs(tsr_cu *e, const tsr_cu_access *at, const run_shape *shape,
+static void store_runs(tsr_cu *e, const tsr_cu_access *at, const tsr_cu_run_shape *shape,
                        const tsr_cu_tile *tile) {
   const char *condition = NULL;
   tsr_cu_begin_runs(e, &at->tile, true, shape->axis, shape->run);
   const char *address = tsr_cu_address_of(e, tsr_cu_place(e, at, &condition));
   condition = tsr_cu_both(e, tsr_cu_owner(e, tile), condition);
-  bool always = !strcmp(condition, "1"), wide = tsr_dtype_bits(at->dtype) == 64;
-  if (!always)
-    tsr_cu_line(e, "if (%s) {", condition);
-  tsr_cu_line(e, "%s run;", run_type(shape));
-  tsr_cu_line(e, "TSR_UNROLL");
-  tsr_cu_line(e, "for (int w = 0; w < %u; ++w) {", wide ? shape->run : shape->bytes / 4);
-  if (wide) {
-    const char *value = register_in_run(e, tile, shape, "w");
-    const char *bits =
-        tsr_cu_bitcast(e, at->dtype, TSR_U64, tsr_cu_cast(e, tile->dtype, at->dtype, value));
-    tsr_cu_line(e, "const tsr_u64 both = (tsr_u64)%s;", bits);
-    tsr_cu_line(e, "run.x[2 * w] = (tsr_u32)both;");
-    tsr_cu_line(e, "run.x[2 * w + 1] = (tsr_u32)(both >> 32);");
-  } else
-    tsr_cu_line(e, "run.x[w] = %s;", word_of_registers(e, shape, tile, at->dtype));
-  tsr_cu_line(e, "}");
-  tsr_cu_line(e, "tsr_store_%s_%u(%s, run);", in_shared(at) ? "shared" : "global", shape->bytes,
-              address);
-  if (!always)
-    tsr_cu_line(e, "}");
+  const tsr_cu_run_place place = {at->dtype, in_shared(at), address, condition};
+  tsr_cu_store_run(e, shape, tile, &place);
   tsr_cu_end(e);
 }
 
@@ -156,7 +51,7 @@ static void store_runs(tsr_cu *e, const tsr_cu_access *at, const run_shape *shap
 
 void tsr_cu_load_tile(tsr_cu *e, const tsr_cu_access *at, const tsr_cu_tile *into, double pad) {
   const char *condition = NULL;
-  const run_shape shape = find_run(e, at);
+  const tsr_cu_run_shape shape = find_run(e, at);
   if (shape.run > 1) {
     load_runs(e, at, &shape, into, pad);
     return;
@@ -258,7 +153,7 @@ static void store_element(tsr_cu *e, const tsr_cu_access *at, const char *elemen
 static void store_tile(tsr_cu *e, const tsr_cu_access *at, const tsr_cu_tile *tile,
                        const char *combine) {
   const char *condition = NULL;
-  const run_shape shape = find_run(e, at);
+  const tsr_cu_run_shape shape = find_run(e, at);
   if (shape.run > 1 && !combine) {
     store_runs(e, at, &shape, tile);
     return;
@@ -276,6 +171,49 @@ static void store_tile(tsr_cu *e, const tsr_cu_access *at, const tsr_cu_tile *ti
   tsr_cu_end(e);
 }
 
+/* Is nothing that lies in scratch used behind the op, and is the op run once, by the whole task? */
+static bool scratch_is_free(const tsr_cu *e) {
+  if (e->barrier_id != 0 || e->single || e->loops > 0)
+    return false;
+  for (tsr_op id = e->op->next; id != 0; id = tsr_op_get(e->ir, id)->next) {
+    const tsr_op_data *op = tsr_op_get(e->ir, id);
+    if (op->region_count > 0)
+      return false;
+    for (uint32_t i = 0; i < op->operand_count; ++i) {
+      tsr_level level = tsr_value_type(e->ir, op->operands[i].value)->level;
+      if (level != TSR_LEVEL_REG && level != TSR_LEVEL_GLOBAL)
+        return false;
+    }
+  }
+  tsr_op around = tsr_region_get(e->ir, e->op->parent)->parent;
+  return tsr_op_get(e->ir, around)->code == TSR_OP_KERNEL;
+}
+
+/* Four lanes of accumulators have 8 neighbours of a row: a sector of 32 bytes if these are of 4
+ * bytes, a part of one if they are narrower, and every part is a transaction. Such tiles go through
+ * the memory of the rings, where these are dead and large enough, so that it costs no occupancy. */
+static const tsr_cu_tile *coalesced(tsr_cu *e, const tsr_cu_access *at, const tsr_cu_tile *tile) {
+  enum { SECTOR = 32, LANES = 4 };
+  const uint32_t size = tsr_dtype_bits(at->dtype) / 8, most = 16 / size;
+  const uint64_t free = e->alloc_bytes, others = e->exchange_bytes;
+  uint32_t run = tile->rank > 0 ? tsr_cu_run_of(tile, 0) : 0;
+  tsr_cu_axis own = tile->layout.axis[0];
+  bool narrow = run > 0 && own.count > 1 && own.digits[0].size == run &&
+                own.digits[1].stride == 1 && own.digits[1].size <= LANES;
+  if (!narrow || run * LANES * size >= SECTOR || in_shared(at) || tile->dtype != at->dtype ||
+      tsr_cu_elements(tile) < (uint64_t)most * e->threads || !scratch_is_free(e) ||
+      tsr_cu_passing_bytes(tile) > free ||
+      tsr_cu_run(e, at->value, at->subscripts, tile, 0, most) < most)
+    return tile;
+  const tsr_cu_layout layout = tsr_cu_default_layout(e->threads, tile, most);
+  e->alloc_bytes = e->exchange_bytes = 0;
+  tsr_cu_barrier(e);
+  const tsr_cu_tile *moved = tsr_cu_relayout(e, tile, &layout);
+  e->alloc_bytes = free;
+  e->exchange_bytes = others;
+  return moved;
+}
+
 void tsr_cu_store(tsr_cu *e) {
   const tsr_cu_tile *tile = tsr_cu_operand(e, 0);
   const tsr_operand *operand = &e->op->operands[1];
@@ -286,6 +224,10 @@ void tsr_cu_store(tsr_cu *e) {
   tsr_cu_access_init(e, &at, operand, operand->subscripts, tile);
   if (combine && !tsr_cu_identity(e, combine, at.dtype))
     tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "a store cannot combine by '%s'", combine);
+  if (!combine) {
+    tile = coalesced(e, &at, tile);
+    at.tile = *tile;
+  }
   store_tile(e, &at, tile, combine);
 }
 

@@ -94,43 +94,76 @@ static const char *shuffle(tsr_cu *e, tsr_dtype dtype, const char *value, uint32
   return tsr_cu_format(e, "(%s)tsr_warp_shuffle_xor_i32((int)%s, %u)", type, value, mask);
 }
 
-/* Every thread meets the one whose number differs in the bit `mask`. */
-static void meet(tsr_cu *e, const reduction *r, uint32_t mask) {
+/* Every thread meets the one of its warp whose number differs in the bit `mask`. */
+static void meet_in_warp(tsr_cu *e, const reduction *r, uint32_t mask) {
   const tsr_cu_tile *result = r->results[0];
-  const char *type = tsr_cu_ctype(result->dtype), *array = NULL, *where = NULL;
+  const char *type = tsr_cu_ctype(result->dtype);
   tsr_cu_line(e, "{");
-  if (mask >= 32) {
-    array = tsr_cu_exchange(e, type, 8ULL * e->threads * tsr_cu_registers(result));
-    tsr_cu_begin(e, result, false);
-    const char *number = tsr_cu_register_number(e, result, NULL);
-    where = number ? tsr_cu_format(e, "(%s) * %u + ", number, e->threads) : "";
-    tsr_cu_line(e, "%s[%sthread] = %s;", array, where, tsr_cu_register(e, result));
-    tsr_cu_end(e);
-    tsr_cu_barrier(e);
-  }
   tsr_cu_begin(e, result, false);
   const char *own = tsr_cu_register(e, result);
-  const char *other = array ? tsr_cu_format(e, "%s[%s(thread ^ %u)]", array, where, mask)
-                            : shuffle(e, result->dtype, own, mask);
-  tsr_cu_line(e, "const %s other = %s;", type, other);
+  tsr_cu_line(e, "const %s other = %s;", type, shuffle(e, result->dtype, own, mask));
   tsr_cu_line(e, "const int upper = (thread & %u) != 0;", mask);
   tsr_cu_line(e, "const %s low = upper ? other : %s, high = upper ? %s : other;", type, own, own);
   tsr_cu_line(e, "%s = %s;", own, tsr_cu_combine(e, r->combine, result->dtype, "low", "high"));
   tsr_cu_end(e);
-  if (array)
-    tsr_cu_barrier(e);
+  tsr_cu_line(e, "}");
+}
+
+enum { MOST_BITS = 3 }; /* that threads of an exchange through memory differ in */
+
+/* All threads that differ in the given bits meet at once: each combines what all of them left, as
+ * the same tree. */
+static void meet_in_memory(tsr_cu *e, const reduction *r, const uint32_t *bits, uint32_t count) {
+  const tsr_cu_tile *result = r->results[0];
+  const char *type = tsr_cu_ctype(result->dtype), *parts[1 << MOST_BITS];
+  uint32_t all = 0;
+  tsr_cu_line(e, "{");
+  const uint64_t size = tsr_dtype_bits(result->dtype) == 64 ? 8 : 4;
+  const char *array = tsr_cu_exchange(e, type, size * e->threads * tsr_cu_registers(result));
+  const char *number = tsr_cu_register_number(e, result, NULL);
+  const char *where = number ? tsr_cu_format(e, "(%s) * %u + ", number, e->threads) : "";
+  tsr_cu_begin(e, result, false);
+  tsr_cu_line(e, "%s[%sthread] = %s;", array, where, tsr_cu_register(e, result));
+  tsr_cu_end(e);
+  tsr_cu_barrier(e);
+  for (uint32_t i = 0; i < count; ++i)
+    all |= bits[i];
+  tsr_cu_line(e, "const int first = thread & ~%u;", all);
+  tsr_cu_begin(e, result, false);
+  for (uint32_t part = 0; part < 1U << count; ++part) {
+    uint32_t offset = 0;
+    for (uint32_t i = 0; i < count; ++i)
+      offset += part >> i & 1 ? bits[i] : 0;
+    parts[part] = tsr_cu_format(e, "part%u", part);
+    tsr_cu_line(e, "%s %s = %s[%sfirst + %u];", type, parts[part], array, where, offset);
+  }
+  for (uint32_t step = 1; step < 1U << count; step *= 2)
+    for (uint32_t part = 0; part < 1U << count; part += 2 * step)
+      tsr_cu_line(e, "%s = %s;", parts[part],
+                  tsr_cu_combine(e, r->combine, result->dtype, parts[part], parts[part + step]));
+  tsr_cu_line(e, "%s = part0;", tsr_cu_register(e, result));
+  tsr_cu_end(e);
+  tsr_cu_barrier(e);
   tsr_cu_line(e, "}");
 }
 
 static void reduce_threads(tsr_cu *e, const reduction *r) {
+  enum { WARP = 32, MOST = 16 };
   const tsr_cu_tile *tile = r->tiles[0];
-  for (uint32_t axis = 0; axis < tile->rank; ++axis)
-    for (uint32_t i = 0;
-         r->reduced[axis] && tile->extents[axis] > 1 && i < tile->layout.axis[axis].count; ++i) {
-      const tsr_cu_digit *digit = &tile->layout.axis[axis].digits[i];
-      for (uint32_t step = 1; digit->stride && step < digit->size; step *= 2)
-        meet(e, r, step * digit->stride);
-    }
+  uint32_t beyond[MOST], count = 0;
+  for (uint32_t axis = 0; axis < tile->rank; ++axis) {
+    const tsr_cu_axis *own = &tile->layout.axis[axis];
+    for (uint32_t i = 0; r->reduced[axis] && tile->extents[axis] > 1 && i < own->count; ++i)
+      for (uint32_t step = 1; own->digits[i].stride && step < own->digits[i].size; step *= 2) {
+        uint32_t bit = step * own->digits[i].stride;
+        if (bit < WARP)
+          meet_in_warp(e, r, bit);
+        else if (count < MOST)
+          beyond[count++] = bit;
+      }
+  }
+  for (uint32_t i = 0; i < count; i += MOST_BITS)
+    meet_in_memory(e, r, beyond + i, count - i < MOST_BITS ? count - i : MOST_BITS);
 }
 
 /* --- by a region --- */

@@ -84,6 +84,44 @@ typedef struct contract_text {
   "  store %g, %c[%i*32 + $0, $1]\n"                                                               \
   "}\n"
 
+/* The product goes on as the left operand of another one, by the unit matrix, which is made in
+ * registers; `columns` of warps decide whether it must change its layout for that. */
+#define CHAIN_TEXT(warps)                                                                          \
+  "dim M in 1..65536\n"                                                                            \
+  "kernel @k(%a: f16[M, 32], %b: f16[32, 32], out %c: f16[M, 32]) grid(%i in M ceildiv 64) "       \
+  "{warps "                                                                                        \
+  "= 4} {\n"                                                                                       \
+  "  %z = const {value = 0} : reg f32[64, 32]\n"                                                   \
+  "  %x = load %a[%i*64 + $0, $1] : reg f16[64, 32]\n"                                             \
+  "  %y = load %b[$0, $1] : reg f16[32, 32]\n"                                                     \
+  "  %g = contract %x, %y, %z {atom = \"mma.f16\", warps = " warps "} : reg f32[64, 32]\n"         \
+  "  %h = cast %g : reg f16[64, 32]\n"                                                             \
+  "  %r = index {value = $0} : reg i64[32, 32]\n"                                                  \
+  "  %s = index {value = $1} : reg i64[32, 32]\n"                                                  \
+  "  %t = eq %r, %s : reg bool[32, 32]\n"                                                          \
+  "  %u = cast %t : reg f16[32, 32]\n"                                                             \
+  "  %v = contract %h, %u, %z {atom = \"mma.f16\", warps = " warps "} : reg f32[64, 32]\n"         \
+  "  %w = cast %v : reg f16[64, 32]\n"                                                             \
+  "  store %w, %c[%i*64 + $0, $1]\n"                                                               \
+  "}\n"
+
+/* Rows whose length is known at run time only, and are not aligned: nothing moves in runs. */
+#define RAGGED_TEXT                                                                                \
+  "dim M in 1..65536\n"                                                                            \
+  "kernel @k(%a: f16[M, 48], %bt: f16[M, 48], out %c: f16[M, M]) grid(%i in M ceildiv 32, %j in "  \
+  "M "                                                                                             \
+  "ceildiv 16) {warps = 2} {\n"                                                                    \
+  "  %sb = alloc : l1 f16[16, 56]\n"                                                               \
+  "  copy %bt[%j*16, 0], %sb[0, 0] {shape = [16, 48]}\n"                                           \
+  "  barrier\n"                                                                                    \
+  "  %z = const {value = 0} : reg f32[32, 16]\n"                                                   \
+  "  %x = fragment %a[%i*32 + $0, $1] {atom = \"vector\"} : reg f16[32, 48]\n"                     \
+  "  %y = fragment %sb[$1, $0] {atom = \"ldmatrix\"} : reg f16[48, 16]\n"                          \
+  "  %g = contract %x, %y, %z {atom = \"mma.f16\"} : reg f32[32, 16]\n"                            \
+  "  %h = cast %g : reg f16[32, 16]\n"                                                             \
+  "  store %h, %c[%i*32 + $0, %j*16 + $1]\n"                                                       \
+  "}\n"
+
 /* In place, behind plain copies; `swizzle` bytes of `width` elements per row. */
 #define IN_PLACE_TEXT(from, to, atom, m, n, k, swizzle, warps, all, names, ta, tb, sa, sb, ba, bb, \
                       la, lb)                                                                      \
@@ -179,6 +217,11 @@ static const contract_text contract_texts[] = {
     {"e5m2", 89, 32,
      PLAIN_TEXT("f8e5m2", "f32", "mma.f8e5m2", "ldmatrix", "32", "16", "32", "48", "32", "[2, 2]")},
     {"made in registers", 80, 70, REGISTER_TEXT},
+    {"chain", 80, 70, CHAIN_TEXT("[4, 1]")},
+    {"chain with exchange", 80, 64, CHAIN_TEXT("[2, 2]")},
+    {"ragged", 80, 39, RAGGED_TEXT},
+    {"bf16 deep", 80, 32,
+     TURNED_TEXT("bf16", "f32", "mma.bf16", "ldmatrix", "32", "32", "64", "72", "40", "[2, 2]")},
     {"f32", 80, 33,
      PLAIN_TEXT("f32", "f32", "fma.f32", "vector", "64", "64", "8", "9", "68", "[2, 2]")},
     {"f32 turned", 80, 64,
