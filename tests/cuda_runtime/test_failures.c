@@ -167,6 +167,76 @@ START_TEST(all_reasons_are_listed) {
 }
 END_TEST
 
+/* Which units devices take, and which of several: code for the very architecture, then for the
+ * nearest of its generation, then the newest PTX. `best` numbers the unit, -1: none fits. */
+START_TEST(devices_choose_units) {
+  enum { CUBIN = TSR_CUDA_UNIT_CUBIN, PTX = TSR_CUDA_UNIT_PTX, TEXT = TSR_CUDA_UNIT_TEXT };
+  static const struct {
+    struct {
+      uint32_t kind, capability, specific;
+    } units[4];
+    uint32_t count;
+    int device, best;
+    bool emulated;
+  } rows[] = {
+      {{{CUBIN, 80, 0}, {PTX, 80, 0}}, 2, 80, 0, false},
+      {{{CUBIN, 80, 0}, {PTX, 80, 0}}, 2, 86, 0, false},
+      {{{CUBIN, 80, 0}, {PTX, 80, 0}}, 2, 90, 1, false},
+      {{{CUBIN, 80, 0}, {PTX, 80, 0}}, 2, 75, -1, false},
+      {{{PTX, 80, 0}, {CUBIN, 80, 0}, {CUBIN, 86, 0}, {PTX, 89, 0}}, 4, 89, 2, false},
+      {{{PTX, 80, 0}, {PTX, 89, 0}, {PTX, 100, 0}}, 3, 90, 1, false},
+      {{{CUBIN, 90, 1}}, 1, 90, 0, false},
+      {{{CUBIN, 90, 1}}, 1, 100, -1, false},
+      {{{CUBIN, 90, 1}, {PTX, 90, 1}}, 2, 120, -1, false},
+      {{{PTX, 90, 0}, {PTX, 90, 1}}, 2, 90, 1, false},
+      {{{CUBIN, 90, 0}, {CUBIN, 90, 1}}, 2, 90, 1, false},
+      {{{CUBIN, 100, 0}}, 1, 103, 0, false},
+      {{{CUBIN, 100, 0}}, 1, 120, -1, false},
+      {{{TEXT, 80, 0}}, 1, 90, -1, false},
+      {{{TEXT, 80, 0}}, 1, 90, 0, true},
+      {{{TEXT, 90, 1}}, 1, 90, 0, true},
+      {{{TEXT, 90, 1}}, 1, 89, -1, true},
+      {{{CUBIN, 90, 0}, {PTX, 80, 0}}, 2, 90, -1, true},
+  };
+  static const char content[64] = "\x7f"
+                                  "ELF";
+  const void *data[] = {content, content, content, content};
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    tsr_kernel_desc kernel = {.name = "k", .symbol = "k", .nodes = ""};
+    tsr_program program = {.target = "cuda", .kernels = &kernel, .kernel_count = 1};
+    cuda_device device = {.capability = rows[i].device, .emulated = rows[i].emulated};
+    tsr_cuda_unit units[4];
+    cuda_program *made;
+    tsr_arena arena;
+    char why[600];
+    memset(units, 0, sizeof units);
+    for (uint32_t u = 0; u < rows[i].count; u++) {
+      units[u].kind = rows[i].units[u].kind;
+      units[u].capability = rows[i].units[u].capability;
+      units[u].specific = rows[i].units[u].specific;
+      units[u].bytes = sizeof content;
+    }
+    tsr_arena_init(&arena, tsr_allocator_default());
+    ck_assert_int_eq(tsr_cuda_image_make(units, data, rows[i].count, &arena, NULL, &program.image,
+                                         &program.image_bytes),
+                     TSR_OK);
+    ck_assert_msg(tsr_cuda_program_fits(&device, &program, why, sizeof why) == (rows[i].best >= 0),
+                  "row %zu", i);
+    if (rows[i].best >= 0) {
+      atomic_init(&device.references, 1);
+      ck_assert_int_eq(
+          tsr_cuda_program_create(&device, &program, tsr_allocator_default(), NULL, &made), TSR_OK);
+      ck_assert_msg(made->kernels[0].unit->kind == units[rows[i].best].kind &&
+                        made->kernels[0].unit->capability == units[rows[i].best].capability &&
+                        made->kernels[0].unit->specific == units[rows[i].best].specific,
+                    "row %zu", i);
+      tsr_cuda_program_destroy(made);
+    }
+    tsr_arena_reset(&arena);
+  }
+}
+END_TEST
+
 /* To be read about on any machine, and run on none. */
 START_TEST(modules_are_described_without_a_device) {
   tsr_arena arena;
@@ -515,6 +585,7 @@ int main(void) {
   tcase_add_test(tests, drivers_that_do_not_start_are_explained);
   tcase_add_test(tests, first_programs_that_run_are_taken);
   tcase_add_test(tests, all_reasons_are_listed);
+  tcase_add_test(tests, devices_choose_units);
   tcase_add_test(tests, modules_are_described_without_a_device);
   tcase_add_test(tests, texts_that_do_not_compile_are_quoted);
   tcase_add_test(tests, launches_beyond_the_device_are_refused);
