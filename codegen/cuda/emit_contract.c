@@ -153,7 +153,7 @@ static void contract_fma(tsr_cu *e) {
   stage_side(e, &b, a.array ? 8 * tsr_cu_elements(a.tile) : 0);
   tsr_cu_line(e, a.array && b.array ? "#pragma unroll 4" : "TSR_UNROLL");
   tsr_cu_line(e, "for (int k = 0; k < %u; ++k) {", depth);
-  tsr_cu_begin(e, result, true);
+  tsr_cu_begin(e, result, a.array || b.array);
   multiply_add(e, dtype, tsr_cu_register(e, result),
                tsr_cu_cast(e, a.tile->dtype, dtype, side_element(e, &a, result)),
                tsr_cu_cast(e, b.tile->dtype, dtype, side_element(e, &b, result)));

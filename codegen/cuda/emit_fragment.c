@@ -127,11 +127,21 @@ static void load_matrices(tsr_cu *e, const fragment *f, const tsr_cu_tile *resul
   tsr_cu_line(e, "}");
 }
 
+/* ldmatrix takes rows by warps; in groups of four warps these are not the last digit of the side.
+ */
+static bool warps_are_last(const fragment *f) {
+  const tsr_cu_axis *axis = &f->at.tile.layout.axis[f->side];
+  for (uint32_t i = 0; i + 1 < axis->count; ++i)
+    if (axis->digits[i].stride >= WARP)
+      return false;
+  return true;
+}
+
 /* Every row of 16 bytes along the axis is in one piece, in shared memory. */
 static bool rows_fit(tsr_cu *e, const fragment *f, uint32_t axis) {
   const tsr_type_info *buffer = f->at.buffer;
   const uint32_t row = ROW_BYTES * 8 / tsr_dtype_bits(buffer->dtype);
-  return (buffer->level == TSR_LEVEL_L1 || buffer->level == TSR_LEVEL_L2) &&
+  return warps_are_last(f) && (buffer->level == TSR_LEVEL_L1 || buffer->level == TSR_LEVEL_L2) &&
          tsr_cu_run(e, f->at.value, f->subscripts, &f->at.tile, axis, row) == row &&
          tsr_cu_never_outside(e, f->at.value, f->subscripts, &f->at.tile);
 }
@@ -176,6 +186,12 @@ static void load_words(tsr_cu *e, fragment *f, const tsr_cu_tile *result) {
 
 /* --- the op --- */
 
+/* Was the layout made for elements of this size? The contraction may be of converted ones. */
+static bool made_for(const fragment *f) {
+  const tsr_cu_digit *first = &f->at.tile.layout.axis[f->depth].digits[0];
+  return f->fields == 1 ? first->stride == 1 : first->stride == 0 && first->size == f->fields;
+}
+
 /* In the registers of mma the elements of a word lie side by side. */
 void tsr_cu_fragment(tsr_cu *e) {
   const tsr_operand *operand = &e->op->operands[0];
@@ -191,7 +207,7 @@ void tsr_cu_fragment(tsr_cu *e) {
   f.depth = shape.layout.use == TSR_CU_OPERAND_A ? 0 : 1;
   f.side = 1 - f.depth;
   f.fields = 32 / tsr_dtype_bits(shape.dtype);
-  if (shape.layout.use == TSR_CU_NO_USE) {
+  if (shape.layout.use == TSR_CU_NO_USE || f.fields == 0 || !made_for(&f)) {
     tsr_cu_load_tile(e, &f.at, tsr_cu_declare_result(e, NULL), 0);
     return;
   }

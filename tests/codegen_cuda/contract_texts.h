@@ -105,6 +105,32 @@ typedef struct contract_text {
   "  store %w, %c[%i*64 + $0, $1]\n"                                                               \
   "}\n"
 
+/* Fragments of other types than what is multiplied; sums and extrema over accumulators, which leave
+ * them what they are: g - max + max of integers is g. */
+#define AROUND_TEXT(warps)                                                                         \
+  "dim M in 1..65536\n"                                                                            \
+  "kernel @k(%a: i8[M, 32], %b: f32[32, 48], out %c: f32[M, 48]) grid(%i in M ceildiv 32) {warps " \
+  "= 4} {\n"                                                                                       \
+  "  %sa = alloc : l1 i8[32, 48]\n"                                                                \
+  "  %sb = alloc : l1 f32[32, 52]\n"                                                               \
+  "  copy %a[%i*32, 0], %sa[0, 0] {shape = [32, 32]}\n"                                            \
+  "  copy %b[0, 0], %sb[0, 0] {shape = [32, 48]}\n"                                                \
+  "  barrier\n"                                                                                    \
+  "  %z = const {value = 0} : reg f32[32, 48]\n"                                                   \
+  "  %fa = fragment %sa[$0, $1] {atom = \"ldmatrix\"} : reg i8[32, 32]\n"                          \
+  "  %fb = fragment %sb[$0, $1] {atom = \"ldmatrix\"} : reg f32[32, 48]\n"                         \
+  "  %x = cast %fa : reg f16[32, 32]\n"                                                            \
+  "  %y = cast %fb : reg f16[32, 48]\n"                                                            \
+  "  %g = contract %x, %y, %z {atom = \"mma.f16\", warps = " warps "} : reg f32[32, 48]\n"         \
+  "  %m = reduce %g {axes = [1], combine = \"max\"} : reg f32[32, 1]\n"                            \
+  "  %n = reduce %g {axes = [0], combine = \"add\"} : reg f32[1, 48]\n"                            \
+  "  %p = sub %g, %m : reg f32[32, 48]\n"                                                          \
+  "  %q = add %p, %n : reg f32[32, 48]\n"                                                          \
+  "  %r = add %q, %m : reg f32[32, 48]\n"                                                          \
+  "  %s = sub %r, %n : reg f32[32, 48]\n"                                                          \
+  "  store %s, %c[%i*32 + $0, $1]\n"                                                               \
+  "}\n"
+
 /* Rows whose length is known at run time only, and are not aligned: nothing moves in runs. */
 #define RAGGED_TEXT                                                                                \
   "dim M in 1..65536\n"                                                                            \
@@ -219,6 +245,8 @@ static const contract_text contract_texts[] = {
     {"made in registers", 80, 70, REGISTER_TEXT},
     {"chain", 80, 70, CHAIN_TEXT("[4, 1]")},
     {"chain with exchange", 80, 64, CHAIN_TEXT("[2, 2]")},
+    {"around", 80, 50, AROUND_TEXT("[2, 2]")},
+
     {"ragged", 80, 39, RAGGED_TEXT},
     {"bf16 deep", 80, 32,
      TURNED_TEXT("bf16", "f32", "mma.bf16", "ldmatrix", "32", "32", "64", "72", "40", "[2, 2]")},
