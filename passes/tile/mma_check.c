@@ -247,8 +247,10 @@ static tsr_status check_wgmma(tsr_nest *nest, const tsr_schedule *schedule, cons
       return tsr_fail(diag, TSR_ERR_ARGUMENT,
                       "schedule @%s: 'atom' takes operands that are contiguous along the depth",
                       kernel);
-    const int64_t parts = ring.operand.along_depth ? ring.rows / 8 : ring.length / ring.panel;
-    if (i == 1 && parts % knobs[TSR_KNOB_CLUSTER] != 0)
+    /* Rows of a box begin where the swizzle does. */
+    const int64_t cluster = knobs[TSR_KNOB_CLUSTER], panels = ring.length / ring.panel;
+    if (i == 1 && ring.rows % (8 * cluster) != 0 &&
+        (ring.operand.along_depth || panels % cluster != 0))
       return refuse(kernel, TSR_KNOB_CLUSTER, "must divide the columns' boxes evenly", diag);
   }
   return TSR_OK;

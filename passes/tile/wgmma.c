@@ -151,10 +151,15 @@ static void bring(emitting *e, const tsr_mma_ring *ring, tsr_expr slot, tsr_expr
     return;
   }
   const int64_t panels = ring->length / ring->panel;
-  for (int64_t i = 0; i < panels / parts; i++) {
-    const tsr_expr panel = tsr_expr_add_int(ir, tsr_expr_mul_int(ir, part, panels / parts), i);
-    copy_box(e, ring, slot, tsr_expr_add(ir, base, tsr_expr_mul_int(ir, panel, ring->panel)), depth,
-             panel, number(e, 0), ring->rows, shared);
+  const bool whole = panels % parts == 0; /* panels, or the same rows of each */
+  const int64_t count = whole ? panels / parts : panels;
+  const int64_t rows = whole ? ring->rows : ring->rows / parts;
+  const tsr_expr row = whole ? number(e, 0) : tsr_expr_mul_int(ir, part, rows);
+  for (int64_t i = 0; i < count; i++) {
+    const tsr_expr panel =
+        whole ? tsr_expr_add_int(ir, tsr_expr_mul_int(ir, part, count), i) : number(e, i);
+    copy_box(e, ring, slot, tsr_expr_add(ir, base, tsr_expr_mul_int(ir, panel, ring->panel)),
+             tsr_expr_add(ir, depth, row), panel, row, rows, shared);
   }
 }
 
