@@ -262,6 +262,60 @@ void tsr_cu_end(tsr_cu *e) {
     tsr_cu_line(e, "}");
 }
 
+/* Moves the text [from, end) before [to, from). */
+static void move_back(tsr_cu *e, size_t to, size_t from) {
+  size_t moved = e->used - from;
+  char *copy = tsr_cu_alloc(e, moved + 1, 1);
+  memcpy(copy, e->text + from, moved);
+  memmove(e->text + to + moved, e->text + to, from - to);
+  memcpy(e->text + to, copy, moved);
+}
+
+void tsr_cu_pass_chain(tsr_cu *e, size_t start) {
+  tsr_cu_chain *chain = &e->chain;
+  if (chain->end == 0 || start != chain->end || e->nesting > 0)
+    return;
+  size_t moved = e->used - start;
+  move_back(e, chain->begin, start);
+  chain->begin += moved;
+  chain->close += moved;
+  chain->end += moved;
+}
+
+static bool continues_chain(const tsr_cu *e, const tsr_cu_tile *tile, size_t declared) {
+  if (e->chain.end == 0 || declared != e->chain.end || e->nesting > 0)
+    return false;
+  for (uint32_t axis = 0; axis < TSR_MAX_RANK; ++axis)
+    if (e->chain.registers[axis] != (axis < tile->rank ? tsr_cu_registers_along(tile, axis) : 1))
+      return false;
+  return true;
+}
+
+void tsr_cu_begin_chained(tsr_cu *e, const tsr_cu_tile *tile, size_t declared) {
+  tsr_cu_chain *chain = &e->chain;
+  uint32_t braces = 0;
+  for (uint32_t axis = 0; axis < tile->rank; ++axis)
+    braces += tsr_cu_registers_along(tile, axis) > 1;
+  if (braces == 0 || !continues_chain(e, tile, declared)) {
+    *chain = (tsr_cu_chain){.begin = declared};
+    for (uint32_t axis = 0; axis < TSR_MAX_RANK; ++axis)
+      chain->registers[axis] = axis < tile->rank ? tsr_cu_registers_along(tile, axis) : 1;
+    tsr_cu_begin(e, tile, false);
+    return;
+  }
+  tsr_cu_pass_chain(e, declared);
+  e->used = chain->close;
+  e->indent += braces;
+  e->braces[e->nesting++] = braces;
+}
+
+void tsr_cu_end_chained(tsr_cu *e) {
+  e->chain.close = e->used;
+  bool loops = e->braces[e->nesting - 1] > 0;
+  tsr_cu_end(e);
+  e->chain.end = loops ? e->used : 0;
+}
+
 /* A register digit with its place in the number r<axis> and in the array. */
 typedef struct register_digit {
   uint32_t axis, below, size, order, weight;

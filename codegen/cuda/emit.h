@@ -84,6 +84,13 @@ typedef struct tsr_cu_sink {
 
 enum { TSR_CU_NESTING = 16 };
 
+/* Where the last loops over registers of an elementwise op stand in the text: the next one of the
+ * same registers goes into the same loops, so that few of a chain's values live at once. */
+typedef struct tsr_cu_chain {
+  size_t begin, close, end; /* first declaration of the loops' results; the closing braces */
+  uint32_t registers[TSR_MAX_RANK];
+} tsr_cu_chain;
+
 /* Who runs the code: a block or one of its roles. In the text `thread` counts from 0 in either. */
 typedef struct tsr_cu_team {
   uint32_t threads;
@@ -146,6 +153,7 @@ typedef struct tsr_cu {
   bool *accumulates;     /* by value id: accumulators of wgmma */
   const char *instances; /* functions that the kernel's text needs in front of it, or NULL */
   const tsr_cu_sink *sink;
+  tsr_cu_chain chain;
   uint32_t braces[TSR_CU_NESTING]; /* of the loops over registers that are open */
   uint32_t nesting;
 } tsr_cu;
@@ -226,6 +234,12 @@ void tsr_cu_begin(tsr_cu *e, const tsr_cu_tile *tile, bool positions);
 void tsr_cu_begin_runs(tsr_cu *e, const tsr_cu_tile *tile, bool positions, uint32_t axis,
                        uint32_t run);
 void tsr_cu_end(tsr_cu *e);
+/* Likewise for an elementwise op whose result was declared at `declared` in the text and nothing
+ * since. */
+void tsr_cu_begin_chained(tsr_cu *e, const tsr_cu_tile *tile, size_t declared);
+void tsr_cu_end_chained(tsr_cu *e);
+/* The text from `start` on needs nothing from the chain's loops, and moves before them. */
+void tsr_cu_pass_chain(tsr_cu *e, size_t start);
 /* The element at r0, r1 ...: to be read, and where the tile is not packed also to be assigned. */
 const char *tsr_cu_register(tsr_cu *e, const tsr_cu_tile *tile);
 /* The same at other texts in place of r<axis>; NULL: r<axis>. */

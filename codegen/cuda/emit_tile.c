@@ -52,12 +52,13 @@ void tsr_cu_elementwise(tsr_cu *e) {
                 tsr_dtype_text(tiles[count - 1]->dtype));
   if (e->op->code == TSR_OP_BITCAST && tsr_dtype_bits(from) != tsr_dtype_bits(shape.dtype))
     tsr_cu_fail(e, TSR_ERR_VERIFY, "bitcast between types of different width");
+  const size_t declared = e->used;
   const tsr_cu_tile *result = tsr_cu_declare_result(e, &layout);
-  tsr_cu_begin(e, result, false);
+  tsr_cu_begin_chained(e, result, declared);
   for (uint32_t i = 0; i < count; ++i)
     values[i] = tsr_cu_register(e, tiles[i]);
   tsr_cu_line(e, "%s = %s;", tsr_cu_register(e, result), element(e, from, shape.dtype, values));
-  tsr_cu_end(e);
+  tsr_cu_end_chained(e);
 }
 
 /* --- const, index --- */
@@ -114,8 +115,10 @@ void tsr_cu_const(tsr_cu *e) {
   if (!attr && !in_table)
     tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "a constant in a kernel needs its value");
   bool list = !attr || attr->kind == TSR_ATTR_NUMBERS || attr->kind == TSR_ATTR_EXPRS;
+  const size_t start = e->used;
   if (!list || elements == 1) {
     splat(e, attr ? attr_element(e, attr, shape.dtype, 0) : table_element(e, data, 0));
+    tsr_cu_pass_chain(e, start);
     return;
   }
   const tsr_cu_tile *tile = tsr_cu_declare_result(e, NULL);
