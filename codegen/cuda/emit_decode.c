@@ -373,7 +373,62 @@ static const char *decoded(tsr_cu *e, const code_format *format, const char *tab
   const char *number = is_signed ? tsr_cu_format(e, "((int)(code << %u) >> %u)", 32 - format->bits,
                                                  32 - format->bits)
                                  : "(int)code";
+  if (tsr_dtype_class_of(dtype) == TSR_CLASS_FLOAT) /* of 8 bits at most: exact in each */
+    return tsr_cu_format(e, "(%s)%s", tsr_cu_ctype(dtype), number);
   return tsr_cu_cast(e, TSR_I32, dtype, number);
+}
+
+/* --- pairs --- */
+
+/* Does the lowest register bit along `axis` move the field by `distance` (the factors: nothing)? */
+static bool pair_moves(const source *s, uint32_t axis, int64_t distance) {
+  for (uint32_t i = 0; s->in_place && i < s->map.bit_count; ++i) {
+    const position_bit *bit = &s->map.bits[i];
+    if (bit->axis != axis || bit->stride != 0 || bit->number != 0)
+      continue;
+    for (uint32_t place = 0; place < s->tile->rank; ++place)
+      if (bit->moves[place] != 0)
+        return false;
+    return s->map.place_count == s->tile->rank || bit->moves[s->tile->rank] == distance;
+  }
+  return false;
+}
+
+/* Operands of mma in f16 whose pairs lie 16 bits apart in one word: both codes are taken by one
+ * mask, into the last places of 1024, from which subtracting 1024 is exact. */
+static bool in_pairs(const tsr_cu_tile *to, const code_format *format, const source *word,
+                     const source *factors, uint32_t count, uint32_t axis) {
+  bool plain = format->dtype && tsr_dtype_class_of(format->dtype) == TSR_CLASS_UINT;
+  bool fits = plain && to->dtype == TSR_F16 && to->layout.use != TSR_CU_NO_USE && to->rank == 2 &&
+              tsr_dtype_bits(word->tile->dtype) == 32 && 16 % format->bits == 0 &&
+              pair_moves(word, axis, 16 / format->bits);
+  for (uint32_t i = 0; i < count; ++i)
+    fits = fits && (tsr_cu_elements(factors[i].tile) == 1 || pair_moves(&factors[i], axis, 0));
+  return fits;
+}
+
+static const char *both_halves(tsr_cu *e, const source *factor) {
+  const char *value = source_element(e, factor);
+  return tsr_cu_format(e, "tsr_f32x2_to_f16x2(%s, %s)", value, value);
+}
+
+static void decode_pairs(tsr_cu *e, const tsr_cu_tile *shape, const code_format *format,
+                         const source *word, const source *factors, uint32_t count, uint32_t axis) {
+  tsr_value result = e->op->results[0];
+  const tsr_cu_tile *to = tsr_cu_declare_packed(e, shape, tsr_cu_name(e, result, "v"));
+  tsr_cu_bind(e, result, to);
+  tsr_cu_begin_runs(e, to, false, axis, 2);
+  uint32_t mask = (1U << format->bits) - 1;
+  const char *codes =
+      tsr_cu_format(e, "(((tsr_u32)%s >> %s * %u & 0x%xu) | 0x64006400u)", source_element(e, word),
+                    place_text(e, &word->map, word->tile->rank), format->bits, mask << 16 | mask);
+  const char *value = tsr_cu_format(e, "tsr_f16x2_sub(%s, 0x64006400u)", codes);
+  if (count > 1)
+    value = tsr_cu_format(e, "tsr_f16x2_sub(%s, %s)", value, both_halves(e, &factors[1]));
+  if (count > 0)
+    value = tsr_cu_format(e, "tsr_f16x2_mul(%s, %s)", value, both_halves(e, &factors[0]));
+  tsr_cu_line(e, "%s[(%s) / 2] = %s;", to->name, tsr_cu_register_number(e, to, NULL), value);
+  tsr_cu_end(e);
 }
 
 void tsr_cu_decode(tsr_cu *e) {
@@ -391,6 +446,11 @@ void tsr_cu_decode(tsr_cu *e) {
     const tsr_cu_tile *factor = tsr_cu_operand(e, i + 1);
     factor_places(e, factor, &shape, places);
     factors[i] = open_source(e, factor, &shape, places, 0);
+  }
+  uint32_t depth = shape.layout.use == TSR_CU_OPERAND_A ? 0 : 1;
+  if (in_pairs(&shape, &format, &word, factors, count, depth)) {
+    decode_pairs(e, &shape, &format, &word, factors, count, depth);
+    return;
   }
   const tsr_cu_tile *to = tsr_cu_declare_result(e, &shape.layout);
   tsr_cu_line(e, "{");

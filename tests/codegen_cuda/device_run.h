@@ -78,13 +78,16 @@ static inline void run_encode(const device_run *r, tsr_emulator *e, const tsr_cu
                 "%s", tsr_emulator_error(e));
 }
 
-/* Whole numbers from -4 to 4; indices (unsigned types) from 0 to 8. */
+/* Whole numbers from -4 to 4; indices (unsigned types) from 0 to 8, or words of random bits. */
+static bool run_words;
+
 static inline void run_fill(tsr_dtype dtype, void *data, int64_t count, uint64_t *random) {
   for (int64_t i = 0; i < count; ++i) {
-    int64_t number = (int64_t)(next_random(random) >> 33) % 9;
-    tsr_element_store_f64(
-        dtype, data, i,
-        (double)(tsr_dtype_class_of(dtype) == TSR_CLASS_UINT ? number : number - 4));
+    uint64_t bits = next_random(random) >> 24;
+    bool index = tsr_dtype_class_of(dtype) == TSR_CLASS_UINT;
+    double number = (double)(bits % 9) - (index ? 0 : 4);
+    tsr_element_store_f64(dtype, data, i,
+                          run_words && dtype == TSR_U32 ? (double)(uint32_t)bits : number);
   }
 }
 

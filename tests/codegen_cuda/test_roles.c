@@ -189,7 +189,7 @@ START_TEST(test_ring_planted) {
   static const char *const planted[][2] = {
       {"tsr_mbarrier_wait(empty", "(void)(empty"},
       {"tsr_mbarrier_wait(full", "(void)(full"},
-      {"if (tsr_lane() == 0)", "if (thread == 0)"},
+      {", tsr_lane() == 0)", ", thread == 0)"},
       {"tsr_mbarrier_arrive_expect(", "tsr_mbarrier_expect("},
       {"(int)1024", "(int)512"},
       {"% 3", "% 2"},

@@ -236,6 +236,17 @@ TSR_RAW tsr_u32 tsr_f32x2_to_f16x2(float low, float high) {
 TSR_RAW tsr_u32 tsr_f32x2_to_bf16x2(float low, float high) {
   return tsr_f32_to_bf16(low) | (tsr_u32)tsr_f32_to_bf16(high) << 16;
 }
+/* f32 has more than twice the places of f16: rounding twice is rounding once. */
+TSR_RAW tsr_u32 tsr_f16x2_sub(tsr_u32 a, tsr_u32 b) {
+  return tsr_f32x2_to_f16x2(tsr_f16_to_f32((tsr_u16)a) - tsr_f16_to_f32((tsr_u16)b),
+                            tsr_f16_to_f32((tsr_u16)(a >> 16)) -
+                                tsr_f16_to_f32((tsr_u16)(b >> 16)));
+}
+TSR_RAW tsr_u32 tsr_f16x2_mul(tsr_u32 a, tsr_u32 b) {
+  return tsr_f32x2_to_f16x2(tsr_f16_to_f32((tsr_u16)a) * tsr_f16_to_f32((tsr_u16)b),
+                            tsr_f16_to_f32((tsr_u16)(a >> 16)) *
+                                tsr_f16_to_f32((tsr_u16)(b >> 16)));
+}
 TSR_RAW tsr_u32 tsr_f32_to_tf32(float value) {
   tsr_u32 a = tsr_f32_to_bits(value);
   if ((a & 0x7f800000u) == 0x7f800000u)

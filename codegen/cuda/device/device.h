@@ -322,6 +322,17 @@ TSR_DEVICE tsr_u32 tsr_f32x2_to_bf16x2(float low, float high) {
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
   return r;
 }
+/* Both halves, rounded as f16: never part of a fused operation. */
+TSR_DEVICE tsr_u32 tsr_f16x2_sub(tsr_u32 a, tsr_u32 b) {
+  tsr_u32 r;
+  asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(r) : "r"(a), "r"(b));
+  return r;
+}
+TSR_DEVICE tsr_u32 tsr_f16x2_mul(tsr_u32 a, tsr_u32 b) {
+  tsr_u32 r;
+  asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(r) : "r"(a), "r"(b));
+  return r;
+}
 /* f32 rounded to the 19 bits of tf32 (ties away from zero), as f32 bits. */
 TSR_DEVICE tsr_u32 tsr_f32_to_tf32(float value) {
   tsr_u32 r;

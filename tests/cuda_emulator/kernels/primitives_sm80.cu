@@ -43,6 +43,7 @@ TSR_KERNEL(256) primitives(float *f, int *i, double *d, tsr_u16 *h, tsr_u8 *b, l
   b[6] = tsr_f32_to_e4m3_bitwise(x);
   b[7] = tsr_f32_to_e5m2_bitwise(x);
   u[7] = tsr_f32x2_to_f16x2(x, x) + tsr_f32x2_to_bf16x2(x, x) + tsr_f32_to_tf32(x);
+  u[6] = tsr_f16x2_sub(u[5], u[4]) + tsr_f16x2_mul(u[5], u[4]);
   tsr_copy_async_4(tsr_shared, f, 3);
   tsr_copy_async_8(tsr_shared, f, 3);
   tsr_copy_async_16(tsr_shared, f, 3);
