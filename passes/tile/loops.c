@@ -119,8 +119,9 @@ static void emit_units(looping *l, uint32_t number) {
     lo = tsr_expr_mul_int(l->ir, at->number, at->chunk);
     hi = tsr_tile_min(l->ir, tsr_expr_add_int(l->ir, lo, at->chunk), at->units);
   }
-  const bool once = (at->chunk == 1 && !at->rest) || tsr_expr_equals_int(l->ir, at->units, 1);
-  if (once && (at->chunk == 0 || at->chunk == 1)) {
+  /* A task of the rest alone has no whole unit, which the loop's bounds say. */
+  if ((at->chunk == 1 && !at->rest) ||
+      (at->chunk == 0 && tsr_expr_equals_int(l->ir, at->units, 1))) {
     emit_inside(l, number, tsr_expr_mul_int(l->ir, lo, at->step), at->step);
     return;
   }
