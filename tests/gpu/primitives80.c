@@ -268,6 +268,29 @@ static bool run_convert(const gpu_case *self, gpu_run *run) {
 
 /* In patterns of 1024, 512 and 256 bytes, the number of the 16-byte chunk within 128, 64 or 32
  * bytes is xored with the number of the 128 bytes that it lies in. */
+/* Any bits but those of NaN, whose payload is nobody's business. */
+static bool run_halves(const gpu_case *self, gpu_run *run) {
+  (void)self;
+  enum { COUNT = 4096 };
+  uint32_t *x = gpu_memory(run, COUNT * 4), *out = gpu_memory(run, 2 * COUNT * 4), bits = 1;
+  for (int i = 0; i < COUNT; i++) {
+    bits = bits * 1664525u + 1013904223u;
+    x[i] = bits & 0xbfffbfffu;
+  }
+  tsr_emulated_launch l = {.grid = {1, 1, 1}, .threads = 256};
+  if (!gpu_launch(run, "halves", &l, GPU_ARGS(&x, &out)))
+    return false;
+  for (int i = 0; i < 2 * COUNT; i++) {
+    float a = (float)tsr_float_decode(TSR_F16, x[i % COUNT] >> (i / 2 % 2 * 16) & 0xffff);
+    float b =
+        (float)tsr_float_decode(TSR_F16, x[COUNT - 1 - i % COUNT] >> (i / 2 % 2 * 16) & 0xffff);
+    if (!narrowed(run, i < COUNT ? "f16x2_sub" : "f16x2_mul", TSR_F16, i < COUNT ? a - b : a * b,
+                  out[i] >> (i / 2 % 2 * 16) & 0xffff))
+      return false;
+  }
+  return true;
+}
+
 static bool run_swizzles(const gpu_case *self, gpu_run *run) {
   (void)self;
   enum { COUNT = 4096 };
@@ -372,6 +395,7 @@ const gpu_case gpu_cases_sm80[] = {
     {"primitive.convert_bf16", "convert", 80, run_convert, conversion + 1},
     {"primitive.convert_e4m3", "convert", 80, run_convert, conversion + 2},
     {"primitive.convert_e5m2", "convert", 80, run_convert, conversion + 3},
+    {"primitive.halves", "sm80", 80, run_halves, NULL},
     {"primitive.swizzles", "sm80", 80, run_swizzles, NULL},
     {"primitive.copies", "sm80", 80, run_copies, NULL},
     {"primitive.ldmatrix", "sm80", 80, run_ldmatrix, NULL},

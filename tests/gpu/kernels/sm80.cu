@@ -164,6 +164,14 @@ TSR_KERNEL(256) conversions(const float *x, tsr_u32 *f16x2, tsr_u32 *bf16x2, tsr
   }
 }
 
+/* Differences and products of two pairs each. */
+TSR_KERNEL(256) halves(const tsr_u32 *x, tsr_u32 *out) {
+  for (int i = tsr_thread(); i < 4096; i += 256) {
+    out[i] = tsr_f16x2_sub(x[i], x[4095 - i]);
+    out[4096 + i] = tsr_f16x2_mul(x[i], x[4095 - i]);
+  }
+}
+
 /* Where the three swizzles put 4096 offsets, and the same by row and place in the row. */
 TSR_KERNEL(256) swizzles(tsr_u32 *out) {
   for (int i = tsr_thread(); i < 4096; i += 256) {

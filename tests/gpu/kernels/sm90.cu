@@ -171,6 +171,12 @@ TSR_KERNEL_CLUSTER(64, 4) cluster(int *out) {
     tsr_mbarrier_arrive_remote(bar, t);
   tsr_mbarrier_wait(bar, 0);
   to[2] = tsr_mbarrier_test(bar, 0);
+  tsr_barrier();
+  tsr_mbarrier_arrive_remote_if(bar, t % 4, t < 4);
+  tsr_mbarrier_wait(bar, 1);
+  tsr_barrier();
+  tsr_mbarrier_arrive_if(bar, t < 4);
+  tsr_mbarrier_wait(bar, 0);
   tsr_cluster_arrive();
   tsr_cluster_wait();
 }
