@@ -225,8 +225,9 @@ static tsr_status check_wgmma(tsr_nest *nest, const tsr_schedule *schedule, cons
   const int64_t warps_m = knobs[TSR_KNOB_WARPS_M], bn = knobs[TSR_KNOB_BN];
   const int64_t bits = tsr_dtype_bits(schedule->atom->a);
   tsr_mma_ring ring;
-  if (warps_m % WARPGROUP != 0)
-    return refuse(kernel, TSR_KNOB_WARPS_M, "must be whole groups of four warps", diag);
+  if (warps_m % WARPGROUP != 0 || (warps_m & (warps_m - 1)) != 0)
+    return refuse(kernel, TSR_KNOB_WARPS_M, "must be whole groups of four warps, a power of two",
+                  diag);
   if (knobs[TSR_KNOB_BM] % (16 * warps_m) != 0 || knobs[TSR_KNOB_BM] > BOX)
     return refuse(kernel, TSR_KNOB_BM, "must be a multiple of 16 for each warp, at most 256", diag);
   if (bn % (bits == 8 ? 16 : 8) != 0 || bn > BOX)
