@@ -15,7 +15,7 @@ enum {
   MOST_SPLIT = 64,
   MOST_NEST_SPLIT = 256,
   REGISTER_MARGIN = 8,
-  MOST_STAGED = 16
+  MOST_STAGED = 8
 };
 
 static int64_t greatest(int64_t a, int64_t b) {
