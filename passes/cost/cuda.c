@@ -87,7 +87,7 @@ int64_t tsr_cost_cuda_registers(const tsr_cost_cuda_contract *s) {
     double side = 1;
     while (side * side < sums / words)
       side++;
-    fragments = 2 * side * words * FMA_STEP;
+    fragments = 2 * side * words * (double)FMA_STEP;
   }
   /* The next fragments are on their way while these are used. */
   return (int64_t)(sums + 1.5 * fragments + copies) + ADDRESS_REGISTERS;
@@ -467,7 +467,7 @@ void tsr_cost_of_cuda_nest(const tsr_target *target, const tsr_cost_cuda_nest *s
 
   /* One task: where its loads wait, of which the compiler has those of a few turns under way, and
    * what follows. */
-  const double turns = 1 + (s->steps - 1) / TURNS_AHEAD;
+  const double turns = 1 + (s->steps - 1) / (double)TURNS_AHEAD;
   const double chain = (double)BLOCK_CYCLES + gpu->memory_latency * turns + s->ending +
                        (turned ? (double)EXCHANGE_CYCLES * s->steps : 0);
   out_cost->waves = ceil_div(s->tasks, sms * (double)out_cost->resident);

@@ -161,8 +161,8 @@ typedef struct candidates {
 
 /* Elements that go through registers are all on their way at once: so many, no more. */
 static bool few_elements(const tsr_cost_cuda_contract *s) {
-  return (s->a_run >= 4 || tsr_cost_cuda_pieces(s, 0) <= MOST_STAGED) &&
-         (s->b_run >= 4 || tsr_cost_cuda_pieces(s, 1) <= MOST_STAGED);
+  return (s->a_run >= 4 || tsr_cost_cuda_pieces(s, 0) <= (double)MOST_STAGED) &&
+         (s->b_run >= 4 || tsr_cost_cuda_pieces(s, 1) <= (double)MOST_STAGED);
 }
 
 static bool fits_block(const tsr_target *target, const tsr_cost_cuda_contract *s) {

@@ -175,7 +175,7 @@ static double ending_of(const choosing *c, const tile *t, bool shared) {
       cycles += step < WARP ? SHUFFLE_CYCLES : EXCHANGE_CYCLES;
   if (red_rows)
     for (int64_t step = 1; step < least(threads, t->rows); step *= 2)
-      cycles += EXCHANGE_CYCLES + 4 * each;
+      cycles += (double)EXCHANGE_CYCLES + 4 * each;
   return cycles;
 }
 
