@@ -99,6 +99,12 @@ typedef struct tsr_cu_team {
   bool single;         /* thread 0 of the role alone */
 } tsr_cu_team;
 
+/* A contract in place that may be under way: its accumulators, and the indentation of its text. */
+typedef struct tsr_cu_issue {
+  const tsr_cu_tile *tile;
+  uint32_t indent;
+} tsr_cu_issue;
+
 typedef struct tsr_cu_turn tsr_cu_turn; /* of a for {stages}; emit_stages.c */
 
 typedef struct tsr_cu {
@@ -141,12 +147,12 @@ typedef struct tsr_cu {
   uint32_t argument_count;
   tsr_cuda_map *maps;
   uint32_t map_count, map_capacity;
-  tsr_cu_turn *turn;             /* that is being emitted */
-  const bool *skip;              /* by op id: not emitted now; NULL: none */
-  uint32_t loops;                /* around the op */
-  uint32_t ahead;                /* > 0: copies of later turns are being emitted */
-  bool scratch_touched;          /* by what was emitted so far */
-  const tsr_cu_tile **under_way; /* accumulators of wgmma, in the order of issue */
+  tsr_cu_turn *turn;       /* that is being emitted */
+  const bool *skip;        /* by op id: not emitted now; NULL: none */
+  uint32_t loops;          /* around the op */
+  uint32_t ahead;          /* > 0: copies of later turns are being emitted */
+  bool scratch_touched;    /* by what was emitted so far */
+  tsr_cu_issue *under_way; /* contracts in place, in the order of issue */
   uint32_t under_way_count, under_way_capacity;
   const tsr_cu_tile **accumulators; /* of wgmma, in scope */
   uint32_t accumulator_count, accumulator_capacity;

@@ -74,6 +74,11 @@ void tsr_cu_load(tsr_cu *e) {
   tsr_cu_access at;
   tsr_cu_tile shape = tsr_cu_tile_of_type(e, tsr_value_get(e->ir, result)->type);
   shape.layout = tsr_cu_wanted(e, result, &shape);
+  if (shape.layout.use != TSR_CU_NO_USE && tsr_op_float(e->ir, e->op_id, "pad", 0) == 0 &&
+      shape.dtype == tsr_value_type(e->ir, operand->value)->dtype) {
+    tsr_cu_fragment(e);
+    return;
+  }
   tsr_cu_access_init(e, &at, operand, operand->subscripts, &shape);
   const tsr_cu_tile *tile = tsr_cu_declare_result(e, NULL);
   tsr_cu_load_tile(e, &at, tile, tsr_op_float(e->ir, e->op_id, "pad", 0));

@@ -1,7 +1,7 @@
-/* fragment: a tile from shared memory into the registers that tensor cores take it from. ldmatrix
- * brings 8 x 8 matrices of 16-bit elements, or 8 rows of 16 bytes of any others, where every row is
- * provably in one piece; with .trans the rows run along the side (rows of a, columns of b) instead
- * of the depth. All else is loaded element by element, into the same places. */
+/* fragment, and loads for tensor cores: a tile into the registers that tensor cores take it from.
+ * ldmatrix brings 8 x 8 matrices of 16-bit elements, or 8 rows of 16 bytes of any others, where
+ * every row is provably in one piece; with .trans the rows run along the side (rows of a, columns
+ * of b) instead of the depth. All else is loaded element by element, into the same places. */
 #include "codegen/cuda/emit.h"
 #include <string.h>
 
@@ -17,7 +17,7 @@ typedef struct fragment {
 /* A box without lanes gets them: its axes are the buffer's last ones. */
 static void take_subscripts(tsr_cu *e, const tsr_operand *operand, uint32_t rank, fragment *f) {
   uint32_t count = operand->subscript_count;
-  bool has_lanes = false;
+  bool has_lanes = e->op->code != TSR_OP_FRAGMENT;
   for (uint32_t i = 0; i < count; ++i)
     has_lanes = has_lanes || tsr_expr_has(e->ir, operand->subscripts[i], TSR_INDEX_LANE);
   for (uint32_t i = 0; i < count; ++i) {

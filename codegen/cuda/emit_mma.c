@@ -42,6 +42,9 @@ const char *tsr_cu_operand_words(tsr_cu *e, uint32_t number, const tsr_cu_mma *m
   const tsr_cu_layout layout = tsr_cu_mma_operand(mma, number == 0);
   const uint32_t depth = number == 0 ? 0 : 1;
   const tsr_cu_tile *tile = tsr_cu_operand(e, number);
+  const uint32_t rows = number == 0 ? mma->m : mma->k, columns = number == 0 ? mma->k : mma->n;
+  if (tile->rank != 2 || tile->extents[1] != rows || tile->extents[0] != columns)
+    tsr_cu_fail(e, TSR_ERR_VERIFY, "the operands of contract do not fit together");
   if (tile->packed && mma->fields > 1 && tsr_cu_same_layout(tile, &layout))
     return tile->name;
   tile = tsr_cu_relayout(e, tile, &layout);

@@ -169,24 +169,31 @@ static const char *instance(tsr_cu *e, uint32_t name, const tsr_cu_mma *mma, cha
   return function;
 }
 
-static void add_tile(tsr_cu *e, const tsr_cu_tile *tile, const tsr_cu_tile ***list, uint32_t *count,
-                     uint32_t *capacity) {
-  if (*count == *capacity) {
-    uint32_t larger = *capacity ? 2 * *capacity : 8;
-    const tsr_cu_tile **moved = tsr_cu_alloc(e, larger, sizeof *moved);
-    if (*count)
-      memcpy(moved, *list, *count * sizeof *moved);
-    *list = moved;
-    *capacity = larger;
-  }
-  (*list)[(*count)++] = tile;
+/* Room for one more element of a list. */
+static void *grown(tsr_cu *e, void *list, uint32_t count, uint32_t *capacity, size_t size) {
+  if (count < *capacity)
+    return list;
+  uint32_t larger = *capacity ? 2 * *capacity : 8;
+  void *moved = tsr_cu_alloc(e, larger, size);
+  if (count)
+    memcpy(moved, list, count * size);
+  *capacity = larger;
+  return moved;
 }
 
 void tsr_cu_wgmma_note(tsr_cu *e, const tsr_cu_tile *tile) {
   for (uint32_t i = 0; i < e->accumulator_count; ++i)
     if (e->accumulators[i] == tile)
       return;
-  add_tile(e, tile, &e->accumulators, &e->accumulator_count, &e->accumulator_capacity);
+  e->accumulators = grown(e, e->accumulators, e->accumulator_count, &e->accumulator_capacity,
+                          sizeof *e->accumulators);
+  e->accumulators[e->accumulator_count++] = tile;
+}
+
+static void note_issue(tsr_cu *e, const tsr_cu_tile *tile) {
+  e->under_way =
+      grown(e, e->under_way, e->under_way_count, &e->under_way_capacity, sizeof *e->under_way);
+  e->under_way[e->under_way_count++] = (tsr_cu_issue){tile, e->indent};
 }
 
 void tsr_cu_contract_wgmma(tsr_cu *e, const tsr_cu_mma *mma) {
@@ -228,14 +235,14 @@ void tsr_cu_contract_wgmma(tsr_cu *e, const tsr_cu_mma *mma) {
       }
   tsr_cu_line(e, "tsr_wgmma_commit();");
   tsr_cu_line(e, "}");
-  add_tile(e, acc, &e->under_way, &e->under_way_count, &e->under_way_capacity);
+  note_issue(e, acc);
 }
 
 /* --- waiting --- */
 
-static bool among(const tsr_cu_tile *const *list, uint32_t count, const tsr_cu_tile *tile) {
+static bool among(const tsr_cu_issue *list, uint32_t count, const tsr_cu_tile *tile) {
   for (uint32_t i = 0; i < count; ++i)
-    if (list[i] == tile)
+    if (list[i].tile == tile)
       return true;
   return false;
 }
@@ -246,19 +253,23 @@ static void hold(tsr_cu *e, const tsr_cu_tile *tile) {
               tsr_cu_registers(tile));
 }
 
+/* A wait inside of a block may not be met: for the text behind it what was issued outside of the
+ * block may still be under way. */
 void tsr_cu_wgmma_wait(tsr_cu *e, uint32_t pending) {
   const uint32_t left = pending < e->under_way_count ? pending : e->under_way_count;
   const uint32_t done = e->under_way_count - left;
-  const tsr_cu_tile **later = e->under_way + done;
+  uint32_t kept = 0;
   tsr_cu_line(e, "tsr_wgmma_wait(%u);", pending);
   for (uint32_t i = 0; i < e->accumulator_count; ++i) {
     const tsr_cu_tile *tile = e->accumulators[i];
-    if (pending == 0 || (among(e->under_way, done, tile) && !among(later, left, tile)))
+    if (pending == 0 ||
+        (among(e->under_way, done, tile) && !among(e->under_way + done, left, tile)))
       hold(e, tile);
   }
-  for (uint32_t i = 0; i < left; ++i)
-    e->under_way[i] = later[i];
-  e->under_way_count = left;
+  for (uint32_t i = 0; i < e->under_way_count; ++i)
+    if (i >= done || e->under_way[i].indent < e->indent)
+      e->under_way[kept++] = e->under_way[i];
+  e->under_way_count = kept;
 }
 
 void tsr_cu_wgmma_settle(tsr_cu *e, const tsr_cu_tile *tile) {
@@ -266,15 +277,15 @@ void tsr_cu_wgmma_settle(tsr_cu *e, const tsr_cu_tile *tile) {
     tsr_cu_wgmma_wait(e, 0);
 }
 
-static uint32_t in_scope(const tsr_cu_tile **list, uint32_t count, uint32_t indent) {
-  uint32_t kept = 0;
-  for (uint32_t i = 0; i < count; ++i)
-    if (list[i]->indent <= indent)
-      list[kept++] = list[i];
-  return kept;
-}
-
 void tsr_cu_wgmma_forget(tsr_cu *e) {
-  e->accumulator_count = in_scope(e->accumulators, e->accumulator_count, e->indent);
-  e->under_way_count = in_scope(e->under_way, e->under_way_count, e->indent);
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i < e->accumulator_count; ++i)
+    if (e->accumulators[i]->indent <= e->indent)
+      e->accumulators[kept++] = e->accumulators[i];
+  e->accumulator_count = kept;
+  kept = 0;
+  for (uint32_t i = 0; i < e->under_way_count; ++i)
+    if (e->under_way[i].tile->indent <= e->indent)
+      e->under_way[kept++] = e->under_way[i];
+  e->under_way_count = kept;
 }

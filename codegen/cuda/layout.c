@@ -227,6 +227,8 @@ static void want_operand(tsr_cu *e, tsr_value value, uint32_t number, const tsr_
   if (!is_tile(e, value) || e->wanted[value])
     return;
   tsr_cu_tile tile = tsr_cu_tile_of_type(e, tsr_value_get(e->ir, value)->type);
+  if (tile.rank != 2)
+    return;
   if (mma) {
     insist(e, value, tsr_cu_mma_operand(mma, number == 0));
     return;
