@@ -8,6 +8,10 @@
 
 static const char *const nvrtc_options[] = {TSR_CUDA_OPTIONS};
 
+/* Against a compiler that hangs; a machine with much else to do takes minutes for a large kernel.
+ */
+enum { KERNEL_TIMEOUT_MS = 600000 };
+
 /* --- targets --- */
 
 /* X(architecture, capability, of that architecture alone) */
@@ -104,7 +108,8 @@ static tsr_status open_toolchain(toolchain *tools, const tsr_compile_options *op
   tsr_compile_pool_options pool = {.worker_argv = options->cuda_worker,
                                    .nvrtc = tools->nvrtc,
                                    .cache = tools->cache,
-                                   .worker_count = options->threads};
+                                   .worker_count = options->threads,
+                                   .timeout_ms = KERNEL_TIMEOUT_MS};
   return tsr_compile_pool_create(allocator, &pool, &tools->pool, diag);
 }
 
