@@ -350,12 +350,14 @@ typedef struct tsr_cu_run_place {
 
 void tsr_cu_load_run(tsr_cu *e, const tsr_cu_run_shape *shape, const tsr_cu_tile *into,
                      const tsr_cu_run_place *place, double pad);
+/* Declares `run`, with the registers' elements as they are in memory of `dtype`. */
+void tsr_cu_gather_run(tsr_cu *e, const tsr_cu_run_shape *shape, const tsr_cu_tile *tile,
+                       tsr_dtype dtype);
 void tsr_cu_store_run(tsr_cu *e, const tsr_cu_run_shape *shape, const tsr_cu_tile *tile,
                       const tsr_cu_run_place *place);
 /* Through the exchange area from the registers of one tile to those of another of its shape; both
  * may be one, then all copies of an element get the owner's. */
 void tsr_cu_pass(tsr_cu *e, const tsr_cu_tile *from, const tsr_cu_tile *to);
-uint64_t tsr_cu_passing_bytes(const tsr_cu_tile *tile);
 
 /* --- emit_access.c --- */
 /* Loads a tile into registers of the same layout. */

@@ -176,47 +176,46 @@ static void store_tile(tsr_cu *e, const tsr_cu_access *at, const tsr_cu_tile *ti
   tsr_cu_end(e);
 }
 
-/* Is nothing that lies in scratch used behind the op, and is the op run once, by the whole task? */
-static bool scratch_is_free(const tsr_cu *e) {
-  if (e->barrier_id != 0 || e->single || e->loops > 0)
+/* Four lanes of accumulators have 8 neighbours of a row: a sector of 32 bytes if these are of 4
+ * bytes, half of one if of 2, and every half is a transaction. So four lanes exchange words of four
+ * blocks of 8 columns: then each has a block, 16 bytes. Is the tile laid out for that? `out_quads`:
+ * as it is then. */
+static bool in_quads(tsr_cu *e, const tsr_cu_access *at, const tsr_cu_tile *tile,
+                     tsr_cu_tile *out_quads) {
+  const tsr_cu_axis *own = &tile->layout.axis[0];
+  if (tile->rank == 0 || tile->packed || tile->dtype != at->dtype ||
+      tsr_dtype_bits(at->dtype) != 16 || at->buffer->level != TSR_LEVEL_GLOBAL || own->count < 3)
     return false;
-  for (tsr_op id = e->op->next; id != 0; id = tsr_op_get(e->ir, id)->next) {
-    const tsr_op_data *op = tsr_op_get(e->ir, id);
-    if (op->region_count > 0)
-      return false;
-    for (uint32_t i = 0; i < op->operand_count; ++i) {
-      tsr_level level = tsr_value_type(e->ir, op->operands[i].value)->level;
-      if (level != TSR_LEVEL_REG && level != TSR_LEVEL_GLOBAL)
-        return false;
-    }
-  }
-  tsr_op around = tsr_region_get(e->ir, e->op->parent)->parent;
-  return tsr_op_get(e->ir, around)->code == TSR_OP_KERNEL;
+  const tsr_cu_digit *pair = &own->digits[0], *lanes = &own->digits[1], *blocks = &own->digits[2];
+  if (pair->stride != 0 || pair->size != 2 || lanes->stride != 1 || lanes->size != 4 ||
+      blocks->stride != 0 || blocks->size % 4 != 0)
+    return false;
+  *out_quads = *tile;
+  tsr_cu_axis *axis = &out_quads->layout.axis[0];
+  *axis = (tsr_cu_axis){0};
+  tsr_cu_push(axis, 8, 0, pair->order);
+  tsr_cu_push(axis, 4, 1, 0);
+  tsr_cu_push(axis, blocks->size / 4, 0, blocks->order);
+  for (uint32_t i = 3; i < own->count; ++i)
+    tsr_cu_push(axis, own->digits[i].size, own->digits[i].stride, own->digits[i].order);
+  return tile->extents[0] % 8 == 0 && tsr_cu_run(e, at->value, at->subscripts, tile, 0, 8) == 8;
 }
 
-/* Four lanes of accumulators have 8 neighbours of a row: a sector of 32 bytes if these are of 4
- * bytes, a part of one if they are narrower, and every part is a transaction. Such tiles go through
- * the memory of the rings, where these are dead and large enough, so that it costs no occupancy. */
-static const tsr_cu_tile *coalesced(tsr_cu *e, const tsr_cu_access *at, const tsr_cu_tile *tile) {
-  enum { SECTOR = 32, LANES = 4 };
-  const uint32_t size = tsr_dtype_bits(at->dtype) / 8, most = 16 / size;
-  const uint64_t free = e->alloc_bytes, others = e->exchange_bytes;
-  uint32_t run = tile->rank > 0 ? tsr_cu_run_of(tile, 0) : 0;
-  tsr_cu_axis own = tile->layout.axis[0];
-  bool narrow = run > 0 && own.count > 1 && own.digits[0].size == run &&
-                own.digits[1].stride == 1 && own.digits[1].size <= LANES;
-  if (!narrow || run * LANES * size >= SECTOR || in_shared(at) || tile->dtype != at->dtype ||
-      tsr_cu_elements(tile) < (uint64_t)most * e->threads || !scratch_is_free(e) ||
-      tsr_cu_passing_bytes(tile) > free ||
-      tsr_cu_run(e, at->value, at->subscripts, tile, 0, most) < most)
-    return tile;
-  const tsr_cu_layout layout = tsr_cu_default_layout(e->threads, tile, most);
-  e->alloc_bytes = e->exchange_bytes = 0;
-  tsr_cu_barrier(e);
-  const tsr_cu_tile *moved = tsr_cu_relayout(e, tile, &layout);
-  e->alloc_bytes = free;
-  e->exchange_bytes = others;
-  return moved;
+static void store_quads(tsr_cu *e, tsr_cu_access *at, const tsr_cu_tile *tile,
+                        const tsr_cu_tile *quads) {
+  const tsr_cu_run_shape shape = {0, 8, 16};
+  const char *condition = NULL;
+  at->tile = *quads;
+  tsr_cu_begin_runs(e, quads, true, 0, shape.run);
+  const char *address = tsr_cu_address_of(e, tsr_cu_place(e, at, &condition));
+  condition = tsr_cu_both(e, tsr_cu_owner(e, quads), condition);
+  tsr_cu_gather_run(e, &shape, tile, at->dtype);
+  tsr_cu_line(e, "run = tsr_quad_transpose(run, thread);");
+  if (strcmp(condition, "1") != 0)
+    tsr_cu_line(e, "if (%s)", condition);
+  tsr_cu_line(e, "%stsr_store_global_16(%s, run);", strcmp(condition, "1") != 0 ? "  " : "",
+              address);
+  tsr_cu_end(e);
 }
 
 void tsr_cu_store(tsr_cu *e) {
@@ -224,14 +223,15 @@ void tsr_cu_store(tsr_cu *e) {
   const tsr_operand *operand = &e->op->operands[1];
   const char *combine = tsr_op_string(e->ir, e->op_id, "combine");
   tsr_cu_access at;
+  tsr_cu_tile quads;
   if (combine && !strcmp(combine, "none"))
     combine = NULL;
   tsr_cu_access_init(e, &at, operand, operand->subscripts, tile);
   if (combine && !tsr_cu_identity(e, combine, at.dtype))
     tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "a store cannot combine by '%s'", combine);
-  if (!combine) {
-    tile = coalesced(e, &at, tile);
-    at.tile = *tile;
+  if (!combine && in_quads(e, &at, tile, &quads)) {
+    store_quads(e, &at, tile, &quads);
+    return;
   }
   store_tile(e, &at, tile, combine);
 }

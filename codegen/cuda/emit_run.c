@@ -92,12 +92,9 @@ static const char *word_of_registers(tsr_cu *e, const tsr_cu_run_shape *shape,
   return word;
 }
 
-void tsr_cu_store_run(tsr_cu *e, const tsr_cu_run_shape *shape, const tsr_cu_tile *tile,
-                      const tsr_cu_run_place *place) {
-  const tsr_dtype dtype = place->dtype;
-  bool always = !strcmp(place->condition, "1"), wide = tsr_dtype_bits(dtype) == 64;
-  if (!always)
-    tsr_cu_line(e, "if (%s) {", place->condition);
+void tsr_cu_gather_run(tsr_cu *e, const tsr_cu_run_shape *shape, const tsr_cu_tile *tile,
+                       tsr_dtype dtype) {
+  const bool wide = tsr_dtype_bits(dtype) == 64;
   tsr_cu_line(e, "%s run;", run_type(shape));
   tsr_cu_line(e, "TSR_UNROLL");
   tsr_cu_line(e, "for (int w = 0; w < %u; ++w) {", wide ? shape->run : shape->bytes / 4);
@@ -110,6 +107,14 @@ void tsr_cu_store_run(tsr_cu *e, const tsr_cu_run_shape *shape, const tsr_cu_til
   } else
     tsr_cu_line(e, "run.x[w] = %s;", word_of_registers(e, shape, tile, dtype));
   tsr_cu_line(e, "}");
+}
+
+void tsr_cu_store_run(tsr_cu *e, const tsr_cu_run_shape *shape, const tsr_cu_tile *tile,
+                      const tsr_cu_run_place *place) {
+  bool always = !strcmp(place->condition, "1");
+  if (!always)
+    tsr_cu_line(e, "if (%s) {", place->condition);
+  tsr_cu_gather_run(e, shape, tile, place->dtype);
   tsr_cu_line(e, "tsr_store_%s_%u(%s, run);", place->shared ? "shared" : "global", shape->bytes,
               place->address);
   if (!always)
@@ -128,7 +133,7 @@ static uint32_t pitch_of(const tsr_cu_tile *tile) {
   return (uint32_t)((pieces | 1) * 16 / size);
 }
 
-uint64_t tsr_cu_passing_bytes(const tsr_cu_tile *tile) {
+static uint64_t passing_bytes(const tsr_cu_tile *tile) {
   uint64_t size = tsr_dtype_bits(tile->dtype) / 8;
   if (tile->rank == 0)
     return size;
@@ -163,7 +168,7 @@ static const char *passing_place(tsr_cu *e, const tsr_cu_tile *tile, uint32_t pi
 void tsr_cu_pass(tsr_cu *e, const tsr_cu_tile *from, const tsr_cu_tile *to) {
   const tsr_dtype dtype = from->dtype;
   const uint32_t pitch = from->rank > 0 ? pitch_of(from) : 1;
-  const char *array = tsr_cu_exchange(e, tsr_cu_storage(dtype), tsr_cu_passing_bytes(from));
+  const char *array = tsr_cu_exchange(e, tsr_cu_storage(dtype), passing_bytes(from));
   for (int reads = 0; reads < 2; ++reads) {
     const tsr_cu_tile *tile = reads ? to : from;
     const tsr_cu_run_shape shape = shape_of(tile, pitch);

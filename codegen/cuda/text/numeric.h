@@ -153,6 +153,23 @@ TSR_SIGNED_DIVISION(tsr_s64, s64)
 TSR_UNSIGNED_DIVISION(tsr_u32, u32)
 TSR_UNSIGNED_DIVISION(tsr_u64, u64)
 
+/* Word i of lane j of every four lanes becomes word j of lane i. */
+TSR_DEVICE tsr_u32x4 tsr_quad_transpose(tsr_u32x4 w, int lane) {
+  TSR_UNROLL
+  for (int bit = 1; bit < 4; bit *= 2) {
+    const int upper = (lane & bit) != 0;
+    TSR_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const int a = bit == 1 ? 2 * i : i, b = a + bit;
+      const tsr_u32 given = upper ? w.x[a] : w.x[b];
+      const tsr_u32 taken = (tsr_u32)tsr_warp_shuffle_xor_i32((int)given, bit);
+      w.x[a] = upper ? taken : w.x[a];
+      w.x[b] = upper ? w.x[b] : taken;
+    }
+  }
+  return w;
+}
+
 #define TSR_INDEX_FUNCTIONS(type, name)                                                            \
   TSR_DEVICE type tsr_floor_div_##name(type a, type b) {                                           \
     const type q = tsr_div_##name(a, b), r = tsr_rem_##name(a, b);                                 \
