@@ -157,6 +157,46 @@ START_TEST(test_shape) {
 }
 END_TEST
 
+/* Filled by cp.async: what threads wrote is read by wgmma, one product is under way. */
+static const char *const pipeline_text =
+    "dim M in 1..65536\n"
+    "kernel @k(%a: f16[M, 320], %b: f16[128, 320], out %c: f16[M, 128]) grid(%i in M ceildiv 64) "
+    "{warps = 4} {\n"
+    "  %sa = alloc {swizzle = 128} : l1 f16[4, 64, 64]\n"
+    "  %sb = alloc {swizzle = 128} : l1 f16[4, 128, 64]\n"
+    "  %z = const {value = 0} : reg f32[64, 128]\n"
+    "  %acc = for %k in 5 carry(%s = %z) {stages = 3} {\n"
+    "    copy %a[%i*64, %k*64], %sa[%k mod 4, 0, 0] {atom = \"cp.async\", shape = [64, 64]}\n"
+    "    copy %b[0, %k*64], %sb[%k mod 4, 0, 0] {atom = \"cp.async\", shape = [128, 64]}\n"
+    "    barrier\n"
+    "    %d = contract %sa[%k mod 4, $0, $1], %sb[%k mod 4, $1, $0], %s {atom = \"wgmma.f16\", k "
+    "= 64, warps = [4, 1]} : reg f32[64, 128]\n"
+    "    wait {of = \"contract\", pending = 1}\n"
+    "    yield %d\n"
+    "  } : reg f32[64, 128]\n"
+    "  wait {of = \"contract\", pending = 0}\n"
+    "  %h = cast %acc : reg f16[64, 128]\n"
+    "  store %h, %c[%i*64 + $0, $1]\n"
+    "}\n";
+
+START_TEST(test_filled_by_threads) {
+  columns = 128;
+  depth = 320;
+  run_text(pipeline_text, "cuda:sm_90a", (const int64_t[]){100}, 1, expect_product, 3);
+}
+END_TEST
+
+START_TEST(test_filled_planted) {
+  static const char *const planted[][2] = {{"tsr_fence_proxy_async()", "(void)0"},
+                                           {"tsr_copy_async_wait(1)", "tsr_copy_async_wait(2)"},
+                                           {"tsr_barrier()", "(void)0"}};
+  columns = 128;
+  depth = 320;
+  run_planted(pipeline_text, "cuda:sm_90a", (const int64_t[]){100}, 1, expect_product, 6,
+              planted[_i][0], planted[_i][1]);
+}
+END_TEST
+
 START_TEST(test_planted) {
   static const char *const planted[][2] = {
       {"tsr_mbarrier_wait(empty", "(void)(empty"}, {"tsr_mbarrier_wait(full", "(void)(full"},
@@ -185,9 +225,9 @@ START_TEST(test_nvrtc) {
   }
   if (_i == 0)
     read_example();
-  else
+  else if (_i < 3)
     write_shape(2 * _i, 132);
-  run_open(&r, text, "cuda:sm_90a");
+  run_open(&r, _i < 3 ? text : pipeline_text, "cuda:sm_90a");
   tsr_cuda_source source = {.text = r.code.kernels[0].source,
                             .arch = "sm_90a",
                             .options = options,
@@ -213,8 +253,10 @@ int main(void) {
   tcase_set_timeout(cases, 120);
   tcase_add_test(cases, test_example);
   tcase_add_loop_test(cases, test_shape, 0, COUNT(shapes));
+  tcase_add_test(cases, test_filled_by_threads);
+  tcase_add_loop_test(cases, test_filled_planted, 0, 3);
   tcase_add_loop_test(cases, test_planted, 0, 6);
-  tcase_add_loop_test(cases, test_nvrtc, 0, 3);
+  tcase_add_loop_test(cases, test_nvrtc, 0, 4);
   suite_add_tcase(suite, cases);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);
