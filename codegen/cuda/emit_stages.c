@@ -120,7 +120,9 @@ static void need_op(tsr_cu *e, tsr_cu_turn *turn, tsr_op id) {
 static void check_ring(tsr_cu *e, const tsr_cu_turn *turn, tsr_op copy) {
   const tsr_operand *to = &tsr_op_get(e->ir, copy)->operands[1];
   tsr_value variable = tsr_region_get(e->ir, turn->body)->args[0];
-  tsr_expr index = tsr_expr_value(e->ir, variable), place = to->subscripts[0];
+  tsr_expr index = tsr_expr_value(e->ir, variable), place = tsr_expr_int(e->ir, 0);
+  if (to->subscript_count > 0)
+    place = to->subscripts[0];
   tsr_expr_node node = tsr_expr_get(e->ir, place);
   int64_t ring = 0;
   if (node.op == TSR_INDEX_MOD && tsr_expr_is_int(e->ir, node.b, &ring) && ring > 0)
