@@ -5,6 +5,7 @@
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct device {
   const char *target, *capability;
@@ -17,11 +18,30 @@ enum { DEVICES = sizeof devices / sizeof *devices };
  * value would hide a mistake. */
 static const double loosest = 0.25;
 
-static void check_with(trial *t, int number, const char *what, const char *precision) {
+/* The plans of what was compiled last. */
+static char plans[65536];
+
+static void keep_plan(void *context, const char *kind, const char *target, const char *data,
+                      size_t bytes) {
+  size_t used = strlen(plans), room = sizeof plans - 1 - used;
+  (void)context;
+  (void)kind;
+  (void)target;
+  memcpy(plans + used, data, bytes < room ? bytes : room);
+}
+
+/* With `ways` 2 unfused as well. */
+static void check_with(trial *t, int number, const char *what, const char *precision,
+                       uint32_t ways) {
   const device *d = &devices[number];
   const tsr_compile_options options[] = {
-      {.targets = &d->target, .target_count = 1, .precision = precision},
+      {.targets = &d->target,
+       .target_count = 1,
+       .precision = precision,
+       .emit = TSR_EMIT_PLAN,
+       .emit_function = keep_plan},
       {.targets = &d->target, .target_count = 1, .precision = precision, .no_fuse = true}};
+  memset(plans, 0, sizeof plans);
   const char *driver = getenv("TESSERA_EMULATED_DRIVER");
   ck_assert_msg(driver != NULL, "TESSERA_EMULATED_DRIVER is the emulated driver's path");
   setenv("TESSERA_CUDA_DRIVER", driver, 1);
@@ -29,12 +49,12 @@ static void check_with(trial *t, int number, const char *what, const char *preci
   setenv("TESSERA_EMULATED_SEED", number == 0 ? "5" : "1", 1);
   t->what = what;
   t->loosest = loosest;
-  ck_assert_msg(trial_check(t, options, 2), "%s for %s", what, d->target);
+  ck_assert_msg(trial_check(t, options, ways), "%s for %s", what, d->target);
   trial_end(t);
 }
 
 static void check(trial *t, int number, const char *what) {
-  check_with(t, number, what, NULL);
+  check_with(t, number, what, NULL, 2);
 }
 
 /* --- parts of models --- */
@@ -154,9 +174,10 @@ static const contraction contractions[] = {
     {TSR_BF16, "mk,nk->mn", NULL}, {TSR_I8, "mk,nk->mn", NULL},    {TSR_F64, "mk,kn->mn", NULL}};
 enum { CONTRACTIONS = sizeof contractions / sizeof *contractions };
 
-/* relu(x w + bias), x an input whose rows may be known at run time only, w a constant; then the
- * same with both operands inputs. */
-static void one_contraction(int number, const contraction *c, const int64_t *mnk, bool symbolic) {
+/* relu(x w + bias), x an input whose rows may be known at run time only, w a constant; with
+ * `inputs` a product of two inputs as well. */
+static void one_contraction(int number, const contraction *c, const int64_t *mnk, bool symbolic,
+                            bool inputs) {
   trial t;
   trial_begin(&t, 14);
   bool rows_first = c->spec[0] == 'm', depth_first = c->spec[3] == 'k';
@@ -168,23 +189,35 @@ static void one_contraction(int number, const contraction *c, const int64_t *mnk
   double reach = integer ? 127 : 1;
   tsr_value x = trial_input(&t, c->dtype, dims, 2, -reach, reach);
   tsr_value w = trial_const(&t, c->dtype, w_dims, 2, 8);
-  tsr_value v = trial_input_static(&t, c->dtype, w_dims, 2, -reach, reach);
   tsr_value y = tsr_graph_einsum(&t.b, c->spec, x, w);
   if (!integer)
     y = binary(&t, TSR_OP_ADD, y, trial_const(&t, c->dtype, &mnk[1], 1, 9));
   tsr_value zero =
       integer ? tsr_graph_scalar_int(&t.b, TSR_I32, 0) : tsr_graph_scalar(&t.b, c->dtype, 0);
   trial_output(&t, binary(&t, TSR_OP_MAX, y, zero));
-  trial_output(&t, tsr_graph_einsum(&t.b, c->spec, x, v));
+  if (inputs) {
+    tsr_value v = trial_input_static(&t, c->dtype, w_dims, 2, -reach, reach);
+    trial_output(&t, tsr_graph_einsum(&t.b, c->spec, x, v));
+  }
   /* tf32 has 10 bits behind the point; wgmma cuts the others off. */
   t.operand_rounding = c->precision != NULL ? 0x1p-10 : 0;
-  check_with(&t, number, c->spec, c->precision);
+  check_with(&t, number, c->spec, c->precision, 1);
 }
 
 START_TEST(contract) {
   static const int64_t shapes[][3] = {{64, 64, 64}, {37, 72, 40}, {136, 72, 96}, {5, 3, 7}};
   for (int s = 0; s < 4; s++)
-    one_contraction(_i % DEVICES, &contractions[_i / DEVICES], shapes[s], s == 1);
+    one_contraction(_i % DEVICES, &contractions[_i / DEVICES], shapes[s], s == 1, true);
+}
+END_TEST
+
+/* Large enough for the units of whole warp groups. */
+START_TEST(large_contractions) {
+  static const contraction half = {TSR_F16, "mk,kn->mn", NULL},
+                           tf32 = {TSR_F32, "mk,nk->mn", "tf32"};
+  const contraction *c = _i == 0 ? &half : &tf32;
+  one_contraction(1, c, (int64_t[]){512, 512, _i == 0 ? 256 : 128}, false, false);
+  ck_assert_msg(strstr(plans, "\"wgmma") != NULL, "%s", plans);
 }
 END_TEST
 
@@ -248,6 +281,7 @@ int main(void) {
   tcase_add_loop_test(tests, layernorm_of_half_floats, 0, DEVICES);
   tcase_add_loop_test(tests, convolutions, 0, DEVICES);
   tcase_add_loop_test(tests, contract, 0, CONTRACTIONS * DEVICES);
+  tcase_add_loop_test(tests, large_contractions, 0, 2);
   tcase_add_loop_test(tests, attention_heads, 0, DEVICES);
   tcase_add_loop_test(tests, transformer, 0, DEVICES);
   suite_add_tcase(suite, tests);
