@@ -195,7 +195,7 @@ static tsr_op copy_op(splitting *s, tsr_point *e, tsr_op op) {
     tsr_op_set_element(s->ir, made, i, operand.value, subs, operand.subscript_count);
   }
   const tsr_attr *value = tsr_op_attr(s->ir, made, "value");
-  if (data->code == TSR_OP_INDEX && value->kind == TSR_ATTR_EXPR)
+  if (data->code == TSR_OP_INDEX && value != NULL && value->kind == TSR_ATTR_EXPR)
     tsr_op_set_expr(s->ir, made, "value",
                     tsr_expr_substitute(s->ir, value->u.expr, &s->inside, &whole, 1));
   return made;
