@@ -179,11 +179,12 @@ static void store_tile(tsr_cu *e, const tsr_cu_access *at, const tsr_cu_tile *ti
 /* Four lanes of accumulators have 8 neighbours of a row: a sector of 32 bytes if these are of 4
  * bytes, half of one if of 2, and every half is a transaction. So four lanes exchange words of four
  * blocks of 8 columns: then each has a block, 16 bytes. Is the tile laid out for that? `out_quads`:
- * as it is then. */
+ * as it is then. Not behind wgmma: where shuffles follow a pipelined loop of unknown length, ptxas
+ * believes that they read accumulators under way, and serialises (C7514). */
 static bool in_quads(tsr_cu *e, const tsr_cu_access *at, const tsr_cu_tile *tile,
                      tsr_cu_tile *out_quads) {
   const tsr_cu_axis *own = &tile->layout.axis[0];
-  if (tile->rank == 0 || tile->packed || tile->dtype != at->dtype ||
+  if (tile->rank == 0 || tile->packed || tile->dtype != at->dtype || e->accumulator_count > 0 ||
       tsr_dtype_bits(at->dtype) != 16 || at->buffer->level != TSR_LEVEL_GLOBAL || own->count < 3)
     return false;
   const tsr_cu_digit *pair = &own->digits[0], *lanes = &own->digits[1], *blocks = &own->digits[2];
