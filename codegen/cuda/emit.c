@@ -230,6 +230,10 @@ static const char *position(tsr_cu *e, const tsr_cu_tile *tile, uint32_t axis) {
 void tsr_cu_begin_runs(tsr_cu *e, const tsr_cu_tile *tile, bool positions, uint32_t along,
                        uint32_t run) {
   uint32_t braces = 0;
+  if (e->nesting == 0) {
+    e->loops_at = e->used;
+    e->loops_indent = e->indent;
+  }
   for (uint32_t axis = tile->rank; axis-- > 0;) {
     uint32_t registers = tsr_cu_registers_along(tile, axis);
     if (registers == 1)
@@ -271,6 +275,21 @@ static void move_back(tsr_cu *e, size_t to, size_t from) {
   memcpy(e->text + to, copy, moved);
 }
 
+const char *tsr_cu_before_loops(tsr_cu *e, const char *type, const char *text) {
+  if (e->nesting == 0 || e->loops_at == 0)
+    return text;
+  const char *name = tsr_cu_temporary(e, "q");
+  const size_t start = e->used;
+  const unsigned indent = e->indent;
+  e->indent = e->loops_indent;
+  tsr_cu_line(e, "const %s %s = %s;", type, name, text);
+  e->indent = indent;
+  const size_t moved = e->used - start;
+  move_back(e, e->loops_at, start);
+  e->loops_at += moved;
+  return name;
+}
+
 void tsr_cu_pass_chain(tsr_cu *e, size_t start) {
   tsr_cu_chain *chain = &e->chain;
   if (chain->end == 0 || start != chain->end || e->nesting > 0)
@@ -304,6 +323,7 @@ void tsr_cu_begin_chained(tsr_cu *e, const tsr_cu_tile *tile, size_t declared) {
     return;
   }
   tsr_cu_pass_chain(e, declared);
+  e->loops_at = 0;
   e->used = chain->close;
   e->indent += braces;
   e->braces[e->nesting++] = braces;

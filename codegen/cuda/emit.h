@@ -160,6 +160,8 @@ typedef struct tsr_cu {
   const char *instances; /* functions that the kernel's text needs in front of it, or NULL */
   const tsr_cu_sink *sink;
   tsr_cu_chain chain;
+  size_t loops_at; /* where the outermost open loop over registers starts; 0: not known */
+  unsigned loops_indent;
   uint32_t braces[TSR_CU_NESTING]; /* of the loops over registers that are open */
   uint32_t nesting;
 } tsr_cu;
@@ -240,6 +242,9 @@ void tsr_cu_begin(tsr_cu *e, const tsr_cu_tile *tile, bool positions);
 void tsr_cu_begin_runs(tsr_cu *e, const tsr_cu_tile *tile, bool positions, uint32_t axis,
                        uint32_t run);
 void tsr_cu_end(tsr_cu *e);
+/* A constant of C type `type` before all open loops over registers, or the text itself where none
+ * are open. For what is the same in every turn and dear to compute. */
+const char *tsr_cu_before_loops(tsr_cu *e, const char *type, const char *text);
 /* Likewise for an elementwise op whose result was declared at `declared` in the text and nothing
  * since. */
 void tsr_cu_begin_chained(tsr_cu *e, const tsr_cu_tile *tile, size_t declared);

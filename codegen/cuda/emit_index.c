@@ -95,6 +95,23 @@ static bool never_negative(tsr_cu *e, tsr_expr expr, const tsr_cu_tile *around) 
   return tsr_expr_prove_nonnegative(e->ir, expr, lanes, rank);
 }
 
+/* The same at every lane? */
+static bool is_uniform(tsr_cu *e, tsr_expr expr) {
+  tsr_expr_node node = tsr_expr_get(e->ir, expr);
+  if (node.op == TSR_INDEX_LANE)
+    return false;
+  if (node.op == TSR_INDEX_VALUE)
+    return e->slots[node.value].index != NULL;
+  return node.op <= TSR_INDEX_LANE || (is_uniform(e, node.a) && is_uniform(e, node.b));
+}
+
+/* Divisions are dozens of instructions, which a copy for each register would repeat. */
+static const char *divide_once(tsr_cu *e, tsr_expr_node node, const char *text, bool wide) {
+  if (!is_uniform(e, node.a) || !is_uniform(e, node.b))
+    return text;
+  return tsr_cu_before_loops(e, wide ? "tsr_s64" : "int", text);
+}
+
 static const char *call(tsr_cu *e, const char *function, tsr_expr_node node,
                         const tsr_cu_tile *around, bool wide) {
   return tsr_cu_format(e, "tsr_%s_s%s(%s, %s)", function, wide ? "64" : "32",
@@ -111,7 +128,7 @@ static const char *division(tsr_cu *e, tsr_expr_node node, const tsr_cu_tile *ar
   if (constant && never_negative(e, node.a, around))
     return tsr_cu_format(e, "%s %c %lld", tsr_cu_index_as(e, node.a, around, wide),
                          modulo ? '%' : '/', (long long)divisor);
-  return call(e, modulo ? "mod" : "floor_div", node, around, wide);
+  return divide_once(e, node, call(e, modulo ? "mod" : "floor_div", node, around, wide), wide);
 }
 
 static const char *infix(tsr_index_op op) {
@@ -143,7 +160,7 @@ static const char *expression(tsr_cu *e, tsr_expr_node node, const tsr_cu_tile *
   case TSR_INDEX_MOD:
     return division(e, node, around, wide);
   case TSR_INDEX_CEILDIV:
-    return call(e, "ceil_div", node, around, wide);
+    return divide_once(e, node, call(e, "ceil_div", node, around, wide), wide);
   case TSR_INDEX_MIN:
     return call(e, "min", node, around, wide);
   case TSR_INDEX_MAX:
