@@ -406,6 +406,9 @@ static bool best_contract(contraction *c, when may, tsr_schedule *out_schedule,
     l.atom = (uint16_t)i;
     take_atom(c, atoms[i]);
     c->shape.raster = 8;
+    /* ptxas serialises wgmma in some loops whose number of turns it does not know (C7514). */
+    if (c->shape.wgmma && !c->problem->k.fixed)
+      continue;
     if (c->shape.wgmma)
       add_wgmma(&l, c->shape);
     else if (may == GUARDED)
