@@ -185,7 +185,7 @@ static inline void run_planted(const char *text, const char *target, const int64
   const char *made = kernel->text;
   if (planted) {
     const char *at = strstr(strstr(made, "\nTSR_KERNEL"), planted);
-    ck_assert_msg(at, "no '%s' in\n%s", planted, kernel->body);
+    ck_assert_msg(at, "no '%s' in\n%.3000s", planted, kernel->body);
     made = tsr_arena_printf(&r.arena, "%.*s%s%s", (int)(at - made), made, instead,
                             at + strlen(planted));
   }

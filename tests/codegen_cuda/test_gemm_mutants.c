@@ -114,7 +114,7 @@ static const mutant mma_mutants[] = {
     {"wrong bytes", "? 16 : 0", "? 8 : 0"},
     {"wrong fragment", "tsr_ldmatrix_x4_trans(", "tsr_ldmatrix_x4("},
     {"wrong fragment", "part % 2 * 8", "part / 2 * 8"},
-    {"out of bounds", "< (int)d0) {", "< (int)d0 + 8) {"},
+    {"out of bounds", "tsr_store_global_4(", "tsr_store_global_4(16384 + "},
 };
 
 static const mutant wgmma_mutants[] = {
