@@ -96,9 +96,9 @@ START_TEST(wgmma_is_right) {
 }
 END_TEST
 
-/* A substitution in the kernel's code; `from` and `to` are texts, or PARITY: the parity that the
- * call `from` waits for is the other one. */
-#define PARITY NULL
+/* A substitution in the kernel's code; `from` and `to` are texts, or `from` begins a call: PARITY,
+ * its last argument is the other parity; BEYOND, its first one is far behind. */
+static const char PARITY[] = "parity", BEYOND[] = "beyond";
 typedef struct mutant {
   const char *kind, *from, *to;
 } mutant;
@@ -114,7 +114,7 @@ static const mutant mma_mutants[] = {
     {"wrong bytes", "? 16 : 0", "? 8 : 0"},
     {"wrong fragment", "tsr_ldmatrix_x4_trans(", "tsr_ldmatrix_x4("},
     {"wrong fragment", "part % 2 * 8", "part / 2 * 8"},
-    {"out of bounds", "tsr_store_global_4(", "tsr_store_global_4(16384 + "},
+    {"out of bounds", "tsr_store_global_", BEYOND},
 };
 
 static const mutant wgmma_mutants[] = {
@@ -140,31 +140,32 @@ static const mutant wgmma_mutants[] = {
     {"too many registers", "tsr_set_max_registers_inc(232)", "tsr_set_max_registers_inc(240)"},
 };
 
-/* The call that begins with `m->from`, as it stands in the kernel, and with the other parity. */
-static mutant other_parity(const mutant *m, const char *text, const char *target) {
+/* The call that begins with `m->from`, as it stands in the kernel, and as it is wrong. */
+static mutant complete(const mutant *m, const char *text, const char *target) {
   static char from[512], to[512];
   device_run r;
+  if (m->to != PARITY && m->to != BEYOND)
+    return *m;
   run_open(&r, text, target);
   const char *at = strstr(r.code.kernels[0].body, m->from);
   ck_assert_ptr_nonnull(at);
-  const char *end = strstr(at, ");");
-  ck_assert_ptr_nonnull(end);
-  snprintf(from, sizeof from, "%.*s);", (int)(end - at), at);
-  snprintf(to, sizeof to, "%.*s ^ 1);", (int)(end - at), at);
+  const char *open = strchr(at, '('), *end = strstr(at, ");");
+  ck_assert(open != NULL && end != NULL);
+  int length = (int)((m->to == PARITY ? end : open + 1) - at);
+  snprintf(from, sizeof from, "%.*s", length, at);
+  snprintf(to, sizeof to, "%.*s%s", length, at, m->to == PARITY ? " ^ 1" : "16384 + ");
   run_close(&r);
   return (mutant){m->kind, from, to};
 }
 
 START_TEST(mma_mutant_is_found) {
-  const mutant *m = &mma_mutants[_i];
-  run_planted(mma_text, "cuda:sm_80", rows_mma, 1, expect_mma, 8, m->from, m->to);
+  mutant m = complete(&mma_mutants[_i], mma_text, "cuda:sm_80");
+  run_planted(mma_text, "cuda:sm_80", rows_mma, 1, expect_mma, 8, m.from, m.to);
 }
 END_TEST
 
 START_TEST(wgmma_mutant_is_found) {
-  mutant m = wgmma_mutants[_i];
-  if (m.to == PARITY)
-    m = other_parity(&m, wgmma_text, "cuda:sm_90a");
+  mutant m = complete(&wgmma_mutants[_i], wgmma_text, "cuda:sm_90a");
   run_planted(wgmma_text, "cuda:sm_90a", rows_wgmma, 1, expect_wgmma, 8, m.from, m.to);
 }
 END_TEST
