@@ -125,7 +125,8 @@ tsr_status tsr_lower_op_hardmax(tsr_lower *l) {
   return TSR_OK;
 }
 
-tsr_status tsr_lower_op_cum_sum(tsr_lower *l) {
+/* CumSum, and CumProd with `arg` 1. */
+tsr_status tsr_lower_op_cumulate(tsr_lower *l) {
   int64_t given;
   uint32_t axis;
   TSR_TRY(tsr_lower_need(l, 2));
@@ -135,7 +136,8 @@ tsr_status tsr_lower_op_cum_sum(tsr_lower *l) {
   if (!tsr_lower_axis(given, v_rank(l, x), &axis))
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "axis %lld is out of range", (long long)given);
   tsr_lower_set(l, 0,
-                tsr_graph_scan(l->b, x, "add", axis, tsr_lower_int(l, "exclusive", 0) != 0,
+                tsr_graph_scan(l->b, x, l->arg ? "mul" : "add", axis,
+                               tsr_lower_int(l, "exclusive", 0) != 0,
                                tsr_lower_int(l, "reverse", 0) != 0));
   return TSR_OK;
 }

@@ -139,6 +139,25 @@ tsr_status tsr_lower_op_cast_like(tsr_lower *l) {
   return TSR_OK;
 }
 
+tsr_status tsr_lower_op_bit_cast(tsr_lower *l) {
+  TSR_TRY(tsr_lower_need(l, 1));
+  int64_t to = tsr_lower_int(l, "to", 0);
+  tsr_value x = tsr_lower_value(l, 0);
+  tsr_dtype dtype = tsr_onnx_dtype(to), from = v_dtype(l, x);
+  if (dtype == TSR_DTYPE_NONE)
+    return tsr_lower_unsupported(l, "to %s", tsr_onnx_dtype_name(to));
+  if (x && tsr_dtype_bits(dtype) != tsr_dtype_bits(from))
+    return tsr_lower_wrong(l, TSR_ERR_TYPE, "from %u to %u bits", tsr_dtype_bits(from),
+                           tsr_dtype_bits(dtype));
+  /* A bool is 0 or 1 in its byte. */
+  bool boolean = dtype == TSR_BOOL || from == TSR_BOOL;
+  tsr_lower_set(l, 0,
+                dtype == from ? x
+                : boolean     ? v_cast(l, x, dtype)
+                              : tsr_graph_bitcast(l->b, x, dtype));
+  return TSR_OK;
+}
+
 tsr_status tsr_lower_op_identity(tsr_lower *l) {
   TSR_TRY(tsr_lower_need(l, 1));
   tsr_lower_set_imported(l, 0, l->in[0]);
@@ -315,6 +334,15 @@ ACTIVATION(mish, MISH)
 ACTIVATION(swish, SWISH)
 ACTIVATION(gelu, GELU)
 ACTIVATION(shrink, SHRINK)
+
+/* a * sigmoid(alpha * a) * b. */
+tsr_status tsr_lower_op_swiglu(tsr_lower *l) {
+  TSR_TRY(tsr_lower_need(l, 2));
+  tsr_value a = tsr_lower_value(l, 0), b = tsr_lower_value(l, 1);
+  tsr_value y = v_mul(l, activate(l, SWISH, v_widen(l, a)), v_widen(l, b));
+  tsr_lower_set(l, 0, v_cast(l, y, v_dtype(l, a)));
+  return TSR_OK;
+}
 
 /* Before opset 7 a slope of rank 1 runs along the channels. */
 tsr_status tsr_lower_op_prelu(tsr_lower *l) {
