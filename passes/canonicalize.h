@@ -6,9 +6,10 @@
 
 /* Rewrites by the table of rules in simplify.c. */
 bool tsr_simplify_region(tsr_ir *ir, tsr_region region);
-/* Evaluates ops on constants. `limit`: elements that a result may have beyond its operands'. */
+/* Evaluates ops on constants. `limit`: elements that a result may have beyond its operands';
+ * `narrow`: tsr_pass_options.narrow_products. */
 TSR_WARN_UNUSED tsr_status tsr_fold_region(tsr_ir *ir, tsr_region region, int64_t limit,
-                                           tsr_diag *diag, bool *out_changed);
+                                           bool narrow, tsr_diag *diag, bool *out_changed);
 /* One op for equal ops. */
 TSR_WARN_UNUSED tsr_status tsr_cse_region(tsr_ir *ir, tsr_region region, tsr_diag *diag,
                                           bool *out_changed);

@@ -135,6 +135,60 @@ static bool foldable(const tsr_ir *ir, tsr_op op, int64_t limit) {
                            : !contraction && elements <= operand_elements;
 }
 
+/* --- constants that products read as narrow as they are --- */
+
+static bool is_product(tsr_opcode code) {
+  return code == TSR_OP_EINSUM || code == TSR_OP_CONV;
+}
+
+/* The narrow values that `value` is a view of, widened; 0 if of none. */
+static tsr_value widened_from(const tsr_ir *ir, tsr_value value) {
+  for (;;) {
+    const tsr_value_data *data = tsr_value_get(ir, value);
+    if (data->role != TSR_ROLE_RESULT || data->def == 0)
+      return 0;
+    const tsr_op_data *op = tsr_op_get(ir, data->def);
+    if (op->code == TSR_OP_CAST) {
+      tsr_value from = op->operands[0].value;
+      unsigned bits = tsr_dtype_bits(tsr_value_type(ir, from)->dtype);
+      return tsr_dtype_bits(tsr_value_type(ir, value)->dtype) > bits ? from : 0;
+    }
+    if (tsr_opcode_info(op->code)->kind != TSR_KIND_VIEW)
+      return 0;
+    value = op->operands[0].value;
+  }
+}
+
+/* Does a product from `first` on read `value`, or a view of it, next to widened values of `dtype`
+ * that are not constant? */
+static bool multiplied_as(const tsr_ir *ir, tsr_op first, tsr_value value, tsr_dtype dtype) {
+  for (tsr_op op = first; op != 0; op = tsr_op_get(ir, op)->next) {
+    const tsr_op_data *data = tsr_op_get(ir, op);
+    bool view = tsr_opcode_info(data->code)->kind == TSR_KIND_VIEW;
+    if ((!view && !is_product(data->code)) || data->operand_count == 0)
+      continue;
+    if (view && data->operands[0].value == value &&
+        multiplied_as(ir, data->next, data->results[0], dtype))
+      return true;
+    for (uint32_t i = 0; !view && i < 2; i++) {
+      tsr_value other = widened_from(ir, data->operands[1 - i].value);
+      if (data->operands[i].value == value && other != 0 && const_op(ir, other) == 0 &&
+          tsr_value_type(ir, other)->dtype == dtype)
+        return true;
+    }
+  }
+  return false;
+}
+
+static bool stays_narrow(const tsr_ir *ir, tsr_op op) {
+  const tsr_op_data *data = tsr_op_get(ir, op);
+  if (data->code != TSR_OP_CAST)
+    return false;
+  tsr_value from = widened_from(ir, data->results[0]);
+  return from != 0 &&
+         multiplied_as(ir, data->next, data->results[0], tsr_value_type(ir, from)->dtype);
+}
+
 static tsr_status fold_op(tsr_ir *ir, tsr_op op, tsr_diag *diag, bool *out_changed) {
   const tsr_op_data *data = tsr_op_get(ir, op);
   const tsr_type_info *type = tsr_value_type(ir, data->results[0]);
@@ -168,17 +222,17 @@ static tsr_status fold_op(tsr_ir *ir, tsr_op op, tsr_diag *diag, bool *out_chang
   return status == TSR_ERR_OUT_OF_MEMORY ? status : TSR_OK;
 }
 
-tsr_status tsr_fold_region(tsr_ir *ir, tsr_region region, int64_t limit, tsr_diag *diag,
-                           bool *out_changed) {
+tsr_status tsr_fold_region(tsr_ir *ir, tsr_region region, int64_t limit, bool narrow,
+                           tsr_diag *diag, bool *out_changed) {
   for (tsr_op op = tsr_region_get(ir, region)->first, next; op != 0; op = next) {
     const tsr_op_data *data = tsr_op_get(ir, op);
     next = data->next;
     if (data->code == TSR_OP_IF || data->code == TSR_OP_LOOP)
       for (uint32_t i = 0; i < data->region_count; i++)
-        TSR_TRY(tsr_fold_region(ir, data->regions[i], limit, diag, out_changed));
+        TSR_TRY(tsr_fold_region(ir, data->regions[i], limit, narrow, diag, out_changed));
     if (fold_splat(ir, op))
       *out_changed = true;
-    else if (foldable(ir, op, limit))
+    else if (foldable(ir, op, limit) && !(narrow && stays_narrow(ir, op)))
       TSR_TRY(fold_op(ir, op, diag, out_changed));
   }
   return TSR_OK;

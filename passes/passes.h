@@ -53,6 +53,9 @@ typedef struct tsr_pass_options {
   void *hook_context;
   /* Largest result that folding may grow to; 0: 65536, negative: folds nothing. */
   int64_t fold_elements;
+  /* The target multiplies narrow numbers into wide sums at once: where both operands of a product
+   * are widened from one dtype, constants keep it. Otherwise they are widened when folding. */
+  bool narrow_products;
   tsr_fuse_report *report; /* or NULL */
 } tsr_pass_options;
 
