@@ -1,7 +1,7 @@
 /* Attention and RotaryEmbedding (opset 23 and on). Query heads that share a key head are one more
  * axis of the product; masks are conditions as long as they can be, so that a masked score never
  * meets an infinity. */
-#include "frontend/onnx/build.h"
+#include "frontend/onnx/attention.h"
 #include "frontend/onnx/op_table.h"
 #include <math.h>
 #include <string.h>
@@ -17,15 +17,14 @@ typedef struct attention {
   tsr_dtype dtype;
 } attention;
 
-/* [B, S, heads * D] as [B, heads, S, D]. */
-static tsr_value split_heads(tsr_lower *l, tsr_value x, int64_t heads) {
+tsr_value v_split_heads(tsr_lower *l, tsr_value x, int64_t heads) {
   static const int64_t perm[4] = {0, 2, 1, 3};
   tsr_expr width = tsr_expr_floordiv_int(l->ir, v_dim(l, x, 2), heads);
   tsr_expr dims[4] = {v_dim(l, x, 0), v_dim(l, x, 1), e_int(l, heads), width};
   return tsr_graph_transpose(l->b, v_reshape(l, x, dims, 4), perm);
 }
 
-static tsr_value merge_heads(tsr_lower *l, tsr_value x) {
+tsr_value v_merge_heads(tsr_lower *l, tsr_value x) {
   static const int64_t perm[4] = {0, 2, 1, 3};
   tsr_expr dims[3] = {v_dim(l, x, 0), v_dim(l, x, 2), e_mul(l, v_dim(l, x, 1), v_dim(l, x, 3))};
   return v_reshape(l, tsr_graph_transpose(l->b, x, perm), dims, 3);
@@ -52,9 +51,9 @@ static tsr_status read_heads(attention *a, tsr_value *q, tsr_value *k, tsr_value
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "%lld query heads and %lld key heads",
                            (long long)a->query_heads, (long long)a->key_heads);
   if (rank == 3) {
-    *q = split_heads(l, *q, a->query_heads);
-    *k = split_heads(l, *k, a->key_heads);
-    *v = split_heads(l, *v, a->key_heads);
+    *q = v_split_heads(l, *q, a->query_heads);
+    *k = v_split_heads(l, *k, a->key_heads);
+    *v = v_split_heads(l, *v, a->key_heads);
   }
   return TSR_OK;
 }
@@ -83,18 +82,23 @@ static tsr_status read_attention(tsr_lower *l, attention *a) {
   return TSR_OK;
 }
 
-/* x [B, query heads, S, N] times y [B, key heads, N or T, M] by `spec` over b h g s, result
- * [B, query heads, S, M']. */
-static tsr_value grouped_product(const attention *a, const char *spec, const char *grouped,
-                                 tsr_value x, tsr_value y) {
-  tsr_lower *l = a->l;
-  if (a->query_heads == a->key_heads)
+static tsr_value grouped_product(tsr_lower *l, const char *spec, const char *grouped, tsr_value x,
+                                 tsr_value y, int64_t x_heads, int64_t y_heads) {
+  if (x_heads == y_heads)
     return tsr_graph_einsum(l->b, spec, x, y);
-  tsr_expr dims[5] = {v_dim(l, x, 0), e_int(l, a->key_heads),
-                      e_int(l, a->query_heads / a->key_heads), v_dim(l, x, 2), v_dim(l, x, 3)};
+  tsr_expr dims[5] = {v_dim(l, x, 0), e_int(l, y_heads), e_int(l, x_heads / y_heads),
+                      v_dim(l, x, 2), v_dim(l, x, 3)};
   tsr_value z = tsr_graph_einsum(l->b, grouped, v_reshape(l, x, dims, 5), y);
-  tsr_expr merged[4] = {dims[0], e_int(l, a->query_heads), dims[3], v_dim(l, z, 4)};
+  tsr_expr merged[4] = {dims[0], e_int(l, x_heads), dims[3], v_dim(l, z, 4)};
   return v_reshape(l, z, merged, 4);
+}
+
+tsr_value v_head_scores(tsr_lower *l, tsr_value q, tsr_value k, int64_t q_heads, int64_t k_heads) {
+  return grouped_product(l, "bhsd,bhtd->bhst", "bhgsd,bhtd->bhgst", q, k, q_heads, k_heads);
+}
+
+tsr_value v_head_mix(tsr_lower *l, tsr_value p, tsr_value v, int64_t p_heads, int64_t v_heads) {
+  return grouped_product(l, "bhst,bhtv->bhsv", "bhgst,bhtv->bhgsv", p, v, p_heads, v_heads);
 }
 
 /* The score of query s at distance key - query position, [1 or B, 1, S, T]: query s stands at
@@ -161,20 +165,24 @@ static tsr_value read_mask(const attention *a) {
   return tsr_graph_pad(l->b, mask, fill, low, high, NULL, "constant");
 }
 
-/* Softmax over the last axis where a row without any key to see is all 0. */
-static tsr_value guarded_softmax(tsr_lower *l, tsr_value x) {
+tsr_value v_guarded_softmax(tsr_lower *l, tsr_value x, tsr_value sink) {
   int64_t axis = 3;
   tsr_value zero = v_number(l, x, 0), one = v_number(l, x, 1);
   tsr_value top = v_reduce_keep(l, x, "max", &axis, 1);
+  if (sink)
+    top = v_max(l, top, sink);
   tsr_value nothing = v_eq(l, top, v_number(l, x, (double)-INFINITY));
-  tsr_value e = v_exp(l, v_sub(l, x, v_select(l, nothing, zero, top)));
+  top = v_select(l, nothing, zero, top);
+  tsr_value e = v_exp(l, v_sub(l, x, top));
   tsr_value sum = v_reduce_keep(l, e, "add", &axis, 1);
+  if (sink)
+    sum = v_add(l, sum, v_exp(l, v_sub(l, sink, top)));
   return v_div(l, e, v_select(l, nothing, one, sum));
 }
 
 static tsr_value scaled_scores(const attention *a) {
   tsr_lower *l = a->l;
-  tsr_value scores = grouped_product(a, "bhsd,bhtd->bhst", "bhgsd,bhtd->bhgst", a->q, a->k);
+  tsr_value scores = v_head_scores(l, a->q, a->k, a->query_heads, a->key_heads);
   int64_t width = 1;
   v_static_dim(l, a->q, 3, &width);
   double scale = 1 / sqrt((double)width);
@@ -202,13 +210,13 @@ tsr_status tsr_lower_op_attention(tsr_lower *l) {
   if (mode == 2)
     shown = scores;
   tsr_dtype precise = tsr_onnx_dtype(type) == TSR_F64 ? TSR_F64 : v_dtype(l, scores);
-  tsr_value p = guarded_softmax(l, v_cast(l, scores, precise));
+  tsr_value p = v_guarded_softmax(l, v_cast(l, scores, precise), 0);
   if (mode == 3)
     shown = p;
   p = v_cast(l, p, v_dtype(l, a.v));
-  tsr_value y = grouped_product(&a, "bhst,bhtv->bhsv", "bhgst,bhtv->bhgsv", p, a.v);
+  tsr_value y = v_head_mix(l, p, a.v, a.query_heads, a.key_heads);
   if (l->in[IN_Q]->rank == 3)
-    y = merge_heads(l, y);
+    y = v_merge_heads(l, y);
   tsr_lower_set(l, 0, v_cast(l, y, a.dtype));
   if (tsr_lower_wants(l, 3))
     tsr_lower_set(l, 3, v_cast(l, shown, a.dtype));
@@ -235,15 +243,13 @@ static tsr_value every_second(tsr_lower *l, tsr_value x, int64_t first, tsr_expr
   return tsr_graph_slice(l->b, x, start, step, extent);
 }
 
-/* Rotates pairs of x [B, heads, S, 2 * half]: neighbours when interleaved, else the two halves. */
-static tsr_value rotate(tsr_lower *l, tsr_value x, int64_t half) {
-  bool interleaved = tsr_lower_int(l, "interleaved", 0) != 0;
+static tsr_value rotate(tsr_lower *l, tsr_value x, tsr_value c, tsr_value s, int64_t half,
+                        bool interleaved) {
   tsr_expr width = e_int(l, half), dims[4];
   tsr_value first =
       interleaved ? every_second(l, x, 0, width) : v_slice_axis(l, x, 3, e_int(l, 0), width);
   tsr_value second =
       interleaved ? every_second(l, x, 1, width) : v_slice_axis(l, x, 3, width, width);
-  tsr_value c = rotary_cache(l, 1), s = rotary_cache(l, 2);
   tsr_value parts[2] = {v_sub(l, v_mul(l, c, first), v_mul(l, s, second)),
                         v_add(l, v_mul(l, s, first), v_mul(l, c, second))};
   if (!interleaved)
@@ -255,6 +261,17 @@ static tsr_value rotate(tsr_lower *l, tsr_value x, int64_t half) {
   return v_reshape(l, tsr_graph_concat(l->b, parts, 2, 4), dims, 4);
 }
 
+tsr_value v_rotate_heads(tsr_lower *l, tsr_value x, tsr_value c, tsr_value s, int64_t turned,
+                         bool interleaved) {
+  tsr_expr width = v_dim(l, x, 3), part = e_int(l, turned);
+  if (width == part)
+    return rotate(l, x, c, s, turned / 2, interleaved);
+  tsr_value front = v_slice_axis(l, x, 3, e_int(l, 0), part);
+  tsr_value parts[2] = {rotate(l, front, c, s, turned / 2, interleaved),
+                        v_slice_axis(l, x, 3, part, e_sub(l, width, part))};
+  return tsr_graph_concat(l->b, parts, 2, 3);
+}
+
 tsr_status tsr_lower_op_rotary_embedding(tsr_lower *l) {
   TSR_TRY(tsr_lower_need(l, 3));
   tsr_value x = tsr_lower_value(l, 0), wide = v_widen(l, x);
@@ -264,7 +281,7 @@ tsr_status tsr_lower_op_rotary_embedding(tsr_lower *l) {
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "an input of rank %u with %lld heads", rank,
                            (long long)heads);
   if (rank == 3)
-    wide = split_heads(l, wide, heads);
+    wide = v_split_heads(l, wide, heads);
   if (!v_static_dim(l, wide, 3, &width))
     return tsr_lower_unsupported(l, "a symbolic head size");
   turned = tsr_lower_int(l, "rotary_embedding_dim", 0);
@@ -273,14 +290,10 @@ tsr_status tsr_lower_op_rotary_embedding(tsr_lower *l) {
   if (turned < 2 || turned > width || turned % 2 != 0)
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "rotary_embedding_dim %lld of a head of %lld",
                            (long long)turned, (long long)width);
-  tsr_value front = v_slice_axis(l, wide, 3, e_int(l, 0), e_int(l, turned));
-  tsr_value y = rotate(l, turned == width ? wide : front, turned / 2);
-  if (turned < width) {
-    tsr_value parts[2] = {y, v_slice_axis(l, wide, 3, e_int(l, turned), e_int(l, width - turned))};
-    y = tsr_graph_concat(l->b, parts, 2, 3);
-  }
+  tsr_value y = v_rotate_heads(l, wide, rotary_cache(l, 1), rotary_cache(l, 2), turned,
+                               tsr_lower_int(l, "interleaved", 0) != 0);
   if (rank == 3)
-    y = merge_heads(l, y);
+    y = v_merge_heads(l, y);
   tsr_lower_set(l, 0, v_cast(l, y, v_dtype(l, x)));
   return TSR_OK;
 }
