@@ -2,12 +2,12 @@
 #include "frontend/onnx/importer.h"
 #include <string.h>
 
-#define ONNX_OP(name, since, until, function, arg, fold)                                           \
-  {"", #name, since, until, tsr_lower_op_##function, arg, fold},
+#define ONNX_OP_OF(domain, name, since, until, function, arg, fold)                                \
+  {domain, #name, since, until, tsr_lower_op_##function, arg, fold},
 static const tsr_onnx_op rows[] = {
 #include "frontend/onnx/op_table.def"
 };
-#undef ONNX_OP
+#undef ONNX_OP_OF
 
 const tsr_onnx_op *tsr_onnx_op_find(const char *domain, const char *name, int64_t opset,
                                     int64_t *out_since, int64_t *out_until) {

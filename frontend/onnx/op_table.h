@@ -17,10 +17,10 @@ typedef enum tsr_onnx_reduction {
   TSR_ONNX_REDUCE_SUM_SQUARE
 } tsr_onnx_reduction;
 
-#define ONNX_OP(name, since, until, function, arg, fold)                                           \
+#define ONNX_OP_OF(domain, name, since, until, function, arg, fold)                                \
   tsr_status tsr_lower_op_##function(tsr_lower *l);
 #include "frontend/onnx/op_table.def"
-#undef ONNX_OP
+#undef ONNX_OP_OF
 
 bool tsr_fold_unary(tsr_lower *l);
 bool tsr_fold_binary(tsr_lower *l);
