@@ -20,10 +20,8 @@ static tsr_status read_list(tsr_lower *l, const char *name, uint32_t count, int6
   return TSR_OK;
 }
 
-tsr_status tsr_window_read_lists(tsr_lower *l, uint32_t spatial, tsr_value weights,
-                                 tsr_window *out) {
+tsr_status tsr_window_read_steps(tsr_lower *l, uint32_t spatial, tsr_window *out) {
   int64_t pads[2 * TSR_MAX_RANK];
-  uint32_t given;
   memset(out, 0, sizeof *out);
   out->spatial = spatial;
   TSR_TRY(read_list(l, "strides", spatial, 1, 1, out->strides));
@@ -32,10 +30,18 @@ tsr_status tsr_window_read_lists(tsr_lower *l, uint32_t spatial, tsr_value weigh
   for (uint32_t i = 0; i < spatial; i++) {
     out->low[i] = e_int(l, pads[i]);
     out->high[i] = e_int(l, pads[i + spatial]);
+  }
+  return TSR_OK;
+}
+
+tsr_status tsr_window_read_lists(tsr_lower *l, uint32_t spatial, tsr_value weights,
+                                 tsr_window *out) {
+  int64_t declared[TSR_MAX_RANK];
+  uint32_t given;
+  TSR_TRY(tsr_window_read_steps(l, spatial, out));
+  for (uint32_t i = 0; i < spatial; i++)
     if (weights && !v_static_dim(l, weights, i + 2, &out->kernel[i]))
       return tsr_lower_unsupported(l, "weights of symbolic shape");
-  }
-  int64_t declared[TSR_MAX_RANK];
   if (!weights)
     return read_list(l, "kernel_shape", spatial, 0, 1, out->kernel);
   if (!tsr_lower_ints(l, "kernel_shape", &given))

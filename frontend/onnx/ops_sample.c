@@ -1,7 +1,8 @@
-/* GridSample and RoiAlign: values at computed coordinates, as gathers from the flattened spatial
- * axes. */
+/* GridSample, DeformConv and RoiAlign: values at computed coordinates, as gathers from the
+ * flattened spatial axes. */
 #include "frontend/onnx/build.h"
 #include "frontend/onnx/op_table.h"
+#include "frontend/onnx/window.h"
 #include <string.h>
 
 enum { MAX_SPATIAL = 3, MAX_TAPS = 4 };
@@ -78,14 +79,9 @@ static void place_tap(const sampler *s, tsr_value at, uint32_t axis, uint32_t k,
   out->at[k] = clamp_inside(s, at, axis);
 }
 
-/* `g` in [-1, 1] over the axis. */
-static void make_taps(const sampler *s, tsr_value g, uint32_t axis, axis_taps *out) {
+/* Around coordinate x, in elements. */
+static void make_taps(const sampler *s, tsr_value x, uint32_t axis, axis_taps *out) {
   tsr_lower *l = s->l;
-  tsr_value x = v_add_number(l, g, 1), extent = s->extents[axis];
-  if (s->align)
-    x = v_mul(l, v_mul_number(l, x, 0.5), v_add_number(l, extent, -1));
-  else
-    x = v_mul_number(l, v_add_number(l, v_mul(l, x, extent), -1), 0.5);
   if (s->taps == 1)
     x = v_round(l, x);
   x = apply_padding(s, x, axis);
@@ -99,6 +95,15 @@ static void make_taps(const sampler *s, tsr_value g, uint32_t axis, axis_taps *o
     out->weight[k] = tap_weight(s, fraction, offset);
     place_tap(s, v_add_number(l, base, offset), axis, k, out);
   }
+}
+
+/* The coordinate in elements of `g` in [-1, 1] over the axis. */
+static tsr_value grid_coordinate(const sampler *s, tsr_value g, uint32_t axis) {
+  tsr_lower *l = s->l;
+  tsr_value x = v_add_number(l, g, 1), extent = s->extents[axis];
+  if (s->align)
+    return v_mul(l, v_mul_number(l, x, 0.5), v_add_number(l, extent, -1));
+  return v_mul_number(l, v_add_number(l, v_mul(l, x, extent), -1), 0.5);
 }
 
 /* The image at one combination of taps, times its weights: [N, C, points]. */
@@ -191,7 +196,7 @@ tsr_status tsr_lower_op_grid_sample(tsr_lower *l) {
   for (uint32_t i = 0; i < s.spatial; i++) {
     tsr_expr part = e_int(l, s.spatial - 1 - i);
     tsr_value g = v_slice_axis(l, grid, rank - 1, part, e_int(l, 1));
-    make_taps(&s, v_reshape(l, g, points, 2), i, &taps[i]);
+    make_taps(&s, grid_coordinate(&s, v_reshape(l, g, points, 2), i), i, &taps[i]);
   }
   for (uint32_t i = 0; i < s.spatial; i++)
     for (uint32_t k = 0; k < s.taps; k++)
@@ -199,6 +204,172 @@ tsr_status tsr_lower_op_grid_sample(tsr_lower *l) {
         taps[i].weight[k] = v_cast(l, taps[i].weight[k], v_dtype(l, wide));
   tsr_value y = v_reshape(l, sum_taps(&s, taps), dims, rank);
   tsr_lower_set(l, 0, v_cast(l, y, v_dtype(l, x)));
+  return TSR_OK;
+}
+
+/* --- DeformConv --- */
+
+enum { IN_WEIGHTS = 1, IN_OFFSET, IN_BIAS, IN_MASK };
+
+typedef struct deform {
+  tsr_lower *l;
+  tsr_window window;
+  int64_t groups, offset_groups, taps, channels; /* of the input */
+  tsr_expr images, rows, columns;                /* batch * offset groups; of the result */
+} deform;
+
+/* Where the kernel's taps stand along one axis without offsets, [1, taps, rows, columns]. */
+static tsr_value regular_places(const deform *d, uint32_t axis, tsr_dtype dtype) {
+  tsr_lower *l = d->l;
+  const tsr_window *w = &d->window;
+  tsr_expr dims[4] = {e_int(l, 1), e_int(l, 1), d->rows, d->columns};
+  double *steps = tsr_lower_alloc(l, (uint64_t)d->taps, sizeof *steps);
+  if (!steps)
+    return 0;
+  for (int64_t k = 0; k < d->taps; k++) {
+    int64_t tap = axis == 0 ? k / w->kernel[1] : k % w->kernel[1];
+    steps[k] = (double)(tap * w->dilations[axis]);
+  }
+  dims[3 - axis] = e_int(l, 1);
+  tsr_value at = tsr_graph_iota(l->b, TSR_I64, dims, 4, 2 + axis);
+  at = v_mul_number(l, at, (double)w->strides[axis]);
+  at = v_sub(l, at, tsr_graph_index(l->b, TSR_I64, w->low[axis]));
+  tsr_value taps = v_vector_float(l, dtype, steps, (uint32_t)d->taps);
+  return v_add(l, v_cast(l, at, dtype), v_along(l, taps, 1, 4));
+}
+
+/* The input at all displaced taps: [images, channels / offset groups, taps * rows * columns]. */
+static tsr_value displaced_taps(const deform *d, tsr_value x) {
+  tsr_lower *l = d->l;
+  sampler s = {.l = l, .spatial = 2, .taps = 2, .pad = ZEROS};
+  axis_taps taps[MAX_SPATIAL];
+  tsr_value offset = v_cast(l, tsr_lower_value(l, IN_OFFSET), v_dtype(l, x));
+  tsr_expr split[5] = {d->images, e_int(l, d->taps), e_int(l, 2), d->rows, d->columns};
+  tsr_expr place[4] = {d->images, split[1], d->rows, d->columns};
+  tsr_expr points[2] = {d->images, e_mul(l, split[1], e_mul(l, d->rows, d->columns))};
+  tsr_expr image[3] = {d->images, e_int(l, d->channels / d->offset_groups),
+                       e_mul(l, v_dim(l, x, 2), v_dim(l, x, 3))};
+  memset(taps, 0, sizeof taps);
+  offset = v_reshape(l, offset, split, 5);
+  for (uint32_t i = 0; i < 2; i++) {
+    int64_t axis = i + 2;
+    s.extents[i] = v_extent(l, x, &axis, 1, v_dtype(l, x));
+    tsr_value moved = v_slice_axis(l, offset, 2, e_int(l, i), e_int(l, 1));
+    moved = v_add(l, v_reshape(l, moved, place, 4), regular_places(d, i, v_dtype(l, x)));
+    make_taps(&s, v_reshape(l, moved, points, 2), i, &taps[i]);
+  }
+  s.image = v_reshape(l, x, image, 3);
+  return sum_taps(&s, taps);
+}
+
+static tsr_status read_deform(tsr_lower *l, deform *d) {
+  TSR_TRY(tsr_lower_need(l, 3));
+  memset(d, 0, sizeof *d);
+  d->l = l;
+  tsr_value x = tsr_lower_value(l, 0), weights = tsr_lower_value(l, IN_WEIGHTS);
+  const tsr_imported *offset = l->in[IN_OFFSET];
+  int64_t wanted, given = 0, per_group = 0, out = 0;
+  if (v_rank(l, x) != 4 || v_rank(l, weights) != 4)
+    return tsr_lower_unsupported(l, "an input of rank %u; images of two axes are", v_rank(l, x));
+  TSR_TRY(tsr_window_read(l, x, weights, &d->window));
+  d->groups = tsr_lower_int(l, "group", 1);
+  d->offset_groups = tsr_lower_int(l, "offset_group", 1);
+  d->taps = d->window.kernel[0] * d->window.kernel[1];
+  if (!v_static_dim(l, x, 1, &d->channels) || !v_static_dim(l, weights, 0, &out) ||
+      !v_static_dim(l, weights, 1, &per_group))
+    return tsr_lower_unsupported(l, "a symbolic number of channels");
+  wanted = 2 * d->offset_groups * d->taps;
+  if (d->groups < 1 || d->offset_groups < 1 || d->channels != per_group * d->groups ||
+      d->channels % d->offset_groups != 0 || out % d->groups != 0)
+    return tsr_lower_wrong(
+        l, TSR_ERR_SHAPE, "%lld channels in %lld groups and %lld groups of offsets",
+        (long long)d->channels, (long long)d->groups, (long long)d->offset_groups);
+  if (offset->rank != 4 || !tsr_expr_is_int(l->ir, offset->dims[1], &given) || given != wanted)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "offsets of %lld channels, not %lld", (long long)given,
+                           (long long)wanted);
+  d->images = tsr_expr_mul_int(l->ir, v_dim(l, x, 0), d->offset_groups);
+  d->rows = offset->dims[2];
+  d->columns = offset->dims[3];
+  return TSR_OK;
+}
+
+/* A product of the weights with the values at the displaced taps. */
+tsr_status tsr_lower_op_deform_conv(tsr_lower *l) {
+  deform d;
+  TSR_TRY(read_deform(l, &d));
+  tsr_value x = tsr_lower_value(l, 0), weights = tsr_lower_value(l, IN_WEIGHTS);
+  tsr_value wide = v_widen(l, x), taken = displaced_taps(&d, wide);
+  tsr_expr points = e_mul(l, d.rows, d.columns), groups = e_int(l, d.groups);
+  if (tsr_lower_has(l, IN_MASK)) {
+    tsr_value mask = v_cast(l, tsr_lower_value(l, IN_MASK), v_dtype(l, wide));
+    tsr_expr dims[3] = {d.images, e_int(l, 1), e_mul(l, e_int(l, d.taps), points)};
+    taken = v_mul(l, taken, v_reshape(l, mask, dims, 3));
+  }
+  tsr_expr inner = e_int(l, d.channels / d.groups * d.taps);
+  tsr_expr split[4] = {v_dim(l, x, 0), groups, inner, points};
+  tsr_expr rows[3] = {groups, tsr_expr_floordiv_int(l->ir, v_dim(l, weights, 0), d.groups), inner};
+  tsr_expr dims[4] = {split[0], v_dim(l, weights, 0), d.rows, d.columns};
+  tsr_value y = tsr_graph_einsum(l->b, "goi,ngip->ngop",
+                                 v_cast(l, v_reshape(l, weights, rows, 3), v_dtype(l, wide)),
+                                 v_reshape(l, taken, split, 4));
+  y = v_reshape(l, y, dims, 4);
+  if (tsr_lower_has(l, IN_BIAS)) {
+    tsr_value bias = v_cast(l, tsr_lower_value(l, IN_BIAS), v_dtype(l, y));
+    y = v_add(l, y, v_along(l, bias, 1, 4));
+  }
+  tsr_lower_set(l, 0, v_cast(l, y, v_dtype(l, x)));
+  return TSR_OK;
+}
+
+/* --- AffineGrid --- */
+
+/* Coordinates in [-1, 1] along spatial axis `axis` of `spatial`, over [1, spatial..., 1]. */
+static tsr_value base_coordinates(tsr_lower *l, tsr_dtype dtype, tsr_expr extent, uint32_t axis,
+                                  uint32_t spatial, bool align) {
+  tsr_expr dims[MAX_SPATIAL + 2];
+  for (uint32_t i = 0; i < spatial + 2; i++)
+    dims[i] = i == axis + 1 ? extent : e_int(l, 1);
+  tsr_value at = v_cast(l, tsr_graph_iota(l->b, TSR_I64, dims, spatial + 2, axis + 1), dtype);
+  tsr_value size = v_cast(l, tsr_graph_index(l->b, TSR_I64, extent), dtype);
+  tsr_value twice = v_mul_number(l, at, 2);
+  if (align) { /* one element alone stands at -1 */
+    tsr_value steps = v_max(l, v_add_number(l, size, -1), v_number(l, size, 1));
+    return v_add_number(l, v_div(l, twice, steps), -1);
+  }
+  return v_add_number(l, v_div(l, v_add_number(l, twice, 1), size), -1);
+}
+
+tsr_status tsr_lower_op_affine_grid(tsr_lower *l) {
+  TSR_TRY(tsr_lower_need(l, 2));
+  tsr_value theta = v_widen(l, tsr_lower_value(l, 0)), y = 0;
+  const tsr_content *size = tsr_lower_content(l, 1);
+  int64_t rows = 0, columns = 0;
+  bool align = tsr_lower_int(l, "align_corners", 0) != 0;
+  if (!size || !size->exprs)
+    return tsr_lower_unknown(l, 1, "size");
+  uint32_t spatial = size->count == 4 ? 2 : 3;
+  if ((size->count != 4 && size->count != 5) || v_rank(l, theta) != 3 ||
+      !v_static_dim(l, theta, 1, &rows) || !v_static_dim(l, theta, 2, &columns) ||
+      rows != spatial || columns != spatial + 1)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "a size of %llu dims, theta with %lld x %lld numbers",
+                           (unsigned long long)size->count, (long long)rows, (long long)columns);
+  tsr_expr dims[MAX_SPATIAL + 2];
+  dims[0] = v_dim(l, theta, 0);
+  for (uint32_t i = 0; i < spatial; i++)
+    dims[i + 1] = e_int(l, 1);
+  dims[spatial + 1] = e_int(l, spatial);
+  for (uint32_t k = 0; k <= spatial; k++) { /* x is the last axis and theta's first column */
+    tsr_value part = v_slice_axis(l, theta, 2, e_int(l, k), e_int(l, 1));
+    part = v_reshape(l, part, dims, spatial + 2);
+    if (k < spatial) {
+      uint32_t axis = spatial - 1 - k;
+      part = v_mul(
+          l, part,
+          base_coordinates(l, v_dtype(l, theta), size->exprs[axis + 2], axis, spatial, align));
+    }
+    y = y ? v_add(l, y, part) : part;
+  }
+  tsr_lower_set(l, 0, v_cast(l, y, l->in[0]->dtype));
   return TSR_OK;
 }
 

@@ -16,6 +16,8 @@ typedef struct tsr_window {
  * does. */
 TSR_WARN_UNUSED tsr_status tsr_window_read(tsr_lower *l, tsr_value x, tsr_value weights,
                                            tsr_window *out);
+/* Strides, dilations and pads alone; the kernel stays 0. */
+TSR_WARN_UNUSED tsr_status tsr_window_read_steps(tsr_lower *l, uint32_t spatial, tsr_window *out);
 /* Strides and dilations 1 where absent, kernel and pads as given by attributes; no auto_pad. */
 TSR_WARN_UNUSED tsr_status tsr_window_read_lists(tsr_lower *l, uint32_t spatial, tsr_value weights,
                                                  tsr_window *out);
