@@ -94,6 +94,25 @@ static bool same_file(const char *model, const char *output) {
          a.st_ino == b.st_ino;
 }
 
+/* A stage of --emit that none of the targets passes through, or NULL. */
+static const char *stage_of_none(const tsr_cli_args *args, const tsr_compile_options *options) {
+  bool cpu = options->target_count == 0, cuda = false;
+  for (uint32_t i = 0; i < options->target_count; i++) {
+    const bool is_cuda = strncmp(options->targets[i], "cuda", 4) == 0;
+    cuda |= is_cuda;
+    cpu |= !is_cuda;
+  }
+  uint32_t missing = cpu ? 0 : TSR_EMIT_LL | TSR_EMIT_ASM;
+  missing |= cuda ? 0 : TSR_EMIT_CU | TSR_EMIT_PTX | TSR_EMIT_CUBIN;
+  int position = 0;
+  const char *name;
+  while ((name = tsr_cli_next(args, TSR_OPTION_EMIT, &position)) != NULL) {
+    if ((find_emit(name) & missing) != 0)
+      return name;
+  }
+  return NULL;
+}
+
 int tsr_cli_compile(const tsr_cli_args *args) {
   tsr_diag diag = {0};
   tsr_cli_compile_options parsed;
@@ -116,6 +135,12 @@ int tsr_cli_compile(const tsr_cli_args *args) {
     tsr_cli_compile_options_end(&parsed);
     return tsr_cli_usage(args, "--emit cubin and weights are no texts: --emit-dir DIR says where "
                                "they go");
+  }
+  if (status == TSR_OK && (name = stage_of_none(args, &parsed.options)) != NULL) {
+    const bool of_cpu = (find_emit(name) & (TSR_EMIT_LL | TSR_EMIT_ASM)) != 0;
+    tsr_cli_compile_options_end(&parsed);
+    return tsr_cli_usage(args, "--emit %s is for targets of %s; no --target is one", name,
+                         of_cpu ? "the CPU" : "CUDA");
   }
   if (same_file(args->positional[0], tsr_cli_text(args, TSR_OPTION_OUTPUT, ""))) {
     tsr_cli_compile_options_end(&parsed);

@@ -34,6 +34,8 @@ expect 2 "^error: unexpected argument 'y'" "$TESSERA" run x y
 expect 2 "^error: unknown option '--trials'" "$TESSERA" run x --trials 3
 expect 2 '^error: -o OUT.tsm is missing' "$TESSERA" compile x.onnx
 expect 2 "^error: --emit knows no 'nothing'" "$TESSERA" compile x.onnx --emit nothing
+expect 2 '^error: --emit ptx is for targets of CUDA' "$TESSERA" compile x.onnx --emit manifest --emit ptx
+expect 2 '^error: --emit asm is for targets of the CPU' "$TESSERA" compile x.onnx --target cuda:sm_80 --emit asm
 expect 2 "^error: --dim wants NAME=N" "$TESSERA" compile x.onnx -o "$scratch/x.tsm" --dim N
 expect 2 "^error: --dim wants NAME=N" "$TESSERA" compile x.onnx -o "$scratch/x.tsm" --dim N=1..
 expect 2 "^error: --pass knows no 'nothing'; passes are canonicalize" "$TESSERA" opt x.tsr --pass nothing
