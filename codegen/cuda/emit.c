@@ -215,7 +215,9 @@ static const char *position(tsr_cu *e, const tsr_cu_tile *tile, uint32_t axis) {
     for (; i + 1 < own->count && !stride && !own->digits[i + 1].stride; ++i)
       size *= own->digits[i + 1].size;
     weight *= size;
-    if (stride)
+    if (stride == TSR_CU_TURN)
+      text = sum(e, digit_text(e, "turn", 1, size, true, first), text);
+    else if (stride)
       text =
           sum(e, digit_text(e, "thread", stride, size, stride * size >= e->threads, first), text);
     else {
@@ -231,8 +233,8 @@ void tsr_cu_begin_runs(tsr_cu *e, const tsr_cu_tile *tile, bool positions, uint3
                        uint32_t run) {
   uint32_t braces = 0;
   if (e->nesting == 0) {
-    e->loops_at = e->used;
-    e->loops_indent = e->indent;
+    e->loops_at = e->turns.count ? e->turns.at : e->used;
+    e->loops_indent = e->turns.count ? e->turns.indent : e->indent;
   }
   for (uint32_t axis = tile->rank; axis-- > 0;) {
     uint32_t registers = tsr_cu_registers_along(tile, axis);
@@ -286,7 +288,14 @@ const char *tsr_cu_before_loops(tsr_cu *e, const char *type, const char *text) {
   e->indent = indent;
   const size_t moved = e->used - start;
   move_back(e, e->loops_at, start);
+  if (e->chain.end && e->chain.begin >= e->loops_at) {
+    e->chain.begin += moved;
+    e->chain.close += moved;
+    e->chain.end += moved;
+  }
   e->loops_at += moved;
+  if (e->turns.count)
+    e->turns.at += moved;
   return name;
 }
 
@@ -426,7 +435,8 @@ const char *tsr_cu_owner(tsr_cu *e, const tsr_cu_tile *tile) {
   for (uint32_t axis = 0; axis < tile->rank; ++axis)
     for (uint32_t i = 0; tile->extents[axis] > 1 && i < tile->layout.axis[axis].count; ++i) {
       const tsr_cu_digit *digit = &tile->layout.axis[axis].digits[i];
-      copies &= ~((digit->size - 1) * digit->stride);
+      if (digit->stride != TSR_CU_TURN)
+        copies &= ~((digit->size - 1) * digit->stride);
     }
   if (copies == 0)
     return "1";

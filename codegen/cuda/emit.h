@@ -14,6 +14,7 @@
  *   emit_wgmma.c       contract by wgmma, in place
  *   emit_fragment.c    fragment
  *   emit_reduce.c      reductions
+ *   emit_turns.c       long chains of elementwise ops in turns, by groups of registers
  *   emit_control.c     for, if, loop, regions
  *   emit_stages.c      for {stages}: copies that run ahead
  *   emit_copy.c        copy: cp.async, TMA, tensor maps
@@ -36,12 +37,14 @@
  * first least significant, are r<axis> of loops over registers. `order` of a register digit says
  * how the array of registers is laid out: digits of lower order vary faster. Threads that no digit
  * tells apart hold copies, and an axis of extent 1 is in every thread, whatever its digits say.
- * The digits may reach beyond the tile. Sizes of thread digits are powers of two. */
+ * The digits may reach beyond the tile. Sizes of thread digits are powers of two. The one digit of
+ * stride TSR_CU_TURN that there may be is the number `turn` of a loop around (emit_turns.c). */
 typedef struct tsr_cu_digit {
   uint32_t size, stride, order;
 } tsr_cu_digit;
 
 enum { TSR_CU_DIGITS = 6 };
+#define TSR_CU_TURN UINT32_MAX
 
 typedef struct tsr_cu_axis {
   uint32_t count;
@@ -90,6 +93,16 @@ typedef struct tsr_cu_chain {
   size_t begin, close, end; /* first declaration of the loops' results; the closing braces */
   uint32_t registers[TSR_MAX_RANK];
 } tsr_cu_chain;
+
+/* The loop over groups of registers that is open; count 0: none. */
+typedef struct tsr_cu_turns {
+  uint32_t count;
+  tsr_op last; /* the op behind which it ends */
+  size_t at;   /* where it starts in the text, and the indentation there */
+  unsigned indent;
+  const tsr_cu_tile **moved; /* whose registers move down at the end of a turn */
+  uint32_t moved_count;
+} tsr_cu_turns;
 
 /* Who runs the code: a block or one of its roles. In the text `thread` counts from 0 in either. */
 typedef struct tsr_cu_team {
@@ -160,6 +173,7 @@ typedef struct tsr_cu {
   const char *instances; /* functions that the kernel's text needs in front of it, or NULL */
   const tsr_cu_sink *sink;
   tsr_cu_chain chain;
+  tsr_cu_turns turns;
   size_t loops_at; /* where the outermost open loop over registers starts; 0: not known */
   unsigned loops_indent;
   uint32_t braces[TSR_CU_NESTING]; /* of the loops over registers that are open */
@@ -392,6 +406,10 @@ const tsr_cu_tile *tsr_cu_accumulators(tsr_cu *e, const tsr_cu_layout *layout);
 /* Nobody but the op being emitted reads the value, and every run of the op finds a new one: its
  * variable may be changed. */
 bool tsr_cu_used_up(const tsr_cu *e, tsr_value value);
+/* How often an op itself, or a region, uses a value: as operand, in subscripts, attributes, bounds.
+ */
+uint32_t tsr_cu_uses_by(const tsr_cu *e, const tsr_op_data *op, tsr_value value);
+uint32_t tsr_cu_uses_in(const tsr_cu *e, tsr_region region, tsr_value value);
 /* The same elements in the same places of the array. */
 bool tsr_cu_same_order(const tsr_cu_tile *tile, const tsr_cu_layout *layout);
 
@@ -416,6 +434,12 @@ void tsr_cu_wgmma_forget(tsr_cu *e);
 
 /* --- emit_reduce.c --- */
 void tsr_cu_reduce(tsr_cu *e);
+
+/* --- emit_turns.c --- */
+/* Around every op of a region: in front of the first of a chain that is to be done in turns, and
+ * behind its last one. */
+void tsr_cu_turns_begin(tsr_cu *e, tsr_region region, tsr_op first);
+void tsr_cu_turns_end(tsr_cu *e, tsr_op id);
 
 /* --- emit_control.c --- */
 void tsr_cu_region(tsr_cu *e, tsr_region region, const tsr_cu_sink *sink);

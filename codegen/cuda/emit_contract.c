@@ -5,8 +5,7 @@
 
 /* --- accumulators --- */
 
-/* Uses by the op itself: as operand, in subscripts, in attributes, in the bounds of a loop. */
-static uint32_t uses_by(const tsr_cu *e, const tsr_op_data *op, tsr_value value) {
+uint32_t tsr_cu_uses_by(const tsr_cu *e, const tsr_op_data *op, tsr_value value) {
   uint32_t uses = 0;
   for (uint32_t i = 0; i < op->operand_count; ++i) {
     uses += op->operands[i].value == value;
@@ -29,13 +28,13 @@ static uint32_t uses_by(const tsr_cu *e, const tsr_op_data *op, tsr_value value)
   return uses;
 }
 
-static uint32_t uses_in(const tsr_cu *e, tsr_region region, tsr_value value) {
+uint32_t tsr_cu_uses_in(const tsr_cu *e, tsr_region region, tsr_value value) {
   uint32_t uses = 0;
   TSR_FOR_EACH_OP (e->ir, region, id) {
     const tsr_op_data *op = tsr_op_get(e->ir, id);
-    uses += uses_by(e, op, value);
+    uses += tsr_cu_uses_by(e, op, value);
     for (uint32_t i = 0; i < op->region_count; ++i)
-      uses += uses_in(e, op->regions[i], value);
+      uses += tsr_cu_uses_in(e, op->regions[i], value);
   }
   return uses;
 }
@@ -45,7 +44,7 @@ bool tsr_cu_used_up(const tsr_cu *e, tsr_value value) {
   tsr_region home = data->role == TSR_ROLE_RESULT    ? tsr_op_get(e->ir, data->def)->parent
                     : data->role == TSR_ROLE_CARRIED ? data->region
                                                      : 0;
-  return home == e->op->parent && uses_in(e, home, value) == 1;
+  return home == e->op->parent && tsr_cu_uses_in(e, home, value) == 1;
 }
 
 bool tsr_cu_same_order(const tsr_cu_tile *tile, const tsr_cu_layout *layout) {

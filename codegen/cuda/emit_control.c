@@ -150,7 +150,9 @@ void tsr_cu_region(tsr_cu *e, tsr_region region, const tsr_cu_sink *sink) {
       continue;
     yielded = yielded || e->op->code == TSR_OP_YIELD;
     check_team(e);
+    tsr_cu_turns_begin(e, region, id);
     emit_op(e);
+    tsr_cu_turns_end(e, id);
     e->scratch_touched = e->scratch_touched || touches_scratch(e, tsr_op_get(e->ir, id));
   }
   e->op = outer;
