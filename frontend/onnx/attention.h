@@ -18,5 +18,8 @@ tsr_value v_guarded_softmax(tsr_lower *l, tsr_value x, tsr_value sink);
  * halves. c and s are [B, 1, S, turned / 2]. */
 tsr_value v_rotate_heads(tsr_lower *l, tsr_value x, tsr_value c, tsr_value s, int64_t turned,
                          bool interleaved);
+/* x with `axis` cut, or filled with `fill`, to `extent`: for dims of different names that ought to
+ * be equal. */
+tsr_value v_fit_axis(tsr_lower *l, tsr_value x, uint32_t axis, tsr_expr extent, double fill);
 
 #endif

@@ -30,6 +30,16 @@ tsr_value v_merge_heads(tsr_lower *l, tsr_value x) {
   return v_reshape(l, tsr_graph_transpose(l->b, x, perm), dims, 3);
 }
 
+tsr_value v_fit_axis(tsr_lower *l, tsr_value x, uint32_t axis, tsr_expr extent, double fill) {
+  tsr_expr low[TSR_MAX_RANK], high[TSR_MAX_RANK];
+  if (!x || axis >= v_rank(l, x) || v_dim(l, x, axis) == extent)
+    return x;
+  for (uint32_t i = 0; i < v_rank(l, x); i++)
+    low[i] = high[i] = e_int(l, 0);
+  high[axis] = e_sub(l, extent, v_dim(l, x, axis));
+  return tsr_graph_pad(l->b, x, v_number(l, x, fill), low, high, NULL, "constant");
+}
+
 static tsr_value with_past(tsr_lower *l, tsr_value x, uint32_t input) {
   if (!tsr_lower_has(l, input))
     return x;

@@ -1,0 +1,1 @@
+By0J0_npfbQnsoYmiYoVeemoefpg_pb}imaPPh_gQzlnTmeZhccva

@@ -1,0 +1,394 @@
+#!/usr/bin/env python3
+"""Writes tests/onnx/cases: one folder per case in the layout of ONNX's backend tests, with the results of ONNX Runtime;
+and tests/onnx/refused: models that are not imported, with the reason.
+
+Needs the packages onnx, onnxruntime and numpy:  python3 tests/onnx/make_cases.py [--only PREFIX] [--into FOLDER]
+The cases are deterministic in the seed; a run with another version of ONNX Runtime may change last bits.
+"""
+import argparse
+import pathlib
+import shutil
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
+MS = "com.microsoft"
+cases = []
+
+
+class Case:
+    """One node. `sets` are lists of input arrays, None where an optional input is absent. `dims` names the symbolic
+    dims of an input by its number: {0: ["B", "S", None]}. Inputs numbered in `fixed` become initializers."""
+
+    def __init__(self, name, op, sets, outputs=1, domain=MS, fixed=(), dims=None, oracle=None, opset=17,
+                 refused=None, **attrs):
+        self.name, self.op, self.domain, self.attrs = name, op, domain, attrs
+        self.sets = sets if isinstance(sets[0], list) else [sets]
+        self.outputs = outputs if isinstance(outputs, list) else [True] * outputs
+        self.fixed, self.dims, self.oracle, self.opset, self.refused = set(fixed), dims or {}, oracle, opset, refused
+        cases.append(self)
+
+    def model(self, sizes):
+        first = self.sets[0]
+        names = ["" if x is None else f"x{i}" for i, x in enumerate(first)]
+        out = [f"y{i}" if wanted else "" for i, wanted in enumerate(self.outputs)]
+        node = helper.make_node(self.op, names, out, name="node", domain=self.domain, **self.attrs)
+        inputs, weights = [], []
+        for i, x in enumerate(first):
+            if x is None:
+                continue
+            if i in self.fixed:
+                weights.append(numpy_helper.from_array(x, f"x{i}"))
+                continue
+            shape = [name or size for name, size in zip(self.dims.get(i, [None] * x.ndim), x.shape)]
+            inputs.append(helper.make_tensor_value_info(f"x{i}", helper.np_dtype_to_tensor_dtype(x.dtype), shape))
+        results = [helper.make_tensor_value_info(o, t, s) for o, (t, s) in zip([o for o in out if o], sizes)]
+        graph = helper.make_graph([node], "case", inputs, results, weights)
+        opsets = [helper.make_opsetid("", self.opset)]
+        if self.domain:
+            opsets.append(helper.make_opsetid(self.domain, 1))
+        return helper.make_model(graph, opset_imports=opsets, ir_version=9)
+
+    def unknown(self):
+        return [(TensorProto.FLOAT if t is True else t, None) for t in self.outputs if t]
+
+    def run(self, model, inputs):
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        feed = {f"x{i}": x for i, x in enumerate(inputs) if x is not None and i not in self.fixed}
+        return session.run(None, feed)
+
+    def write(self, folder):
+        if self.refused:
+            folder.mkdir(parents=True)
+            (folder / "model.onnx").write_bytes(self.model(self.unknown()).SerializeToString())
+            (folder / "reason").write_text(self.refused + "\n")
+            return
+        if self.oracle:
+            results = [self.oracle(*inputs) for inputs in self.sets]
+        else:
+            model = self.model(self.unknown())
+            results = [self.run(model, inputs) for inputs in self.sets]
+        sizes = [(helper.np_dtype_to_tensor_dtype(r.dtype), [None] * r.ndim) for r in results[0]]
+        folder.mkdir(parents=True)
+        (folder / "model.onnx").write_bytes(self.model(sizes).SerializeToString())
+        for number, (inputs, outputs) in enumerate(zip(self.sets, results)):
+            place = folder / f"test_data_set_{number}"
+            place.mkdir()
+            given = [(f"x{i}", x) for i, x in enumerate(inputs) if x is not None and i not in self.fixed]
+            for kind, tensors in (("input", given), ("output", [(f"y{i}", y) for i, y in enumerate(outputs)])):
+                for i, (name, x) in enumerate(tensors):
+                    (place / f"{kind}_{i}.pb").write_bytes(numpy_helper.from_array(x, name).SerializeToString())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--into", type=pathlib.Path, default=pathlib.Path(__file__).parent)
+    args = parser.parse_args()
+    for case in cases:
+        if case.name.startswith(args.only):
+            folder = args.into / ("refused" if case.refused else "cases") / case.name
+            shutil.rmtree(folder, ignore_errors=True)
+            case.write(folder)
+            print(case.name)
+
+
+random = np.random.default_rng(4)
+
+
+def f32(*shape, scale=1.0):
+    return (random.standard_normal(shape) * scale).astype(np.float32)
+
+
+def i32(*numbers):
+    return np.array(numbers, np.int32)
+
+
+def words(*shape, high, dtype=np.int64):
+    return random.integers(0, high, shape).astype(dtype)
+
+
+# --- activations ---
+BSD = {0: ["B", "S", None]}
+Case("ms_gelu", "Gelu", [[f32(2, 3, 8)], [f32(1, 5, 8)]], dims=BSD)
+Case("ms_bias_gelu", "BiasGelu", [f32(2, 3, 8), f32(8)], fixed=[1], dims=BSD)
+Case("ms_fast_gelu", "FastGelu", [f32(2, 3, 8)], dims=BSD)
+Case("ms_fast_gelu_bias", "FastGelu", [f32(2, 3, 8), f32(8)], fixed=[1], dims=BSD)
+Case("ms_quick_gelu", "QuickGelu", [f32(2, 3, 8)], dims=BSD)
+Case("ms_quick_gelu_alpha", "QuickGelu", [f32(2, 3, 8)], dims=BSD, alpha=1.3)
+
+# --- products ---
+MAT = {0: ["B", "S", None]}
+Case("ms_fused_matmul", "FusedMatMul", [[f32(2, 3, 4), f32(4, 5)], [f32(1, 6, 4), f32(4, 5)]], dims=MAT, alpha=0.5)
+Case("ms_fused_matmul_trans", "FusedMatMul", [f32(2, 4, 3), f32(2, 5, 4)], dims={0: ["B", None, "S"], 1: ["B", None, None]},
+     transA=1, transB=1, alpha=0.25)
+Case("ms_fused_matmul_batch_a", "FusedMatMul", [f32(3, 2, 4), f32(2, 4, 5)], transBatchA=1)
+Case("ms_fused_matmul_batch_b", "FusedMatMul", [f32(2, 2, 3, 4), f32(5, 2, 2, 4)], transBatchB=1, transB=1)
+Case("ms_fused_matmul_batch_all", "FusedMatMul", [f32(4, 2, 2, 3), f32(4, 2, 2, 5)], transBatchA=1, transBatchB=1, transA=1)
+Case("ms_transpose_matmul", "TransposeMatMul", [f32(2, 4, 3), f32(4, 5)], transA=1, alpha=2.0)
+Case("ms_fused_gemm_relu", "FusedGemm", [f32(3, 4), f32(4, 5), f32(5)], fixed=[1, 2], dims={0: ["N", None]},
+     activation="Relu", alpha=0.5, beta=2.0)
+Case("ms_fused_gemm_leaky", "FusedGemm", [f32(3, 4), f32(5, 4)], transB=1, activation="LeakyRelu", activation_alpha=0.1)
+Case("ms_fused_gemm_sigmoid", "FusedGemm", [f32(4, 3), f32(4, 5), f32(3, 1)], transA=1, activation="Sigmoid")
+Case("ms_fused_gemm_tanh", "FusedGemm", [f32(3, 4), f32(4, 5)], activation="Tanh")
+
+# --- normalisations ---
+Case("ms_skip_layer_norm", "SkipLayerNormalization", [[f32(2, 3, 8), f32(2, 3, 8), f32(8), f32(8), f32(8)],
+     [f32(1, 5, 8), f32(1, 5, 8), f32(8), f32(8), f32(8)]], dims={0: ["B", "S", None], 1: ["B", "S", None]},
+     outputs=[True, False, False, True], epsilon=1e-5)
+Case("ms_skip_layer_norm_flat", "SkipLayerNormalization", [f32(2, 3, 8), f32(3, 8), f32(8)], dims={0: ["B", None, None]})
+Case("ms_skip_layer_norm_row", "SkipLayerNormalization", [f32(2, 3, 8), f32(1, 3, 8), f32(8), f32(8)], epsilon=0.1)
+Case("ms_skip_rms_norm", "SkipSimplifiedLayerNormalization", [f32(2, 3, 8), f32(2, 3, 8), f32(8)], fixed=[2],
+     dims={0: ["B", "S", None], 1: ["B", "S", None]}, outputs=[True, False, False, True], epsilon=1e-6)
+Case("ms_skip_rms_norm_bias", "SkipSimplifiedLayerNormalization", [f32(6, 8), f32(6, 8), f32(8), f32(8)])
+Case("ort_rms_norm", "SimplifiedLayerNormalization", [f32(2, 3, 8), f32(8)], domain="", dims=BSD, axis=-1, epsilon=1e-6)
+Case("ort_rms_norm_axis", "SimplifiedLayerNormalization", [f32(2, 3, 4), f32(3, 4)], outputs=2, domain="", axis=1)
+Case("ort_layer_norm_opset_13", "LayerNormalization", [f32(2, 3, 8), f32(8), f32(8)], domain="", opset=13, dims=BSD, axis=-1)
+EMBED = {0: ["B", "S"], 1: ["B", "S"], 7: ["B", "S"], 8: ["B", "S"]}
+table, places, kinds, gamma, beta = f32(11, 8), f32(7, 8), f32(2, 8), f32(8), f32(8)
+
+
+def embed(b, s, position=False):
+    ids = [words(b, s, high=11, dtype=np.int32), words(b, s, high=2, dtype=np.int32), table, places, kinds, gamma, beta]
+    ids.append((np.arange(s)[None] < np.arange(s - b, s)[:, None] + 1).astype(np.int32))
+    return ids + ([words(b, s, high=7, dtype=np.int32)] if position else [])
+
+
+Case("ms_embed", "EmbedLayerNormalization", [embed(2, 5), embed(1, 3)], fixed=[2, 3, 4, 5, 6], dims=EMBED,
+     outputs=[True, TensorProto.INT32])
+Case("ms_embed_positions", "EmbedLayerNormalization", embed(2, 5, True), fixed=[2, 3, 4, 5, 6], dims=EMBED,
+     outputs=[True, TensorProto.INT32, True], epsilon=1e-5)
+Case("ms_embed_plain", "EmbedLayerNormalization", [embed(2, 5)[0], None, table, places, None, gamma, beta],
+     outputs=[True, TensorProto.INT32])
+
+# --- attention with its projection ---
+
+
+def also(op, inputs, outputs=1, **attrs):
+    """What ONNX Runtime makes of another node that ought to give the same."""
+    case = Case("also", op, inputs, outputs, **attrs)
+    cases.remove(case)
+    return case.run(case.model(case.unknown()), inputs)
+
+
+def with_zero_bias(x, w):
+    """ONNX Runtime 1.31 reads a bias that is not there."""
+    return also("Attention", [x, w, np.zeros(w.shape[1], np.float32)], num_heads=2, scale=0.3)
+
+
+X3 = {0: ["B", "S", None]}
+weight, bias = f32(6, 24, scale=0.4), f32(24, scale=0.4)
+small = dict(num_heads=2)
+Case("ms_attention", "Attention", [[f32(2, 3, 6), weight, bias], [f32(1, 5, 6), weight, bias]], fixed=[1, 2], dims=X3, **small)
+Case("ms_attention_no_bias", "Attention", [f32(2, 3, 6), weight], dims=X3, scale=0.3, oracle=with_zero_bias, **small)
+Case("ms_attention_causal", "Attention", [f32(2, 4, 6), weight, bias], dims=X3, unidirectional=1, **small)
+Case("ms_attention_mask_end", "Attention", [f32(2, 4, 6), weight, bias, i32(2, 4)], dims={**X3, 3: ["B"]}, **small)
+Case("ms_attention_mask_range", "Attention", [f32(2, 4, 6), weight, bias, i32(3, 4, 1, 0)], **small)
+keep = np.array([[1, 1, 1, 0], [0, 1, 1, 1]], np.int32)
+Case("ms_attention_mask_2d", "Attention", [f32(2, 4, 6), weight, bias, keep], dims={**X3, 3: ["B", "T"]}, **small)
+Case("ms_attention_mask_2d_causal", "Attention", [f32(2, 4, 6), weight, bias, keep], dims={**X3, 3: ["B", "T"]},
+     unidirectional=1, **small)
+Case("ms_attention_mask_lowest_causal", "Attention", [f32(2, 4, 6), weight, bias, keep], unidirectional=1,
+     mask_filter_value=float(np.finfo(np.float32).min), **small)
+Case("ms_attention_mask_3d", "Attention", [f32(2, 4, 6), weight, bias, words(2, 4, 4, high=2, dtype=np.int32)],
+     dims={**X3, 3: ["B", "S", "T"]},     mask_filter_value=-5.0, **small)
+Case("ms_attention_sizes", "Attention", [f32(2, 3, 6), f32(6, 20, scale=0.4), f32(20)], qkv_hidden_sizes=[8, 8, 4], dims=X3,
+     **small)
+PAST = {**X3, 4: [None, "B", None, "P", None]}
+Case("ms_attention_past", "Attention", [[f32(2, 1, 6), weight, bias, None, f32(2, 2, 2, 3, 4)],
+     [f32(1, 2, 6), weight, bias, None, f32(2, 1, 2, 2, 4)]], outputs=2, unidirectional=1, dims=PAST, **small)
+Case("ms_attention_past_mask", "Attention", [f32(2, 2, 6), weight, bias,
+     np.array([[1, 1, 1, 1, 1], [0, 0, 1, 1, 1]], np.int32), f32(2, 2, 2, 3, 4)], outputs=2, unidirectional=1,
+     dims={**PAST, 3: ["B", "T"]}, **small)
+Case("ms_attention_present", "Attention", [f32(2, 3, 6), weight, bias], outputs=2, unidirectional=1, dims=X3, **small)
+Case("ms_attention_added_bias", "Attention", [f32(2, 3, 6), weight, bias, None, None, f32(1, 2, 3, 3)], dims=X3, **small)
+
+# --- attention on what is projected already ---
+QKV = {0: ["B", "S", None], 1: ["B", "L", None], 2: ["B", "L", None]}
+heads = dict(num_heads=2)
+Case("ms_mha", "MultiHeadAttention", [[f32(2, 3, 8), f32(2, 5, 8), f32(2, 5, 8)], [f32(1, 4, 8), f32(1, 2, 8), f32(1, 2, 8)]],
+     dims=QKV, **heads)
+Case("ms_mha_bias", "MultiHeadAttention", [f32(2, 3, 8), f32(2, 5, 8), f32(2, 5, 4), f32(20)], dims=QKV, fixed=[3], **heads)
+Case("ms_mha_scale", "MultiHeadAttention", [f32(2, 3, 8), f32(2, 3, 8), f32(2, 3, 8)], dims={i: X3[0] for i in range(3)},
+     unidirectional=1, scale=0.7, **heads)
+Case("ms_mha_padding_end", "MultiHeadAttention", [f32(2, 3, 8), f32(2, 5, 8), f32(2, 5, 8), None, i32(3, 5)],
+     dims={**QKV, 4: ["B"]}, **heads)
+Case("ms_mha_padding_2d", "MultiHeadAttention", [f32(2, 3, 8), f32(2, 4, 8), f32(2, 4, 8), None, keep],
+     dims={**QKV, 4: ["B", "L"]}, **heads)
+Case("ms_mha_padding_3d", "MultiHeadAttention", [f32(2, 3, 8), f32(2, 4, 8), f32(2, 4, 8), None,
+     words(2, 3, 4, high=2, dtype=np.int32)], dims={**QKV, 4: ["B", "S", "T"]}, mask_filter_value=-3.0, **heads)
+Case("ms_mha_added_bias", "MultiHeadAttention", [f32(2, 3, 8), f32(2, 4, 8), f32(2, 4, 8), None, keep, f32(1, 2, 3, 4)],
+     dims={**QKV, 4: ["B", "L"]}, **heads)
+Case("ms_mha_added_bias_batch", "MultiHeadAttention", [f32(2, 3, 8), f32(2, 4, 8), f32(2, 4, 8), None, None, f32(2, 1, 3, 4)],
+     dims={**QKV, 5: ["B", None, "S", "L"]}, **heads)
+GROWING = {**{i: X3[0] for i in range(3)}, 6: ["B", None, "P", None], 7: ["B", None, "P", None]}
+Case("ms_mha_past", "MultiHeadAttention", [f32(2, 2, 8), f32(2, 2, 8), f32(2, 2, 8), f32(24), None, None, f32(2, 2, 3, 4),
+     f32(2, 2, 3, 4)], outputs=3, unidirectional=1, dims=GROWING, **heads)
+Case("ms_mha_past_mask", "MultiHeadAttention", [f32(2, 1, 8), f32(2, 1, 8), f32(2, 1, 8), None, keep, None, f32(2, 2, 3, 4),
+     f32(2, 2, 3, 4)], outputs=3, dims={**GROWING, 4: ["B", "T"]}, **heads)
+Case("ms_mha_cross_heads", "MultiHeadAttention", [f32(2, 3, 8), f32(2, 2, 5, 4), f32(2, 2, 5, 4)],
+     dims={0: ["B", "S", None], 1: ["B", None, "L", None], 2: ["B", None, "L", None]}, **heads)
+Case("ms_mha_cross_heads_bias", "MultiHeadAttention", [f32(2, 3, 8), f32(2, 2, 5, 4), f32(2, 2, 5, 4), f32(24)], **heads)
+
+
+def by_parts(query, key=None, *rest):
+    """Packed forms through the separate one: ONNX Runtime has them on GPUs only."""
+    if key is None:
+        b, s, n, _, h = query.shape
+        parts = [query[:, :, :, i].reshape(b, s, n * h) for i in range(3)]
+    else:
+        b, s, n, _, h = key.shape
+        parts = [query] + [key[:, :, :, i].reshape(b, s, n * h) for i in range(2)]
+    return also("MultiHeadAttention", parts, num_heads=n)
+
+
+Case("ms_mha_packed_qkv", "MultiHeadAttention", [f32(2, 3, 2, 3, 4)], dims={0: ["B", "S", None, None, None]}, oracle=by_parts,
+     **heads)
+Case("ms_mha_packed_kv", "MultiHeadAttention", [f32(2, 3, 8), f32(2, 5, 2, 2, 4)],
+     dims={0: ["B", "S", None], 1: ["B", "L", None, None, None]}, oracle=by_parts, **heads)
+
+# --- rotary embedding ---
+angles = np.arange(9)[:, None] * np.array([1.0, 0.3, 0.1, 0.03])[None]
+cos4, sin4 = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+cos2, sin2 = np.ascontiguousarray(cos4[:, :2]), np.ascontiguousarray(sin4[:, :2])
+TURN = {0: ["B", "S", None], 1: ["B", "S"]}
+Case("ms_rotary", "RotaryEmbedding", [[f32(2, 3, 16), words(2, 3, high=9), cos4, sin4],
+     [f32(1, 5, 16), words(1, 5, high=9), cos4, sin4]], fixed=[2, 3], dims=TURN)
+Case("ms_rotary_offset", "RotaryEmbedding", [f32(2, 3, 16), np.array([4], np.int64), cos4, sin4], fixed=[2, 3],
+     dims={0: ["B", "S", None]}, scale=1.0)
+Case("ms_rotary_interleaved", "RotaryEmbedding", [f32(2, 3, 16), words(2, 3, high=9), cos4, sin4], fixed=[2, 3], dims=TURN,
+     interleaved=1)
+Case("ms_rotary_4d", "RotaryEmbedding", [f32(2, 2, 3, 8), words(2, 3, high=9), cos4, sin4], fixed=[2, 3],
+     dims={0: ["B", None, "S", None], 1: ["B", "S"]})
+Case("ms_rotary_partial", "RotaryEmbedding", [f32(2, 3, 16), words(2, 3, high=9), cos2, sin2], fixed=[2, 3], dims=TURN,
+     num_heads=2, rotary_embedding_dim=4)
+Case("ms_rotary_partial_interleaved", "RotaryEmbedding", [f32(2, 2, 3, 8), np.array([2], np.int64), cos2, sin2], fixed=[2, 3],
+     num_heads=2, rotary_embedding_dim=4, interleaved=1)
+
+# --- attention whose query heads share key heads, over a cache ---
+GQ = dict(num_heads=4, kv_num_heads=2)
+
+
+def total(n):
+    return np.array([n], np.int32)
+
+
+def grouped(b, s, past=None, seqlens=None, size=8):
+    """Separate q, k, v: past is the cache's length, seqlens the totals of the sequences."""
+    seqlens = seqlens or [(past or 0) + s] * b
+    cache = [None, None] if past is None else [f32(b, 2, past, size), f32(b, 2, past, size)]
+    return [f32(b, s, 4 * size), f32(b, s, 2 * size), f32(b, s, 2 * size)] + cache + [
+        i32(*[n - 1 for n in seqlens]), total(max(seqlens))]
+
+
+CACHE = {**{i: ["B", "S", None] for i in range(3)}, 3: ["B", None, "P", None], 4: ["B", None, "P", None], 5: ["B"]}
+THREE = dict(outputs=3)
+Case("ms_gqa_prompt", "GroupQueryAttention", [grouped(2, 4), grouped(1, 3)], dims=CACHE, **THREE, **GQ)
+Case("ms_gqa_empty_past", "GroupQueryAttention", grouped(2, 4, past=0), **THREE, **GQ)
+Case("ms_gqa_token", "GroupQueryAttention", grouped(2, 1, past=3), dims=CACHE, **THREE, **GQ)
+Case("ms_gqa_token_lengths", "GroupQueryAttention", grouped(3, 1, past=5, seqlens=[6, 3, 4]), dims=CACHE, **THREE, **GQ)
+Case("ms_gqa_several", "GroupQueryAttention", grouped(1, 3, past=4), dims=CACHE, **THREE, **GQ)
+Case("ms_gqa_roomy_cache", "GroupQueryAttention", grouped(2, 1, past=8, seqlens=[6, 4]), **THREE, **GQ)
+Case("ms_gqa_scale_cap", "GroupQueryAttention", grouped(2, 4), dims=CACHE, scale=1.5, softcap=2.0, **THREE, **GQ)
+Case("ms_gqa_window", "GroupQueryAttention", grouped(2, 6), dims=CACHE, local_window_size=2, **THREE, **GQ)
+Case("ms_gqa_window_token", "GroupQueryAttention", grouped(2, 1, past=5, seqlens=[6, 2]), dims=CACHE, local_window_size=3,
+     **THREE, **GQ)
+Case("ms_gqa_smooth", "GroupQueryAttention", grouped(2, 4), dims=CACHE, smooth_softmax=1, **THREE, **GQ)
+Case("ms_gqa_sink", "GroupQueryAttention", grouped(2, 4) + [None] * 4 + [f32(4)], dims=CACHE, **THREE, **GQ)
+Case("ms_gqa_added_bias", "GroupQueryAttention", grouped(1, 2, past=3) + [None, None, None, f32(1, 4, 2, 5)], dims=CACHE,
+     **THREE, **GQ)
+Case("ms_gqa_both_ways", "GroupQueryAttention", grouped(2, 4), causal=0, dims=CACHE, **THREE, **GQ)
+turned = dict(do_rotary=1, **GQ)
+angles = np.arange(9)[:, None] * 0.5 ** np.arange(8)[None]
+cos8, sin8 = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+Case("ms_gqa_rotary_prompt", "GroupQueryAttention", grouped(2, 4, size=16) + [cos8, sin8], fixed=[7, 8], dims=CACHE, **THREE, **turned)
+Case("ms_gqa_rotary_token", "GroupQueryAttention", grouped(2, 1, past=5, seqlens=[6, 3], size=16) + [cos8, sin8], fixed=[7, 8],
+     dims=CACHE, **THREE, **turned)
+Case("ms_gqa_rotary_several", "GroupQueryAttention", grouped(1, 3, past=4, size=16) + [cos8, sin8], fixed=[7, 8], dims=CACHE,
+     rotary_interleaved=1, **THREE, **turned)
+Case("ms_gqa_rotary_positions", "GroupQueryAttention", grouped(1, 2, past=3, size=16) + [cos8, sin8, np.array([[3, 6]], np.int64)],
+     fixed=[7, 8], dims={**CACHE, 9: ["B", "S"]}, **THREE, **turned)
+Case("ms_gqa_rotary_partial", "GroupQueryAttention", grouped(1, 2, size=32) + [cos8, sin8], fixed=[7, 8], dims=CACHE, **THREE,
+     **turned)
+packed = grouped(2, 3, size=16)
+Case("ms_gqa_packed", "GroupQueryAttention", [np.concatenate(packed[:3], 2), None, None] + packed[3:] + [cos8, sin8],
+     fixed=[7, 8], dims=CACHE, **THREE, **turned)
+
+
+def with_norms(q, k, *rest):
+    """On CPUs ONNX Runtime does not have the norms of the heads."""
+
+    def norm(x, weight):
+        y = x.reshape(*x.shape[:2], -1, 16).astype(np.float64)
+        y = y / np.sqrt((y * y).mean(-1, keepdims=True) + 1e-5) * weight
+        return y.reshape(x.shape).astype(np.float32)
+
+    return also("GroupQueryAttention", [norm(q, rest[-2]), norm(k, rest[-1]), *rest[:-7]], 3, **turned)
+
+
+Case("ms_gqa_head_norm", "GroupQueryAttention", grouped(2, 3, size=16) + [cos8, sin8] + [None] * 5 + [f32(16), f32(16)], fixed=[7, 8],
+     dims=CACHE, qk_norm_epsilon=1e-5, oracle=with_norms, **THREE, **turned)
+
+
+# --- quantised ---
+def narrow(n, k, block, bits, zero, dtype=np.uint8):
+    blocks = (k + block - 1) // block
+    out = [words(n, blocks, block * bits // 8, high=256, dtype=np.uint8), f32(n, blocks, scale=0.05)]
+    if zero == "packed":
+        out.append(words(n, (blocks * bits + 7) // 8, high=256, dtype=np.uint8))
+    elif zero == "float":
+        out.append(f32(n, blocks, scale=3.0) + np.float32(8))
+    return out
+
+
+NB = dict(dims={0: ["B", "S", None]}, fixed=[1, 2, 3, 5])
+for bits, k, block in ((4, 32, 16), (4, 40, 16), (4, 96, 32), (8, 32, 16), (8, 40, 16), (2, 48, 16)):
+    for zero in ("none", "packed"):
+        Case(f"ms_matmul_bits{bits}_{k}_{block}_{zero}", "MatMulNBits", [f32(2, 3, k)] + narrow(3, k, block, bits, zero),
+             K=k, N=3, bits=bits, block_size=block, accuracy_level=1, **NB)
+Case("ms_matmul_bits4_float_zero", "MatMulNBits", [f32(2, 3, 32)] + narrow(3, 32, 16, 4, "float"), K=32, N=3, bits=4,
+     block_size=16, accuracy_level=1, **NB)
+Case("ms_matmul_bits4_bias", "MatMulNBits", [f32(2, 3, 32)] + narrow(3, 32, 16, 4, "none") + [None, None, f32(3)], K=32, N=3,
+     bits=4, block_size=16, accuracy_level=1, **NB)
+U8 = [TensorProto.UINT8]
+step, point = np.array(0.1, np.float32), np.array(100, np.uint8)
+Case("ms_quantize", "QuantizeLinear", [f32(2, 3, 8), step, point], outputs=U8, dims=BSD)
+Case("ms_quantize_axis", "QuantizeLinear", [f32(2, 3, 4), np.abs(f32(3)) + 0.01, words(3, high=9, dtype=np.uint8)], outputs=U8, axis=1)
+Case("ms_quantize_u16", "QuantizeLinear", [f32(2, 3), step, np.array(30000, np.uint16)], outputs=[TensorProto.UINT16])
+Case("ms_dequantize", "DequantizeLinear", [words(2, 3, 8, high=256, dtype=np.uint8), step, point], dims=BSD)
+Case("ms_dequantize_axis", "DequantizeLinear", [words(2, 3, 4, high=100, dtype=np.int8), f32(3), words(3, high=9, dtype=np.int8)],
+     axis=1)
+Case("ms_dequantize_u16", "DequantizeLinear", [words(2, 3, high=65536, dtype=np.uint16), step, np.array(30000, np.uint16)])
+
+# --- refused ---
+
+
+def refuse(name, op, inputs, reason, outputs=1, **attrs):
+    Case(name, op, inputs, outputs, refused=f"{op} (opset 1, node 'node'): {reason}", **attrs)
+
+
+refuse("attention_rotary", "Attention", [f32(1, 2, 6), weight, bias], "do_rotary = 1", do_rotary=1, **small)
+refuse("attention_shared", "Attention", [f32(1, 2, 6), weight, bias], "past_present_share_buffer = 1",
+       past_present_share_buffer=1, **small)
+refuse("attention_mask_4d", "Attention", [f32(1, 2, 6), weight, bias, words(1, 1, 2, 2, high=2, dtype=np.int32)],
+       "a mask of rank 4", **small)
+refuse("attention_mask_cumulated", "Attention", [f32(1, 2, 6), weight, bias, i32(1, 2, 3, 4, 5)],
+       "a mask of rank 1 that is not [batch] or [2 * batch]", **small)
+refuse("mha_indirection", "MultiHeadAttention", [f32(1, 2, 8)] * 3 + [None] * 5 + [i32(1)], "input 8 (past_sequence_length)", **heads)
+refuse("gqa_quantised", "GroupQueryAttention", grouped(1, 2), "k_quant_type = 'PER_TENSOR'", k_quant_type="PER_TENSOR", **GQ)
+refuse("gqa_window_cache", "GroupQueryAttention", grouped(1, 2), "sliding_window_cache = 1", sliding_window_cache=1, **GQ)
+refuse("gqa_unknown_total", "GroupQueryAttention", grouped(1, 1, past=3),
+       "input 'x6' (total_sequence_length) must be known when compiling", **GQ)
+refuse("matmul_bits3", "MatMulNBits", [f32(2, 32)] + narrow(3, 32, 16, 4, "none"), "bits = 3", K=32, N=3, bits=3, block_size=16)
+refuse("matmul_groups", "MatMulNBits", [f32(2, 32)] + narrow(3, 32, 16, 4, "none") + [None, i32(*range(32))],
+       "input 4 (g_idx)", K=32, N=3, bits=4, block_size=16)
+refuse("gemm_activation", "FusedGemm", [f32(2, 3), f32(3, 2)], "activation = 'Softplus'", activation="Softplus")
+refuse("rotary_packed", "RotaryEmbedding", [f32(1, 2, 16), np.array([0], np.int64), cos4, sin4], "is_packed_batching = 1",
+       is_packed_batching=1)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+#!/bin/sh
+# Operators of com.microsoft against results that ONNX Runtime gave (make_cases.py): all pass. Those of refused/ are not
+# imported, for the reason in their file `reason`.
+set -u
+folder=tests/onnx
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+failed=0
+
+"$TESSERA" verify --quiet --threads 1 --timeout 300 $folder/cases >"$scratch/out" 2>"$scratch/err" || failed=1
+count=$(find $folder/cases -name model.onnx | wc -l)
+grep -v '^PASS' "$scratch/out"
+if [ "$(tail -n 1 "$scratch/out")" != "$count passed, 0 failed, 0 skipped" ] || [ "$count" -eq 0 ]; then
+  echo "all of $count cases have to pass"
+  cat "$scratch/err"
+  failed=1
+fi
+
+for reason in $folder/refused/*/reason; do
+  case=$(dirname "$reason")
+  "$TESSERA" compile "$case/model.onnx" -o "$scratch/out.tsm" >"$scratch/out" 2>&1
+  status=$?
+  if [ $status -ne 1 ] || ! grep -qF "$(cat "$reason")" "$scratch/out"; then
+    echo "$case: exit status $status, without: $(cat "$reason")"
+    cat "$scratch/out"
+    failed=1
+  fi
+done
+exit $failed
