@@ -37,11 +37,11 @@ static tsr_status check_rule(tsr_lower *l, const char *rule) {
   if (!gated && !delta && !both && strcmp(rule, "linear") != 0)
     return tsr_lower_wrong(l, TSR_ERR_FORMAT, "update_rule '%s'", rule);
   if (tsr_lower_has(l, IN_DECAY) != (gated || both))
-    return tsr_lower_wrong(l, TSR_ERR_FORMAT, "update_rule '%s' %s a decay", rule,
-                           gated || both ? "needs" : "takes no");
+    return tsr_lower_wrong(l, TSR_ERR_FORMAT, "update_rule '%s' %s decay", rule,
+                           gated || both ? "needs a" : "takes no");
   if (tsr_lower_has(l, IN_BETA) != (delta || both))
-    return tsr_lower_wrong(l, TSR_ERR_FORMAT, "update_rule '%s' %s a beta", rule,
-                           delta || both ? "needs" : "takes no");
+    return tsr_lower_wrong(l, TSR_ERR_FORMAT, "update_rule '%s' %s beta", rule,
+                           delta || both ? "needs a" : "takes no");
   return TSR_OK;
 }
 
