@@ -8,6 +8,7 @@ The cases are deterministic in the seed; a run with another version of ONNX Runt
 import argparse
 import pathlib
 import shutil
+import zlib
 
 import numpy as np
 import onnx
@@ -16,23 +17,28 @@ from onnx import TensorProto, helper, numpy_helper
 
 MS = "com.microsoft"
 cases = []
+random = np.random.default_rng(4)
 
 
 class Case:
     """One node. `sets` are lists of input arrays, None where an optional input is absent. `dims` names the symbolic
-    dims of an input by its number: {0: ["B", "S", None]}. Inputs numbered in `fixed` become initializers."""
+    dims of an input by its number: {0: ["B", "S", None]}. Inputs numbered in `fixed` become initializers. `names` are
+    what the node reads where that is not x0, x1 .. but comes from the nodes `before`."""
 
     def __init__(self, name, op, sets, outputs=1, domain=MS, fixed=(), dims=None, oracle=None, opset=17,
-                 refused=None, **attrs):
+                 refused=None, names=None, before=(), **attrs):
         self.name, self.op, self.domain, self.attrs = name, op, domain, attrs
         self.sets = sets if isinstance(sets[0], list) else [sets]
         self.outputs = outputs if isinstance(outputs, list) else [True] * outputs
         self.fixed, self.dims, self.oracle, self.opset, self.refused = set(fixed), dims or {}, oracle, opset, refused
+        self.names, self.before = names, list(before)
         cases.append(self)
+        # A new case changes the data of the next one only.
+        random.bit_generator.state = np.random.default_rng(zlib.crc32(name.encode())).bit_generator.state
 
     def model(self, sizes):
         first = self.sets[0]
-        names = ["" if x is None else f"x{i}" for i, x in enumerate(first)]
+        names = self.names or ["" if x is None else f"x{i}" for i, x in enumerate(first)]
         out = [f"y{i}" if wanted else "" for i, wanted in enumerate(self.outputs)]
         node = helper.make_node(self.op, names, out, name="node", domain=self.domain, **self.attrs)
         inputs, weights = [], []
@@ -45,7 +51,7 @@ class Case:
             shape = [name or size for name, size in zip(self.dims.get(i, [None] * x.ndim), x.shape)]
             inputs.append(helper.make_tensor_value_info(f"x{i}", helper.np_dtype_to_tensor_dtype(x.dtype), shape))
         results = [helper.make_tensor_value_info(o, t, s) for o, (t, s) in zip([o for o in out if o], sizes)]
-        graph = helper.make_graph([node], "case", inputs, results, weights)
+        graph = helper.make_graph(self.before + [node], "case", inputs, results, weights)
         opsets = [helper.make_opsetid("", self.opset)]
         if self.domain:
             opsets.append(helper.make_opsetid(self.domain, 1))
@@ -79,7 +85,8 @@ class Case:
             place = folder / f"test_data_set_{number}"
             place.mkdir()
             given = [(f"x{i}", x) for i, x in enumerate(inputs) if x is not None and i not in self.fixed]
-            for kind, tensors in (("input", given), ("output", [(f"y{i}", y) for i, y in enumerate(outputs)])):
+            wanted = [f"y{i}" for i, y in enumerate(self.outputs) if y]
+            for kind, tensors in (("input", given), ("output", list(zip(wanted, outputs)))):
                 for i, (name, x) in enumerate(tensors):
                     (place / f"{kind}_{i}.pb").write_bytes(numpy_helper.from_array(x, name).SerializeToString())
 
@@ -95,9 +102,6 @@ def main():
             shutil.rmtree(folder, ignore_errors=True)
             case.write(folder)
             print(case.name)
-
-
-random = np.random.default_rng(4)
 
 
 def f32(*shape, scale=1.0):
@@ -120,6 +124,30 @@ Case("ms_fast_gelu", "FastGelu", [f32(2, 3, 8)], dims=BSD)
 Case("ms_fast_gelu_bias", "FastGelu", [f32(2, 3, 8), f32(8)], fixed=[1], dims=BSD)
 Case("ms_quick_gelu", "QuickGelu", [f32(2, 3, 8)], dims=BSD)
 Case("ms_quick_gelu_alpha", "QuickGelu", [f32(2, 3, 8)], dims=BSD, alpha=1.3)
+
+
+
+def nodes(*steps):
+    """The result of standard operators: (operator, inputs, output, attributes)."""
+
+    def run(*inputs):
+        made = [helper.make_node(op, list(names), out.split(), **attrs) for op, names, out, attrs in steps]
+        kinds = [helper.make_tensor_value_info(f"x{i}", TensorProto.FLOAT, x.shape) for i, x in enumerate(inputs)]
+        y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+        model = helper.make_model(helper.make_graph(made, "nodes", kinds, [y]), ir_version=9,
+                                  opset_imports=[helper.make_opsetid("", 20)])
+        session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        return session.run(None, {f"x{i}": x for i, x in enumerate(inputs)})
+
+    return run
+
+
+# On CPUs ONNX Runtime does not have these two.
+Case("ms_bias_add", "BiasAdd", [f32(2, 3, 8), f32(8), f32(2, 3, 8)], dims={0: ["B", "S", None], 2: ["B", "S", None]},
+     oracle=nodes(("Add", ["x0", "x1"], "t", {}), ("Add", ["t", "x2"], "y", {})))
+Case("ms_bias_split_gelu", "BiasSplitGelu", [f32(2, 3, 8), f32(8)], dims=BSD,
+     oracle=nodes(("Add", ["x0", "x1"], "t", {}), ("Split", ["t"], "a b", {"axis": 2, "num_outputs": 2}),
+                  ("Gelu", ["b"], "g", {}), ("Mul", ["a", "g"], "y", {})))
 
 # --- products ---
 MAT = {0: ["B", "S", None]}
@@ -293,6 +321,28 @@ Case("ms_gqa_token", "GroupQueryAttention", grouped(2, 1, past=3), dims=CACHE, *
 Case("ms_gqa_token_lengths", "GroupQueryAttention", grouped(3, 1, past=5, seqlens=[6, 3, 4]), dims=CACHE, **THREE, **GQ)
 Case("ms_gqa_several", "GroupQueryAttention", grouped(1, 3, past=4), dims=CACHE, **THREE, **GQ)
 Case("ms_gqa_roomy_cache", "GroupQueryAttention", grouped(2, 1, past=8, seqlens=[6, 4]), **THREE, **GQ)
+MASKED = [
+    helper.make_node("ReduceSum", ["x5", "axis"], ["lengths"], keepdims=0),
+    helper.make_node("Sub", ["lengths", "one"], ["last"]),
+    helper.make_node("Cast", ["last"], ["last32"], to=TensorProto.INT32),
+    helper.make_node("Shape", ["x5"], ["shape"]),
+    helper.make_node("Gather", ["shape", "at"], ["total"], axis=0),
+    helper.make_node("Cast", ["total"], ["total32"], to=TensorProto.INT32),
+]
+for name, number in (("axis", [1]), ("one", [1]), ("at", 1)):
+    value = helper.make_tensor(name, TensorProto.INT64, [len(number)] if isinstance(number, list) else [], np.ravel(number))
+    MASKED.insert(0, helper.make_node("Constant", [], [name], value=value))
+
+
+def masked(b, s, past, lengths):
+    """Lengths come from a mask of the keys, as exporters write it."""
+    total = past + s
+    mask = (np.arange(total)[None] < np.array(lengths)[:, None]).astype(np.int64)
+    return grouped(b, s, past=past)[:5] + [mask]
+
+
+Case("ms_gqa_mask", "GroupQueryAttention", [masked(2, 1, 3, [4, 2]), masked(1, 1, 5, [6]), masked(1, 3, 2, [5])],
+     names=[f"x{i}" for i in range(5)] + ["last32", "total32"], before=MASKED, dims={**CACHE, 5: ["B", "T"]}, **THREE, **GQ)
 Case("ms_gqa_scale_cap", "GroupQueryAttention", grouped(2, 4), dims=CACHE, scale=1.5, softcap=2.0, **THREE, **GQ)
 Case("ms_gqa_window", "GroupQueryAttention", grouped(2, 6), dims=CACHE, local_window_size=2, **THREE, **GQ)
 Case("ms_gqa_window_token", "GroupQueryAttention", grouped(2, 1, past=5, seqlens=[6, 2]), dims=CACHE, local_window_size=3,
@@ -354,6 +404,15 @@ Case("ms_matmul_bits4_float_zero", "MatMulNBits", [f32(2, 3, 32)] + narrow(3, 32
      block_size=16, accuracy_level=1, **NB)
 Case("ms_matmul_bits4_bias", "MatMulNBits", [f32(2, 3, 32)] + narrow(3, 32, 16, 4, "none") + [None, None, f32(3)], K=32, N=3,
      bits=4, block_size=16, accuracy_level=1, **NB)
+BYTES = dict(dims={0: ["B", "S", None], 5: ["B"], 8: [None, "B", None, "P", None]}, fixed=[1, 2, 3, 4, 7])
+u8, i8 = words(2, 3, 6, high=256, dtype=np.uint8), words(6, 24, high=200, dtype=np.int8)
+step_x, step_w = np.array(0.02, np.float32), np.array(0.01, np.float32)
+zero_x, zero_w = np.array(120, np.uint8), np.array(3, np.int8)
+Case("ms_qattention", "QAttention", [u8, i8, bias, step_x, step_w, None, zero_x, zero_w], **BYTES, **small)
+Case("ms_qattention_columns", "QAttention", [u8, i8, bias, step_x, np.abs(f32(24, scale=0.01)), i32(2, 3), zero_x,
+     words(24, high=9, dtype=np.int8)], **BYTES, **small)
+Case("ms_qattention_past", "QAttention", [u8, i8, bias, step_x, step_w, None, zero_x, zero_w, f32(2, 2, 2, 4, 4)], outputs=2,
+     unidirectional=1, **BYTES, **small)
 U8 = [TensorProto.UINT8]
 step, point = np.array(0.1, np.float32), np.array(100, np.uint8)
 Case("ms_quantize", "QuantizeLinear", [f32(2, 3, 8), step, point], outputs=U8, dims=BSD)
@@ -363,6 +422,21 @@ Case("ms_dequantize", "DequantizeLinear", [words(2, 3, 8, high=256, dtype=np.uin
 Case("ms_dequantize_axis", "DequantizeLinear", [words(2, 3, 4, high=100, dtype=np.int8), f32(3), words(3, high=9, dtype=np.int8)],
      axis=1)
 Case("ms_dequantize_u16", "DequantizeLinear", [words(2, 3, high=65536, dtype=np.uint16), step, np.array(30000, np.uint16)])
+
+# --- float16 ---
+
+
+def halves(inputs):
+    return [x.astype(np.float16) if x is not None and x.dtype == np.float32 else x for x in inputs]
+
+
+F16 = TensorProto.FLOAT16
+Case("ms_f16_skip_layer_norm", "SkipLayerNormalization", halves([f32(2, 3, 8), f32(2, 3, 8), f32(8), f32(8), f32(8)]),
+     outputs=[F16, False, False, F16], dims={0: ["B", "S", None], 1: ["B", "S", None]})
+Case("ms_f16_rotary", "RotaryEmbedding", halves([f32(2, 3, 16), words(2, 3, high=9), cos4, sin4]), outputs=[F16], dims=TURN)
+Case("ms_f16_gqa", "GroupQueryAttention", halves(grouped(2, 4)), outputs=[F16] * 3, dims=CACHE, **GQ)
+Case("ms_f16_matmul_bits4", "MatMulNBits", halves([f32(2, 3, 32)] + narrow(3, 32, 16, 4, "packed")), outputs=[F16], K=32, N=3,
+     bits=4, block_size=16, accuracy_level=1, **NB)
 
 # --- refused ---
 

@@ -1,1 +1,1 @@
-By0J0_npfbQnsoYmiYoVeemoefpg_pb}imaPPh_gQzlnTmeZhccva
+By0J0NqmY]W`m``_eZXd`\Y`edSofXjS]si`]cH]fhvX^fgjZd_[\
