@@ -349,3 +349,16 @@ tsr_status tsr_lower_op_compress(tsr_lower *l) {
   tsr_lower_set(l, 0, tsr_graph_gather(l->b, x, v_reshape(l, found, &dim, 1), axis));
   return TSR_OK;
 }
+
+/* Columns of the last axis (ai.onnx.ml); a vector becomes a matrix of one row. */
+tsr_status tsr_lower_op_array_feature_extractor(tsr_lower *l) {
+  TSR_TRY(tsr_lower_need(l, 2));
+  tsr_value x = tsr_lower_value(l, 0), at = tsr_lower_value(l, 1);
+  uint32_t rank = v_rank(l, x);
+  if (rank < 1 || !at)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "an input of rank %u", rank);
+  tsr_expr count = tsr_type_elements(l->ir, tsr_value_get(l->ir, at)->type);
+  tsr_value y = tsr_graph_gather(l->b, x, v_reshape(l, at, &count, 1), rank - 1);
+  tsr_lower_set(l, 0, rank == 1 ? v_unsqueeze(l, y, 0) : y);
+  return TSR_OK;
+}

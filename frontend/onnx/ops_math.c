@@ -344,6 +344,15 @@ tsr_status tsr_lower_op_swiglu(tsr_lower *l) {
   return TSR_OK;
 }
 
+/* ai.onnx.ml */
+tsr_status tsr_lower_op_binarizer(tsr_lower *l) {
+  TSR_TRY(tsr_lower_need(l, 1));
+  tsr_value x = tsr_lower_value(l, 0);
+  tsr_value above = v_gt(l, x, v_number(l, x, attr(l, "threshold", 0)));
+  tsr_lower_set(l, 0, v_cast(l, above, v_dtype(l, x)));
+  return TSR_OK;
+}
+
 /* Before opset 7 a slope of rank 1 runs along the channels. */
 tsr_status tsr_lower_op_prelu(tsr_lower *l) {
   TSR_TRY(tsr_lower_need(l, 2));

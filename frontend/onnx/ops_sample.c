@@ -428,12 +428,38 @@ static tsr_value roi_spread(tsr_lower *l, tsr_value x, bool is_row) {
   return v_unsqueeze(l, v_unsqueeze(l, x, 1), is_row ? 3 : 2);
 }
 
+/* The greatest of the four neighbours times their weights. */
+static tsr_value greatest_corner(tsr_lower *l, tsr_value image, tsr_value width, const roi_axis *y,
+                                 const roi_axis *x) {
+  tsr_value best = 0;
+  for (uint32_t i = 0; i < 4; i++) {
+    bool low = i < 2, left = i % 2 == 0;
+    tsr_value value = roi_corner(l, image, width, low ? y->low : y->high, left ? x->low : x->high);
+    tsr_value down = roi_spread(l, y->weight, true), right = roi_spread(l, x->weight, false);
+    down = low ? v_sub(l, v_number(l, down, 1), down) : down;
+    right = left ? v_sub(l, v_number(l, right, 1), right) : right;
+    value = v_mul(l, value, v_mul(l, down, right));
+    best = best ? v_max(l, best, value) : value;
+  }
+  return best;
+}
+
 static tsr_value mix(tsr_lower *l, tsr_value low, tsr_value high, tsr_value weight) {
   return v_add(l, low, v_mul(l, v_sub(l, high, low), weight));
 }
 
+static tsr_value interpolated(tsr_lower *l, tsr_value image, tsr_value width, const roi_axis *y,
+                              const roi_axis *x) {
+  tsr_value right = roi_spread(l, x->weight, false);
+  tsr_value top = mix(l, roi_corner(l, image, width, y->low, x->low),
+                      roi_corner(l, image, width, y->low, x->high), right);
+  tsr_value bottom = mix(l, roi_corner(l, image, width, y->high, x->low),
+                         roi_corner(l, image, width, y->high, x->high), right);
+  return mix(l, top, bottom, roi_spread(l, y->weight, true));
+}
+
 tsr_status tsr_lower_op_roi_align(tsr_lower *l) {
-  static const int64_t means[2] = {3, 5};
+  static const int64_t sample_axes[2] = {3, 5};
   int64_t rows = tsr_lower_int(l, "output_height", 1),
           columns = tsr_lower_int(l, "output_width", 1);
   int64_t samples = tsr_lower_int(l, "sampling_ratio", 0), axis;
@@ -443,8 +469,11 @@ tsr_status tsr_lower_op_roi_align(tsr_lower *l) {
       columns > 4096)
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "an input of rank %u, regions of rank %u",
                            v_rank(l, x), l->in[1]->rank);
-  if (samples < 1 || samples > 64 || !tsr_lower_text_is(l, "mode", "avg", "avg"))
-    return tsr_lower_unsupported(l, "mode 'max', or a sampling_ratio that each region decides");
+  bool greatest = tsr_lower_text_is(l, "mode", "avg", "max");
+  if (!greatest && !tsr_lower_text_is(l, "mode", "avg", "avg"))
+    return tsr_lower_wrong(l, TSR_ERR_FORMAT, "mode '%s'", tsr_lower_text(l, "mode", "avg"));
+  if (samples < 1 || samples > 64)
+    return tsr_lower_unsupported(l, "a sampling_ratio that each region decides, or over 64");
   const char *usual = l->opset < 16 ? "output_half_pixel" : "half_pixel";
   bool half = tsr_lower_text_is(l, "coordinate_transformation_mode", usual, "half_pixel");
   tsr_value wide = v_cast(l, x, TSR_F32), rois = v_cast(l, tsr_lower_value(l, 1), TSR_F32);
@@ -458,18 +487,16 @@ tsr_status tsr_lower_op_roi_align(tsr_lower *l) {
   tsr_expr flat[3] = {v_dim(l, image, 0), v_dim(l, image, 1),
                       e_mul(l, v_dim(l, x, 2), v_dim(l, x, 3))};
   image = v_reshape(l, image, flat, 3);
-  tsr_value right = roi_spread(l, z.weight, false);
-  tsr_value top = mix(l, roi_corner(l, image, width, y.low, z.low),
-                      roi_corner(l, image, width, y.low, z.high), right);
-  tsr_value bottom = mix(l, roi_corner(l, image, width, y.high, z.low),
-                         roi_corner(l, image, width, y.high, z.high), right);
-  tsr_value value = mix(l, top, bottom, roi_spread(l, y.weight, true));
+  tsr_value value =
+      greatest ? greatest_corner(l, image, width, &y, &z) : interpolated(l, image, width, &y, &z);
   tsr_value inside = v_and(l, roi_spread(l, y.inside, true), roi_spread(l, z.inside, false));
   value = v_select(l, inside, value, v_number(l, value, 0));
   tsr_expr cells[6] = {flat[0],           flat[1],           e_int(l, rows),
                        e_int(l, samples), e_int(l, columns), e_int(l, samples)};
   tsr_expr dims[4] = {flat[0], flat[1], cells[2], cells[4]};
-  value = v_mean_keep(l, v_reshape(l, value, cells, 6), means, 2);
+  value = v_reshape(l, value, cells, 6);
+  value = greatest ? v_reduce_keep(l, value, "max", sample_axes, 2)
+                   : v_mean_keep(l, value, sample_axes, 2);
   tsr_lower_set(l, 0, v_cast(l, v_reshape(l, value, dims, 4), v_dtype(l, x)));
   return TSR_OK;
 }

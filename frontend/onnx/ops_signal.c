@@ -89,6 +89,17 @@ static tsr_value transform(tsr_lower *l, complex_value x, tsr_value cosines, tsr
   return join_parts(l, re, im);
 }
 
+/* Multiplies [..., samples] of half a spectrum by how often the whole one has each of its bins. */
+static tsr_value double_bins(tsr_lower *l, tsr_value x, int64_t length) {
+  int64_t samples = 0;
+  if (!x || !v_static_dim(l, x, v_rank(l, x) - 1, &samples))
+    return 0;
+  double *times = tsr_lower_alloc(l, (uint64_t)samples, sizeof *times);
+  for (int64_t k = 0; times && k < samples; k++)
+    times[k] = k == 0 || 2 * k == length ? 1 : 2;
+  return times ? v_mul(l, x, v_vector_float(l, v_dtype(l, x), times, (uint32_t)samples)) : 0;
+}
+
 tsr_status tsr_lower_op_dft(tsr_lower *l) {
   int64_t n, length, parts, axis = tsr_lower_int(l, "axis", 1);
   uint32_t at;
@@ -105,20 +116,74 @@ tsr_status tsr_lower_op_dft(tsr_lower *l) {
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "axis %lld, rank %u", (long long)axis, rank);
   if (!v_static_dim(l, x, at, &n) || !v_static_dim(l, x, rank - 1, &parts))
     return tsr_lower_unsupported(l, "a symbolic dim");
-  length = n;
+  bool real = inverse && onesided; /* half a spectrum to a real signal */
+  length = real ? 2 * (n - 1) : n;
   if (tsr_lower_has(l, 1) && !tsr_lower_scalar_int(l, 1, &length))
     return tsr_lower_unknown(l, 1, "dft_length");
-  if (length < 1 || length > MAX_LENGTH || parts < 1 || parts > 2 || (inverse && onesided))
+  if (length < 1 || length > MAX_LENGTH || parts < 1 || parts > 2)
     return tsr_lower_unsupported(l, "length %lld, %lld parts", (long long)length, (long long)parts);
-  int64_t samples = n < length ? n : length, bins = onesided ? length / 2 + 1 : length;
+  int64_t half = length / 2 + 1, most = real ? half : length;
+  int64_t samples = n < most ? n : most, bins = onesided && !real ? half : length;
   tsr_dtype dtype = v_dtype(l, x);
   tsr_value wide = v_slice_axis(l, v_widen(l, x), at, e_int(l, 0), e_int(l, samples));
   complex_value c = take_parts(l, v_move_axis(l, wide, at, rank - 2));
+  if (real) {
+    c.re = double_bins(l, c.re, length);
+    c.im = double_bins(l, c.im, length);
+  }
   tsr_dtype compute = v_dtype(l, wide);
   tsr_value cosines = fourier_matrix(l, compute, length, samples, bins, inverse, false);
   tsr_value sines = fourier_matrix(l, compute, length, samples, bins, inverse, true);
-  tsr_value y = v_move_axis(l, transform(l, c, cosines, sines), rank - 2, at);
+  tsr_value y = transform(l, c, cosines, sines);
+  if (real)
+    y = v_slice_axis(l, y, rank - 1, e_int(l, 0), e_int(l, 1));
+  y = v_move_axis(l, y, rank - 2, at);
   tsr_lower_set(l, 0, v_cast(l, y, dtype));
+  return TSR_OK;
+}
+
+/* Triangles over the bins of a spectrum whose corners are evenly spaced in mel. */
+tsr_status tsr_lower_op_mel_weight_matrix(tsr_lower *l) {
+  enum { MOST_BINS = 4096 };
+  static const char *const names[] = {"num_mel_bins", "dft_length", "sample_rate",
+                                      "lower_edge_hertz", "upper_edge_hertz"};
+  double in[5], corners[3];
+  int64_t type = tsr_lower_int(l, "output_datatype", 1);
+  tsr_dtype dtype = tsr_onnx_dtype(type);
+  TSR_TRY(tsr_lower_need(l, 5));
+  for (uint32_t i = 0; i < 5; i++)
+    if (!tsr_lower_scalar_float(l, i, &in[i]))
+      return tsr_lower_unknown(l, i, names[i]);
+  if (dtype == TSR_DTYPE_NONE)
+    return tsr_lower_unsupported(l, "output type %s", tsr_onnx_dtype_name(type));
+  if (!(in[0] >= 1 && in[0] <= MOST_BINS && in[1] >= 1 && in[1] <= 2 * MOST_BINS && in[2] > 0 &&
+        in[3] >= 0 && in[4] >= in[3]))
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "%g mel bins, length %g, rate %g, %g to %g Hz", in[0],
+                           in[1], in[2], in[3], in[4]);
+  int64_t columns = (int64_t)in[0], rows = (int64_t)in[1] / 2 + 1;
+  double low = 2595 * log10(1 + in[3] / 700), high = 2595 * log10(1 + in[4] / 700);
+  double step = (high - low) / (double)(columns + 2);
+  double *numbers = tsr_lower_alloc(l, (uint64_t)(rows * columns), sizeof *numbers);
+  if (!numbers)
+    return TSR_OK;
+  memset(numbers, 0, (size_t)(rows * columns) * sizeof *numbers);
+  for (int64_t c = 0; c < columns; c++) {
+    for (int64_t k = 0; k < 3; k++) {
+      double hertz = 700 * (pow(10, ((double)(c + k) * step + low) / 2595) - 1);
+      corners[k] = floor((in[1] + 1) * hertz / in[2]);
+    }
+    for (int64_t r = 0; r < rows; r++) {
+      double at = (double)r, up = corners[1] - corners[0], down = corners[2] - corners[1];
+      double *out = &numbers[r * columns + c];
+      if (at >= corners[0] && at <= corners[1])
+        *out = up == 0 ? 1 : (at - corners[0]) / up;
+      if (down > 0 && at >= corners[1] && at < corners[2])
+        *out = (corners[2] - at) / down;
+    }
+  }
+  tsr_expr dims[2] = {e_int(l, rows), e_int(l, columns)};
+  tsr_value y = v_vector_float(l, TSR_F64, numbers, (uint32_t)(rows * columns));
+  tsr_lower_set(l, 0, v_cast(l, v_reshape(l, y, dims, 2), dtype));
   return TSR_OK;
 }
 

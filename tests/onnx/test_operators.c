@@ -102,7 +102,8 @@ static void expect_array(const tsr_array *array, const char *wanted, const char 
                 (long long)array->count);
   for (unsigned i = 0; i < count; i++) {
     double got = array->floats ? array->floats[i] : (double)array->integers[i];
-    ck_assert_msg(fabs(got - values[i]) <= 1e-5 * (1 + fabs(values[i])),
+    ck_assert_msg(isnan(values[i]) ? isnan(got)
+                                   : fabs(got - values[i]) <= 1e-5 * (1 + fabs(values[i])),
                   "element %u of %s is %.9g, not %.9g", i, what, got, values[i]);
   }
 }
@@ -343,9 +344,44 @@ START_TEST(unique_elements_and_slices) {
   onnx_int(&rows, "axis", 0);
   expect(rows, NULL, 11, PORTS({'f', "x", "N 2", "3 2", "1 0 1 0 0 3"}), "y i v c",
          VALUES("0 3 1 0", "2 0", "1 1 0", "1 2"));
-  wire nan = onnx_node("Unique", "", "x", "y i v c");
-  expect(nan, NULL, 11, PORTS({'f', "x", "2", NULL, "7 7"}), "y i v c",
-         VALUES("7", "0", "0 0", "2"));
+  expect(onnx_node("Unique", "", "x", "y i v c"), NULL, 11, PORTS({'f', "x", "2", NULL, "nan nan"}),
+         "y i v c", VALUES("nan", "0", "0 0", "2"));
+}
+END_TEST
+
+START_TEST(signals) {
+  /* half the spectrum of 1 2 3 4 */
+  wire dft = onnx_node("DFT", "", "x", "z");
+  onnx_int(&dft, "inverse", 1);
+  onnx_int(&dft, "onesided", 1);
+  expect(dft, NULL, 20, PORTS({'f', "x", "N 3 2", "1 3 2", "10 0 -2 2 -2 0"}), "z",
+         VALUES("1 2 3 4"));
+  /* corners at bins 0, 1 and 2 */
+  expect(onnx_node("MelWeightMatrix", "", "m n r l u", "z"), NULL, 17,
+         PORTS({'c', "m", NULL, NULL, "1"}, {'c', "n", NULL, NULL, "8"},
+               {'c', "r", NULL, NULL, "8"}, {'c', "l", NULL, NULL, "0"},
+               {'c', "u", NULL, NULL, "4"}),
+         "z", VALUES("0 1 0 0 0"));
+}
+END_TEST
+
+START_TEST(regions_and_features) {
+  const port *ports = PORTS({'f', "x", "1 1 2 2", NULL, "1 2 3 4"},
+                            {'f', "r", "N 4", "1 4", "0 0 1 1"}, {'i', "b", "N", "1", "0"});
+  static const char *const modes[] = {"max", "avg"}, *const wanted[] = {"1", "2.5"};
+  for (int i = 0; i < 2; i++) { /* the one sample is in the middle */
+    wire align = onnx_node("RoiAlign", "", "x r b", "z");
+    text_attribute(&align, "mode", modes[i]);
+    text_attribute(&align, "coordinate_transformation_mode", "output_half_pixel");
+    onnx_int(&align, "sampling_ratio", 1);
+    expect(align, NULL, 22, ports, "z", &wanted[i]);
+  }
+  expect(onnx_node("ArrayFeatureExtractor", "", "x i", "z"), "ai.onnx.ml", 1,
+         PORTS({'f', "x", "N 3", "2 3", "1 2 3 4 5 6"}, {'i', "i", "2", NULL, "2 0"}), "z",
+         VALUES("3 1 6 4"));
+  wire binarizer = onnx_node("Binarizer", "", "x", "z");
+  onnx_float(&binarizer, "threshold", 1);
+  expect(binarizer, "ai.onnx.ml", 1, PORTS({'f', "x", "N", "3", "0.5 1 2"}), "z", VALUES("0 0 1"));
 }
 END_TEST
 
@@ -360,6 +396,8 @@ int main(void) {
   tcase_add_test(tests, determinants);
   tcase_add_test(tests, counts_of_n_grams);
   tcase_add_test(tests, unique_elements_and_slices);
+  tcase_add_test(tests, signals);
+  tcase_add_test(tests, regions_and_features);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);
