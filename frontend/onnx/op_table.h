@@ -37,5 +37,8 @@ const char *tsr_fresh_dim_name(tsr_lower *l);
 
 /* round(scaled) + zero in zero's dtype, clipped. */
 tsr_value tsr_quantize(tsr_lower *l, tsr_value scaled, tsr_value zero);
+/* x as u8, its range with 0 in it on 0..255; scale and zero point are scalars. */
+tsr_value tsr_dynamic_quantize(tsr_lower *l, tsr_value x, tsr_value *out_scale,
+                               tsr_value *out_point);
 
 #endif

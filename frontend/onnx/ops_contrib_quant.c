@@ -1,7 +1,59 @@
-/* com.microsoft: weights of few bits. Words are unpacked by shifts and masks in the graph, so that
- * what is constant folds and what is not is computed. */
+/* com.microsoft: products of quantised tensors. Words of few bits are unpacked by shifts and masks
+ * in the graph: weights stay packed in the module, and every call widens them before the product.
+ */
 #include "frontend/onnx/build.h"
 #include "frontend/onnx/op_table.h"
+
+/* --- whole products, scaled --- */
+
+/* x minus input `zero` (a scalar, or one per column) as i32. */
+static tsr_value centred(tsr_lower *l, tsr_value x, uint32_t zero) {
+  tsr_value wide = v_cast(l, x, TSR_I32);
+  if (!tsr_lower_has(l, zero))
+    return wide;
+  return v_sub(l, wide, v_cast(l, tsr_lower_value(l, zero), TSR_I32));
+}
+
+/* x times y, both centred, times the scales, plus the bias: a type of float. */
+static tsr_value scaled_product(tsr_lower *l, tsr_value x, tsr_value y, tsr_value scale_x,
+                                uint32_t scale_y, uint32_t bias) {
+  tsr_dtype dtype = v_dtype(l, scale_x);
+  tsr_value z = v_cast(l, v_matmul(l, x, y, false, false), dtype);
+  tsr_value scale = v_mul(l, scale_x, v_cast(l, tsr_lower_value(l, scale_y), dtype));
+  z = v_mul(l, z, scale);
+  if (tsr_lower_has(l, bias))
+    z = v_add(l, z, v_cast(l, tsr_lower_value(l, bias), dtype));
+  return z;
+}
+
+tsr_status tsr_lower_op_contrib_dynamic_matmul(tsr_lower *l) {
+  enum { A, B, B_SCALE, B_ZERO, BIAS };
+  TSR_TRY(tsr_lower_need(l, 3));
+  tsr_value x = tsr_lower_value(l, A), scale, zero;
+  tsr_value words = tsr_dynamic_quantize(l, v_widen(l, x), &scale, &zero);
+  words = v_sub(l, v_cast(l, words, TSR_I32), v_cast(l, zero, TSR_I32));
+  tsr_value y = centred(l, tsr_lower_value(l, B), B_ZERO);
+  tsr_value z = scaled_product(l, words, y, scale, B_SCALE, BIAS);
+  tsr_lower_set(l, 0, v_cast(l, z, v_dtype(l, x)));
+  return TSR_OK;
+}
+
+tsr_status tsr_lower_op_contrib_matmul_to_float(tsr_lower *l) {
+  enum { A, B, A_SCALE, B_SCALE, A_ZERO, B_ZERO, BIAS };
+  TSR_TRY(tsr_lower_need(l, 4));
+  tsr_value scale = tsr_lower_value(l, A_SCALE);
+  if (v_rank(l, scale) == 1 && tsr_expr_equals_int(l->ir, v_dim(l, scale, 0), 1))
+    scale = v_to_scalar(l, scale);
+  if (v_rank(l, scale) != 0)
+    return tsr_lower_unsupported(l, "input 2 (a_scale) of rank %u", v_rank(l, scale));
+  tsr_value x = centred(l, tsr_lower_value(l, A), A_ZERO);
+  tsr_value y = centred(l, tsr_lower_value(l, B), B_ZERO);
+  tsr_value z = scaled_product(l, x, y, v_widen(l, scale), B_SCALE, BIAS);
+  tsr_lower_set(l, 0, v_cast(l, z, v_dtype(l, scale)));
+  return TSR_OK;
+}
+
+/* --- words of few bits --- */
 
 enum { IN_A, IN_B, IN_SCALES, IN_ZEROS, IN_GROUPS, IN_BIAS };
 

@@ -97,11 +97,9 @@ tsr_status tsr_lower_op_dequantize_linear(tsr_lower *l) {
   return TSR_OK;
 }
 
-/* The range of x with 0 in it, on 0..255. */
-tsr_status tsr_lower_op_dynamic_quantize_linear(tsr_lower *l) {
+tsr_value tsr_dynamic_quantize(tsr_lower *l, tsr_value x, tsr_value *out_scale,
+                               tsr_value *out_point) {
   int64_t axes[TSR_MAX_RANK];
-  TSR_TRY(tsr_lower_need(l, 1));
-  tsr_value x = tsr_lower_value(l, 0);
   uint32_t rank = v_rank(l, x);
   for (uint32_t i = 0; i < rank; i++)
     axes[i] = i;
@@ -110,8 +108,15 @@ tsr_status tsr_lower_op_dynamic_quantize_linear(tsr_lower *l) {
   tsr_value low = v_min(l, rank ? tsr_graph_reduce(l->b, x, "min", axes, rank) : x, zero);
   tsr_value scale = v_div(l, v_sub(l, high, low), v_number(l, x, 255));
   tsr_value middle = v_round(l, v_clip(l, v_neg(l, v_div(l, low, scale)), 0, 255));
-  tsr_value point = v_cast(l, middle, TSR_U8);
-  tsr_lower_set(l, 0, tsr_quantize(l, v_div(l, x, scale), point));
+  *out_scale = scale;
+  *out_point = v_cast(l, middle, TSR_U8);
+  return tsr_quantize(l, v_div(l, x, scale), *out_point);
+}
+
+tsr_status tsr_lower_op_dynamic_quantize_linear(tsr_lower *l) {
+  TSR_TRY(tsr_lower_need(l, 1));
+  tsr_value scale, point;
+  tsr_lower_set(l, 0, tsr_dynamic_quantize(l, tsr_lower_value(l, 0), &scale, &point));
   tsr_lower_set(l, 1, scale);
   tsr_lower_set(l, 2, point);
   return TSR_OK;

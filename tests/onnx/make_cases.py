@@ -413,6 +413,15 @@ Case("ms_qattention_columns", "QAttention", [u8, i8, bias, step_x, np.abs(f32(24
      words(24, high=9, dtype=np.int8)], **BYTES, **small)
 Case("ms_qattention_past", "QAttention", [u8, i8, bias, step_x, step_w, None, zero_x, zero_w, f32(2, 2, 2, 4, 4)], outputs=2,
      unidirectional=1, **BYTES, **small)
+columns, zeros = np.abs(f32(5, scale=0.02)) + 0.001, words(5, high=9, dtype=np.int8)
+SEQ = {0: ["B", "S", None]}
+Case("ms_dynamic_matmul", "DynamicQuantizeMatMul", [f32(2, 3, 6), words(6, 5, high=99, dtype=np.int8), step_w, zero_w, f32(5)],
+     fixed=[1, 2, 3, 4], dims=SEQ)
+Case("ms_dynamic_matmul_columns", "DynamicQuantizeMatMul", [f32(2, 3, 6), words(6, 5, high=99, dtype=np.int8), columns, zeros],
+     fixed=[1, 2, 3], dims=SEQ)
+Case("ms_matmul_to_float", "MatMulIntegerToFloat", [u8, words(6, 5, high=99, dtype=np.int8), step_x, columns, zero_x, zeros,
+     f32(5)], fixed=[1, 2, 3, 4, 5, 6], dims=SEQ)
+Case("ms_matmul_to_float_plain", "MatMulIntegerToFloat", [u8, words(6, 5, high=256, dtype=np.uint8), step_x, step_w], dims=SEQ)
 U8 = [TensorProto.UINT8]
 step, point = np.array(0.1, np.float32), np.array(100, np.uint8)
 Case("ms_quantize", "QuantizeLinear", [f32(2, 3, 8), step, point], outputs=U8, dims=BSD)

@@ -1,0 +1,1 @@
+By0JxìÀ­AC‹´Aæ®MAoJAÈ˜€A' YA½ã§AÕx	Aw-A®3A<½ÍAƒÈA0»oAz¥ºA¢´ªAz6×AÑ"íAStfAÉT£ATÁÑA¡gÈAg³òAlç{A§è²A‚QAÄ±¶A1wÍA¥›tAÅ¡AêšA
