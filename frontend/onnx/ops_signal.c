@@ -144,7 +144,7 @@ tsr_status tsr_lower_op_dft(tsr_lower *l) {
 
 /* Triangles over the bins of a spectrum whose corners are evenly spaced in mel. */
 tsr_status tsr_lower_op_mel_weight_matrix(tsr_lower *l) {
-  enum { MOST_BINS = 4096 };
+  enum { MOST_BINS = 4096, MOST_NUMBERS = 1 << 22 };
   static const char *const names[] = {"num_mel_bins", "dft_length", "sample_rate",
                                       "lower_edge_hertz", "upper_edge_hertz"};
   double in[5], corners[3];
@@ -163,6 +163,8 @@ tsr_status tsr_lower_op_mel_weight_matrix(tsr_lower *l) {
   int64_t columns = (int64_t)in[0], rows = (int64_t)in[1] / 2 + 1;
   double low = 2595 * log10(1 + in[3] / 700), high = 2595 * log10(1 + in[4] / 700);
   double step = (high - low) / (double)(columns + 2);
+  if (rows * columns > MOST_NUMBERS)
+    return tsr_lower_unsupported(l, "%lld x %lld weights", (long long)rows, (long long)columns);
   double *numbers = tsr_lower_alloc(l, (uint64_t)(rows * columns), sizeof *numbers);
   if (!numbers)
     return TSR_OK;

@@ -40,6 +40,31 @@ static tsr_value count_grams(const grams *g, const int64_t *items, uint32_t coun
   return tsr_graph_reduce(l->b, v_cast(l, here, TSR_I32), "add", &last, 1);
 }
 
+/* Marks the n-grams that occur again further on. */
+static bool *find_repeated(tsr_lower *l, const int64_t *items, uint32_t count, int64_t size) {
+  size_t bytes = (size_t)size * sizeof *items;
+  uint64_t room = 4;
+  while (room < 2 * (uint64_t)count)
+    room *= 2;
+  bool *repeated = tsr_lower_alloc(l, count, sizeof *repeated);
+  uint32_t *table = tsr_lower_alloc(l, room, sizeof *table); /* number + 1 */
+  if (!repeated || !table)
+    return NULL;
+  memset(table, 0, (size_t)room * sizeof *table);
+  for (uint32_t k = count; k-- > 0;) {
+    const int64_t *gram = items + k * size;
+    uint64_t at = 0;
+    for (int64_t i = 0; i < size; i++)
+      at = (at ^ (uint64_t)gram[i]) * 0x9E3779B97F4A7C15u;
+    at = (at >> 32) & (room - 1);
+    while (table[at] && memcmp(gram, items + (table[at] - 1) * size, bytes) != 0)
+      at = (at + 1) & (room - 1);
+    repeated[k] = table[at] != 0;
+    table[at] = k + 1;
+  }
+  return repeated;
+}
+
 /* Adds the n-grams of one size; one that the pool repeats later counts there only. */
 static void add_size(grams *g, const int64_t *items, uint32_t count, int64_t size, uint32_t first) {
   tsr_lower *l = g->l;
@@ -48,13 +73,11 @@ static void add_size(grams *g, const int64_t *items, uint32_t count, int64_t siz
   size_t bytes = (size_t)size * sizeof *kept;
   uint32_t used = 0;
   tsr_value sum = 0;
-  if (!kept || !columns)
+  const bool *repeated = find_repeated(l, items, count, size);
+  if (!kept || !columns || !repeated)
     return;
   for (uint32_t k = 0; k < count; k++) {
-    bool repeated = false;
-    for (uint32_t m = k + 1; m < count && !repeated; m++)
-      repeated = memcmp(items + k * size, items + m * size, bytes) == 0;
-    if (repeated)
+    if (repeated[k])
       continue;
     memcpy(kept + used * size, items + k * size, bytes);
     columns[used++] = g->columns[first + k];

@@ -1,4 +1,5 @@
-/* Composite operators on values worked out by hand: one node is imported and evaluated. */
+/* Composite operators on values worked out by hand: one node is imported and evaluated, and
+ * imported again with each allocation failing. */
 #include "frontend/onnx/import.h"
 #include "ir/eval.h"
 #include "tests/onnx/model_writer.h"
@@ -108,6 +109,46 @@ static void expect_array(const tsr_array *array, const char *wanted, const char 
   }
 }
 
+typedef struct failing {
+  const tsr_allocator *real;
+  long left, live;
+} failing;
+
+static void *allocate(void *context, size_t size, size_t alignment) {
+  failing *f = context;
+  if (f->left-- <= 0)
+    return NULL;
+  f->live++;
+  return f->real->allocate(f->real->context, size, alignment);
+}
+
+static void release(void *context, void *pointer, size_t size) {
+  failing *f = context;
+  f->live -= pointer != NULL;
+  f->real->release(f->real->context, pointer, size);
+}
+
+/* Parse and import with the k-th allocation failing; true when it was not reached. */
+static bool survives(wire bytes, long k) {
+  failing f = {tsr_allocator_default(), k, 0};
+  tsr_allocator allocator = {&f, allocate, release};
+  tsr_onnx_model model;
+  tsr_ir *ir = NULL;
+  tsr_diag diag = {0};
+  tsr_status status = tsr_onnx_model_parse(&model, &allocator, bytes.data, bytes.size, &diag);
+  if (status == TSR_OK) {
+    status = tsr_onnx_import(&model, NULL, &allocator, &diag, &ir);
+    if (ir)
+      tsr_ir_destroy(ir);
+    tsr_onnx_model_close(&model);
+  }
+  bool done = f.left >= 0;
+  ck_assert_msg(done || status == TSR_ERR_OUT_OF_MEMORY, "allocation %ld: %s: %s", k,
+                tsr_status_text(status), diag.message);
+  ck_assert_msg(f.live == 0, "allocation %ld: %ld blocks leak", k, f.live);
+  return done;
+}
+
 /* `wanted` has the values of each output. */
 static void expect(wire node, const char *domain, int64_t opset, const port *ports,
                    const char *outputs, const char *const *wanted) {
@@ -147,6 +188,8 @@ static void expect(wire node, const char *domain, int64_t opset, const port *por
   tsr_eval_destroy(eval);
   tsr_ir_destroy(ir);
   tsr_onnx_model_close(&model);
+  for (long k = 0; !survives(bytes, k); k++)
+    ck_assert_int_lt(k, 100000);
   free(bytes.data);
 }
 
@@ -327,6 +370,13 @@ START_TEST(counts_of_n_grams) {
   expect(tf_idf("TF"), NULL, 9, PORTS({'i', "x", "C", "4", "1 2 1 3"}), "z", VALUES("2 1 1 1"));
   expect(tf_idf("IDF"), NULL, 9, PORTS({'i', "x", "N C", "2 2", "2 2 1 1"}), "z",
          VALUES("0 1 0 0 1 0 0 1"));
+  static const int64_t twice[] = {5, 5}, start = 0, columns[] = {0, 1};
+  wire again = onnx_node("TfIdfVectorizer", "", "x", "z"); /* the last entry of an n-gram counts */
+  text_attribute(&again, "mode", "TF");
+  onnx_int_list(&again, "pool_int64s", twice, 2);
+  onnx_int_list(&again, "ngram_counts", &start, 1);
+  onnx_int_list(&again, "ngram_indexes", columns, 2);
+  expect(again, NULL, 9, PORTS({'i', "x", "3", NULL, "5 4 5"}), "z", VALUES("0 2"));
   wire words = onnx_node("TfIdfVectorizer", "", "x", "z");
   expect_refusal(words, 9, PORTS({'i', "x", "4", NULL, ""}), "z", TSR_ERR_UNSUPPORTED,
                  "pool_strings");
