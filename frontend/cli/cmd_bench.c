@@ -1,3 +1,4 @@
+#include "frontend/cli/cuda_probe.h"
 #include "frontend/cli/out_file.h"
 #include "frontend/cli/session.h"
 #include "runtime/clock.h"
@@ -13,6 +14,7 @@ static const int64_t warm_up_ns = 200 * 1000 * 1000;
 typedef struct figures {
   int64_t runs, min_ns, median_ns, p95_ns;
   uint32_t threads;
+  char device[128]; /* CUDA: what it ran on, the copies from and to the host included; else "" */
 } figures;
 
 static int compare_ns(const void *a, const void *b) {
@@ -58,6 +60,16 @@ static tsr_status measure(tsr_cli_session *session, figures *out_figures) {
   return status;
 }
 
+/* Sessions run on the first device. */
+static void name_device(const tsr_cli_session *session, figures *f) {
+  tsr_cuda_probe probe;
+  if (strncmp(session->info.target, "cuda", 4) != 0)
+    return;
+  tsr_cuda_probe_run(&probe);
+  if (probe.device_count > 0)
+    snprintf(f->device, sizeof f->device, "%s", probe.devices[0].name);
+}
+
 static void put_json_text(FILE *stream, const char *text) {
   putc('"', stream);
   for (; *text != '\0'; text++) {
@@ -79,6 +91,10 @@ static void put_json(FILE *stream, const tsr_cli_session *session, const figures
   put_json_text(stream, session->path);
   fputs(", \"target\": ", stream);
   put_json_text(stream, session->info.target);
+  if (*f->device != '\0') {
+    fputs(", \"device\": ", stream);
+    put_json_text(stream, f->device);
+  }
   fprintf(stream, ", \"threads\": %" PRIu32 ", \"precision\": ", f->threads);
   put_json_text(stream, session->info.precision);
   fprintf(stream,
@@ -106,15 +122,16 @@ static tsr_status write_json(tsr_cli_session *session, const char *path, const f
 static tsr_status bench(tsr_cli_session *session) {
   figures f;
   TSR_TRY(measure(session, &f));
+  name_device(session, &f);
   const char *json = tsr_cli_text(session->args, TSR_OPTION_JSON, NULL);
   if (json != NULL)
     TSR_TRY(write_json(session, json, &f));
   if (json == NULL || strcmp(json, "-") != 0)
     printf("%s: median %.3f ms, min %.3f ms, p95 %.3f ms, %" PRId64 " runs, %" PRIu32
-           " threads, %s; load %.3f ms\n",
+           " threads, %s%s%s; load %.3f ms\n",
            session->path, (double)f.median_ns * 1e-6, (double)f.min_ns * 1e-6,
            (double)f.p95_ns * 1e-6, f.runs, f.threads, session->info.target,
-           (double)session->load_ns * 1e-6);
+           *f.device != '\0' ? " on " : "", f.device, (double)session->load_ns * 1e-6);
   return TSR_OK;
 }
 

@@ -61,6 +61,9 @@ done
 expect 2 "^error: unknown precision 'f8'; known are f32, f32-strict, tf32" \
   "$TESSERA" compile model.tsr --precision f8 -o x.tsm
 
+# Figures of a device come with its name.
+expect 0 '"device": "Emulated device of ' "$TESSERA" bench model.tsr --target cuda-emulated --dim N=2 --runs 1 --json -
+
 # Without a driver: the module's targets and what each needs.
 absent() { TESSERA_CUDA_DRIVER="$scratch/absent.so" "$@"; }
 expect 0 '^driver +missing: ' absent "$TESSERA" doctor
