@@ -90,7 +90,8 @@ static tsr_value causal_mask(const contrib *a, tsr_value mask) {
 
 /* --- the product --- */
 
-static tsr_status attend(const contrib *a, tsr_value *out) {
+/* `out_scores` (or NULL): what the softmax is taken of. */
+static tsr_status attend(const contrib *a, tsr_value *out, tsr_value *out_scores) {
   tsr_lower *l = a->l;
   int64_t width;
   tsr_value mask, bias = 0;
@@ -114,6 +115,8 @@ static tsr_status attend(const contrib *a, tsr_value *out) {
   tsr_value added = bias && mask ? v_add(l, bias, mask) : bias ? bias : mask;
   if (added)
     scores = v_add(l, scores, added);
+  if (out_scores)
+    *out_scores = scores;
   /* Only a bias may hold infinities. */
   const int64_t axis = 3;
   tsr_value p = bias ? v_guarded_softmax(l, scores, 0) : v_softmax(l, scores, &axis, 1);
@@ -193,7 +196,7 @@ static tsr_status finish_projected(contrib *a, projection p) {
   TSR_TRY(refuse_set(l, "past_present_share_buffer"));
   TSR_TRY(read_head_count(a));
   TSR_TRY(split_projection(a, p));
-  TSR_TRY(attend(a, &y));
+  TSR_TRY(attend(a, &y, NULL));
   tsr_lower_set(l, 0, y);
   if (tsr_lower_wants(l, 1)) {
     tsr_value parts[2] = {v_unsqueeze(l, a->k, 0), v_unsqueeze(l, a->v, 0)};
@@ -303,9 +306,7 @@ tsr_status tsr_lower_op_contrib_multi_head(tsr_lower *l) {
   for (uint32_t i = 0; i < 2; i++)
     if (tsr_lower_has(l, 8 + i))
       return tsr_lower_unsupported(l, "input %u (%s)", 8 + i, unread[i]);
-  if (tsr_lower_wants(l, 3))
-    return tsr_lower_unsupported(l, "output 3 (qk)");
-  tsr_value y;
+  tsr_value y, scores;
   TSR_TRY(read_head_count(&a));
   TSR_TRY(read_parts(&a));
   add_bias(&a);
@@ -318,12 +319,14 @@ tsr_status tsr_lower_op_contrib_multi_head(tsr_lower *l) {
     a.past = l->in[IN_PAST_KEY]->dims[2];
   a.k = with_past(&a, IN_PAST_KEY, a.k);
   a.v = with_past(&a, IN_PAST_VALUE, a.v);
-  TSR_TRY(attend(&a, &y));
+  TSR_TRY(attend(&a, &y, &scores));
   tsr_lower_set(l, 0, y);
   if (tsr_lower_wants(l, 1))
     tsr_lower_set(l, 1, v_cast(l, a.k, a.dtype));
   if (tsr_lower_wants(l, 2))
     tsr_lower_set(l, 2, v_cast(l, a.v, a.dtype));
+  if (tsr_lower_wants(l, 3))
+    tsr_lower_set(l, 3, v_cast(l, scores, a.dtype));
   return TSR_OK;
 }
 
@@ -338,13 +341,12 @@ static tsr_value positions(tsr_lower *l, tsr_value x, uint32_t input) {
   return v_add(l, tsr_graph_iota(l->b, TSR_I64, dims, 2, 1), v_to_scalar(l, ids));
 }
 
+/* Attribute `scale` changes nothing, as in ONNX Runtime's kernels. */
 tsr_status tsr_lower_op_contrib_rotary(tsr_lower *l) {
   enum { INPUT, PLACE, COS, SIN };
   int64_t half, turned, heads;
   TSR_TRY(tsr_lower_need(l, 4));
   TSR_TRY(refuse_set(l, "is_packed_batching"));
-  if (tsr_lower_float(l, "scale", 1) != 1)
-    return tsr_lower_unsupported(l, "scale = %g", (double)tsr_lower_float(l, "scale", 1));
   tsr_value x = tsr_lower_value(l, INPUT), wide = v_widen(l, x);
   tsr_value c = v_cast(l, tsr_lower_value(l, COS), v_dtype(l, wide));
   tsr_value s = v_cast(l, tsr_lower_value(l, SIN), v_dtype(l, wide));

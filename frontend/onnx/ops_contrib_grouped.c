@@ -203,15 +203,17 @@ static tsr_value present(const grouped *g, uint32_t input, tsr_value x) {
   return v_select(l, is_old, old, v_select(l, is_new, moved, v_number(l, x, 0)));
 }
 
-/* Which keys each query may see, [B or 1, 1, 1 or S, T]. */
+/* Which keys each query may see, [B, 1, 1 or S, T]. A padded prompt has queries behind its own
+ * length: they see no padding either. */
 static tsr_value visible(const grouped *g) {
   tsr_lower *l = g->l;
   tsr_value key = v_along(l, tsr_graph_iota(l->b, TSR_I64, &g->room, 1, 0), 3, 4);
   int64_t window = tsr_lower_int(l, "local_window_size", -1);
+  tsr_value seen = v_lt(l, key, v_along(l, g->total, 0, 4));
   if (tsr_lower_int(l, "causal", 1) == 0)
-    return v_lt(l, key, v_along(l, g->total, 0, 4));
+    return seen;
   tsr_value query = v_unsqueeze(l, v_unsqueeze(l, g->place, 1), 3);
-  tsr_value seen = v_le(l, key, query);
+  seen = v_and(l, seen, v_le(l, key, query));
   if (window > 0) {
     tsr_value first = v_sub(l, query, v_number(l, query, (double)window));
     seen = v_and(l, seen, v_gt(l, key, first));

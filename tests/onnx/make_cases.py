@@ -116,6 +116,13 @@ def words(*shape, high, dtype=np.int64):
     return random.integers(0, high, shape).astype(dtype)
 
 
+def also(op, inputs, outputs=1, **attrs):
+    """What ONNX Runtime makes of another node that ought to give the same."""
+    case = Case("also", op, inputs, outputs, **attrs)
+    cases.remove(case)
+    return case.run(case.model(case.unknown()), inputs)
+
+
 # --- activations ---
 BSD = {0: ["B", "S", None]}
 Case("ms_gelu", "Gelu", [[f32(2, 3, 8)], [f32(1, 5, 8)]], dims=BSD)
@@ -169,6 +176,9 @@ Case("ms_skip_layer_norm", "SkipLayerNormalization", [[f32(2, 3, 8), f32(2, 3, 8
      [f32(1, 5, 8), f32(1, 5, 8), f32(8), f32(8), f32(8)]], dims={0: ["B", "S", None], 1: ["B", "S", None]},
      outputs=[True, False, False, True], epsilon=1e-5)
 Case("ms_skip_layer_norm_flat", "SkipLayerNormalization", [f32(2, 3, 8), f32(3, 8), f32(8)], dims={0: ["B", None, None]})
+Case("ms_skip_layer_norm_moments", "SkipLayerNormalization", [f32(2, 3, 8), f32(2, 3, 8), f32(8)], outputs=3,
+     oracle=lambda x, y, w: also("SkipLayerNormalization", [x, y, w]) + also("LayerNormalization", [x + y, w], 3, domain="",
+     epsilon=1e-12)[1:])
 Case("ms_skip_layer_norm_row", "SkipLayerNormalization", [f32(2, 3, 8), f32(1, 3, 8), f32(8), f32(8)], epsilon=0.1)
 Case("ms_skip_rms_norm", "SkipSimplifiedLayerNormalization", [f32(2, 3, 8), f32(2, 3, 8), f32(8)], fixed=[2],
      dims={0: ["B", "S", None], 1: ["B", "S", None]}, outputs=[True, False, False, True], epsilon=1e-6)
@@ -194,13 +204,6 @@ Case("ms_embed_plain", "EmbedLayerNormalization", [embed(2, 5)[0], None, table, 
      outputs=[True, TensorProto.INT32])
 
 # --- attention with its projection ---
-
-
-def also(op, inputs, outputs=1, **attrs):
-    """What ONNX Runtime makes of another node that ought to give the same."""
-    case = Case("also", op, inputs, outputs, **attrs)
-    cases.remove(case)
-    return case.run(case.model(case.unknown()), inputs)
 
 
 def with_zero_bias(x, w):
@@ -279,6 +282,9 @@ Case("ms_mha_packed_qkv", "MultiHeadAttention", [f32(2, 3, 2, 3, 4)], dims={0: [
 Case("ms_mha_packed_kv", "MultiHeadAttention", [f32(2, 3, 8), f32(2, 5, 2, 2, 4)],
      dims={0: ["B", "S", None], 1: ["B", "L", None, None, None]}, oracle=by_parts, **heads)
 
+Case("ms_mha_scores", "MultiHeadAttention", [f32(2, 3, 8), f32(2, 4, 8), f32(2, 4, 8), None, keep, f32(1, 2, 3, 4)],
+     outputs=[True, False, False, True], dims={**QKV, 4: ["B", "L"]}, **heads)
+
 # --- rotary embedding ---
 angles = np.arange(9)[:, None] * np.array([1.0, 0.3, 0.1, 0.03])[None]
 cos4, sin4 = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
@@ -287,7 +293,7 @@ TURN = {0: ["B", "S", None], 1: ["B", "S"]}
 Case("ms_rotary", "RotaryEmbedding", [[f32(2, 3, 16), words(2, 3, high=9), cos4, sin4],
      [f32(1, 5, 16), words(1, 5, high=9), cos4, sin4]], fixed=[2, 3], dims=TURN)
 Case("ms_rotary_offset", "RotaryEmbedding", [f32(2, 3, 16), np.array([4], np.int64), cos4, sin4], fixed=[2, 3],
-     dims={0: ["B", "S", None]}, scale=1.0)
+     dims={0: ["B", "S", None]}, scale=3.0)
 Case("ms_rotary_interleaved", "RotaryEmbedding", [f32(2, 3, 16), words(2, 3, high=9), cos4, sin4], fixed=[2, 3], dims=TURN,
      interleaved=1)
 Case("ms_rotary_4d", "RotaryEmbedding", [f32(2, 2, 3, 8), words(2, 3, high=9), cos4, sin4], fixed=[2, 3],
@@ -316,6 +322,7 @@ def grouped(b, s, past=None, seqlens=None, size=8):
 CACHE = {**{i: ["B", "S", None] for i in range(3)}, 3: ["B", None, "P", None], 4: ["B", None, "P", None], 5: ["B"]}
 THREE = dict(outputs=3)
 Case("ms_gqa_prompt", "GroupQueryAttention", [grouped(2, 4), grouped(1, 3)], dims=CACHE, **THREE, **GQ)
+Case("ms_gqa_padded_prompt", "GroupQueryAttention", grouped(2, 4, seqlens=[4, 2]), dims=CACHE, **THREE, **GQ)
 Case("ms_gqa_empty_past", "GroupQueryAttention", grouped(2, 4, past=0), **THREE, **GQ)
 Case("ms_gqa_token", "GroupQueryAttention", grouped(2, 1, past=3), dims=CACHE, **THREE, **GQ)
 Case("ms_gqa_token_lengths", "GroupQueryAttention", grouped(3, 1, past=5, seqlens=[6, 3, 4]), dims=CACHE, **THREE, **GQ)

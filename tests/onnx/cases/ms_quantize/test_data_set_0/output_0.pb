@@ -1,1 +1,1 @@
-By0J0NqmY]W`m``_eZXd`\Y`edSofXjS]si`]cH]fhvX^fgjZd_[\
+By0J0|Vh_h_O^nbZzwp]hqm[`d^^seXYp[][N`\i]bl^heXZqorai
