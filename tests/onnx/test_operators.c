@@ -435,6 +435,47 @@ START_TEST(regions_and_features) {
 }
 END_TEST
 
+static void tensor_attribute(wire *node, const char *name, const int64_t *values, unsigned count) {
+  wire a = {0};
+  wire_text(&a, 1, name);
+  wire_message(&a, 5, onnx_ints("", values, count));
+  wire_int(&a, 20, 4);
+  wire_message(node, 5, a);
+}
+
+/* x0 <= 3 ? leaf 0 : x1 > 5 ? leaf 1 : leaf 2, and x0 == 7 ? leaf 3 : leaf 4. */
+static wire two_trees(void) {
+  static const int64_t features[] = {0, 1, 0}, splits[] = {3, 5, 7}, modes[] = {0, 3, 4};
+  static const int64_t yes[] = {0, 1, 3}, no[] = {1, 2, 4}, leafy[] = {1, 1, 1},
+                       mixed[] = {0, 1, 1};
+  static const int64_t roots[] = {0, 2}, targets[] = {0, 1, 0, 1, 1};
+  static const int64_t weights[] = {1, 10, 100, 1000, 10000};
+  wire n = onnx_node("TreeEnsemble", "", "x", "z");
+  tensor_attribute(&n, "nodes_splits", splits, 3);
+  tensor_attribute(&n, "nodes_modes", modes, 3);
+  tensor_attribute(&n, "leaf_weights", weights, 5);
+  onnx_int_list(&n, "nodes_featureids", features, 3);
+  onnx_int_list(&n, "nodes_truenodeids", yes, 3);
+  onnx_int_list(&n, "nodes_falsenodeids", no, 3);
+  onnx_int_list(&n, "nodes_trueleafs", leafy, 3);
+  onnx_int_list(&n, "nodes_falseleafs", mixed, 3);
+  onnx_int_list(&n, "leaf_targetids", targets, 5);
+  onnx_int_list(&n, "tree_roots", roots, 2);
+  onnx_int(&n, "n_targets", 2);
+  return n;
+}
+
+START_TEST(trees) {
+  const port *rows = PORTS({'f', "x", "N 2", "3 2", "2 0 7 6 4 5"});
+  static const char *const sums[] = {"1 10000 0 1010 100 10000"};
+  static const char *const means[] = {"0.5 5000 0 505 50 5000"};
+  expect(two_trees(), "ai.onnx.ml", 5, rows, "z", sums);
+  wire mean = two_trees();
+  onnx_int(&mean, "aggregate_function", 0);
+  expect(mean, "ai.onnx.ml", 5, rows, "z", means);
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("ONNX operators");
   TCase *tests = tcase_create("all");
@@ -448,6 +489,7 @@ int main(void) {
   tcase_add_test(tests, unique_elements_and_slices);
   tcase_add_test(tests, signals);
   tcase_add_test(tests, regions_and_features);
+  tcase_add_test(tests, trees);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);
