@@ -75,6 +75,15 @@ static void append_text(tsr_cu *e, const char *text, size_t length) {
   e->text[e->used] = 0;
 }
 
+/* Constants of blocks that have ended. */
+static void forget_known(tsr_cu *e) {
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i < e->known_count; ++i)
+    if (e->known[i].indent <= e->indent)
+      e->known[kept++] = e->known[i];
+  e->known_count = kept;
+}
+
 void tsr_cu_line(tsr_cu *e, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
@@ -84,6 +93,7 @@ void tsr_cu_line(tsr_cu *e, const char *format, ...) {
   if (length > 0 && text[0] == '}' && e->indent > 0) {
     --e->indent;
     tsr_cu_wgmma_forget(e);
+    forget_known(e);
   }
   for (unsigned i = 0; i < e->indent; ++i)
     append_text(e, "  ", 2);
@@ -277,26 +287,76 @@ static void move_back(tsr_cu *e, size_t to, size_t from) {
   memcpy(e->text + to, copy, moved);
 }
 
-const char *tsr_cu_before_loops(tsr_cu *e, const char *type, const char *text) {
-  if (e->nesting == 0 || e->loops_at == 0)
-    return text;
-  const char *name = tsr_cu_temporary(e, "q");
-  const size_t start = e->used;
-  const unsigned indent = e->indent;
-  e->indent = e->loops_indent;
-  tsr_cu_line(e, "const %s %s = %s;", type, name, text);
-  e->indent = indent;
-  const size_t moved = e->used - start;
-  move_back(e, e->loops_at, start);
-  if (e->chain.end && e->chain.begin >= e->loops_at) {
+/* Text positions at or behind `at`, where `moved` bytes have been put in. */
+static void shift(tsr_cu *e, size_t at, size_t moved) {
+  if (e->chain.end && e->chain.begin >= at) {
     e->chain.begin += moved;
     e->chain.close += moved;
     e->chain.end += moved;
   }
-  e->loops_at += moved;
-  if (e->turns.count)
+  if (e->nesting > 0 && e->loops_at >= at)
+    e->loops_at += moved;
+  if (e->turns.count && e->turns.at >= at)
     e->turns.at += moved;
-  return name;
+  for (uint32_t i = 0; i < e->scope_count && i < TSR_CU_NESTING; ++i)
+    if (e->scopes[i].at >= at)
+      e->scopes[i].at += moved;
+}
+
+static void note_known(tsr_cu *e, const tsr_cu_known *known) {
+  if (e->known_count == e->known_capacity) {
+    e->known_capacity = e->known_capacity ? 2 * e->known_capacity : 16;
+    tsr_cu_known *moved = tsr_cu_alloc(e, e->known_capacity, sizeof *moved);
+    if (e->known_count)
+      memcpy(moved, e->known, e->known_count * sizeof *moved);
+    e->known = moved;
+  }
+  e->known[e->known_count++] = *known;
+}
+
+/* Has a loop ended since the top of the last of `scopes` scopes? */
+static bool behind_loop(const tsr_cu *e, uint32_t scopes) {
+  for (uint32_t i = scopes; i > 0 && i <= e->scope_count && i <= TSR_CU_NESTING; ++i)
+    if (e->scopes[i - 1].looped)
+      return true;
+  return false;
+}
+
+/* Only kernels that set their registers have some to spare for what lives through a loop: elsewhere
+ * ptxas moves whole addresses out of loops as soon as it can, and spills. A single number that is
+ * computed in front of a loop of wgmma for behind it makes ptxas serialise (C7514). */
+const char *tsr_cu_constant(tsr_cu *e, uint32_t scopes, const char *type, const char *text) {
+  for (uint32_t i = e->known_count; i-- > 0;)
+    if (!strcmp(e->known[i].text, text) && !strcmp(e->known[i].type, type) &&
+        (e->sets_registers || e->known[i].loops_ended == e->loops_ended))
+      return e->known[i].name;
+  if (!e->sets_registers || (e->nesting == 0 && behind_loop(e, scopes)))
+    scopes = 0;
+  if (scopes == 0 && (e->nesting == 0 || e->loops_at == 0))
+    return text;
+  const size_t at = scopes ? e->scopes[scopes - 1].at : e->loops_at, start = e->used;
+  const unsigned indent = e->indent, own = scopes ? e->scopes[scopes - 1].indent : e->loops_indent;
+  const tsr_cu_known known = {type, text, tsr_cu_temporary(e, "q"), own, e->loops_ended};
+  e->indent = own;
+  tsr_cu_line(e, "const %s %s = %s;", type, known.name, text);
+  e->indent = indent;
+  shift(e, at, e->used - start);
+  move_back(e, at, start);
+  note_known(e, &known);
+  return known.name;
+}
+
+void tsr_cu_scope_begin(tsr_cu *e, tsr_value variable, const char *index) {
+  if (e->scope_count < TSR_CU_NESTING)
+    e->scopes[e->scope_count] = (tsr_cu_scope){e->used, e->indent, variable, index, false};
+  ++e->scope_count;
+}
+
+void tsr_cu_scope_end(tsr_cu *e) {
+  --e->scope_count;
+  ++e->loops_ended;
+  if (e->scope_count > 0 && e->scope_count <= TSR_CU_NESTING)
+    e->scopes[e->scope_count - 1].looped = true;
 }
 
 void tsr_cu_pass_chain(tsr_cu *e, size_t start) {

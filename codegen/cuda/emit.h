@@ -104,6 +104,23 @@ typedef struct tsr_cu_turns {
   uint32_t moved_count;
 } tsr_cu_turns;
 
+/* Where constants may be declared that depend on no index variable but those of the scopes around:
+ * the top of the kernel, and that of every loop's body. */
+typedef struct tsr_cu_scope {
+  size_t at; /* in the text; goes on with every constant */
+  unsigned indent;
+  tsr_value variable; /* of the loop; 0: the kernel */
+  const char *index;  /* its name */
+  bool looped;        /* a loop inside has ended */
+} tsr_cu_scope;
+
+/* A constant in scope: the same expression has the same text. */
+typedef struct tsr_cu_known {
+  const char *type, *text, *name;
+  unsigned indent;
+  uint32_t loops_ended; /* when it was declared */
+} tsr_cu_known;
+
 /* Who runs the code: a block or one of its roles. In the text `thread` counts from 0 in either. */
 typedef struct tsr_cu_team {
   uint32_t threads;
@@ -174,6 +191,11 @@ typedef struct tsr_cu {
   const tsr_cu_sink *sink;
   tsr_cu_chain chain;
   tsr_cu_turns turns;
+  tsr_cu_scope scopes[TSR_CU_NESTING]; /* that are open, from the kernel inwards */
+  uint32_t scope_count;
+  uint32_t loops_ended; /* so far */
+  tsr_cu_known *known;
+  uint32_t known_count, known_capacity;
   size_t loops_at; /* where the outermost open loop over registers starts; 0: not known */
   unsigned loops_indent;
   uint32_t braces[TSR_CU_NESTING]; /* of the loops over registers that are open */
@@ -256,9 +278,14 @@ void tsr_cu_begin(tsr_cu *e, const tsr_cu_tile *tile, bool positions);
 void tsr_cu_begin_runs(tsr_cu *e, const tsr_cu_tile *tile, bool positions, uint32_t axis,
                        uint32_t run);
 void tsr_cu_end(tsr_cu *e);
-/* A constant of C type `type` before all open loops over registers, or the text itself where none
- * are open. For what is the same in every turn and dear to compute. */
-const char *tsr_cu_before_loops(tsr_cu *e, const char *type, const char *text);
+/* A name for a text of C type `type` that is dear to compute, the same in all threads and depends
+ * on the index variables of the first `scopes` open scopes at most: a constant at the top of the
+ * last of these. `scopes` 0: not known; then before all open loops over registers, or the text
+ * itself where none are open. */
+const char *tsr_cu_constant(tsr_cu *e, uint32_t scopes, const char *type, const char *text);
+/* What follows is the body of the kernel or of a loop over `variable`; and its end. */
+void tsr_cu_scope_begin(tsr_cu *e, tsr_value variable, const char *index);
+void tsr_cu_scope_end(tsr_cu *e);
 /* Likewise for an elementwise op whose result was declared at `declared` in the text and nothing
  * since. */
 void tsr_cu_begin_chained(tsr_cu *e, const tsr_cu_tile *tile, size_t declared);

@@ -245,7 +245,9 @@ void tsr_cu_for(tsr_cu *e) {
     tsr_cu_bind(e, region->args[1 + i], tiles[i]);
   tsr_cu_sink sink = {.tiles = tiles, .count = count};
   ++e->loops;
+  tsr_cu_scope_begin(e, region->args[0], loop.index);
   tsr_cu_region(e, e->op->regions[0], &sink);
+  tsr_cu_scope_end(e);
   --e->loops;
   tsr_cu_line(e, "}");
   if (pipeline)

@@ -105,11 +105,31 @@ static bool is_uniform(tsr_cu *e, tsr_expr expr) {
   return node.op <= TSR_INDEX_LANE || (is_uniform(e, node.a) && is_uniform(e, node.b));
 }
 
-/* Divisions are dozens of instructions, which a copy for each register would repeat. */
+/* How many of the open scopes have the index variables; UINT32_MAX: one is of none of them. */
+static uint32_t scopes_of(const tsr_cu *e, tsr_expr expr) {
+  tsr_expr_node node = tsr_expr_get(e->ir, expr);
+  if (node.op == TSR_INDEX_VALUE) {
+    const uint32_t open = e->scope_count < TSR_CU_NESTING ? e->scope_count : TSR_CU_NESTING;
+    if (open > 0 && tsr_value_get(e->ir, node.value)->role == TSR_ROLE_GRID)
+      return 1;
+    for (uint32_t i = 0; i < open; ++i)
+      if (e->scopes[i].variable == node.value && e->scopes[i].index == e->slots[node.value].index)
+        return i + 1;
+    return UINT32_MAX;
+  }
+  if (node.op <= TSR_INDEX_LANE)
+    return e->scope_count ? 1 : UINT32_MAX;
+  const uint32_t a = scopes_of(e, node.a), b = scopes_of(e, node.b);
+  return a > b ? a : b;
+}
+
+/* Divisions are dozens of instructions, which every use and a copy for each register would repeat.
+ */
 static const char *divide_once(tsr_cu *e, tsr_expr_node node, const char *text, bool wide) {
   if (!is_uniform(e, node.a) || !is_uniform(e, node.b))
     return text;
-  return tsr_cu_before_loops(e, wide ? "tsr_s64" : "int", text);
+  const uint32_t a = scopes_of(e, node.a), b = scopes_of(e, node.b), scopes = a > b ? a : b;
+  return tsr_cu_constant(e, scopes == UINT32_MAX ? 0 : scopes, wide ? "tsr_s64" : "int", text);
 }
 
 static const char *call(tsr_cu *e, const char *function, tsr_expr_node node,

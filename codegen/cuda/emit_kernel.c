@@ -406,7 +406,9 @@ static void emit_kernel(tsr_cu *e, tsr_op kernel, tsr_arena *result, tsr_cuda_ke
   e->op = op;
   e->op_id = kernel;
   const tsr_cu_sink nothing = {0};
+  tsr_cu_scope_begin(e, 0, NULL);
   tsr_cu_region(e, op->regions[0], &nothing);
+  tsr_cu_scope_end(e);
   if (e->tma_stores)
     tsr_cu_line(e, "tsr_tma_store_wait(0);");
   out->threads = e->threads;
