@@ -320,6 +320,32 @@ static tsr_status close_segment(building *b) {
   return TSR_OK;
 }
 
+/* Row-major; the verifier has seen that the subscripts and the shape are numbers. */
+static uint64_t element_of(const building *b, const tsr_operand *operand) {
+  const tsr_type_info *type = tsr_value_type(b->ir, operand->value);
+  uint64_t element = 0;
+  for (uint32_t i = 0; i < operand->subscript_count; i++) {
+    int64_t at = 0, extent = 0;
+    (void)tsr_expr_is_int(b->ir, operand->subscripts[i], &at);
+    (void)tsr_expr_is_int(b->ir, type->dims[i], &extent);
+    element = element * (uint64_t)extent + (uint64_t)at;
+  }
+  return element;
+}
+
+/* A read with nothing launched since the last one joins it: the host waits once for both. */
+static tsr_status add_read(building *b, const tsr_dim_read *read) {
+  tsr_segment_desc *segments = b->segments.items;
+  TSR_TRY(push(b, &b->reads, read));
+  if (b->open.launch_count == 0 && b->segments.count > 0) {
+    segments[b->segments.count - 1].read_count++;
+    b->open.first_read = b->reads.count;
+    return TSR_OK;
+  }
+  b->open.read_count++;
+  return close_segment(b);
+}
+
 /* The host reads the count, which ends the segment; the value itself is a prefix of its operand. */
 static tsr_status add_resize(building *b, tsr_op op) {
   const tsr_op_data *data = tsr_op_get(b->ir, op);
@@ -329,12 +355,10 @@ static tsr_status add_resize(building *b, tsr_op op) {
   uint32_t count = b->storage[data->operands[1].value];
   if (node.op != TSR_INDEX_DIM || source == 0 || count == 0)
     return tsr_fail(b->diag, TSR_ERR_INTERNAL, "resize_dim without a dim or a storage");
-  tsr_dim_read read = {.buffer = count - 1, .element = 0};
+  tsr_dim_read read = {.buffer = count - 1, .element = element_of(b, &data->operands[1])};
   TSR_TRY(use_dim(b, node.dim, &read.dim));
-  TSR_TRY(push(b, &b->reads, &read));
-  b->open.read_count++;
   b->storage[data->results[0]] = source;
-  return close_segment(b);
+  return add_read(b, &read);
 }
 
 static tsr_status refuse(building *b, tsr_op op, const char *why) {

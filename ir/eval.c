@@ -369,10 +369,16 @@ static tsr_status learn_dim(tsr_eval_op *e) {
   tsr_expr_node node = {.op = TSR_INDEX_INT};
   if (attr != NULL && attr->kind == TSR_ATTR_EXPR)
     node = tsr_expr_get(e->eval->ir, attr->u.expr);
-  if (node.op != TSR_INDEX_DIM || node.dim > e->eval->dim_count ||
-      tsr_eval_operand(e, 1)->count != 1)
-    return tsr_eval_fail(e, TSR_ERR_ARGUMENT, "'dim' is no dim");
-  e->eval->dims[node.dim - 1] = tsr_array_int(tsr_eval_operand(e, 1), 0);
+  const tsr_array *count = tsr_eval_operand(e, 1);
+  const tsr_operand *operand = &e->data->operands[1];
+  int64_t position[TSR_MAX_RANK];
+  bool good = operand->subscript_count == count->rank;
+  for (uint32_t i = 0; good && i < count->rank; i++)
+    good = tsr_expr_is_int(e->eval->ir, operand->subscripts[i], &position[i]) && position[i] >= 0 &&
+           position[i] < count->dims[i];
+  if (node.op != TSR_INDEX_DIM || node.dim > e->eval->dim_count || !good)
+    return tsr_eval_fail(e, TSR_ERR_ARGUMENT, "'dim' is no dim, or the count no element");
+  e->eval->dims[node.dim - 1] = tsr_array_int(count, tsr_ravel(count, position));
   e->eval->dim_known[node.dim - 1] = true;
   return TSR_OK;
 }

@@ -376,3 +376,20 @@ tsr_value tsr_graph_nonzero(tsr_builder *b, tsr_value x, const char *dim_name) {
   declare(b, resize, TSR_I64, dims, 2);
   return finish(b, resize, 1);
 }
+
+tsr_expr tsr_graph_read_dim(tsr_builder *b, tsr_value counts, uint32_t element, const char *name,
+                            tsr_expr bound) {
+  tsr_op op = begin(b, TSR_OP_RESIZE_DIM, &counts, 1);
+  if (op == 0)
+    return 0;
+  const tsr_type_info *type = tsr_value_type(b->ir, counts);
+  tsr_expr dim = tsr_expr_dim(b->ir, tsr_dim_add_device(b->ir, name, bound));
+  tsr_expr at = tsr_expr_int(b->ir, element);
+  if (type->rank == 0)
+    tsr_op_add_operand(b->ir, op, counts);
+  else
+    tsr_op_add_element(b->ir, op, counts, &at, 1);
+  tsr_op_set_expr(b->ir, op, "dim", dim);
+  declare(b, op, type->dtype, type->dims, type->rank);
+  return finish(b, op, 1) == 0 ? 0 : dim;
+}

@@ -82,6 +82,10 @@ void tsr_graph_topk(tsr_builder *b, tsr_value x, tsr_expr k, uint32_t axis, bool
 /* i64[rank, K] with the device dim K (named `dim_name`) bounded by the number of elements: nonzero
  * followed by resize_dim. */
 tsr_value tsr_graph_nonzero(tsr_builder *b, tsr_value x, const char *dim_name);
+/* A new device dim `name` in 0..bound whose value is an element of `counts` (i64 of rank 0 or 1): a
+ * resize_dim that resizes nothing. What is built later may use it. */
+tsr_expr tsr_graph_read_dim(tsr_builder *b, tsr_value counts, uint32_t element, const char *name,
+                            tsr_expr bound);
 
 /* What every builder call above runs and what the verifier checks: the result types of a graph op
  * from its operands and attributes. TSR_ERR_SHAPE or TSR_ERR_TYPE with the reason. `out_types` has

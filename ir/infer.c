@@ -568,11 +568,27 @@ static tsr_status infer_nonzero(const inference *in) {
   return give(in, 1, TSR_I64, NULL, 0);
 }
 
+/* The count may be an element of a tensor: its subscripts are numbers inside the tensor. */
+static bool names_element(const inference *in, const tsr_operand *operand,
+                          const tsr_type_info *type) {
+  if (operand->subscript_count != type->rank)
+    return false;
+  for (uint32_t i = 0; i < type->rank; i++) {
+    int64_t at, extent;
+    if (!tsr_expr_is_int(in->ir, operand->subscripts[i], &at) ||
+        !tsr_expr_is_int(in->ir, type->dims[i], &extent) || at < 0 || at >= extent)
+      return false;
+  }
+  return true;
+}
+
 static tsr_status infer_resize_dim(const inference *in) {
   const tsr_type_info *x = operand(in, 0), *count = operand(in, 1), *y = declared(in, 0);
   TSR_TRY(keep(in, 0, x->dtype));
-  if (count->rank != 0 || count->dtype != TSR_I64)
-    return type_error(in, "the count must be i64[]");
+  if (count->dtype != TSR_I64)
+    return type_error(in, "the count must be i64");
+  if (!names_element(in, &in->data->operands[1], count))
+    return shape_error(in, "the count must be a scalar or one element of a tensor of known shape");
   if (x->rank != y->rank)
     return shape_error(in, "the result has another rank");
   return TSR_OK;

@@ -199,7 +199,7 @@ static tsr_status check_graph_types(tsr_verifier *v, tsr_op op) {
   tsr_status status;
   tsr_diag_clear(&found);
   for (uint32_t i = 0; i < data->operand_count; i++) {
-    if (data->operands[i].subscripted)
+    if (data->operands[i].subscripted && !(data->code == TSR_OP_RESIZE_DIM && i == 1))
       return tsr_verify_fail(v, op, "operand %u is an element; graph ops take whole tensors", i);
     if (operand_type(v, op, i)->level == TSR_LEVEL_NONE)
       return tsr_verify_fail(v, op, "operand %u is an index; graph ops take tensors", i);

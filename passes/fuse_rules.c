@@ -318,10 +318,21 @@ bool tsr_fuse_at_consumer(const tsr_ir *ir, const tsr_fuse_graph *graph,
   return true;
 }
 
+/* A dim that gets its value between the two: what is placed at the producer must not need it. */
+static bool sizes_between(const tsr_ir *ir, const tsr_fuse_link *link) {
+  for (tsr_op op = tsr_op_get(ir, link->producer)->next; op != 0 && op != link->consumer;
+       op = tsr_op_get(ir, op)->next)
+    if (tsr_op_get(ir, op)->code == TSR_OP_RESIZE_DIM)
+      return true;
+  return false;
+}
+
 /* What the consumer reads besides the producer's results stands before the producer. */
 static bool fits_at_producer(const tsr_ir *ir, const tsr_fuse_graph *graph,
                              const tsr_fuse_link *link) {
   tsr_region body = tsr_op_get(ir, link->consumer)->regions[0];
+  if (sizes_between(ir, link))
+    return false;
   TSR_FOR_EACH_OP (ir, body, op) {
     if (!tsr_op_is_load(ir, op))
       continue;

@@ -129,6 +129,39 @@ static void fill_constants(tsr_ir *ir, tsr_region region) {
   }
 }
 
+static bool is_read(const tsr_ir *ir, tsr_region region, tsr_value value) {
+  TSR_FOR_EACH_OP (ir, region, op) {
+    const tsr_op_data *data = tsr_op_get(ir, op);
+    for (uint32_t i = 0; i < data->operand_count; i++)
+      if (data->operands[i].value == value)
+        return true;
+    for (uint32_t i = 0; i < data->region_count; i++)
+      if (is_read(ir, data->regions[i], value))
+        return true;
+  }
+  return false;
+}
+
+/* An index that something other than a block reads (a reshape, an output) needs memory. */
+static void store_indices(tsr_ir *ir, tsr_region region) {
+  tsr_op next;
+  for (tsr_op op = tsr_region_get(ir, region)->first; op != 0; op = next) {
+    next = tsr_op_get(ir, op)->next;
+    const tsr_attr *attr = tsr_op_attr(ir, op, "value");
+    if (tsr_op_get(ir, op)->code != TSR_OP_INDEX || attr == NULL || attr->kind != TSR_ATTR_EXPR)
+      continue;
+    tsr_value value = tsr_op_result(ir, op, 0);
+    const tsr_type_info *type = tsr_value_type(ir, value);
+    if (is_read(ir, region, value)) {
+      tsr_point block = tsr_point_begin(ir, TSR_OP_BLOCK, op);
+      tsr_value result = tsr_point_result(&block, type);
+      tsr_point_store(&block, tsr_point_index(&block, type->dtype, attr->u.expr), result, NULL, 0);
+      tsr_value_replace_all(ir, value, result);
+    }
+    tsr_op_erase(ir, op);
+  }
+}
+
 static tsr_status own_outputs(tsr_ir *ir, tsr_region region, tsr_diag *diag) {
   tsr_arena scratch;
   tsr_arena_init(&scratch, tsr_ir_allocator(ir));
@@ -150,6 +183,7 @@ tsr_status tsr_pass_storage(tsr_ir *ir, const tsr_pass_options *options, tsr_dia
     if (graph->code != TSR_OP_GRAPH)
       continue;
     fill_constants(ir, graph->regions[0]);
+    store_indices(ir, graph->regions[0]);
     resize_prefixes(ir, graph->regions[0]);
     TSR_TRY(own_outputs(ir, graph->regions[0], diag));
   }

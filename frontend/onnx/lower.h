@@ -35,6 +35,7 @@ typedef struct tsr_imported {
   const tsr_content *content;
   uint64_t assumes;            /* set of assumptions, by number, that `assumed` rests on */
   const tsr_content *assumed;  /* the content under them */
+  const tsr_expr *partial;     /* rank 1, not all known: an entry per element, 0 for unknown ones */
   const char *note;            /* of a broken value: why, when no node has reported it */
   struct tsr_imported **items; /* of a sequence */
   uint64_t item_count;

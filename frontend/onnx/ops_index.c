@@ -1,6 +1,7 @@
 /* Gathers, scatters, orderings, and tensors made from positions. */
 #include "frontend/onnx/build.h"
 #include "frontend/onnx/op_table.h"
+#include "frontend/onnx/sizes.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -67,18 +68,37 @@ tsr_status tsr_lower_op_scatter_nd(tsr_lower *l) {
   return TSR_OK;
 }
 
+/* k may be data: no more than the axis has. */
+static tsr_status top_k_number(tsr_lower *l, tsr_expr extent, tsr_expr *out) {
+  const tsr_content *content = tsr_lower_content(l, 1);
+  uint32_t count;
+  *out = content && content->count == 1 && content->exprs ? content->exprs[0] : 0;
+  if (!*out) {
+    tsr_value k = content ? 0 : tsr_size_vector(l, 1, &count);
+    if (!k || count != 1)
+      return tsr_lower_unknown(l, 1, "K");
+    *out = tsr_size_read(l, k, 0, "k", UINT32_MAX, 0);
+  }
+  int64_t number, most;
+  bool numbers = tsr_expr_is_int(l->ir, *out, &number) && tsr_expr_is_int(l->ir, extent, &most);
+  if (!numbers && !tsr_expr_prove_nonnegative(l->ir, e_sub(l, extent, *out), NULL, 0))
+    tsr_size_check(l, v_gt(l, tsr_size_scalar(l, *out), tsr_size_scalar(l, extent)),
+                   "K is larger than the axis");
+  return TSR_OK;
+}
+
 tsr_status tsr_lower_op_top_k(tsr_lower *l) {
   uint32_t axis;
-  int64_t k;
+  tsr_expr number;
   tsr_value values, indices;
   TSR_TRY(tsr_lower_need(l, 1));
   TSR_TRY(tsr_lower_axis_attr(l, "axis", -1, l->in[0]->rank, &axis));
   if (l->opset < 10)
-    k = tsr_lower_int(l, "k", 0);
-  else if (!tsr_lower_scalar_int(l, 1, &k))
-    return tsr_lower_unknown(l, 1, "K");
-  tsr_graph_topk(l->b, tsr_lower_value(l, 0), e_int(l, k), axis,
-                 tsr_lower_int(l, "largest", 1) != 0, &values, &indices);
+    number = e_int(l, tsr_lower_int(l, "k", 0));
+  else
+    TSR_TRY(top_k_number(l, l->in[0]->dims[axis], &number));
+  tsr_graph_topk(l->b, tsr_lower_value(l, 0), number, axis, tsr_lower_int(l, "largest", 1) != 0,
+                 &values, &indices);
   tsr_lower_set(l, 0, values);
   tsr_lower_set(l, 1, indices);
   return TSR_OK;
@@ -125,6 +145,27 @@ tsr_status tsr_lower_op_hardmax(tsr_lower *l) {
   return TSR_OK;
 }
 
+static tsr_value cumulate_along(tsr_lower *l, tsr_value x, uint32_t axis) {
+  return tsr_graph_scan(l->b, x, l->arg ? "mul" : "add", axis,
+                        tsr_lower_int(l, "exclusive", 0) != 0, tsr_lower_int(l, "reverse", 0) != 0);
+}
+
+/* The axis is data: the result along each, of which one is taken. */
+static tsr_status cumulate_anywhere(tsr_lower *l, tsr_value x) {
+  uint32_t count, rank = v_rank(l, x);
+  tsr_value given = tsr_size_vector(l, 1, &count);
+  if (!given || count != 1 || rank == 0)
+    return tsr_lower_unknown(l, 1, "axis");
+  tsr_value axis = v_to_scalar(l, given), y = cumulate_along(l, x, 0);
+  axis = v_select(l, v_lt(l, axis, v_i64(l, 0)), v_add_number(l, axis, rank), axis);
+  tsr_value wrong = v_or(l, v_lt(l, axis, v_i64(l, 0)), v_ge(l, axis, v_i64(l, rank)));
+  tsr_size_check(l, wrong, "the axis is out of range");
+  for (uint32_t i = 1; i < rank; i++)
+    y = v_select(l, v_eq(l, axis, v_i64(l, i)), cumulate_along(l, x, i), y);
+  tsr_lower_set(l, 0, y);
+  return TSR_OK;
+}
+
 /* CumSum, and CumProd with `arg` 1. */
 tsr_status tsr_lower_op_cumulate(tsr_lower *l) {
   int64_t given;
@@ -132,14 +173,29 @@ tsr_status tsr_lower_op_cumulate(tsr_lower *l) {
   TSR_TRY(tsr_lower_need(l, 2));
   tsr_value x = tsr_lower_value(l, 0);
   if (!tsr_lower_scalar_int(l, 1, &given))
-    return tsr_lower_unknown(l, 1, "axis");
+    return cumulate_anywhere(l, x);
   if (!tsr_lower_axis(given, v_rank(l, x), &axis))
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "axis %lld is out of range", (long long)given);
-  tsr_lower_set(l, 0,
-                tsr_graph_scan(l->b, x, l->arg ? "mul" : "add", axis,
-                               tsr_lower_int(l, "exclusive", 0) != 0,
-                               tsr_lower_int(l, "reverse", 0) != 0));
+  tsr_lower_set(l, 0, cumulate_along(l, x, axis));
   return TSR_OK;
+}
+
+/* A number of any type, an index expression, or data. */
+static tsr_status one_hot_depth(tsr_lower *l, tsr_expr *out) {
+  const tsr_content *content = tsr_lower_content(l, 1);
+  double depth;
+  *out = 0;
+  if (tsr_lower_scalar_float(l, 1, &depth)) {
+    if (!(depth >= 0 && depth < 1e15))
+      return tsr_lower_wrong(l, TSR_ERR_SHAPE, "depth %g", depth);
+    *out = e_int(l, (int64_t)depth);
+  } else if (content && content->count == 1 && content->exprs)
+    *out = content->exprs[0];
+  else if (!content && l->in[1]->rank <= 1) {
+    tsr_value given = v_to_scalar(l, v_cast(l, tsr_lower_value(l, 1), TSR_I64));
+    *out = tsr_size_read(l, given, 0, "depth", UINT32_MAX, 0);
+  }
+  return *out ? TSR_OK : tsr_lower_unknown(l, 1, "depth");
 }
 
 tsr_status tsr_lower_op_one_hot(tsr_lower *l) {
@@ -147,17 +203,16 @@ tsr_status tsr_lower_op_one_hot(tsr_lower *l) {
   tsr_value at = v_cast(l, tsr_lower_value(l, 0), TSR_I64), values = tsr_lower_value(l, 2);
   uint32_t rank = v_rank(l, at) + 1, axis;
   tsr_expr dims[TSR_MAX_RANK];
-  double depth;
-  if (!tsr_lower_scalar_float(l, 1, &depth))
-    return tsr_lower_unknown(l, 1, "depth");
-  if (rank > TSR_MAX_RANK || !(depth >= 0 && depth < 1e15))
-    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "depth %g, rank %u", depth, rank);
+  tsr_expr depth;
+  TSR_TRY(one_hot_depth(l, &depth));
+  if (rank > TSR_MAX_RANK)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "rank %u", rank);
   TSR_TRY(tsr_lower_axis_attr(l, "axis", -1, rank, &axis));
-  tsr_value size = tsr_graph_scalar_int(l->b, TSR_I64, (int64_t)depth);
+  tsr_value size = tsr_size_scalar(l, depth);
   tsr_value negative = v_lt(l, at, v_number(l, at, 0));
   at = v_unsqueeze(l, v_select(l, negative, v_add(l, at, size), at), axis);
   for (uint32_t i = 0; i < rank; i++)
-    dims[i] = i == axis ? e_int(l, (int64_t)depth) : v_dim(l, at, i);
+    dims[i] = i == axis ? depth : v_dim(l, at, i);
   tsr_expr one = e_int(l, 1);
   tsr_value off = v_to_scalar(l, v_slice_axis(l, values, 0, e_int(l, 0), one));
   tsr_value on = v_to_scalar(l, v_slice_axis(l, values, 0, one, one));
@@ -205,10 +260,9 @@ tsr_status tsr_lower_op_trilu(tsr_lower *l) {
 static tsr_status integer_range(tsr_lower *l) {
   const tsr_content *start = tsr_lower_content(l, 0), *limit = tsr_lower_content(l, 1);
   int64_t delta;
-  if (!start || !limit || start->count != 1 || limit->count != 1)
-    return tsr_lower_unknown(l, start ? 1 : 0, "start and limit");
-  if (!tsr_lower_scalar_int(l, 2, &delta))
-    return tsr_lower_unknown(l, 2, "delta");
+  if (!start || !limit || start->count != 1 || limit->count != 1 ||
+      !tsr_lower_scalar_int(l, 2, &delta))
+    return tsr_size_range(l);
   if (delta == 0 || delta == INT64_MIN)
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "delta %lld", (long long)delta);
   tsr_expr span = delta > 0 ? e_sub(l, limit->exprs[0], start->exprs[0])
@@ -243,7 +297,7 @@ tsr_status tsr_lower_op_range(tsr_lower *l) {
     return integer_range(l);
   for (uint32_t i = 0; i < 3; i++)
     if (!tsr_lower_content(l, i))
-      return tsr_lower_unknown(l, i, "start, limit and delta");
+      return tsr_size_range(l);
   tsr_lower_scalar_float(l, 0, &start);
   tsr_lower_scalar_float(l, 1, &limit);
   tsr_lower_scalar_float(l, 2, &delta);
@@ -282,11 +336,11 @@ static bool constant_content(tsr_lower *l, tsr_dtype dtype, const void *data,
 tsr_status tsr_lower_op_constant_of_shape(tsr_lower *l) {
   static const int64_t zero = 0;
   TSR_TRY(tsr_lower_need(l, 1));
-  const tsr_content *shape = tsr_lower_content(l, 0);
+  const tsr_content *shape = tsr_size_content(l, 0, "shape");
   const tsr_onnx_attribute *attribute = tsr_lower_attr(l, "value");
   const tsr_onnx_tensor *given =
       attribute && attribute->type == TSR_ONNX_TENSOR ? attribute->t : NULL;
-  if (!shape || (shape->count > 0 && !shape->exprs))
+  if (!shape)
     return tsr_lower_unknown(l, 0, "shape");
   if (shape->count > TSR_MAX_RANK)
     return tsr_lower_wrong(l, TSR_ERR_LIMIT, "a shape of rank %llu",

@@ -3,6 +3,7 @@
  * symbolic the same formulas become ops on positions. */
 #include "frontend/onnx/build.h"
 #include "frontend/onnx/op_table.h"
+#include "frontend/onnx/sizes.h"
 #include <math.h>
 #include <string.h>
 
@@ -442,7 +443,7 @@ static tsr_status read_target(tsr_lower *l, tsr_value x, const axis_list *list, 
   if (l->row->arg == 1 && l->opset < 9)
     return upsample_attrs(l, x, list, r);
   if (tsr_lower_has(l, 3) && at == 2) {
-    const tsr_content *sizes = tsr_lower_content(l, 3);
+    const tsr_content *sizes = tsr_size_content(l, 3, "sizes");
     if (!sizes)
       return tsr_lower_unknown(l, 3, "sizes");
     if (sizes->count > 0)

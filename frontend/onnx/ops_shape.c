@@ -1,6 +1,7 @@
 /* Operators that move elements, and those that give shapes. Known contents move along. */
 #include "frontend/onnx/build.h"
 #include "frontend/onnx/op_table.h"
+#include "frontend/onnx/sizes.h"
 #include <string.h>
 
 /* --- shapes as values --- */
@@ -145,8 +146,9 @@ tsr_status tsr_lower_op_reshape(tsr_lower *l) {
   }
   const tsr_content *content = tsr_lower_content(l, 1);
   if (!content || (content->count > 0 && !content->exprs))
-    return tsr_lower_unknown(l, 1, "shape");
+    return tsr_size_reshape(l);
   TSR_TRY(reshape_dims(l, content->exprs, content->count, dims));
+  tsr_size_check_count(l, dims, (uint32_t)content->count);
   set_reshaped(l, dims, (uint32_t)content->count);
   return TSR_OK;
 }
@@ -174,7 +176,7 @@ tsr_status tsr_lower_op_squeeze(tsr_lower *l) {
   bool known;
   const int64_t *list = tsr_lower_list(l, "axes", 1, &count, &known);
   if (!known)
-    return tsr_lower_unknown(l, 1, "axes");
+    return tsr_size_squeeze(l);
   if (list)
     TSR_TRY(tsr_lower_axes(l, list, count, x->rank, axes));
   for (uint32_t i = 0; list && i < count; i++)
@@ -202,7 +204,7 @@ tsr_status tsr_lower_op_unsqueeze(tsr_lower *l) {
   bool known;
   const int64_t *list = tsr_lower_list(l, "axes", 1, &count, &known);
   if (!known)
-    return tsr_lower_unknown(l, 1, "axes");
+    return tsr_size_unsqueeze(l);
   if (!list)
     return tsr_lower_wrong(l, TSR_ERR_FORMAT, "axes are missing");
   uint32_t rank = x->rank + count;
@@ -335,7 +337,7 @@ tsr_status tsr_lower_op_expand(tsr_lower *l) {
   tsr_expr dims[TSR_MAX_RANK];
   uint32_t rank;
   if (!shape || (shape->count > 0 && !shape->exprs))
-    return tsr_lower_unknown(l, 1, "shape");
+    return tsr_size_expand(l);
   if (shape->count > TSR_MAX_RANK)
     return tsr_lower_wrong(l, TSR_ERR_LIMIT, "shape of rank %llu",
                            (unsigned long long)shape->count);
@@ -348,10 +350,10 @@ tsr_status tsr_lower_op_expand(tsr_lower *l) {
 
 tsr_status tsr_lower_op_tile(tsr_lower *l) {
   TSR_TRY(tsr_lower_need(l, 2));
-  const tsr_content *repeats = tsr_lower_content(l, 1);
+  const tsr_content *repeats = tsr_size_content(l, 1, "repeats");
   const tsr_imported *x = l->in[0];
   tsr_expr spread[2 * TSR_MAX_RANK], all[2 * TSR_MAX_RANK], dims[TSR_MAX_RANK];
-  if (!repeats || (repeats->count > 0 && !repeats->exprs))
+  if (!repeats)
     return tsr_lower_unknown(l, 1, "repeats");
   if (repeats->count != x->rank)
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "%llu repeats for rank %u",
@@ -395,6 +397,26 @@ static bool concat_contents(tsr_lower *l) {
   return exprs != NULL;
 }
 
+/* Shapes are often put together from parts of which some are data: the others stay known. */
+static const tsr_expr *partial_contents(tsr_lower *l) {
+  int64_t count = 0, at = 0, extent;
+  bool any = false;
+  for (uint32_t i = 0; i < l->in_count; i++) {
+    const tsr_imported *part = l->in[i];
+    if (part->rank != 1 || !tsr_expr_is_int(l->ir, part->dims[0], &extent) || extent < 0 ||
+        (count += extent) > TSR_MAX_RANK || tsr_dtype_class_of(part->dtype) != TSR_CLASS_INT)
+      return NULL;
+    any |= tsr_imported_content(l, l->in[i]) || part->partial;
+  }
+  tsr_expr *exprs = any ? tsr_lower_alloc(l, (uint64_t)count, sizeof *exprs) : NULL;
+  for (uint32_t i = 0; exprs && i < l->in_count; i++) {
+    (void)tsr_expr_is_int(l->ir, l->in[i]->dims[0], &extent);
+    for (int64_t k = 0; k < extent; k++)
+      exprs[at++] = tsr_size_known(l, i, (uint32_t)k);
+  }
+  return exprs;
+}
+
 tsr_status tsr_lower_op_concat(tsr_lower *l) {
   uint32_t axis;
   TSR_TRY(tsr_lower_need(l, l->in_count > 0 ? l->in_count : 1));
@@ -407,6 +429,8 @@ tsr_status tsr_lower_op_concat(tsr_lower *l) {
   if (parts)
     tsr_lower_set(l, 0,
                   l->in_count == 1 ? parts[0] : tsr_graph_concat(l->b, parts, l->in_count, axis));
+  if (l->out_count > 0 && l->out[0])
+    l->out[0]->partial = partial_contents(l);
   return TSR_OK;
 }
 
@@ -438,6 +462,30 @@ static void slice_output(tsr_lower *l, uint32_t output, const tsr_expr *start, c
     tsr_lower_set(l, output, tsr_graph_slice(l->b, tsr_lower_value(l, 0), start, step, extent));
 }
 
+static const tsr_expr *int_exprs(tsr_lower *l, const int64_t *numbers, uint32_t count) {
+  tsr_expr *exprs = numbers ? tsr_lower_alloc(l, count, sizeof *exprs) : NULL;
+  for (uint32_t i = 0; exprs && i < count; i++)
+    exprs[i] = e_int(l, numbers[i]);
+  return exprs;
+}
+
+/* Sizes that are not plain numbers: index expressions or data. They must add up. */
+static tsr_status split_sizes(tsr_lower *l, tsr_expr dim, const tsr_expr **out_sizes,
+                              uint32_t *out_count) {
+  const tsr_content *content = tsr_size_content(l, 1, "split");
+  if (!content)
+    return tsr_lower_unknown(l, 1, "split");
+  *out_sizes = content->exprs;
+  *out_count = (uint32_t)content->count;
+  tsr_expr total = e_int(l, 0);
+  for (uint64_t i = 0; i < content->count; i++)
+    total = e_add(l, total, content->exprs[i]);
+  if (total != dim)
+    tsr_size_check(l, v_ne(l, tsr_size_scalar(l, total), tsr_size_scalar(l, dim)),
+                   "the sizes do not add up to the extent of the axis");
+  return TSR_OK;
+}
+
 tsr_status tsr_lower_op_split(tsr_lower *l) {
   TSR_TRY(tsr_lower_need(l, 1));
   const tsr_imported *x = l->in[0];
@@ -446,9 +494,10 @@ tsr_status tsr_lower_op_split(tsr_lower *l) {
   uint32_t axis, count;
   bool known;
   TSR_TRY(tsr_lower_axis_attr(l, "axis", 0, x->rank, &axis));
-  const int64_t *sizes = tsr_lower_list(l, "split", 1, &count, &known);
+  const int64_t *list = tsr_lower_list(l, "split", 1, &count, &known);
+  const tsr_expr *sizes = int_exprs(l, list, count);
   if (!known)
-    return tsr_lower_unknown(l, 1, "split");
+    TSR_TRY(split_sizes(l, x->dims[axis], &sizes, &count));
   if (sizes && count != l->out_count)
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "%u sizes for %u outputs", count, l->out_count);
   int64_t parts = tsr_lower_int(l, "num_outputs", l->out_count);
@@ -464,8 +513,7 @@ tsr_status tsr_lower_op_split(tsr_lower *l) {
     step[i] = 1;
   }
   for (uint32_t i = 0; i < l->out_count; i++) {
-    tsr_expr part =
-        sizes ? e_int(l, sizes[i]) : tsr_expr_ceildiv_int(l->ir, x->dims[axis], l->out_count);
+    tsr_expr part = sizes ? sizes[i] : tsr_expr_ceildiv_int(l->ir, x->dims[axis], l->out_count);
     tsr_expr rest = e_sub(l, x->dims[axis], start[axis]);
     extent[axis] = sizes ? part : e_min(l, part, rest);
     if (tsr_lower_wants(l, i))
@@ -475,7 +523,7 @@ tsr_status tsr_lower_op_split(tsr_lower *l) {
   return TSR_OK;
 }
 
-/* `bound` counted from the front and kept in [lo, hi] for a dim; 0 when its sign is not known. */
+/* `bound` counted from the front and kept in [lo, hi] for a dim. */
 static tsr_expr slice_bound(tsr_lower *l, tsr_expr bound, tsr_expr dim, tsr_expr lo, tsr_expr hi) {
   int64_t number, least, most;
   if (tsr_expr_is_int(l->ir, bound, &number)) {
@@ -485,9 +533,10 @@ static tsr_expr slice_bound(tsr_lower *l, tsr_expr bound, tsr_expr dim, tsr_expr
       return lo;
   }
   tsr_expr_bounds(l->ir, bound, NULL, 0, &least, &most);
-  if (least < 0 && most >= 0)
-    return 0;
-  if (most < 0)
+  if (least < 0 && most >= 0) /* of unknown sign: 1 where it is negative, times the dim */
+    bound =
+        e_add(l, bound, e_mul(l, dim, tsr_expr_binary(l->ir, TSR_INDEX_LT, bound, e_int(l, 0))));
+  else if (most < 0)
     bound = e_add(l, bound, dim);
   return e_max(l, lo, e_min(l, bound, hi));
 }
@@ -518,13 +567,6 @@ typedef struct slice_lists {
   uint32_t count;
 } slice_lists;
 
-static const tsr_expr *int_exprs(tsr_lower *l, const int64_t *numbers, uint32_t count) {
-  tsr_expr *exprs = tsr_lower_alloc(l, count, sizeof *exprs);
-  for (uint32_t i = 0; exprs && i < count; i++)
-    exprs[i] = e_int(l, numbers[i]);
-  return exprs;
-}
-
 static tsr_status read_slice_attrs(tsr_lower *l, slice_lists *out) {
   uint32_t ends, axes;
   const int64_t *start = tsr_lower_ints(l, "starts", &out->count);
@@ -537,19 +579,15 @@ static tsr_status read_slice_attrs(tsr_lower *l, slice_lists *out) {
   return TSR_OK;
 }
 
-static tsr_status read_slice_inputs(tsr_lower *l, slice_lists *out) {
+static tsr_status read_slice_inputs(tsr_lower *l, slice_lists *out, bool *out_known) {
   uint32_t axes = 0, steps = 0;
   const tsr_content *start = tsr_lower_content(l, 1), *end = tsr_lower_content(l, 2);
-  if (!start || !start->exprs)
-    return tsr_lower_unknown(l, 1, "starts");
-  if (!end || !end->exprs)
-    return tsr_lower_unknown(l, 2, "ends");
   out->axes = tsr_lower_numbers(l, 3, &axes);
   out->steps = tsr_lower_numbers(l, 4, &steps);
-  if (tsr_lower_has(l, 3) && !out->axes)
-    return tsr_lower_unknown(l, 3, "axes");
-  if (tsr_lower_has(l, 4) && !out->steps)
-    return tsr_lower_unknown(l, 4, "steps");
+  *out_known = start && start->exprs && end && end->exprs && (out->axes || !tsr_lower_has(l, 3)) &&
+               (out->steps || !tsr_lower_has(l, 4));
+  if (!*out_known)
+    return TSR_OK;
   out->starts = start->exprs;
   out->ends = end->exprs;
   out->count = (uint32_t)start->count;
@@ -565,7 +603,10 @@ tsr_status tsr_lower_op_slice(tsr_lower *l) {
   tsr_expr start[TSR_MAX_RANK], extent[TSR_MAX_RANK];
   int64_t step[TSR_MAX_RANK];
   slice_lists lists = {0};
-  TSR_TRY(l->opset < 10 ? read_slice_attrs(l, &lists) : read_slice_inputs(l, &lists));
+  bool known = true;
+  TSR_TRY(l->opset < 10 ? read_slice_attrs(l, &lists) : read_slice_inputs(l, &lists, &known));
+  if (!known)
+    return tsr_size_slices(l);
   for (uint32_t i = 0; i < x->rank; i++) {
     start[i] = e_int(l, 0);
     extent[i] = x->dims[i];
@@ -601,6 +642,7 @@ static tsr_status pad_value(tsr_lower *l, tsr_value x, tsr_value *out) {
   return TSR_OK;
 }
 
+/* `out_pads` stays NULL when they are data. */
 static tsr_status pad_widths(tsr_lower *l, const tsr_expr **out_pads, uint64_t *out_count) {
   uint32_t count;
   const char *name = l->opset < 2 ? "paddings" : "pads";
@@ -611,7 +653,9 @@ static tsr_status pad_widths(tsr_lower *l, const tsr_expr **out_pads, uint64_t *
     return TSR_OK;
   }
   const tsr_content *content = tsr_lower_content(l, 1);
-  if (!content || (content->count > 0 && !content->exprs))
+  if (!content)
+    return TSR_OK;
+  if (content->count > 0 && !content->exprs)
     return tsr_lower_unknown(l, 1, "pads");
   *out_pads = content->exprs;
   *out_count = content->count;
@@ -622,6 +666,7 @@ tsr_status tsr_lower_op_pad(tsr_lower *l) {
   TSR_TRY(tsr_lower_need(l, 1));
   uint32_t rank = l->in[0]->rank, axis_count;
   tsr_expr low[TSR_MAX_RANK], high[TSR_MAX_RANK];
+  int64_t places[TSR_MAX_RANK];
   const tsr_expr *pads = NULL;
   uint64_t count = 0;
   tsr_value value;
@@ -631,18 +676,25 @@ tsr_status tsr_lower_op_pad(tsr_lower *l) {
   if (tsr_lower_has(l, 3) && !axes)
     return tsr_lower_unknown(l, 3, "axes");
   uint32_t padded = axes ? axis_count : rank;
-  if (count != 2 * (uint64_t)padded)
+  if (pads && count != 2 * (uint64_t)padded)
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "%llu pads for %u axes", (unsigned long long)count,
                            padded);
+  if (padded > rank)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "%u axes for rank %u", padded, rank);
   for (uint32_t i = 0; i < rank; i++)
     low[i] = high[i] = e_int(l, 0);
   for (uint32_t i = 0; i < padded; i++) {
     uint32_t axis;
     if (!tsr_lower_axis(axes ? axes[i] : (int64_t)i, rank, &axis))
       return tsr_lower_wrong(l, TSR_ERR_SHAPE, "an axis is out of range for rank %u", rank);
-    low[axis] = pads[i];
-    high[axis] = pads[i + padded];
+    places[i] = axis;
+    if (pads) {
+      low[axis] = pads[i];
+      high[axis] = pads[i + padded];
+    }
   }
+  if (!pads)
+    TSR_TRY(tsr_size_pads(l, places, padded, low, high));
   if (strcmp(mode, "constant") != 0 && strcmp(mode, "edge") != 0 && strcmp(mode, "reflect") != 0 &&
       strcmp(mode, "wrap") != 0)
     return tsr_lower_wrong(l, TSR_ERR_FORMAT, "mode '%s'", mode);
@@ -695,7 +747,12 @@ bool tsr_fold_moves(tsr_lower *l) {
   for (uint32_t i = 0; i < l->in_count; i++)
     if (l->in[i] && !tsr_imported_content(l, l->in[i]))
       return false;
-  return l->row->lower(l) == TSR_OK && l->out_count == 1 && l->out[0] && l->out[0]->value == 0;
+  if (l->row->lower(l) != TSR_OK)
+    return false;
+  for (uint32_t i = 0; i < l->out_count; i++)
+    if (tsr_lower_wants(l, i) && (!l->out[i] || l->out[i]->value != 0))
+      return false;
+  return true;
 }
 
 /* --- gather of known indices, the rest in ops_index.c --- */

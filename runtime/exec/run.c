@@ -31,9 +31,23 @@ static tsr_status find_element(tsr_exec *exec, const tsr_dim_read *read, const v
   return TSR_OK;
 }
 
+/* A dim that can only be 0 is the compiler's way to check data: its name says what is wrong. */
+static tsr_status check_computed(tsr_exec *exec, uint32_t dim, int64_t value) {
+  const tsr_dim_desc *desc = &exec->program->dims[dim];
+  if (value >= desc->lo && value <= desc->hi)
+    return TSR_OK;
+  if (desc->lo == 0 && desc->hi == 0)
+    return tsr_exec_fail(exec, TSR_ERR_SHAPE, "%s", desc->name);
+  if (value < 0)
+    return tsr_exec_fail(exec, TSR_ERR_SHAPE, "dim '%s' = %lld is negative", desc->name,
+                         (long long)value);
+  return tsr_exec_fail(exec, TSR_ERR_SHAPE, "dim '%s' = %lld is outside %lld..%lld", desc->name,
+                       (long long)value, (long long)desc->lo, (long long)desc->hi);
+}
+
 /* What follows is planned anew only if the value changed. */
 static tsr_status set_dim(tsr_exec *exec, uint32_t dim, int64_t value, uint32_t stage) {
-  TSR_TRY(tsr_exec_check_dim_range(exec, dim, value, "a computed size"));
+  TSR_TRY(check_computed(exec, dim, value));
   if (value == exec->dims[dim])
     return TSR_OK;
   exec->dims[dim] = value;
