@@ -284,7 +284,7 @@ static tsr_status lower(target_build *build) {
   const tsr_compile_options *options = build->options;
   tsr_diag *diag = build->diag;
   tsr_pass_options passes = {.fuse_level = options->no_fuse ? TSR_FUSE_NONE : TSR_FUSE_REGISTER,
-                             .narrow_products = build->target.kind == TSR_TARGET_CUDA,
+                             .narrow_products = tsr_target_narrow_products(&build->target),
                              .print_after = "all",
                              .hook = after_pass,
                              .hook_context = build};

@@ -187,3 +187,12 @@ unsigned tsr_target_lanes(const tsr_target *target, unsigned bits) {
   const unsigned lanes = bits > 0 ? target->vector_bits / bits : 0;
   return lanes > 0 ? lanes : 1;
 }
+
+uint64_t tsr_target_narrow_products(const tsr_target *target) {
+  uint64_t found = 0;
+  for (unsigned i = 0; target->kind == TSR_TARGET_CUDA && i < ATOM_COUNT; i++)
+    if (atoms[i].kind == TSR_TARGET_CUDA && atoms[i].features <= target->capability &&
+        atoms[i].a == atoms[i].b && tsr_dtype_bits(atoms[i].a) < tsr_dtype_bits(atoms[i].c))
+      found |= UINT64_C(1) << atoms[i].a;
+  return found;
+}

@@ -76,5 +76,8 @@ typedef struct tsr_atom {
 
 const tsr_atom *tsr_atom_find(const char *text); /* NULL when unknown */
 const tsr_atom *tsr_atom_at(unsigned number);    /* NULL past the end */
+/* Bit d: the tensor cores of a CUDA target multiply two matrices of tsr_dtype d and add in a wider
+ * one. */
+uint64_t tsr_target_narrow_products(const tsr_target *target);
 
 #endif

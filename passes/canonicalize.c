@@ -4,7 +4,7 @@ enum { DEFAULT_FOLD_ELEMENTS = 65536, MAX_ROUNDS = 8 };
 
 /* Rules feed folding, folding feeds sharing, sharing leaves dead ops behind; until nothing moves.
  */
-static tsr_status canonicalize_region(tsr_ir *ir, tsr_region region, int64_t limit, bool narrow,
+static tsr_status canonicalize_region(tsr_ir *ir, tsr_region region, int64_t limit, uint64_t narrow,
                                       tsr_diag *diag) {
   bool changed = true;
   for (uint32_t round = 0; round < MAX_ROUNDS && changed; round++) {

@@ -9,7 +9,7 @@ bool tsr_simplify_region(tsr_ir *ir, tsr_region region);
 /* Evaluates ops on constants. `limit`: elements that a result may have beyond its operands';
  * `narrow`: tsr_pass_options.narrow_products. */
 TSR_WARN_UNUSED tsr_status tsr_fold_region(tsr_ir *ir, tsr_region region, int64_t limit,
-                                           bool narrow, tsr_diag *diag, bool *out_changed);
+                                           uint64_t narrow, tsr_diag *diag, bool *out_changed);
 /* One op for equal ops. */
 TSR_WARN_UNUSED tsr_status tsr_cse_region(tsr_ir *ir, tsr_region region, tsr_diag *diag,
                                           bool *out_changed);

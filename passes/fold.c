@@ -180,13 +180,15 @@ static bool multiplied_as(const tsr_ir *ir, tsr_op first, tsr_value value, tsr_d
   return false;
 }
 
-static bool stays_narrow(const tsr_ir *ir, tsr_op op) {
+static bool stays_narrow(const tsr_ir *ir, tsr_op op, uint64_t dtypes) {
   const tsr_op_data *data = tsr_op_get(ir, op);
-  if (data->code != TSR_OP_CAST)
+  if (data->code != TSR_OP_CAST || dtypes == 0)
     return false;
   tsr_value from = widened_from(ir, data->results[0]);
-  return from != 0 &&
-         multiplied_as(ir, data->next, data->results[0], tsr_value_type(ir, from)->dtype);
+  if (from == 0)
+    return false;
+  tsr_dtype dtype = tsr_value_type(ir, from)->dtype;
+  return (dtypes >> dtype & 1) != 0 && multiplied_as(ir, data->next, data->results[0], dtype);
 }
 
 static tsr_status fold_op(tsr_ir *ir, tsr_op op, tsr_diag *diag, bool *out_changed) {
@@ -222,7 +224,7 @@ static tsr_status fold_op(tsr_ir *ir, tsr_op op, tsr_diag *diag, bool *out_chang
   return status == TSR_ERR_OUT_OF_MEMORY ? status : TSR_OK;
 }
 
-tsr_status tsr_fold_region(tsr_ir *ir, tsr_region region, int64_t limit, bool narrow,
+tsr_status tsr_fold_region(tsr_ir *ir, tsr_region region, int64_t limit, uint64_t narrow,
                            tsr_diag *diag, bool *out_changed) {
   for (tsr_op op = tsr_region_get(ir, region)->first, next; op != 0; op = next) {
     const tsr_op_data *data = tsr_op_get(ir, op);
@@ -232,7 +234,7 @@ tsr_status tsr_fold_region(tsr_ir *ir, tsr_region region, int64_t limit, bool na
         TSR_TRY(tsr_fold_region(ir, data->regions[i], limit, narrow, diag, out_changed));
     if (fold_splat(ir, op))
       *out_changed = true;
-    else if (foldable(ir, op, limit) && !(narrow && stays_narrow(ir, op)))
+    else if (foldable(ir, op, limit) && !stays_narrow(ir, op, narrow))
       TSR_TRY(fold_op(ir, op, diag, out_changed));
   }
   return TSR_OK;

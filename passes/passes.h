@@ -53,9 +53,9 @@ typedef struct tsr_pass_options {
   void *hook_context;
   /* Largest result that folding may grow to; 0: 65536, negative: folds nothing. */
   int64_t fold_elements;
-  /* The target multiplies narrow numbers into wide sums at once: where both operands of a product
-   * are widened from one dtype, constants keep it. Otherwise they are widened when folding. */
-  bool narrow_products;
+  /* Bit d: the target multiplies numbers of tsr_dtype d into wide sums at once. Where both operands
+   * of a product are widened from such a dtype, constants keep it; else folding widens them. */
+  uint64_t narrow_products;
   tsr_fuse_report *report; /* or NULL */
 } tsr_pass_options;
 

@@ -93,7 +93,7 @@ static tsr_status run_passes(const tsr_cli_args *args, tsr_ir *ir, tsr_diag *dia
       .fuse_level = tsr_cli_has(args, TSR_OPTION_NO_FUSE) ? TSR_FUSE_NONE : TSR_FUSE_REGISTER};
   tsr_target target;
   TSR_TRY(select_target(args, &target, diag));
-  options.narrow_products = target.kind == TSR_TARGET_CUDA;
+  options.narrow_products = tsr_target_narrow_products(&target);
   int position = 0;
   const char *name;
   while ((name = tsr_cli_next(args, TSR_OPTION_PASS, &position)) != NULL) {
