@@ -2,17 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-/* A binary format: sign, exponent with `bias`, `mantissa` bits. Codes are without the sign bit.
- * `infinity` 0: none. `nan` 0: none. Unsigned zero ("uz"): NaN sits where minus zero would be. */
-typedef struct float_format {
-  unsigned bits, mantissa;
-  int bias;
-  uint64_t largest, infinity, nan;
-  bool unsigned_zero;
-  bool may_saturate;
-} float_format;
-
-static const float_format formats[TSR_DTYPE_COUNT] = {
+static const tsr_float_format formats[TSR_DTYPE_COUNT] = {
     [TSR_F4E2M1] = {4, 1, 1, 0x7, 0, 0, false, true},
     [TSR_F6E2M3] = {6, 3, 1, 0x1f, 0, 0, false, true},
     [TSR_F6E3M2] = {6, 2, 3, 0x1f, 0, 0, false, true},
@@ -24,6 +14,10 @@ static const float_format formats[TSR_DTYPE_COUNT] = {
     [TSR_BF16] = {16, 7, 127, 0x7f7f, 0x7f80, 0x7fc0, false, false},
     [TSR_F32] = {32, 23, 127, 0x7f7fffff, 0x7f800000, 0x7fc00000, false, false},
 };
+
+const tsr_float_format *tsr_float_format_of(tsr_dtype dtype) {
+  return &formats[dtype];
+}
 
 enum { DOUBLE_MANTISSA = 52, DOUBLE_BIAS = 1023 };
 
@@ -53,7 +47,7 @@ static double decode_sign(double magnitude, bool negative) {
 }
 
 double tsr_float_decode(tsr_dtype dtype, uint64_t bits) {
-  const float_format *format = &formats[dtype];
+  const tsr_float_format *format = &formats[dtype];
   uint64_t sign_bit, code, fraction, exponent;
   bool negative;
   if (dtype == TSR_F64)
@@ -80,7 +74,7 @@ double tsr_float_decode(tsr_dtype dtype, uint64_t bits) {
 /* The magnitude's code, rounded to nearest even, which may be above `largest`: a carry out of the
  * mantissa raises the exponent by itself. Doubles below 2^-1022 are below half of the smallest
  * value of every format here. */
-static uint64_t round_magnitude(const float_format *format, uint64_t magnitude) {
+static uint64_t round_magnitude(const tsr_float_format *format, uint64_t magnitude) {
   int exponent = (int)(magnitude >> DOUBLE_MANTISSA) - DOUBLE_BIAS;
   int lowest = 1 - format->bias;
   unsigned shift = DOUBLE_MANTISSA - format->mantissa;
@@ -115,13 +109,14 @@ static uint64_t encode_e8m0(double value, tsr_overflow overflow) {
   return (uint64_t)exponent;
 }
 
-static uint64_t encode_nan(const float_format *format, uint64_t sign) {
+static uint64_t encode_nan(const tsr_float_format *format, uint64_t sign) {
   if (format->nan == 0)
     return format->largest;
   return format->unsigned_zero ? format->nan : sign | format->nan;
 }
 
-static uint64_t encode_overflow(const float_format *format, uint64_t sign, tsr_overflow overflow) {
+static uint64_t encode_overflow(const tsr_float_format *format, uint64_t sign,
+                                tsr_overflow overflow) {
   bool has_special = format->infinity != 0 || format->nan != 0;
   if (!has_special || (format->may_saturate && overflow == TSR_OVERFLOW_SATURATE))
     return sign | format->largest;
@@ -129,7 +124,7 @@ static uint64_t encode_overflow(const float_format *format, uint64_t sign, tsr_o
 }
 
 uint64_t tsr_float_encode(tsr_dtype dtype, double value, tsr_overflow overflow) {
-  const float_format *format = &formats[dtype];
+  const tsr_float_format *format = &formats[dtype];
   uint64_t bits = bits_from_double(value), code, sign;
   if (dtype == TSR_F64)
     return bits;

@@ -14,6 +14,19 @@ typedef enum tsr_overflow {
   TSR_OVERFLOW_SPECIAL = 1,  /* infinity where the type has it, else NaN */
 } tsr_overflow;
 
+/* A binary format: sign, exponent with `bias`, `mantissa` bits. Codes are without the sign bit.
+ * `infinity` 0: none. `nan` 0: none. Unsigned zero ("uz"): NaN sits where minus zero would be. */
+typedef struct tsr_float_format {
+  unsigned bits, mantissa;
+  int bias;
+  uint64_t largest, infinity, nan;
+  bool unsigned_zero;
+  bool may_saturate;
+} tsr_float_format;
+
+/* Of f4e2m1 to f32 but f8e8m0, which has no sign and no mantissa; `bits` is 0 for other types. */
+const tsr_float_format *tsr_float_format_of(tsr_dtype dtype);
+
 /* The value of the low bits of `bits` read as `dtype`, exact. `dtype` is of class FLOAT. */
 double tsr_float_decode(tsr_dtype dtype, uint64_t bits);
 

@@ -284,7 +284,7 @@ LLVMValueRef tsr_emit_join(tsr_emit *e, const LLVMValueRef *parts, uint32_t coun
 }
 
 uint32_t tsr_emit_register_lanes(const tsr_emit *e, tsr_dtype dtype) {
-  unsigned bits = dtype == TSR_F16 || dtype == TSR_BF16 ? 32 : tsr_dtype_bits(dtype);
+  unsigned bits = tsr_numeric_is_narrow(dtype) ? 32 : tsr_dtype_bits(dtype);
   return tsr_cpu_isa_lanes(&e->target->isa, bits);
 }
 

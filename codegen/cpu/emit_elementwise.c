@@ -1,4 +1,4 @@
-/* Element-wise ops, row by row. f16 and bf16 are computed in f32 and rounded after every op that
+/* Element-wise ops, row by row. Narrow floats are computed in f32 and rounded after every op that
  * can leave the type's values. No contraction, no reordering. */
 #include "codegen/cpu/emit.h"
 #include "runtime/float_convert.h"
@@ -29,8 +29,8 @@ static LLVMValueRef real(tsr_emit *e, LLVMValueRef like, double number) {
 
 LLVMValueRef tsr_emit_number(tsr_emit *e, tsr_dtype dtype, double number) {
   LLVMTypeRef type = tsr_numeric_compute_type(&e->math, dtype, 0);
-  if (dtype == TSR_F16 || dtype == TSR_BF16)
-    number = tsr_float_decode(dtype, tsr_float_encode(dtype, number, TSR_OVERFLOW_SPECIAL));
+  if (tsr_numeric_is_narrow(dtype))
+    number = tsr_float_decode(dtype, tsr_float_encode(dtype, number, TSR_OVERFLOW_SATURATE));
   if (is_float(dtype))
     return LLVMConstReal(type, number);
   uint64_t bits = 0;
@@ -280,9 +280,9 @@ static bool is_exact(tsr_opcode code) {
 }
 
 static LLVMValueRef round_row(tsr_emit *e, tsr_dtype dtype, LLVMValueRef value) {
-  if (dtype == TSR_F16 || dtype == TSR_BF16)
-    return tsr_numeric_convert(&e->math, value, TSR_F32, dtype);
-  return value;
+  if (!tsr_numeric_is_narrow(dtype))
+    return value;
+  return tsr_numeric_convert(&e->math, value, TSR_F32, dtype, TSR_OVERFLOW_SATURATE);
 }
 
 /* `dtype` is the type of a and b (of b and c for select). NULL: no such op on the type. */
@@ -346,13 +346,18 @@ LLVMValueRef tsr_emit_identity(tsr_emit *e, const char *combine, tsr_dtype dtype
 
 /* --- tiles --- */
 
-const tsr_emit_tile *tsr_emit_convert(tsr_emit *e, const tsr_emit_tile *tile, tsr_dtype to) {
+static const tsr_emit_tile *cast(tsr_emit *e, const tsr_emit_tile *tile, tsr_dtype to,
+                                 tsr_overflow overflow) {
   if (tile->dtype == to)
     return tile;
   tsr_emit_tile *result = tsr_emit_tile_new(e, to, tile->extents, tile->rank);
   for (uint32_t i = 0; result && i < result->count; ++i)
-    result->values[i] = tsr_numeric_convert(&e->math, tile->values[i], tile->dtype, to);
+    result->values[i] = tsr_numeric_convert(&e->math, tile->values[i], tile->dtype, to, overflow);
   return result;
+}
+
+const tsr_emit_tile *tsr_emit_convert(tsr_emit *e, const tsr_emit_tile *tile, tsr_dtype to) {
+  return cast(e, tile, to, TSR_OVERFLOW_SATURATE);
 }
 
 static const tsr_emit_tile *bitcast(tsr_emit *e, const tsr_emit_tile *tile, tsr_dtype to) {
@@ -453,7 +458,9 @@ const tsr_emit_tile *tsr_emit_elementwise(tsr_emit *e) {
       return NULL;
   }
   if (e->op->code == TSR_OP_CAST)
-    return tsr_emit_convert(e, operands[0], type->dtype);
+    return cast(e, operands[0], type->dtype,
+                tsr_op_bool(e->ir, e->op_id, "saturate", true) ? TSR_OVERFLOW_SATURATE
+                                                               : TSR_OVERFLOW_SPECIAL);
   if (e->op->code == TSR_OP_BITCAST)
     return bitcast(e, operands[0], type->dtype);
   bool to_bool =

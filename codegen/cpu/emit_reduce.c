@@ -151,7 +151,7 @@ static bool reduce_operands(tsr_emit *e, reduction *r, const tsr_emit_tile **til
     tiles[i] = tsr_emit_operand(e, i);
     if (!tiles[i])
       return false;
-    r->dtypes[i] = !r->region && (to == TSR_F16 || to == TSR_BF16) ? TSR_F32 : to;
+    r->dtypes[i] = !r->region && tsr_numeric_is_narrow(to) ? TSR_F32 : to;
     tiles[i] = tsr_emit_convert(e, tiles[i], r->dtypes[i]);
     if (!tiles[i])
       return false;

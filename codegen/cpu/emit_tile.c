@@ -35,7 +35,7 @@ static LLVMValueRef table_element(tsr_emit *e, const tsr_const_data *data, tsr_d
                                   uint32_t number) {
   LLVMTypeRef type = tsr_numeric_compute_type(&e->math, dtype, 0);
   if (tsr_dtype_class_of(dtype) == TSR_CLASS_FLOAT)
-    return tsr_emit_number(e, dtype, tsr_element_load_f64(dtype, data->data, number));
+    return LLVMConstReal(type, tsr_element_load_f64(dtype, data->data, number));
   int64_t integer = tsr_element_load_i64(dtype, data->data, number);
   return LLVMConstInt(type, (unsigned long long)integer, true);
 }
@@ -80,7 +80,7 @@ const tsr_emit_tile *tsr_emit_index_tile(tsr_emit *e) {
   for (uint32_t i = 0; i < tile->count; ++i) {
     tsr_emit_point point = tsr_emit_point_of(tile->extents, tile->rank, i);
     LLVMValueRef value = tsr_emit_index_at(e, expr, &point);
-    value = tsr_numeric_convert(&e->math, value, TSR_I64, tile->dtype);
+    value = tsr_numeric_convert(&e->math, value, TSR_I64, tile->dtype, TSR_OVERFLOW_SATURATE);
     tile->values[i] = tsr_emit_splat(e, value, point.lanes);
   }
   return tile;
@@ -105,7 +105,7 @@ static LLVMValueRef multiply_add(tsr_emit *e, tsr_dtype dtype, LLVMValueRef a, L
 
 /* f16 and bf16 accumulators are f32 here and rounded when the op is done. */
 static tsr_dtype accumulator_dtype(tsr_dtype dtype) {
-  return dtype == TSR_F16 || dtype == TSR_BF16 ? TSR_F32 : dtype;
+  return tsr_numeric_is_narrow(dtype) ? TSR_F32 : dtype;
 }
 
 /* Rank-1 updates: for every k, a column of a times a row of b, in the order of k. */
@@ -137,7 +137,8 @@ const tsr_emit_tile *tsr_emit_contract(tsr_emit *e) {
     }
   if (dtype != acc->dtype)
     for (uint32_t i = 0; i < result->count; ++i)
-      result->values[i] = tsr_numeric_convert(&e->math, result->values[i], dtype, acc->dtype);
+      result->values[i] = tsr_numeric_convert(&e->math, result->values[i], dtype, acc->dtype,
+                                              TSR_OVERFLOW_SATURATE);
   return result;
 }
 

@@ -3,12 +3,16 @@
 #include "codegen/cpu/numeric_float.h"
 #include <assert.h>
 
-static bool is_narrow_float(tsr_dtype dtype) {
-  return dtype == TSR_F16 || dtype == TSR_BF16;
-}
-
 static bool is_float(tsr_dtype dtype) {
   return tsr_dtype_class_of(dtype) == TSR_CLASS_FLOAT;
+}
+
+bool tsr_numeric_is_narrow(tsr_dtype dtype) {
+  return is_float(dtype) && tsr_dtype_bits(dtype) < 32;
+}
+
+static bool is_float8(tsr_dtype dtype) {
+  return is_float(dtype) && tsr_dtype_bits(dtype) == 8;
 }
 
 bool tsr_numeric_supports(tsr_dtype dtype) {
@@ -17,9 +21,8 @@ bool tsr_numeric_supports(tsr_dtype dtype) {
     return true;
   case TSR_CLASS_INT:
   case TSR_CLASS_UINT:
-    return tsr_dtype_bits(dtype) >= 8;
   case TSR_CLASS_FLOAT:
-    return tsr_dtype_bits(dtype) >= 16;
+    return tsr_dtype_bits(dtype) >= 8;
   case TSR_CLASS_NONE:
     break;
   }
@@ -67,7 +70,7 @@ LLVMValueRef tsr_numeric_widen(const tsr_math *math, tsr_dtype dtype, LLVMValueR
   case TSR_BF16:
     return tsr_numeric_bf16_to_f32(math, storage);
   default:
-    return storage;
+    return is_float8(dtype) ? tsr_numeric_f8_to_f32(math, dtype, storage) : storage;
   }
 }
 
@@ -80,7 +83,7 @@ LLVMValueRef tsr_numeric_narrow(const tsr_math *math, tsr_dtype dtype, LLVMValue
   case TSR_BF16:
     return tsr_numeric_f32_to_bf16(math, compute);
   default:
-    return compute;
+    return is_float8(dtype) ? tsr_numeric_f32_to_f8(math, dtype, compute) : compute;
   }
 }
 
@@ -190,21 +193,21 @@ static LLVMValueRef int_to_narrow(const tsr_math *math, LLVMValueRef value, tsr_
 static LLVMValueRef int_to_float(const tsr_math *math, LLVMValueRef value, tsr_dtype from,
                                  tsr_dtype to) {
   LLVMTypeRef type = float_type(math, to == TSR_F64, mb_lanes_of(LLVMTypeOf(value)));
-  if (is_narrow_float(to) && from != TSR_BOOL)
+  if (tsr_numeric_is_narrow(to) && from != TSR_BOOL)
     return int_to_narrow(math, value, from);
   return is_signed(from) ? LLVMBuildSIToFP(math->builder, value, type, "")
                          : LLVMBuildUIToFP(math->builder, value, type, "");
 }
 
 /* For the narrow types a float that has yet to be rounded to them. */
-static LLVMValueRef convert_unrounded(const tsr_math *math, LLVMValueRef value, tsr_dtype from,
+static LLVMValueRef convert_unbounded(const tsr_math *math, LLVMValueRef value, tsr_dtype from,
                                       tsr_dtype to) {
   LLVMTypeRef type = LLVMTypeOf(value);
   if (!is_float(from))
     return is_float(to) ? int_to_float(math, value, from, to) : int_to_int(math, value, from, to);
   if (!is_float(to))
     return float_to_int(math, value, to);
-  if (from == TSR_F64 && is_narrow_float(to))
+  if (from == TSR_F64 && tsr_numeric_is_narrow(to))
     return tsr_numeric_f64_to_f32_odd(math, value);
   if (from == TSR_F64 && to == TSR_F32)
     return LLVMBuildFPTrunc(math->builder, value, float_type(math, false, mb_lanes_of(type)), "");
@@ -213,17 +216,26 @@ static LLVMValueRef convert_unrounded(const tsr_math *math, LLVMValueRef value, 
   return value;
 }
 
+/* Float8 saturates before it is rounded: the largest value is one that rounding keeps. */
+static LLVMValueRef convert_unrounded(const tsr_math *math, LLVMValueRef value, tsr_dtype from,
+                                      tsr_dtype to, tsr_overflow overflow) {
+  LLVMValueRef result = convert_unbounded(math, value, from, to);
+  if (from != to && is_float8(to) && overflow == TSR_OVERFLOW_SATURATE)
+    return tsr_numeric_saturate_f8(math, to, result);
+  return result;
+}
+
 LLVMValueRef tsr_numeric_convert_storage(const tsr_math *math, LLVMValueRef value, tsr_dtype from,
-                                         tsr_dtype to) {
+                                         tsr_dtype to, tsr_overflow overflow) {
   assert(tsr_numeric_supports(from) && tsr_numeric_supports(to));
-  return tsr_numeric_narrow(math, to, convert_unrounded(math, value, from, to));
+  return tsr_numeric_narrow(math, to, convert_unrounded(math, value, from, to, overflow));
 }
 
 LLVMValueRef tsr_numeric_convert(const tsr_math *math, LLVMValueRef value, tsr_dtype from,
-                                 tsr_dtype to) {
+                                 tsr_dtype to, tsr_overflow overflow) {
   assert(tsr_numeric_supports(from) && tsr_numeric_supports(to));
-  LLVMValueRef result = convert_unrounded(math, value, from, to);
-  if (!is_narrow_float(to) || from == to)
+  LLVMValueRef result = convert_unrounded(math, value, from, to, overflow);
+  if (!tsr_numeric_is_narrow(to) || from == to)
     return result;
   return tsr_numeric_widen(math, to, tsr_numeric_narrow(math, to, result));
 }

@@ -1,24 +1,28 @@
 /* Conversions between element types and integer arithmetic with every result defined, as inline
  * vector code for scalars and fixed vectors of any lane count.
  *
- * An element has two LLVM types. Its storage type is what memory holds: bool and 8-bit integers i8,
- * f16 and bf16 i16 (bits, never `half`: x86 without F16C has only library calls for it), the others
- * their own. Its compute type is what arithmetic works on: bool i1, f16 and bf16 float, the others
- * their own. Sub-byte and float8 and narrower types are not here; packing is the emitter's affair.
+ * An element has two LLVM types. Its storage type is what memory holds: bool, 8-bit integers and
+ * float8 i8, f16 and bf16 i16 (bits, never `half`: x86 without F16C has only library calls for it),
+ * the others their own. Its compute type is what arithmetic works on: bool i1, float for f16, bf16
+ * and float8, the others their own. Sub-byte types never get here: see passes/unpack.c.
  *
  * Conversions, by target:
  *   float  correctly rounded to nearest even from every source (also f64, i64, u64 to f16 and bf16:
- *          no double rounding); overflow to infinity; NaN stays NaN.
+ *          no double rounding); overflow to infinity; NaN stays NaN. To float8, overflow as the
+ *          caller says: to the largest value, or to infinity or NaN.
  *   int    from int: low bits (wraps). From float: truncated towards zero; what is outside the type
  *          becomes its least or greatest value, NaN 0. (runtime/float_convert.h does the same.)
  *   bool   value != 0; NaN is true. bool to number: 0 or 1. */
 #ifndef TSR_CODEGEN_CPU_NUMERIC_H
 #define TSR_CODEGEN_CPU_NUMERIC_H
 #include "codegen/cpu/math_emit.h"
+#include "runtime/float_convert.h"
 #include <tessera/dtype.h>
 
-/* True for bool, i8..i64, u8..u64, f16, bf16, f32, f64: what the functions below take. */
+/* True for bool, i8..i64, u8..u64, float8, f16, bf16, f32, f64: what the functions below take. */
 bool tsr_numeric_supports(tsr_dtype dtype);
+/* Floats of less than 32 bits: computed in f32 and rounded. */
+bool tsr_numeric_is_narrow(tsr_dtype dtype);
 /* `lanes` 0: a scalar. */
 LLVMTypeRef tsr_numeric_storage_type(const tsr_math *math, tsr_dtype dtype, unsigned lanes);
 LLVMTypeRef tsr_numeric_compute_type(const tsr_math *math, tsr_dtype dtype, unsigned lanes);
@@ -27,13 +31,13 @@ LLVMTypeRef tsr_numeric_compute_type(const tsr_math *math, tsr_dtype dtype, unsi
 LLVMValueRef tsr_numeric_widen(const tsr_math *math, tsr_dtype dtype, LLVMValueRef storage);
 LLVMValueRef tsr_numeric_narrow(const tsr_math *math, tsr_dtype dtype, LLVMValueRef compute);
 
-/* Compute value of `from` -> compute value of `to`. To f16 and bf16 the value is rounded to that
- * type and held in float. */
+/* Compute value of `from` -> compute value of `to`. To f16, bf16 and float8 the value is rounded to
+ * that type and held in float; `overflow` is for float8 alone. */
 LLVMValueRef tsr_numeric_convert(const tsr_math *math, LLVMValueRef value, tsr_dtype from,
-                                 tsr_dtype to);
+                                 tsr_dtype to, tsr_overflow overflow);
 /* The same, but the result is `to`'s storage value: what a cast followed by a store needs. */
 LLVMValueRef tsr_numeric_convert_storage(const tsr_math *math, LLVMValueRef value, tsr_dtype from,
-                                         tsr_dtype to);
+                                         tsr_dtype to, tsr_overflow overflow);
 
 /* Integer division on any integer type. Never traps: dividing by zero gives 0, and the least value
  * divided by -1 wraps to itself with remainder 0. */

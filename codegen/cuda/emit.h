@@ -29,6 +29,7 @@
 #define TSR_CODEGEN_CUDA_EMIT_H
 #include "codegen/cuda/cuda.h"
 #include "ir/ir.h"
+#include "runtime/float_convert.h"
 #include <setjmp.h>
 
 /* Which element of a tile is where. The position along an axis is a number of several digits, the
@@ -335,7 +336,10 @@ const char *tsr_cu_widen(tsr_cu *e, tsr_dtype dtype, const char *stored);
 const char *tsr_cu_narrow(tsr_cu *e, tsr_dtype dtype, const char *value);
 const char *tsr_cu_number(tsr_cu *e, tsr_dtype dtype, double number);
 const char *tsr_cu_integer(tsr_cu *e, tsr_dtype dtype, int64_t number);
+/* float8 saturates, or does what `overflow` says. */
 const char *tsr_cu_cast(tsr_cu *e, tsr_dtype from, tsr_dtype to, const char *value);
+const char *tsr_cu_cast_by(tsr_cu *e, tsr_dtype from, tsr_dtype to, tsr_overflow overflow,
+                           const char *value);
 const char *tsr_cu_bitcast(tsr_cu *e, tsr_dtype from, tsr_dtype to, const char *value);
 /* `dtype` is that of a and b (of b and c for select). NULL: no such op on the type. */
 const char *tsr_cu_apply(tsr_cu *e, tsr_opcode code, tsr_dtype dtype, const char *a, const char *b,

@@ -25,9 +25,20 @@ static const char *narrow_suffix(tsr_dtype dtype) {
     return "e4m3";
   case TSR_F8E5M2:
     return "e5m2";
+  case TSR_F8E4M3UZ:
+    return "e4m3uz";
+  case TSR_F8E5M2UZ:
+    return "e5m2uz";
+  case TSR_F8E8M0:
+    return "e8m0";
   default:
     return NULL;
   }
+}
+
+/* Conversions of values of the type itself, which must not saturate: infinity is one of e5m2. */
+static bool has_special(tsr_dtype dtype) {
+  return tsr_dtype_bits(dtype) == 8 && dtype != TSR_F8E4M3;
 }
 
 static bool is_narrow(tsr_dtype dtype) {
@@ -89,8 +100,10 @@ const char *tsr_cu_widen(tsr_cu *e, tsr_dtype dtype, const char *stored) {
 const char *tsr_cu_narrow(tsr_cu *e, tsr_dtype dtype, const char *value) {
   if (dtype == TSR_BOOL)
     return tsr_cu_format(e, "(tsr_u8)(%s)", value);
-  return is_narrow(dtype) ? tsr_cu_format(e, "tsr_f32_to_%s(%s)", narrow_suffix(dtype), value)
-                          : value;
+  if (!is_narrow(dtype))
+    return value;
+  return tsr_cu_format(e, "tsr_f32_to_%s%s(%s)", narrow_suffix(dtype),
+                       has_special(dtype) ? "_special" : "", value);
 }
 
 /* --- constants --- */
@@ -139,7 +152,15 @@ static const char *round_to(tsr_cu *e, tsr_dtype dtype, const char *value) {
   return value;
 }
 
-static const char *from_float(tsr_cu *e, tsr_dtype from, tsr_dtype to, const char *value) {
+static const char *convert_to(tsr_cu *e, tsr_dtype dtype, tsr_overflow overflow,
+                              const char *value) {
+  if (!is_narrow(dtype) || tsr_dtype_bits(dtype) != 8 || overflow == TSR_OVERFLOW_SATURATE)
+    return round_to(e, dtype, value);
+  return tsr_cu_format(e, "tsr_round_%s_special(%s)", narrow_suffix(dtype), value);
+}
+
+static const char *from_float(tsr_cu *e, tsr_dtype from, tsr_dtype to, tsr_overflow overflow,
+                              const char *value) {
   unsigned bits = tsr_dtype_bits(to);
   if (to == TSR_BOOL)
     return tsr_cu_format(e, "(%s != 0)", value);
@@ -147,31 +168,39 @@ static const char *from_float(tsr_cu *e, tsr_dtype from, tsr_dtype to, const cha
     return tsr_cu_format(e, "(%s)tsr_%s_to_%s(%s, %u)", tsr_cu_ctype(to), suffix(from),
                          is_signed(to) ? "signed" : "unsigned", value, bits);
   if (from == TSR_F64 && to != TSR_F64)
-    return to == TSR_F32 ? tsr_cu_format(e, "(float)%s", value)
-                         : round_to(e, to, tsr_cu_format(e, "tsr_f64_to_f32_odd(%s)", value));
+    return to == TSR_F32
+               ? tsr_cu_format(e, "(float)%s", value)
+               : convert_to(e, to, overflow, tsr_cu_format(e, "tsr_f64_to_f32_odd(%s)", value));
   if (to == TSR_F64)
     return tsr_cu_format(e, "(double)%s", value);
-  return to == TSR_F32 ? value : round_to(e, to, value);
+  return to == TSR_F32 ? value : convert_to(e, to, overflow, value);
 }
 
-static const char *from_integer(tsr_cu *e, tsr_dtype from, tsr_dtype to, const char *value) {
+static const char *from_integer(tsr_cu *e, tsr_dtype from, tsr_dtype to, tsr_overflow overflow,
+                                const char *value) {
   bool narrow = is_narrow(to);
   if (to == TSR_BOOL)
     return tsr_cu_format(e, "(%s != 0)", value);
   if (!narrow || from == TSR_BOOL)
     return tsr_cu_format(e, "(%s)%s", tsr_cu_ctype(to), value);
   if (tsr_dtype_bits(from) < 32)
-    return round_to(e, to, tsr_cu_format(e, "(float)%s", value));
-  return round_to(
-      e, to, tsr_cu_format(e, "tsr_%s_to_f32_odd(%s)", is_signed(from) ? "s64" : "u64", value));
+    return convert_to(e, to, overflow, tsr_cu_format(e, "(float)%s", value));
+  return convert_to(
+      e, to, overflow,
+      tsr_cu_format(e, "tsr_%s_to_f32_odd(%s)", is_signed(from) ? "s64" : "u64", value));
+}
+
+const char *tsr_cu_cast_by(tsr_cu *e, tsr_dtype from, tsr_dtype to, tsr_overflow overflow,
+                           const char *value) {
+  if (from == to)
+    return value;
+  const char *text = is_float(from) ? from_float(e, from, to, overflow, value)
+                                    : from_integer(e, from, to, overflow, value);
+  return text == value ? value : tsr_cu_format(e, "(%s)", text);
 }
 
 const char *tsr_cu_cast(tsr_cu *e, tsr_dtype from, tsr_dtype to, const char *value) {
-  if (from == to)
-    return value;
-  const char *text =
-      is_float(from) ? from_float(e, from, to, value) : from_integer(e, from, to, value);
-  return text == value ? value : tsr_cu_format(e, "(%s)", text);
+  return tsr_cu_cast_by(e, from, to, TSR_OVERFLOW_SATURATE, value);
 }
 
 const char *tsr_cu_bitcast(tsr_cu *e, tsr_dtype from, tsr_dtype to, const char *value) {

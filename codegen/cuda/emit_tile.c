@@ -27,7 +27,10 @@ static void check_shapes(tsr_cu *e, const tsr_cu_tile *tile, const tsr_cu_tile *
 
 static const char *element(tsr_cu *e, tsr_dtype from, tsr_dtype to, const char *const *values) {
   if (e->op->code == TSR_OP_CAST)
-    return tsr_cu_cast(e, from, to, values[0]);
+    return tsr_cu_cast_by(e, from, to,
+                          tsr_op_bool(e->ir, e->op_id, "saturate", true) ? TSR_OVERFLOW_SATURATE
+                                                                         : TSR_OVERFLOW_SPECIAL,
+                          values[0]);
   if (e->op->code == TSR_OP_BITCAST)
     return tsr_cu_bitcast(e, from, to, values[0]);
   const char *text = tsr_cu_apply(e, e->op->code, from, values[0], values[1], values[2]);
@@ -91,7 +94,7 @@ static const char *attr_element(tsr_cu *e, const tsr_attr *attr, tsr_dtype dtype
 
 static const char *table_element(tsr_cu *e, const tsr_const_data *data, uint64_t number) {
   if (tsr_dtype_class_of(data->dtype) == TSR_CLASS_FLOAT)
-    return tsr_cu_number(e, data->dtype,
+    return tsr_cu_number(e, tsr_cu_computed(data->dtype),
                          tsr_element_load_f64(data->dtype, data->data, (int64_t)number));
   return tsr_cu_integer(e, data->dtype,
                         tsr_element_load_i64(data->dtype, data->data, (int64_t)number));

@@ -204,7 +204,8 @@ static LLVMValueRef convert_body(const tsr_math *math, LLVMValueRef a, LLVMValue
                                  const void *user) {
   const tsr_dtype *pair = user;
   (void)b;
-  return tsr_numeric_convert_storage(math, tsr_numeric_widen(math, pair[0], a), pair[0], pair[1]);
+  return tsr_numeric_convert_storage(math, tsr_numeric_widen(math, pair[0], a), pair[0], pair[1],
+                                     TSR_OVERFLOW_SATURATE);
 }
 
 static LLVMValueRef divide_body(const tsr_math *math, LLVMValueRef a, LLVMValueRef b,

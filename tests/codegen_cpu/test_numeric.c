@@ -169,8 +169,9 @@ static LLVMValueRef convert(const tsr_math *math, LLVMValueRef a, LLVMValueRef b
   (void)b;
   LLVMValueRef x = tsr_numeric_widen(math, p->from, a);
   if (p->through_compute)
-    return tsr_numeric_narrow(math, p->to, tsr_numeric_convert(math, x, p->from, p->to));
-  return tsr_numeric_convert_storage(math, x, p->from, p->to);
+    return tsr_numeric_narrow(math, p->to,
+                              tsr_numeric_convert(math, x, p->from, p->to, TSR_OVERFLOW_SATURATE));
+  return tsr_numeric_convert_storage(math, x, p->from, p->to, TSR_OVERFLOW_SATURATE);
 }
 
 static LLVMTypeRef storage(jit *j, tsr_dtype type) {

@@ -102,9 +102,9 @@ END_TEST
 /* What has no code is refused by name. */
 START_TEST(test_refusals) {
   static const char *const texts[][2] = {
-      {"kernel @k(%x: f8e8m0[8], out %y: f8e8m0[8]) grid(%i in 1) {\n"
-       "  %a = load %x[$0] : reg f8e8m0[8]\n  store %a, %y[$0]\n}\n",
-       "f8e8m0"},
+      {"kernel @k(%x: u4[8], out %y: u4[8]) grid(%i in 1) {\n"
+       "  %a = load %x[$0] : reg u4[8]\n  store %a, %y[$0]\n}\n",
+       "u4"},
       {"kernel @k(out %y: f32[1]) grid(%i in 1) {warps = 3} {\n"
        "  %a = const {value = 1} : reg f32[4]\n  store %a, %y[$0]\n}\n",
        "96 threads"},

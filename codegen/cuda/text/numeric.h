@@ -98,6 +98,78 @@ TSR_DEVICE float tsr_round_e5m2(float x) {
   return tsr_e5m2_to_f32(tsr_f32_to_e5m2(x));
 }
 
+/* float8 types in general. To nearest even; codes are without sign; what is above `largest` becomes
+ * `beyond`, infinity or NaN. `unsigned_zero`: NaN alone has the code of minus zero. */
+TSR_DEVICE tsr_u8 tsr_float8_code(float x, int mantissa, int bias, tsr_u32 largest, tsr_u32 beyond,
+                                  tsr_u32 nan, int unsigned_zero) {
+  const tsr_u32 bits = tsr_f32_to_bits(x), a = bits & 0x7fffffffu;
+  const int shift = 23 - mantissa;
+  const tsr_u32 adder = (tsr_u32)(151 - bias - mantissa) << 23;
+  tsr_u32 sign = bits >> 24 & 0x80u, code;
+  if (a < (tsr_u32)(128 - bias) << 23)
+    code = tsr_f32_to_bits(tsr_bits_to_f32(a) + tsr_bits_to_f32(adder)) - adder;
+  else
+    code =
+        (a - ((tsr_u32)(127 - bias) << 23) + (1u << (shift - 1)) - 1 + (a >> shift & 1u)) >> shift;
+  if (code > largest)
+    code = beyond;
+  if (a > 0x7f800000u)
+    code = nan;
+  if (unsigned_zero && (code == 0 || code == nan))
+    sign = 0;
+  return (tsr_u8)(sign | code);
+}
+/* Of a type with unsigned zero. Exponent and fraction shifted into place are a power of two below
+ * the value, which one exact multiplication undoes, subnormals too. */
+TSR_DEVICE float tsr_float8_value(tsr_u8 bits, int mantissa, int bias) {
+  const float scale = tsr_bits_to_f32((tsr_u32)(254 - bias) << 23);
+  const float value = tsr_bits_to_f32((bits & 0x7fu) << (23 - mantissa)) * scale;
+  return bits == 0x80u ? tsr_bits_to_f32(0x7fc00000u) : bits & 0x80u ? -value : value;
+}
+TSR_DEVICE float tsr_clamp_f32(float x, float largest) {
+  return x > largest ? largest : x < -largest ? -largest : x;
+}
+
+/* `special`: to infinity or NaN where `round` saturates. */
+#define TSR_FLOAT8(name, mantissa, bias, largest, beyond, nan, unsigned_zero)                      \
+  TSR_DEVICE tsr_u8 tsr_f32_to_##name##_special(float x) {                                         \
+    return tsr_float8_code(x, mantissa, bias, largest, beyond, nan, unsigned_zero);                \
+  }                                                                                                \
+  TSR_DEVICE float tsr_round_##name##_special(float x) {                                           \
+    return tsr_##name##_to_f32(tsr_f32_to_##name##_special(x));                                    \
+  }
+#define TSR_FLOAT8_UZ(name, mantissa, bias)                                                        \
+  TSR_DEVICE float tsr_##name##_to_f32(tsr_u8 bits) {                                              \
+    return tsr_float8_value(bits, mantissa, bias);                                                 \
+  }                                                                                                \
+  TSR_FLOAT8(name, mantissa, bias, 0x7fu, 0x80u, 0x80u, 1)                                         \
+  TSR_DEVICE float tsr_round_##name(float x) {                                                     \
+    return tsr_round_##name##_special(tsr_clamp_f32(x, tsr_##name##_to_f32(0x7fu)));               \
+  }
+TSR_FLOAT8(e4m3, 3, 7, 0x7eu, 0x7fu, 0x7fu, 0)
+TSR_FLOAT8(e5m2, 2, 15, 0x7bu, 0x7cu, 0x7eu, 0)
+TSR_FLOAT8_UZ(e4m3uz, 3, 8)
+TSR_FLOAT8_UZ(e5m2uz, 2, 16)
+
+/* An exponent alone, of the magnitude, ties up; 2^-127 is a subnormal float. */
+TSR_DEVICE float tsr_e8m0_to_f32(tsr_u8 bits) {
+  const tsr_u32 code = bits;
+  return tsr_bits_to_f32(code == 0 ? 0x00400000u : code == 0xffu ? 0x7fc00000u : code << 23);
+}
+TSR_DEVICE tsr_u8 tsr_f32_to_e8m0_special(float x) {
+  const tsr_u32 a = tsr_f32_to_bits(x) & 0x7fffffffu;
+  if (a >= 0x7f800000u)
+    return 0xffu;
+  return (tsr_u8)(a < 0x00800000u ? a >= 0x00600000u : (a + 0x00400000u) >> 23);
+}
+TSR_DEVICE float tsr_round_e8m0_special(float x) {
+  return tsr_e8m0_to_f32(tsr_f32_to_e8m0_special(x));
+}
+TSR_DEVICE float tsr_round_e8m0(float x) {
+  const float a = tsr_abs_f32(x), largest = tsr_bits_to_f32(0x7f000000u);
+  return tsr_round_e8m0_special(a > largest && tsr_f32_to_bits(a) < 0x7f800000u ? largest : a);
+}
+
 /* Towards zero, and inexact results get their last bit, so that a later rounding to f16 or bf16 is
  * as if it were the only one. */
 TSR_DEVICE float tsr_f64_to_f32_odd(double x) {
