@@ -92,19 +92,36 @@ static tsr_status make_code(building *b, tsr_expr expr, tsr_code *out) {
   return TSR_OK;
 }
 
-static tsr_status add_buffer(building *b, tsr_buffer_kind kind, uint32_t index, tsr_value value,
-                             uint32_t *out_number) {
-  const tsr_type_info *type = tsr_value_type(b->ir, value);
-  tsr_buffer_desc buffer = {.kind = kind,
-                            .dtype = type->dtype,
-                            .rank = type->rank,
-                            .first_dim = b->codes.count,
-                            .index = index};
+/* Gives the buffer the dtype and shape of the type. */
+static tsr_status describe_buffer(building *b, const tsr_type_info *type, tsr_buffer_desc *out) {
+  out->dtype = type->dtype;
+  out->rank = type->rank;
+  out->first_dim = b->codes.count;
   for (uint32_t i = 0; i < type->rank; i++) {
     tsr_code code;
     TSR_TRY(make_code(b, type->dims[i], &code));
     TSR_TRY(push(b, &b->codes, &code));
   }
+  return TSR_OK;
+}
+
+/* What the caller sees of an input or output. */
+static tsr_type_info port_type(const building *b, tsr_op op, tsr_value value) {
+  const tsr_attr *packed = tsr_op_attr(b->ir, op, "packed");
+  const tsr_attr *shape = tsr_op_attr(b->ir, op, "shape");
+  tsr_type_info type = *tsr_value_type(b->ir, value);
+  if (packed == NULL)
+    return type;
+  type.dtype = packed->u.dtype;
+  type.rank = shape == NULL ? 0 : shape->count;
+  type.dims = shape == NULL ? NULL : shape->u.exprs;
+  return type;
+}
+
+static tsr_status add_buffer(building *b, tsr_buffer_kind kind, uint32_t index, tsr_value value,
+                             const tsr_type_info *type, uint32_t *out_number) {
+  tsr_buffer_desc buffer = {.kind = kind, .index = index};
+  TSR_TRY(describe_buffer(b, type, &buffer));
   *out_number = b->buffers.count;
   b->storage[value] = b->buffers.count + 1;
   return push(b, &b->buffers, &buffer);
@@ -112,18 +129,20 @@ static tsr_status add_buffer(building *b, tsr_buffer_kind kind, uint32_t index, 
 
 static tsr_status add_input(building *b, tsr_op op) {
   tsr_port_desc port = {.name = tsr_op_string(b->ir, op, "name")};
-  TSR_TRY(add_buffer(b, TSR_BUFFER_INPUT, b->inputs.count, tsr_op_get(b->ir, op)->results[0],
-                     &port.buffer));
+  tsr_value value = tsr_op_get(b->ir, op)->results[0];
+  tsr_type_info type = port_type(b, op, value);
+  TSR_TRY(add_buffer(b, TSR_BUFFER_INPUT, b->inputs.count, value, &type, &port.buffer));
   return push(b, &b->inputs, &port);
 }
 
 static tsr_status add_constant(building *b, tsr_op op) {
   tsr_constant_desc constant = {0};
+  tsr_value value = tsr_op_get(b->ir, op)->results[0];
   uint32_t number;
   TSR_TRY(tsr_const_bytes(b->ir, op, b->arena, b->diag, &constant.data, &constant.bytes));
   constant.hash = tsr_hash64(constant.data, constant.bytes);
-  TSR_TRY(add_buffer(b, TSR_BUFFER_CONSTANT, b->constants.count, tsr_op_get(b->ir, op)->results[0],
-                     &number));
+  TSR_TRY(add_buffer(b, TSR_BUFFER_CONSTANT, b->constants.count, value,
+                     tsr_value_type(b->ir, value), &number));
   return push(b, &b->constants, &constant);
 }
 
@@ -134,16 +153,10 @@ static tsr_status add_output(building *b, tsr_op op) {
   tsr_buffer_desc *buffers = b->buffers.items;
   if (b->storage[value] == 0 || buffers[port.buffer].kind != TSR_BUFFER_TEMPORARY)
     return tsr_fail(b->diag, TSR_ERR_INTERNAL, "output '%s' has no storage of its own", port.name);
-  const tsr_type_info *type = tsr_value_type(b->ir, value);
+  tsr_type_info type = port_type(b, op, value);
   buffers[port.buffer].kind = TSR_BUFFER_OUTPUT;
   buffers[port.buffer].index = b->outputs.count;
-  buffers[port.buffer].rank = type->rank;
-  buffers[port.buffer].first_dim = b->codes.count;
-  for (uint32_t i = 0; i < type->rank; i++) {
-    tsr_code code;
-    TSR_TRY(make_code(b, type->dims[i], &code));
-    TSR_TRY(push(b, &b->codes, &code));
-  }
+  TSR_TRY(describe_buffer(b, &type, &buffers[port.buffer]));
   return push(b, &b->outputs, &port);
 }
 
@@ -301,7 +314,8 @@ static tsr_status add_launch(building *b, tsr_op op) {
   }
   for (uint32_t i = 0; i < data->result_count; i++) {
     uint32_t buffer;
-    TSR_TRY(add_buffer(b, TSR_BUFFER_TEMPORARY, 0, data->results[i], &buffer));
+    TSR_TRY(add_buffer(b, TSR_BUFFER_TEMPORARY, 0, data->results[i],
+                       tsr_value_type(b->ir, data->results[i]), &buffer));
     TSR_TRY(push(b, &b->arguments, &buffer));
   }
   TSR_TRY(add_zeroed(b, op, &launch));
