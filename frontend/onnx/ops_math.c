@@ -117,28 +117,6 @@ tsr_status tsr_lower_op_pow(tsr_lower *l) {
   return TSR_OK;
 }
 
-tsr_status tsr_lower_op_cast(tsr_lower *l) {
-  TSR_TRY(tsr_lower_need(l, 1));
-  int64_t to = tsr_lower_int(l, "to", 0);
-  tsr_dtype dtype = tsr_onnx_dtype(to);
-  if (dtype == TSR_DTYPE_NONE)
-    return tsr_lower_unsupported(l, "casting to %s (%lld)", tsr_onnx_dtype_name(to), (long long)to);
-  tsr_value x = tsr_lower_value(l, 0), y = v_cast(l, x, dtype);
-  if (y && y != x && tsr_lower_int(l, "saturate", 1) == 0)
-    tsr_op_set_bool(l->ir, tsr_value_get(l->ir, y)->def, "saturate", false);
-  tsr_lower_set(l, 0, y);
-  return TSR_OK;
-}
-
-tsr_status tsr_lower_op_cast_like(tsr_lower *l) {
-  TSR_TRY(tsr_lower_need(l, 2));
-  tsr_value x = tsr_lower_value(l, 0), y = v_cast(l, x, l->in[1]->dtype);
-  if (y && y != x && tsr_lower_int(l, "saturate", 1) == 0)
-    tsr_op_set_bool(l->ir, tsr_value_get(l->ir, y)->def, "saturate", false);
-  tsr_lower_set(l, 0, y);
-  return TSR_OK;
-}
-
 tsr_status tsr_lower_op_bit_cast(tsr_lower *l) {
   TSR_TRY(tsr_lower_need(l, 1));
   int64_t to = tsr_lower_int(l, "to", 0);
