@@ -56,7 +56,7 @@ static const gemm_case together[] = {
      WGMMA("wgmma.f16", 64, 128, 32, 4, 2, 1, 2, 0), NULL, 64, F32, 0, F16},
     {"cluster, hanging over", GEMM("f16", "[200, 72]", "[56, 72]", "mk,nk->mn", "[200, 56]"),
      WGMMA("wgmma.f16", 64, 32, 32, 4, 3, 2, 2, 0), NULL, 72, F32, 0, F16},
-    {"persistent", GEMM("f16", "[M, 80]", "[80, 64]", "mk,kn->mn", "[M, 64]"),
+    {"persistent", GEMM("f16", "[M, 80]", "[80, 128]", "mk,kn->mn", "[M, 128]"),
      MMA("mma.f16", 32, 32, 16, 1, 1, 2, 1),
      WGMMA("wgmma.f16", 64, 64, 32, 4, 2, 2, 1, 1) ", upto = 1099511627776", 80, F32, 0, F16},
     {"persistent cluster, a body behind the sum",
