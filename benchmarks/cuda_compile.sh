@@ -43,6 +43,7 @@ best() {
   echo "$least"
 }
 
+load=$(cut -d ' ' -f 1 /proc/loadavg)
 status=0
 rows=
 : >$work/warnings
@@ -70,6 +71,8 @@ cat >benchmarks/results/cuda_compile.json <<JSON
  "commit": "$(git rev-parse --short=12 HEAD)",
  "cpu": "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)",
  "processors": $(nproc),
+ "load_average_before": $load,
+ "niceness": $(nice),
  "nvrtc": "$("$TESSERA" doctor | sed -n 's/^nvrtc *\([0-9.]*\),.*/\1/p')",
  "limits_ms": {"empty_cache": $cold_limit_ms, "full_cache": $warm_limit_ms},
  "rows": [
