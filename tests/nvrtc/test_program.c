@@ -132,7 +132,7 @@ START_TEST(bytes_are_the_same_however_they_are_made) {
 END_TEST
 
 typedef struct seen {
-  char text[1 << 16];
+  char text[1 << 20];
   size_t cubin_bytes;
   int calls;
 } seen;
