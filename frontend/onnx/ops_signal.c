@@ -156,8 +156,8 @@ tsr_status tsr_lower_op_mel_weight_matrix(tsr_lower *l) {
       return tsr_lower_unknown(l, i, names[i]);
   if (dtype == TSR_DTYPE_NONE)
     return tsr_lower_unsupported(l, "output type %s", tsr_onnx_dtype_name(type));
-  if (!(in[0] >= 1 && in[0] <= MOST_BINS && in[1] >= 1 && in[1] <= 2 * MOST_BINS && in[2] > 0 &&
-        in[3] >= 0 && in[4] >= in[3]))
+  if (!(in[0] >= 1 && in[0] <= (double)MOST_BINS && in[1] >= 1 && in[1] <= 2 * (double)MOST_BINS &&
+        in[2] > 0 && in[3] >= 0 && in[4] >= in[3]))
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "%g mel bins, length %g, rate %g, %g to %g Hz", in[0],
                            in[1], in[2], in[3], in[4]);
   int64_t columns = (int64_t)in[0], rows = (int64_t)in[1] / 2 + 1;

@@ -110,7 +110,7 @@ static tsr_status read_forest(tsr_lower *l, forest *f) {
     return tsr_lower_unsupported(l, "trees deeper than %d", MOST_DEPTH);
   f->modes = tsr_lower_alloc(l, f->nodes, sizeof *f->modes);
   for (uint32_t i = 0; f->modes && i < f->nodes; i++) {
-    if (!(mode[i] >= 0 && mode[i] < MODES))
+    if (!(mode[i] >= 0 && mode[i] < (double)MODES))
       return tsr_lower_wrong(l, TSR_ERR_FORMAT, "nodes_modes has %g", mode[i]);
     f->modes[i] = (int64_t)mode[i];
   }
