@@ -40,13 +40,13 @@ static inline void sweep_fill(tsr_dtype dtype, void *data) {
     float single;
     memcpy(&single, &bits, sizeof single);
     double near = (double)single * (1 + (double)(i % 3 - 1) * 0x1p-50);
-    int64_t integer = (int64_t)((uint64_t)(0x100 + (i >> 6 & 0xff)) << (i % 56)) + i % 3 - 1;
+    uint64_t integer = ((uint64_t)(0x100 + (i >> 6 & 0xff)) << (i % 56)) + (uint64_t)(i % 3) - 1;
     if (dtype == TSR_F32)
       tsr_element_store_bits(dtype, data, i, bits);
     else if (dtype == TSR_F64)
       tsr_element_store_f64(dtype, data, i, near);
     else if (tsr_dtype_bits(dtype) >= 32)
-      tsr_element_store_i64(dtype, data, i, i & 32 ? -integer : integer);
+      tsr_element_store_i64(dtype, data, i, (int64_t)(i & 32 ? 0 - integer : integer));
     else
       tsr_element_store_bits(dtype, data, i, (uint64_t)i);
   }

@@ -180,12 +180,14 @@ static bool has_device(void) {
 }
 
 int main(void) {
-  Suite *suite = suite_create("cuda_device");
-  TCase *tests = tcase_create("all");
+  Suite *suite;
+  TCase *tests;
   SRunner *runner;
   int failed;
   if (!has_device())
     return 77;
+  suite = suite_create("cuda_device");
+  tests = tcase_create("all");
   tcase_set_timeout(tests, 120);
   tcase_add_test(tests, graphs_compute_what_launches_do);
   tcase_add_test(tests, random_programs_match);
