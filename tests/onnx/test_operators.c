@@ -46,7 +46,7 @@ static wire model_of(wire node, const char *domain, int64_t opset, const port *p
     double values[MOST_NUMBERS];
     int64_t integers[MOST_NUMBERS];
     unsigned count = numbers(p->values, values);
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count && p->kind == 'c'; i++)
       integers[i] = (int64_t)values[i];
     if (p->kind == 'c')
       onnx_add_initializer(&g, onnx_ints(p->name, integers, count));
