@@ -90,7 +90,7 @@ static void bind(tsr_eval *eval, tsr_value input, const port *p, const int64_t *
   unsigned count = numbers(p->values, values);
   for (unsigned i = 0; i < count; i++) {
     floats[i] = (float)values[i];
-    integers[i] = (int64_t)values[i];
+    integers[i] = p->kind == 'f' ? 0 : (int64_t)values[i];
   }
   const void *data = p->kind == 'f' ? (const void *)floats : integers;
   ck_assert_int_eq(tsr_eval_bind(eval, input, extents, rank, data), TSR_OK);
