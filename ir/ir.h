@@ -22,7 +22,14 @@ typedef enum tsr_level {
   TSR_LEVEL_CLUSTER, /* `cluster f32[...]`: distributed shared memory */
   TSR_LEVEL_L1,      /* `l1 f32[...]`: shared memory on CUDA, core-private scratch on a CPU */
   TSR_LEVEL_REG,     /* `reg f32[14, 32]` a tile; `f32` (rank 0) a scalar of a block body */
+  /* Not memory, but what the host keeps of tensors (ops of kind HOST): */
+  TSR_LEVEL_LIST,      /* `list f32[N, 4]` */
+  TSR_LEVEL_MAYBE,     /* `maybe f32[N, 4]` */
+  TSR_LEVEL_MAYBE_LIST /* `maybe list f32[N, 4]` */
 } tsr_level;
+
+/* The rank of a list whose items may have any: `list f32[..]`. Its type has no dims. */
+#define TSR_RANK_ANY UINT32_MAX
 
 typedef struct tsr_type_info {
   tsr_level level;
@@ -47,7 +54,8 @@ enum {
   TSR_AT_GRAPH = 2, /* in a graph's region */
   TSR_AT_BLOCK = 4, /* in a block's or proc's body */
   TSR_AT_TILE = 8,  /* in a kernel's body */
-  TSR_AT_PLAN = 16  /* in a plan's body */
+  TSR_AT_PLAN = 16, /* in a plan's body */
+  TSR_AT_MODEL = 32 /* in a model's region */
 };
 
 typedef enum tsr_op_kind {
@@ -62,6 +70,7 @@ typedef enum tsr_op_kind {
   TSR_KIND_INDEXED, /* gathers and scatters */
   TSR_KIND_MEMORY,  /* load, store, alloc, copies */
   TSR_KIND_SYNC,    /* barriers and pipelines */
+  TSR_KIND_HOST,    /* calls of graphs; lists, maybes and texts */
   TSR_KIND_OTHER
 } tsr_op_kind;
 

@@ -18,6 +18,8 @@ typedef struct tsr_code {
 typedef enum tsr_dim_source {
   TSR_DIM_FROM_INPUT = 0,  /* bound by the shapes of the inputs */
   TSR_DIM_FROM_DEVICE = 1, /* read from a buffer when a segment ends (tsr_dim_read) */
+  TSR_DIM_FROM_CALLER = 2, /* of a part: the host program's dim of the same name, which it knows */
+  TSR_DIM_FROM_HOST = 3,   /* of a host program: bound where a value is made whose extent it is */
 } tsr_dim_source;
 
 /* A symbolic dim. Values outside [lo, hi] are refused with the dim's name. */
@@ -115,6 +117,68 @@ typedef struct tsr_segment_desc {
   uint32_t first_read, read_count;
 } tsr_segment_desc;
 
+/* --- host programs ---
+ *
+ * A model with control flow, lists, maybes or texts is a host program and its parts. The host
+ * program has ports, dims, constants and the tables below, but no kernels, launches or segments.
+ * Parts are ordinary programs, each the unit of memory planning and graph capture, which the host
+ * program calls; dims of the same name are the same. */
+
+/* The operations (host_ops.def). */
+typedef enum tsr_host_op {
+#define TSR_HOST_OP(name, text, min_operands, max_operands, results, regions, numbers, texts)      \
+  TSR_HOST_##name,
+#include "runtime/host/host_ops.def"
+#undef TSR_HOST_OP
+  TSR_HOST_OP_COUNT
+} tsr_host_op;
+
+typedef enum tsr_host_kind {
+  TSR_HOST_TENSOR = 0,
+  TSR_HOST_LIST = 1,
+  TSR_HOST_MAYBE = 2,     /* a tensor or nothing */
+  TSR_HOST_MAYBE_LIST = 3 /* a list or nothing */
+} tsr_host_kind;
+
+enum { TSR_HOST_ANY_RANK = UINT32_MAX };
+
+/* What a host value may be: of a list and a maybe, its items, whose extents are not compared when
+ * they enter. Values are registers: one per result, region parameter, port and constant. */
+typedef struct tsr_host_value {
+  uint32_t kind; /* tsr_host_kind */
+  uint32_t dtype;
+  uint32_t rank;       /* TSR_HOST_ANY_RANK: of items that are only passed on */
+  uint32_t first_dim;  /* into tsr_program.codes: `rank` extents */
+  uint32_t first_bind; /* into tsr_program.arguments: `rank` entries. d + 1: the extent becomes the
+                          value of dim d when this value is made; 0: it must equal its code */
+  uint32_t text;       /* 1: i64 numbers of texts */
+} tsr_host_value;
+
+typedef struct tsr_host_step {
+  uint32_t op;                           /* tsr_host_op */
+  uint32_t part;                         /* CALL: number among the host program's parts */
+  uint32_t first_operand, operand_count; /* into tsr_program.arguments: values */
+  uint32_t first_result, result_count;   /* into tsr_program.arguments: values */
+  uint32_t first_region, region_count;   /* into tsr_program.host_regions */
+  uint32_t first_number, number_count;   /* into tsr_program.host_numbers */
+  uint32_t first_text, text_count;       /* into tsr_program.host_texts */
+  tsr_code code;                         /* IF, LOOP: see host_ops.def; else absent */
+  const char *nodes;                     /* ONNX node names, comma separated */
+} tsr_host_step;
+
+/* Steps run in order. Region 0 is the model: its parameters are the inputs, its yields the outputs,
+ * in order of the ports. The steps of a region are consecutive; regions inside it follow it. */
+typedef struct tsr_host_region {
+  uint32_t first_step, step_count;   /* into tsr_program.host_steps */
+  uint32_t first_param, param_count; /* into tsr_program.arguments: values */
+  uint32_t first_yield, yield_count; /* into tsr_program.arguments: values */
+} tsr_host_region;
+
+/* A constant as a value, there from the start. */
+typedef struct tsr_host_constant {
+  uint32_t value, constant;
+} tsr_host_constant;
+
 typedef struct tsr_program {
   const char *target;    /* "cpu:x86-64-v4", as --target takes it */
   uint64_t cpu_features; /* TSR_CPU_* bits (runtime/cpu_features.h) that the code needs */
@@ -153,6 +217,25 @@ typedef struct tsr_program {
   uint32_t segment_count;
   const tsr_dim_read *reads;
   uint32_t read_count;
+  /* Of host programs, else empty. host_region_count > 0 says that it is one. Ports name buffers of
+   * kind INPUT or OUTPUT for tensors too; of other kinds the port's host value counts. */
+  const tsr_host_value *host_values;
+  uint32_t host_value_count;
+  const tsr_host_step *host_steps;
+  uint32_t host_step_count;
+  const tsr_host_region *host_regions;
+  uint32_t host_region_count;
+  const tsr_host_constant *host_constants;
+  uint32_t host_constant_count;
+  const int64_t *host_numbers;
+  uint32_t host_number_count;
+  const char *const *host_texts; /* of steps */
+  uint32_t host_text_count;
+  const char *const *texts; /* the first texts of the exec's table; none: "" alone */
+  uint32_t text_count;
+  const struct tsr_program
+      *parts; /* of a host program: the programs it calls, for the same target */
+  uint32_t part_count;
 } tsr_program;
 
 /* The CPU kernel interface; see runtime/README.md. */

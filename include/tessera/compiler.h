@@ -62,7 +62,8 @@ typedef enum tsr_emit {
 } tsr_emit;
 
 /* Gets one emitted text of `size` bytes, ended by a zero byte behind them (a CUBIN and weights
- * are bytes, and not ended): `kind` as in TSR_EMIT_LIST, `target` as given. Valid during the call. */
+ * are bytes, and not ended): `kind` as in TSR_EMIT_LIST, `target` as given. Valid during the call.
+ */
 typedef void (*tsr_emit_function)(void *context, const char *kind, const char *target,
                                   const char *text, size_t size);
 /* Gets a warning about the result, one line without "warning:"; `target` is "" where it concerns

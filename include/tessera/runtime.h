@@ -145,14 +145,30 @@ typedef struct tsr_dim_info {
                            shapes of the inputs */
 } tsr_dim_info;
 
+/* What an input or output is. */
+typedef enum tsr_port_kind {
+  TSR_PORT_TENSOR = 0,
+  TSR_PORT_LIST = 1,         /* a sequence of ONNX: any number of tensors of one dtype */
+  TSR_PORT_OPTIONAL = 2,     /* a tensor or nothing */
+  TSR_PORT_OPTIONAL_LIST = 3 /* a list or nothing */
+} tsr_port_kind;
+
+/* The rank of tensors in a list whose rank the model does not say. */
+#define TSR_ANY_RANK UINT32_MAX
+
 /* An input or output. dims[i] >= 0 is a fixed size; where it is -1, dim_texts[i] is the dim's name,
- * or a formula of names such as "2 * N + 1". dim_texts[i] of a fixed size is its decimal number. */
+ * or a formula of names such as "2 * N + 1". dim_texts[i] of a fixed size is its decimal number.
+ * Of a list, dtype, rank and dims are those of its tensors; rank may be TSR_ANY_RANK. */
 typedef struct tsr_port_info {
   const char *name;
   tsr_dtype dtype;
   uint32_t rank;
   const int64_t *dims;
   const char *const *dim_texts;
+  tsr_port_kind kind;
+  int32_t is_text; /* 1: strings. Tensors of them are DLPack tensors of type kDLOpaqueHandle with 64
+                      bits: data is an array of `const char *`, each ended by a zero byte; dtype is
+                      then TSR_I64 */
 } tsr_port_info;
 
 typedef struct tsr_kernel_info {
@@ -306,6 +322,29 @@ TSR_WARN_UNUSED tsr_status tsr_exec_bind_output(tsr_exec *exec, uint32_t index,
                                                 const DLTensor *tensor);
 TSR_WARN_UNUSED tsr_status tsr_exec_bind_output_name(tsr_exec *exec, const char *name,
                                                      const DLTensor *tensor);
+
+/* ---- Lists, optionals and strings (tsr_port_info.kind, is_text) ----
+ * A tensor bound to an optional makes it present. Strings are copied when the exec runs; those of
+ * outputs belong to the exec and are valid until its next run. All of this is in host memory; lists
+ * of tensors may lie on the device as other inputs may. */
+
+/* Makes the `count` tensors at `items` the list that input number `index` is. The DLTensors and
+ * their shapes are copied, data is not: it stays valid until bound again. Errors: ARGUMENT (no
+ * such input, or it is no list), TYPE, SHAPE, DEVICE as for tsr_exec_bind_input. */
+TSR_WARN_UNUSED tsr_status tsr_exec_bind_input_list(tsr_exec *exec, uint32_t index,
+                                                    const DLTensor *items, uint64_t count);
+/* The optional input number `index` is nothing. Errors: ARGUMENT (no such input, or no optional).
+ */
+TSR_WARN_UNUSED tsr_status tsr_exec_bind_input_absent(tsr_exec *exec, uint32_t index);
+/* How many tensors output number `index` of the last run has: 1 for a tensor, 0 for an absent
+ * optional; *out_present (may be NULL) is 0 for an absent optional only. Errors: ARGUMENT, STATE.
+ */
+TSR_WARN_UNUSED tsr_status tsr_exec_output_count(tsr_exec *exec, uint32_t index,
+                                                 uint64_t *out_count, int32_t *out_present);
+/* Tensor number `item` of that output: as tsr_exec_output, which is the same with item 0. Outputs
+ * that are not of kind TENSOR cannot be bound or taken (STATE). Errors: ARGUMENT, STATE. */
+TSR_WARN_UNUSED tsr_status tsr_exec_output_item(tsr_exec *exec, uint32_t index, uint64_t item,
+                                                DLTensor *out_tensor);
 
 /* Runs the module on the bound inputs and returns when all outputs are written. Errors: STATE (an
  * input is not bound), SHAPE (inputs contradict each other or a dim's range, an output bound by the
