@@ -1,31 +1,15 @@
 #include "codegen/cpu/emit.h"
+#include "codegen/common.h"
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-/* The ONNX node of the op or of the innermost op around it that came from one. */
-static const char *origin_of(const tsr_ir *ir, const tsr_op_data *op) {
-  while (op->origin_count == 0) {
-    tsr_op around = tsr_region_get(ir, op->parent)->parent;
-    if (around == 0)
-      return "";
-    op = tsr_op_get(ir, around);
-  }
-  return op->origins[0];
-}
-
 void *tsr_emit_fail(tsr_emit *e, tsr_status status, const char *format, ...) {
-  char message[512];
   va_list arguments;
   va_start(arguments, format);
-  vsnprintf(message, sizeof message, format, arguments);
+  e->status = tsr_codegen_fail(e->ir, e->op, e->diag, status, format, arguments);
   va_end(arguments);
-  e->status = tsr_fail(e->diag, status, "%s", message);
-  if (e->diag && e->op) {
-    tsr_diag_set_node(e->diag, origin_of(e->ir, e->op), tsr_opcode_info(e->op->code)->text);
-    tsr_diag_set_position(e->diag, e->op->line, 0);
-  }
   longjmp(*e->escape, 1);
 }
 

@@ -1,5 +1,6 @@
 /* Element-wise ops, row by row. Narrow floats are computed in f32 and rounded after every op that
  * can leave the type's values. No contraction, no reordering. */
+#include "codegen/common.h"
 #include "codegen/cpu/emit.h"
 #include "runtime/float_convert.h"
 #include <math.h>
@@ -258,27 +259,6 @@ static LLVMValueRef compare(tsr_emit *e, tsr_opcode code, tsr_dtype dtype, LLVMV
   return NULL;
 }
 
-/* Results that are values of the operands' type without rounding. */
-static bool is_exact(tsr_opcode code) {
-  switch (code) {
-  case TSR_OP_NEG:
-  case TSR_OP_ABS:
-  case TSR_OP_SIGN:
-  case TSR_OP_FLOOR:
-  case TSR_OP_CEIL:
-  case TSR_OP_TRUNC:
-  case TSR_OP_ROUND:
-  case TSR_OP_MIN:
-  case TSR_OP_MAX:
-  case TSR_OP_SELECT:
-  case TSR_OP_ISNAN:
-  case TSR_OP_ISINF:
-    return true;
-  default:
-    return tsr_opcode_info(code)->kind == TSR_KIND_COMPARE;
-  }
-}
-
 static LLVMValueRef round_row(tsr_emit *e, tsr_dtype dtype, LLVMValueRef value) {
   if (!tsr_numeric_is_narrow(dtype))
     return value;
@@ -303,7 +283,8 @@ static LLVMValueRef emit_row(tsr_emit *e, tsr_opcode code, tsr_dtype dtype, LLVM
   else
     value =
         b ? int_binary(e, code, a, b, is_signed(dtype)) : int_unary(e, code, a, is_signed(dtype));
-  return value && is_float(dtype) && !is_exact(code) ? round_row(e, dtype, value) : value;
+  return value && is_float(dtype) && !tsr_codegen_is_exact(code) ? round_row(e, dtype, value)
+                                                                 : value;
 }
 
 /* --- combiners of reductions and combining stores --- */

@@ -1,4 +1,5 @@
 /* Ops that make or rearrange tiles, and contract. */
+#include "codegen/common.h"
 #include "codegen/cpu/emit.h"
 #include "runtime/float_convert.h"
 #include <string.h>
@@ -6,29 +7,12 @@
 /* Element `number` of the op's constant, as a compute value. */
 static LLVMValueRef const_element(tsr_emit *e, const tsr_attr *attr, tsr_dtype dtype,
                                   uint32_t number) {
-  LLVMTypeRef type = tsr_numeric_compute_type(&e->math, dtype, 0);
-  bool whole = tsr_dtype_class_of(dtype) != TSR_CLASS_FLOAT && dtype != TSR_BOOL;
-  int64_t integer = 0;
-  switch (attr->kind) {
-  case TSR_ATTR_INT:
-    integer = attr->u.integer;
-    break;
-  case TSR_ATTR_BOOL:
-    integer = attr->u.boolean;
-    break;
-  case TSR_ATTR_FLOAT:
-    return tsr_emit_number(e, dtype, attr->u.number);
-  case TSR_ATTR_NUMBERS:
-    return tsr_emit_number(e, dtype, attr->u.numbers[number < attr->count ? number : 0]);
-  case TSR_ATTR_EXPRS:
-    if (tsr_expr_is_int(e->ir, attr->u.exprs[number < attr->count ? number : 0], &integer))
-      break;
+  tsr_codegen_number found;
+  if (!tsr_codegen_attr_number(e->ir, attr, dtype, number, &found))
     return NULL;
-  default:
-    return NULL;
-  }
-  return whole ? LLVMConstInt(type, (unsigned long long)integer, true)
-               : tsr_emit_number(e, dtype, (double)integer);
+  return found.whole ? LLVMConstInt(tsr_numeric_compute_type(&e->math, dtype, 0),
+                                    (unsigned long long)found.integer, true)
+                     : tsr_emit_number(e, dtype, found.real);
 }
 
 static LLVMValueRef table_element(tsr_emit *e, const tsr_const_data *data, tsr_dtype dtype,

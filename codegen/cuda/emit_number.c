@@ -1,6 +1,7 @@
 /* One element: types, constants, conversions and every elementwise op as a C expression. Arguments
  * are names or expressions in parentheses, and may be repeated. The rules are those of the CPU: f16
  * and bf16 are computed in f32 and rounded after every op that can leave the type's values. */
+#include "codegen/common.h"
 #include "codegen/cuda/emit.h"
 #include "runtime/float_convert.h"
 #include <math.h>
@@ -386,26 +387,6 @@ static const char *compare(tsr_cu *e, tsr_opcode code, const char *a, const char
   return NULL;
 }
 
-/* Ops that never leave the values of their type, so that nothing has to be rounded. */
-static bool is_exact(tsr_opcode code) {
-  switch (code) {
-  case TSR_OP_NEG:
-  case TSR_OP_ABS:
-  case TSR_OP_SIGN:
-  case TSR_OP_FLOOR:
-  case TSR_OP_CEIL:
-  case TSR_OP_TRUNC:
-  case TSR_OP_ROUND:
-  case TSR_OP_MIN:
-  case TSR_OP_MAX:
-  case TSR_OP_ISNAN:
-  case TSR_OP_ISINF:
-    return true;
-  default:
-    return false;
-  }
-}
-
 const char *tsr_cu_apply(tsr_cu *e, tsr_opcode code, tsr_dtype dtype, const char *a, const char *b,
                          const char *c) {
   tsr_op_kind kind = tsr_opcode_info(code)->kind;
@@ -420,7 +401,8 @@ const char *tsr_cu_apply(tsr_cu *e, tsr_opcode code, tsr_dtype dtype, const char
     value = b ? bool_binary(e, code, a, b) : code == TSR_OP_NOT ? tsr_cu_format(e, "!%s", a) : NULL;
   else
     value = b ? int_binary(e, code, dtype, a, b) : int_unary(e, code, dtype, a);
-  return value && is_float(dtype) && !is_exact(code) ? round_to(e, dtype, value) : value;
+  return value && is_float(dtype) && !tsr_codegen_is_exact(code) ? round_to(e, dtype, value)
+                                                                 : value;
 }
 
 /* --- combiners --- */

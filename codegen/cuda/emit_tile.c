@@ -1,4 +1,5 @@
 /* Ops that make tiles from tiles or from nothing. */
+#include "codegen/common.h"
 #include "codegen/cuda/emit.h"
 #include "runtime/float_convert.h"
 #include <string.h>
@@ -67,29 +68,12 @@ void tsr_cu_elementwise(tsr_cu *e) {
 /* --- const, index --- */
 
 static const char *attr_element(tsr_cu *e, const tsr_attr *attr, tsr_dtype dtype, uint64_t number) {
-  bool whole = tsr_dtype_class_of(dtype) != TSR_CLASS_FLOAT && dtype != TSR_BOOL;
-  int64_t integer = 0;
-  switch (attr->kind) {
-  case TSR_ATTR_INT:
-    integer = attr->u.integer;
-    break;
-  case TSR_ATTR_BOOL:
-    integer = attr->u.boolean;
-    break;
-  case TSR_ATTR_FLOAT:
-    return tsr_cu_number(e, dtype, attr->u.number);
-  case TSR_ATTR_NUMBERS:
-    return tsr_cu_number(e, dtype, attr->u.numbers[number < attr->count ? number : 0]);
-  case TSR_ATTR_EXPRS:
-    if (tsr_expr_is_int(e->ir, attr->u.exprs[number < attr->count ? number : 0], &integer))
-      break;
+  tsr_codegen_number found;
+  if (!tsr_codegen_attr_number(e->ir, attr, dtype, number, &found))
     return tsr_cu_fail(e, TSR_ERR_VERIFY, "the value is not a number");
-  default:
-    return tsr_cu_fail(e, TSR_ERR_VERIFY, "the value is not a number");
-  }
-  if (!whole)
-    return tsr_cu_number(e, dtype, (double)integer);
-  return tsr_cu_format(e, "(%s)%s", tsr_cu_ctype(dtype), tsr_cu_integer(e, dtype, integer));
+  if (!found.whole)
+    return tsr_cu_number(e, dtype, found.real);
+  return tsr_cu_format(e, "(%s)%s", tsr_cu_ctype(dtype), tsr_cu_integer(e, dtype, found.integer));
 }
 
 static const char *table_element(tsr_cu *e, const tsr_const_data *data, uint64_t number) {
