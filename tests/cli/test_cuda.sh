@@ -1,31 +1,9 @@
 #!/bin/sh
 # Compiling for CUDA and what each command says where NVRTC, driver or device are missing. Without NVRTC on this machine
 # only the second half runs.
-set -u
-failed=0
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-cd "$scratch" || exit 1
+. "$(dirname "$0")/expect.sh"
 export XDG_CACHE_HOME="$scratch/cache"
 unset TESSERA_CUDA_DRIVER
-
-fail() {
-  echo "$1"
-  cat out 2>/dev/null
-  failed=1
-}
-
-# expect STATUS PATTERN COMMAND...
-expect() {
-  status=$1
-  pattern=$2
-  shift 2
-  "$@" >out 2>&1 </dev/null
-  got=$?
-  if [ $got -ne "$status" ] || ! grep -qE -- "$pattern" out; then
-    fail "expected status $status and '$pattern', got $got: $*"
-  fi
-}
 
 # The same sum twice, under other names and with other weights, in two kernels of one text.
 cat >model.tsr <<'MODEL'

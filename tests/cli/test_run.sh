@@ -1,28 +1,6 @@
 #!/bin/sh
 # compile, run, inspect and bench over one small model: files in, files out, and what must be refused.
-set -u
-failed=0
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-cd "$scratch" || exit 1
-
-fail() {
-  echo "$1"
-  cat out 2>/dev/null
-  failed=1
-}
-
-# expect STATUS PATTERN COMMAND...
-expect() {
-  status=$1
-  pattern=$2
-  shift 2
-  "$@" >out 2>&1 </dev/null
-  got=$?
-  if [ $got -ne "$status" ] || ! grep -qE -- "$pattern" out; then
-    fail "expected status $status and '$pattern', got $got: $*"
-  fi
-}
+. "$(dirname "$0")/expect.sh"
 
 cat >model.tsr <<'MODEL'
 dim N in 1..100

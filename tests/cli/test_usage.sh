@@ -1,23 +1,6 @@
 #!/bin/sh
 # The command line's manual, its exit statuses and its error lines.
-set -u
-failed=0
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-
-# expect STATUS PATTERN COMMAND...: the command ends so, and its output has a line that matches.
-expect() {
-  status=$1
-  pattern=$2
-  shift 2
-  "$@" >"$scratch/out" 2>&1 </dev/null
-  got=$?
-  if [ $got -ne "$status" ] || ! grep -qE -- "$pattern" "$scratch/out"; then
-    echo "expected status $status and '$pattern', got $got from: $*"
-    cat "$scratch/out"
-    failed=1
-  fi
-}
+. "$(dirname "$0")/expect.sh"
 
 expect 0 '^usage: tessera COMMAND' "$TESSERA" --help
 expect 0 '^tessera [0-9]+\.[0-9]+\.[0-9]+$' "$TESSERA" --version

@@ -1,27 +1,9 @@
 /* Strategy "mma": every atom, every layout of the operands, awkward sizes, convolutions, computed
  * operands and bodies behind the sum. */
 #include "tests/cuda_gemm/gemm_run.h"
+#include "tests/cuda_gemm/gemm_texts.h"
 #include <check.h>
 #include <stdlib.h>
-
-#define F16  0x1p-11
-#define BF16 0x1p-8
-#define TF32 0x1p-11
-#define F32  0x1p-24
-#define F64  0x1p-53
-
-#define MMA(atom, bm, bn, bk, wm, wn, stages, raster)                                              \
-  "strategy = \"mma\", atom = \"" atom "\", bm = " #bm ", bn = " #bn ", bk = " #bk                 \
-  ", warps_m = " #wm ", warps_n = " #wn ", stages = " #stages ", split = 1, raster = " #raster
-
-#define INPUT(name, type)       "  %" name " = input {name = \"" name "\"} : " type "\n"
-#define OUTPUT(name)            "  output %" name " {name = \"" name "\"}\n"
-#define CONST(name, seed, type) "  %" name " = const {random = " #seed "} : " type "\n"
-
-/* c = a b in one type, by the letters of einsum. */
-#define GEMM(in, a, b, spec, c)                                                                    \
-  INPUT("a", in a)                                                                                 \
-  INPUT("b", in b) "  %c = einsum %a, %b {spec = \"" spec "\"} : " in c "\n" OUTPUT("c")
 
 /* Rows, columns and depth that no tile divides; all four orders of the operands. */
 static const gemm_case halves[] = {
@@ -62,12 +44,6 @@ static const gemm_case others[] = {
     {"i64", GEMM("i64", "[17, 20]", "[20, 24]", "mk,kn->mn", "[17, 24]"),
      MMA("fma.i64", 16, 32, 8, 1, 1, 2, 1), NULL, 0, 0, 0, 0},
 };
-
-#define BYTES(a, b, spec, c)                                                                       \
-  INPUT("a", "i8" a)                                                                               \
-  INPUT("b", "i8" b)                                                                               \
-  "  %a1 = cast %a : i32" a "\n  %b1 = cast %b : i32" b "\n"                                       \
-  "  %c = einsum %a1, %b1 {spec = \"" spec "\"} : i32" c "\n" OUTPUT("c")
 
 static const gemm_case bytes[] = {
     {"s8 turned", BYTES("[40, 96]", "[48, 96]", "mk,nk->mn", "[40, 48]"),
@@ -212,8 +188,6 @@ static const gemm_case bodies[] = {
          "b", "f32[64, 40]") "  %c = einsum %a, %b {spec = \"k,kn->n\"} : f32[40]\n" OUTPUT("c"),
      MMA("fma.f32", 8, 32, 16, 1, 1, 2, 1), NULL, 64, F32, 0, F32},
 };
-
-#define COUNT(array) (unsigned)(sizeof(array) / sizeof *(array))
 
 START_TEST(test_halves) {
   gemm_run("cuda:sm_80", false, halves, COUNT(halves), no_dims, 1);

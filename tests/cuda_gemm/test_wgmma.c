@@ -1,33 +1,14 @@
 /* Strategy "wgmma": every type and order of the operands, tiles that hang over, clusters,
  * persistent walks, and launches whose guard takes the kernel of strategy "mma" instead. */
 #include "tests/cuda_gemm/gemm_run.h"
+#include "tests/cuda_gemm/gemm_texts.h"
 #include <check.h>
 #include <stdlib.h>
-
-#define F16  0x1p-11
-#define BF16 0x1p-8
-#define TF32 0x1p-11
-#define F32  0x1p-24
 
 #define WGMMA(atom, bm, bn, bk, warps, stages, raster, cluster, persistent)                        \
   "strategy = \"wgmma\", atom = \"" atom "\", bm = " #bm ", bn = " #bn ", bk = " #bk               \
   ", warps_m = " #warps ", stages = " #stages ", split = 1, raster = " #raster                     \
   ", cluster = " #cluster ", persistent = " #persistent
-#define MMA(atom, bm, bn, bk, wm, wn, stages, raster)                                              \
-  "strategy = \"mma\", atom = \"" atom "\", bm = " #bm ", bn = " #bn ", bk = " #bk                 \
-  ", warps_m = " #wm ", warps_n = " #wn ", stages = " #stages ", split = 1, raster = " #raster
-
-#define INPUT(name, type)       "  %" name " = input {name = \"" name "\"} : " type "\n"
-#define OUTPUT(name)            "  output %" name " {name = \"" name "\"}\n"
-#define CONST(name, seed, type) "  %" name " = const {random = " #seed "} : " type "\n"
-#define GEMM(in, a, b, spec, c)                                                                    \
-  INPUT("a", in a)                                                                                 \
-  INPUT("b", in b) "  %c = einsum %a, %b {spec = \"" spec "\"} : " in c "\n" OUTPUT("c")
-#define BYTES(a, b, spec, c)                                                                       \
-  INPUT("a", "i8" a)                                                                               \
-  INPUT("b", "i8" b)                                                                               \
-  "  %a1 = cast %a : i32" a "\n  %b1 = cast %b : i32" b "\n"                                       \
-  "  %c = einsum %a1, %b1 {spec = \"" spec "\"} : i32" c "\n" OUTPUT("c")
 
 static const gemm_case plain[] = {
     {"aligned", GEMM("f16", "[128, 128]", "[128, 64]", "mk,kn->mn", "[128, 64]"),
@@ -78,8 +59,6 @@ static const gemm_case together[] = {
 
 static const gemm_dims no_dims[] = {{{1, 1, 1, 1}}};
 static const gemm_dims many_dims[] = {{{0, 1, 1, 1}}, {{70, 40, 72, 2}}, {{1, 1, 75, 1}}};
-
-#define COUNT(array) (unsigned)(sizeof(array) / sizeof *(array))
 
 START_TEST(test_plain) {
   gemm_run("cuda:sm_90a", true, plain, COUNT(plain), no_dims, 1);
