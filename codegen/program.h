@@ -40,6 +40,7 @@ typedef struct tsr_program_parts {
   uint64_t image_bytes;
   const tsr_kernel_code *kernels;
   uint32_t kernel_count;
+  bool called; /* part of a host program, which knows its dims */
 } tsr_program_parts;
 
 /* Builds the program of the graph op `graph`. Kernels are numbered by their first launch; a CUDA
