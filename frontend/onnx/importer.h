@@ -42,6 +42,7 @@ struct tsr_importer {
   uint32_t depth; /* of inlined functions and unrolled bodies */
   uint64_t node_budget;
   uint32_t fresh_dims;
+  tsr_expr wildcard; /* tsr_wildcard_dim, 0 until it is asked for */
   tsr_unsupported *unsupported, **unsupported_end;
   uint32_t unsupported_count;
 };

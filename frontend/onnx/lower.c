@@ -269,8 +269,10 @@ static tsr_value place_content(tsr_lower *l, const tsr_imported *imported) {
 tsr_value tsr_imported_value(tsr_lower *l, tsr_imported *imported) {
   if (!imported || imported->value)
     return imported ? imported->value : 0;
-  if (imported->kind != TSR_IMPORTED_TENSOR)
-    return tsr_ir_poison(l->ir, TSR_ERR_TYPE, "a sequence stands where a tensor is needed");
+  if (imported->kind == TSR_IMPORTED_SEQUENCE)
+    return tsr_imported_list(l, imported);
+  if (imported->kind == TSR_IMPORTED_MAYBE)
+    return tsr_imported_maybe(l, imported);
   if (imported->data)
     imported->value = place_constant(l, imported, imported->data, false);
   else if (imported->content)
@@ -283,6 +285,10 @@ tsr_imported *tsr_imported_new(tsr_lower *l, tsr_value value) {
   if (!imported || value == 0)
     return imported;
   const tsr_type_info *type = tsr_value_type(l->ir, value);
+  imported->kind = type->level == TSR_LEVEL_LIST ? TSR_IMPORTED_LIST
+                   : type->level == TSR_LEVEL_MAYBE || type->level == TSR_LEVEL_MAYBE_LIST
+                       ? TSR_IMPORTED_MAYBE
+                       : TSR_IMPORTED_TENSOR;
   imported->value = value;
   imported->dtype = type->dtype;
   imported->rank = type->rank;

@@ -20,11 +20,15 @@ typedef struct tsr_content {
 typedef enum tsr_imported_kind {
   TSR_IMPORTED_TENSOR,
   TSR_IMPORTED_SEQUENCE, /* a list whose length is known; lives only while importing */
-  TSR_IMPORTED_BROKEN    /* result of a node that could not be imported, or of such values */
+  TSR_IMPORTED_LIST,     /* a list that the host keeps; `value` is of such a type */
+  TSR_IMPORTED_MAYBE, /* an optional: the host's when `value` is not 0; else it is known that it is
+                       * its only item (item_count 1), or nothing (0) */
+  TSR_IMPORTED_BROKEN /* result of a node that could not be imported, or of such values */
 } tsr_imported_kind;
 
-/* A value of the ONNX graph. `value` is 0 until an op needs it in the graph: shape arithmetic stays
- * content, constants that only give axes leave no trace. */
+/* A value of the ONNX graph; of lists and maybes, dtype, rank and dims are the items', the rank
+ * TSR_RANK_ANY where that may be any. `value` is 0 until an op needs it in the graph: shape
+ * arithmetic stays content, constants that only give axes leave no trace. */
 typedef struct tsr_imported {
   tsr_imported_kind kind;
   tsr_value value;
@@ -39,6 +43,8 @@ typedef struct tsr_imported {
   const char *note;            /* of a broken value: why, when no node has reported it */
   struct tsr_imported **items; /* of a sequence */
   uint64_t item_count;
+  bool of_lists; /* of a maybe known to be nothing: of a list */
+  bool text;     /* i64 numbers of texts, or of lists and maybes: items that are such */
 } tsr_imported;
 
 typedef struct tsr_onnx_op tsr_onnx_op;
@@ -122,9 +128,35 @@ void tsr_lower_set_imported(tsr_lower *l, uint32_t output, tsr_imported *importe
 /* `dims` and the content's arrays are kept. */
 void tsr_lower_set_content(tsr_lower *l, uint32_t output, tsr_dtype dtype, const tsr_expr *dims,
                            uint32_t rank, const tsr_content *content);
+/* Of the kind that the value's type says. */
 tsr_imported *tsr_imported_new(tsr_lower *l, tsr_value value);
 /* What the lowering was given: NULL when memory is out (the IR is poisoned then). */
 void *tsr_lower_alloc(tsr_lower *l, uint64_t count, size_t size);
+
+/* --- lists and maybes; ops_list.c --- */
+/* A sequence or list as a value of a list type: of a sequence by list_make, anew in each call, so
+ * that it may be asked for in any region. */
+tsr_value tsr_imported_list(tsr_lower *l, tsr_imported *sequence);
+/* A maybe, or what is going to be the content of one, as a value of a maybe type. */
+tsr_value tsr_imported_maybe(tsr_lower *l, tsr_imported *x);
+/* The same with the type given, as values that are carried or chosen must have it. */
+tsr_value tsr_imported_list_as(tsr_lower *l, tsr_imported *sequence, tsr_type list);
+tsr_value tsr_imported_maybe_as(tsr_lower *l, tsr_imported *x, tsr_type maybe);
+/* The level that the value has or would have: GLOBAL, LIST, MAYBE, MAYBE_LIST. */
+tsr_level tsr_imported_level(tsr_lower *l, const tsr_imported *x);
+/* The list or maybe type for values like both (`b` may be NULL); 0 when there is none, and for two
+ * tensors. Where items differ in an extent it has the wildcard, where they differ in rank any; an
+ * empty sequence is like any other of its dtype. */
+tsr_type tsr_imported_join(tsr_lower *l, const tsr_imported *a, const tsr_imported *b);
+/* In types of lists and maybes: an extent that is not known. Stays the same through joins; values
+ * taken out get dims of their own in its place. */
+tsr_expr tsr_wildcard_dim(tsr_lower *l);
+/* A new dim 0..2^28 named "NODE.what[axis]" that the host binds where a value is made whose type is
+ * the first to name it. */
+tsr_expr tsr_fresh_dim(tsr_lower *l, const char *what, uint32_t axis);
+/* An op of kind HOST with one result. */
+tsr_value tsr_host_op(tsr_lower *l, tsr_opcode code, const tsr_value *operands, uint32_t count,
+                      tsr_type result);
 
 /* A negative axis counts from `rank`; false when out of range. */
 bool tsr_lower_axis(int64_t axis, uint32_t rank, uint32_t *out_axis);
