@@ -172,7 +172,7 @@ static tsr_type map_type(copier *c, tsr_type type) {
     return type;
   if (info->level == TSR_LEVEL_NONE)
     return tsr_type_index(c->to);
-  dims = map_exprs(c, info->dims, info->rank);
+  dims = map_exprs(c, info->dims, tsr_type_dim_count(info));
   return dims == NULL ? 0 : tsr_type_make(c->to, info->level, info->dtype, dims, info->rank);
 }
 

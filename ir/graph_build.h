@@ -87,6 +87,29 @@ tsr_value tsr_graph_nonzero(tsr_builder *b, tsr_value x, const char *dim_name);
 tsr_expr tsr_graph_read_dim(tsr_builder *b, tsr_value counts, uint32_t element, const char *name,
                             tsr_expr bound);
 
+/* --- what the host runs --- */
+/* An op of kind HOST (but `call`) with results of the given types; callers set its attributes. 0:
+ * the types do not fit (ir/host_types.h). `out_results` may be NULL. */
+tsr_op tsr_graph_host(tsr_builder *b, tsr_opcode code, const tsr_value *operands, uint32_t count,
+                      const tsr_type *result_types, uint32_t result_count, tsr_value *out_results);
+
+/* Regions: between begin and end the builder appends to the op's region, and is set back behind the
+ * op at its end. What is yielded may have extents other than the type it is given to (dims that the
+ * host binds), not another dtype or rank. An op that was begun and is not wanted is dropped with
+ * all that is in it by tsr_graph_abandon. */
+/* if: begin (then), else, end. `condition`: bool of rank 0. */
+tsr_op tsr_graph_if_begin(tsr_builder *b, tsr_value condition);
+void tsr_graph_if_else(tsr_builder *b, tsr_op op, const tsr_value *yields, uint32_t count);
+void tsr_graph_if_end(tsr_builder *b, tsr_op op, const tsr_value *yields,
+                      const tsr_type *result_types, uint32_t count, tsr_value *out_results);
+/* loop: `limit` 0: no limit; `types` of the carried arguments, NULL: those of their starts. */
+tsr_op tsr_graph_loop_begin(tsr_builder *b, tsr_expr limit, const tsr_value *starts,
+                            const tsr_type *types, uint32_t count, tsr_value *out_arguments);
+/* `go_on`: bool of rank 0; `result_types` NULL: those of the arguments. */
+void tsr_graph_loop_end(tsr_builder *b, tsr_op op, tsr_value go_on, const tsr_value *next,
+                        const tsr_type *result_types, uint32_t count, tsr_value *out_results);
+void tsr_graph_abandon(tsr_builder *b, tsr_op op);
+
 /* What every builder call above runs and what the verifier checks: the result types of a graph op
  * from its operands and attributes. TSR_ERR_SHAPE or TSR_ERR_TYPE with the reason. `out_types` has
  * room for 2. */

@@ -99,7 +99,10 @@ static void add_exprs(hasher *h, const tsr_expr *exprs, uint32_t count) {
 static void add_type(hasher *h, tsr_type type) {
   const tsr_type_info *info = tsr_type_get(h->ir, type);
   add(h, (uint64_t)info->level << 8 | (uint64_t)info->dtype);
-  add_exprs(h, info->dims, info->rank);
+  if (info->rank == TSR_RANK_ANY)
+    add(h, TSR_RANK_ANY);
+  else
+    add_exprs(h, info->dims, info->rank);
 }
 
 /* A value from outside of the op counts as defined where it is first used. */

@@ -2,6 +2,7 @@
  * in their result type, which is checked here; every other result type follows from operands and
  * attributes. */
 #include "ir/graph_build.h"
+#include "ir/host_types.h"
 #include <string.h>
 
 typedef struct inference {
@@ -625,6 +626,11 @@ static tsr_status keep_all(const inference *in) {
 tsr_status tsr_infer_types(tsr_ir *ir, tsr_op op, tsr_diag *diag, tsr_type *out_types) {
   inference in = {.ir = ir, .op = op, .data = tsr_op_get(ir, op), .diag = diag, .out = out_types};
   out_types[0] = out_types[1] = 0;
+  if (tsr_opcode_info(in.data->code)->kind == TSR_KIND_HOST)
+    return tsr_check_host_types(ir, op, diag);
+  for (uint32_t i = 0; i < in.data->operand_count; i++)
+    if (tsr_type_of_host(operand(&in, i)))
+      return type_error(&in, "lists and maybes are for the host's operators");
   switch (tsr_opcode_info(in.data->code)->kind) {
   case TSR_KIND_UNARY:
     return infer_unary(&in);

@@ -315,14 +315,15 @@ static uint32_t type_hash_of(const tsr_ir *ir, uint32_t id) {
 
 static uint32_t hash_type(const tsr_type_info *info) {
   uint32_t hash = tsr_mix((uint32_t)info->level, (uint64_t)info->dtype << 8 | info->rank);
-  for (uint32_t i = 0; i < info->rank; i++)
+  for (uint32_t i = 0; i < tsr_type_dim_count(info); i++)
     hash = tsr_mix(hash, info->dims[i]);
   return hash;
 }
 
 static bool same_type(const tsr_type_info *a, const tsr_type_info *b) {
+  uint32_t count = tsr_type_dim_count(a);
   return a->level == b->level && a->dtype == b->dtype && a->rank == b->rank &&
-         (a->rank == 0 || memcmp(a->dims, b->dims, a->rank * sizeof *a->dims) == 0);
+         (count == 0 || memcmp(a->dims, b->dims, count * sizeof *a->dims) == 0);
 }
 
 static tsr_type add_type(tsr_ir *ir, tsr_type_info info) {
@@ -336,7 +337,8 @@ static tsr_type add_type(tsr_ir *ir, tsr_type_info info) {
        at = (at + 1) & (table->capacity - 1))
     if (same_type(&type_slot_of(ir, table->ids[at])->info, &info))
       return table->ids[at];
-  info.dims = (const tsr_expr *)tsr_ir_copy(ir, info.dims, info.rank * sizeof *info.dims);
+  info.dims =
+      (const tsr_expr *)tsr_ir_copy(ir, info.dims, tsr_type_dim_count(&info) * sizeof *info.dims);
   if (info.dims == NULL)
     return 0;
   type = tsr_store_add(ir, &ir->types, &item);
@@ -363,6 +365,9 @@ static bool is_too_large(const tsr_ir *ir, tsr_dtype dtype, const tsr_expr *dims
 
 tsr_type tsr_type_make(tsr_ir *ir, tsr_level level, tsr_dtype dtype, const tsr_expr *dims,
                        uint32_t rank) {
+  if (rank == TSR_RANK_ANY && level >= TSR_LEVEL_LIST && dtype > TSR_DTYPE_NONE &&
+      dtype < TSR_DTYPE_COUNT)
+    return add_type(ir, (tsr_type_info){level, dtype, rank, NULL});
   if (rank > TSR_MAX_RANK)
     return tsr_ir_poison(ir, TSR_ERR_LIMIT, "a tensor of rank %u; the limit is %d", rank,
                          TSR_MAX_RANK);
@@ -393,7 +398,7 @@ const tsr_type_info *tsr_type_get(const tsr_ir *ir, tsr_type type) {
 tsr_expr tsr_type_elements(tsr_ir *ir, tsr_type type) {
   const tsr_type_info *info = tsr_type_get(ir, type);
   tsr_expr product = type == 0 ? 0 : tsr_expr_int(ir, 1);
-  for (uint32_t i = 0; i < info->rank; i++)
+  for (uint32_t i = 0; i < tsr_type_dim_count(info); i++)
     product = tsr_expr_mul(ir, product, info->dims[i]);
   return product;
 }

@@ -35,8 +35,18 @@ typedef struct tsr_type_info {
   tsr_level level;
   tsr_dtype dtype; /* TSR_DTYPE_NONE for `index` */
   uint32_t rank;
-  const tsr_expr *dims;
+  const tsr_expr *dims; /* tsr_type_dim_count of them */
 } tsr_type_info;
+
+/* How many dims the type has: its rank, 0 for items of any rank. */
+static inline uint32_t tsr_type_dim_count(const tsr_type_info *type) {
+  return type->rank == TSR_RANK_ANY ? 0 : type->rank;
+}
+
+/* A list or a maybe: nothing that a graph can compute with. */
+static inline bool tsr_type_of_host(const tsr_type_info *type) {
+  return type->level >= TSR_LEVEL_LIST;
+}
 
 /* Opcodes, from the one list. */
 typedef enum tsr_opcode {

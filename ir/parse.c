@@ -323,7 +323,15 @@ static bool parse_over(tsr_parser *p, tsr_op op) {
 static bool parse_carried(tsr_parser *p, tsr_op op) {
   const char *name = new_name(p);
   tsr_value init, value;
-  if (name == NULL || !tsr_parse_expect(p, '='))
+  tsr_type type = 0;
+  if (name == NULL)
+    return false;
+  if (tsr_parse_accept(p, ':')) {
+    type = tsr_parse_type(p);
+    if (type == 0)
+      return tsr_parse_fine(p) && false;
+  }
+  if (!tsr_parse_expect(p, '='))
     return false;
   init = tsr_parse_value(p);
   if (init == 0)
@@ -332,7 +340,7 @@ static bool parse_carried(tsr_parser *p, tsr_op op) {
     return tsr_parse_fail(p, TSR_ERR_FORMAT, "a value cannot carry what is not computed yet");
   tsr_op_add_operand(p->ir, op, init);
   value = tsr_region_add_arg(p->ir, first_region(p, op), TSR_ROLE_CARRIED,
-                             tsr_value_get(p->ir, init)->type);
+                             type != 0 ? type : tsr_value_get(p->ir, init)->type);
   return define(p, name, value);
 }
 

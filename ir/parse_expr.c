@@ -214,7 +214,21 @@ static tsr_level parse_level(tsr_parser *p) {
     return TSR_LEVEL_CLUSTER;
   if (tsr_parse_accept_word(p, "l1"))
     return TSR_LEVEL_L1;
+  if (tsr_parse_accept_word(p, "maybe"))
+    return tsr_parse_accept_word(p, "list") ? TSR_LEVEL_MAYBE_LIST : TSR_LEVEL_MAYBE;
+  if (tsr_parse_accept_word(p, "list"))
+    return TSR_LEVEL_LIST;
   return tsr_parse_accept_word(p, "reg") ? TSR_LEVEL_REG : TSR_LEVEL_GLOBAL;
+}
+
+/* `[..]`: items of any rank. */
+static bool accept_any_rank(tsr_parser *p) {
+  tsr_lexer ahead = p->lexer;
+  if (!tsr_parse_at(p, '[') || tsr_lexer_next(&ahead).kind != TSR_TOKEN_RANGE)
+    return false;
+  tsr_parse_advance(p);
+  tsr_parse_advance(p);
+  return tsr_parse_expect(p, ']');
 }
 
 tsr_type tsr_parse_type(tsr_parser *p) {
@@ -235,6 +249,8 @@ tsr_type tsr_parse_type(tsr_parser *p) {
   tsr_parse_advance(p);
   if (level == TSR_LEVEL_GLOBAL && !tsr_parse_at(p, '['))
     level = TSR_LEVEL_REG;
+  else if (level >= TSR_LEVEL_LIST && accept_any_rank(p))
+    rank = TSR_RANK_ANY;
   else if (!tsr_parse_exprs(p, &dims, &rank))
     return 0;
   type = tsr_type_make(p->ir, level, dtype, dims, rank);

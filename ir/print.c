@@ -373,7 +373,8 @@ static void put_exprs(printer *p, const tsr_expr *exprs, uint32_t count) {
 /* --- types and attributes --- */
 
 static void put_type(printer *p, tsr_type type) {
-  static const char *const levels[] = {"", "", "l2 ", "cluster ", "l1 ", "reg "};
+  static const char *const levels[] = {"",     "",      "l2 ",    "cluster ",   "l1 ",
+                                       "reg ", "list ", "maybe ", "maybe list "};
   const tsr_type_info *info = tsr_type_get(p->ir, type);
   if (info->level == TSR_LEVEL_NONE) {
     put(p, "index");
@@ -382,7 +383,9 @@ static void put_type(printer *p, tsr_type type) {
   if (info->level != TSR_LEVEL_REG || info->rank != 0)
     put(p, levels[info->level]);
   put(p, tsr_dtype_text(info->dtype));
-  if (info->level != TSR_LEVEL_REG || info->rank != 0)
+  if (info->rank == TSR_RANK_ANY)
+    put(p, "[..]");
+  else if (info->level != TSR_LEVEL_REG || info->rank != 0)
     put_exprs(p, info->dims, info->rank);
 }
 
@@ -607,6 +610,11 @@ static void put_operands(printer *p, const tsr_op_data *data, uint32_t count, bo
   put(p, any && axes ? ")" : "");
 }
 
+/* A carried value has its start's type unless it says another one. */
+static bool type_differs(const printer *p, tsr_value arg, tsr_value start) {
+  return tsr_value_get(p->ir, arg)->type != tsr_value_get(p->ir, start)->type;
+}
+
 static void put_carried(printer *p, const tsr_op_data *data, const tsr_region_data *region,
                         uint32_t carried) {
   const char *separator = " carry(";
@@ -616,6 +624,10 @@ static void put_carried(printer *p, const tsr_op_data *data, const tsr_region_da
       continue;
     put(p, separator);
     put_value(p, region->args[i]);
+    if (type_differs(p, region->args[i], data->operands[operand].value)) {
+      put(p, ": ");
+      put_type(p, tsr_value_get(p->ir, region->args[i])->type);
+    }
     put(p, " = ");
     put_value(p, data->operands[operand++].value);
     separator = ", ";

@@ -265,6 +265,8 @@ static uint32_t levels_inside(const tsr_verifier *v, tsr_opcode code) {
     return TSR_AT_TILE;
   case TSR_OP_PLAN:
     return TSR_AT_PLAN;
+  case TSR_OP_MODEL:
+    return TSR_AT_MODEL;
   case TSR_OP_BLOCK:
   case TSR_OP_PROC:
     return TSR_AT_BLOCK;
@@ -274,7 +276,7 @@ static uint32_t levels_inside(const tsr_verifier *v, tsr_opcode code) {
 }
 
 static bool is_container(tsr_opcode code) {
-  return code == TSR_OP_GRAPH || code == TSR_OP_KERNEL || code == TSR_OP_PLAN ||
+  return code == TSR_OP_GRAPH || code == TSR_OP_MODEL || code == TSR_OP_KERNEL || code == TSR_OP_PLAN ||
          code == TSR_OP_BLOCK || code == TSR_OP_PROC;
 }
 

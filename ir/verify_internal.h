@@ -63,6 +63,9 @@ TSR_WARN_UNUSED tsr_status tsr_verify_subscripts(tsr_verifier *v, tsr_op op, uin
 /* The operand may be written here. */
 TSR_WARN_UNUSED tsr_status tsr_verify_target(tsr_verifier *v, tsr_op op, uint32_t number);
 
+/* The attributes of an op of kind HOST against its types (verify_host.c). */
+TSR_WARN_UNUSED tsr_status tsr_verify_host_attrs(tsr_verifier *v, tsr_op op);
+
 /* --- rules of verify_tile.c --- */
 
 TSR_WARN_UNUSED tsr_status tsr_verify_alloc(tsr_verifier *v, tsr_op op);

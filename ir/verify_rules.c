@@ -1,12 +1,14 @@
 /* Rules of single ops, by level. Types of graph ops are what infer.c says; below the graph they are
  * checked here: scalars (rank 0) and tiles of level `reg`, extents equal or 1. */
 #include "ir/graph_build.h"
+#include "ir/host_types.h"
 #include "ir/verify_internal.h"
 #include <string.h>
 
 static bool same_dims(const tsr_type_info *a, const tsr_type_info *b) {
+  uint32_t count = tsr_type_dim_count(a);
   return a->rank == b->rank &&
-         (a->rank == 0 || memcmp(a->dims, b->dims, a->rank * sizeof *a->dims) == 0);
+         (count == 0 || memcmp(a->dims, b->dims, count * sizeof *a->dims) == 0);
 }
 
 /* Equal but for the memory level. */
@@ -204,6 +206,7 @@ static tsr_status check_graph_types(tsr_verifier *v, tsr_op op) {
     if (operand_type(v, op, i)->level == TSR_LEVEL_NONE)
       return tsr_verify_fail(v, op, "operand %u is an index; graph ops take tensors", i);
   }
+  TSR_TRY(tsr_verify_host_attrs(v, op));
   status = tsr_infer_types(v->ir, op, &found, types);
   if (status == TSR_ERR_OUT_OF_MEMORY)
     return status;
@@ -353,6 +356,25 @@ static tsr_op last_op(const tsr_verifier *v, tsr_region region) {
   return tsr_region_get(v->ir, region)->last;
 }
 
+/* Whether a value of type `from` may become one of type `to`. Extents of what regions of a graph
+ * take and give are the host's to compare: those of a result may be dims that nothing else names.
+ */
+static bool may_become(const tsr_verifier *v, tsr_op op, const tsr_type_info *from,
+                       const tsr_type_info *to) {
+  tsr_opcode code = data_of(v, op)->code;
+  int64_t a, b;
+  if ((v->levels & (TSR_AT_GRAPH | TSR_AT_MODEL)) == 0 ||
+      (code != TSR_OP_IF && code != TSR_OP_LOOP && code != TSR_OP_CALL))
+    return tsr_verify_same_shape(from, to);
+  if (from->level != to->level || !tsr_items_fit(from, to))
+    return false;
+  for (uint32_t i = 0; i < tsr_type_dim_count(to) && !tsr_type_of_host(to); i++)
+    if (tsr_expr_is_int(v->ir, from->dims[i], &a) && tsr_expr_is_int(v->ir, to->dims[i], &b) &&
+        a != b)
+      return false;
+  return true;
+}
+
 /* `op`'s region ends with a yield of values like the results, after `skip` other ones. */
 static tsr_status check_yield(tsr_verifier *v, tsr_op op, tsr_region region, uint32_t skip) {
   const tsr_op_data *data = data_of(v, op);
@@ -366,7 +388,7 @@ static tsr_status check_yield(tsr_verifier *v, tsr_op op, tsr_region region, uin
     return tsr_verify_fail(v, yield, "%u values are yielded for %u results",
                            data_of(v, yield)->operand_count, data->result_count + skip);
   for (uint32_t i = 0; i < data->result_count; i++)
-    if (!tsr_verify_same_shape(operand_type(v, yield, i + skip), result_type(v, op, i)))
+    if (!may_become(v, op, operand_type(v, yield, i + skip), result_type(v, op, i)))
       return tsr_verify_fail(v, yield, "value %u is %s; the result is %s", i + skip,
                              tsr_verify_value_text(v, data_of(v, yield)->operands[i + skip].value),
                              tsr_verify_value_text(v, data->results[i]));
@@ -480,9 +502,8 @@ static tsr_status check_carried(tsr_verifier *v, tsr_op op) {
       continue;
     if (carried >= data->operand_count || carried >= data->result_count ||
         data->operands[carried].subscripted ||
-        !tsr_verify_same_shape(tsr_value_type(v->ir, body->args[i]),
-                               operand_type(v, op, carried)) ||
-        !tsr_verify_same_shape(tsr_value_type(v->ir, body->args[i]), result_type(v, op, carried)))
+        !may_become(v, op, operand_type(v, op, carried), tsr_value_type(v->ir, body->args[i])) ||
+        !may_become(v, op, tsr_value_type(v->ir, body->args[i]), result_type(v, op, carried)))
       return tsr_verify_fail(v, op, "carried value %u, its start and its result differ", carried);
     carried++;
   }
@@ -606,15 +627,57 @@ static tsr_status check_kernel(tsr_verifier *v, tsr_op op) {
 
 static tsr_status check_boundary(tsr_verifier *v, tsr_op op) {
   const tsr_op_data *data = data_of(v, op);
-  if (data_of(v, parent_of(v, op))->code != TSR_OP_GRAPH)
+  tsr_opcode around = data_of(v, parent_of(v, op))->code;
+  if (around != TSR_OP_GRAPH && around != TSR_OP_MODEL)
     return tsr_verify_fail(v, op, "'%s' stands directly in a graph",
                            tsr_opcode_info(data->code)->text);
-  if (data->code == TSR_OP_INPUT && result_type(v, op, 0)->level != TSR_LEVEL_GLOBAL)
+  if (data->code == TSR_OP_INPUT && result_type(v, op, 0)->level != TSR_LEVEL_GLOBAL &&
+      !tsr_type_of_host(result_type(v, op, 0)))
     return tsr_verify_fail(v, op, "an input lives in global memory");
   if (data->code == TSR_OP_OUTPUT &&
       (data->operands[0].subscripted || operand_type(v, op, 0)->level == TSR_LEVEL_NONE))
     return tsr_verify_fail(v, op, "an output is a whole tensor");
   return TSR_OK;
+}
+
+/* The inputs (or outputs) of a graph beside the operands (or results) of a call, in order. */
+static tsr_status check_call_ports(tsr_verifier *v, tsr_op op, tsr_op graph, tsr_opcode port) {
+  const tsr_op_data *data = data_of(v, op);
+  bool in = port == TSR_OP_INPUT;
+  uint32_t have = in ? data->operand_count : data->result_count, count = 0;
+  for (tsr_op inner = tsr_region_get(v->ir, data_of(v, graph)->regions[0])->first; inner != 0;
+       inner = data_of(v, inner)->next) {
+    const tsr_type_info *inside, *outside;
+    if (data_of(v, inner)->code != port)
+      continue;
+    if (count >= have)
+      return tsr_verify_fail(v, op, "the graph has more than %u %s", have,
+                             in ? "inputs" : "outputs");
+    inside = in ? result_type(v, inner, 0) : operand_type(v, inner, 0);
+    outside = in ? operand_type(v, op, count) : result_type(v, op, count);
+    if (!(in ? may_become(v, op, outside, inside) : may_become(v, op, inside, outside)))
+      return tsr_verify_fail(
+          v, op, "%s %u is %s; the graph's is %s", in ? "operand" : "result", count,
+          tsr_verify_value_text(v, in ? data->operands[count].value : data->results[count]),
+          tsr_verify_value_text(v, in ? data_of(v, inner)->results[0]
+                                      : data_of(v, inner)->operands[0].value));
+    count++;
+  }
+  return count == have ? TSR_OK
+                       : tsr_verify_fail(v, op, "%u %s for a graph with %u", have,
+                                         in ? "operands" : "results", count);
+}
+
+static tsr_status check_call(tsr_verifier *v, tsr_op op) {
+  const char *symbol = tsr_op_string(v->ir, op, "graph");
+  for (tsr_op graph = tsr_region_get(v->ir, tsr_ir_top(v->ir))->first; graph != 0;
+       graph = data_of(v, graph)->next) {
+    if (data_of(v, graph)->code != TSR_OP_GRAPH || data_of(v, graph)->symbol != symbol)
+      continue;
+    TSR_TRY(check_call_ports(v, op, graph, TSR_OP_INPUT));
+    return check_call_ports(v, op, graph, TSR_OP_OUTPUT);
+  }
+  return tsr_verify_fail(v, op, "there is no graph @%s", symbol);
 }
 
 /* A kernel may see the elements of a dense tensor under another shape, with dims merged or split,
@@ -742,7 +805,10 @@ static tsr_status check_const(tsr_verifier *v, tsr_op op) {
         (uint64_t)tsr_dtype_bytes(type->dtype, elements) != data->bytes)
       return tsr_verify_fail(v, op, "the constant's bytes do not fill its type");
   }
-  return v->levels == TSR_AT_GRAPH ? TSR_OK : tsr_verify_result_level(v, op, 0);
+  if (tsr_type_of_host(type))
+    return tsr_verify_fail(v, op, "a const is a tensor, a tile or a scalar");
+  return (v->levels & (TSR_AT_GRAPH | TSR_AT_MODEL)) != 0 ? TSR_OK
+                                                          : tsr_verify_result_level(v, op, 0);
 }
 
 static tsr_status check_index_op(tsr_verifier *v, tsr_op op) {
@@ -769,6 +835,8 @@ typedef tsr_status op_rule(tsr_verifier *v, tsr_op op);
 
 static op_rule *const rules[TSR_OP_COUNT] = {
     [TSR_OP_GRAPH] = check_symbol,
+    [TSR_OP_MODEL] = check_symbol,
+    [TSR_OP_CALL] = check_call,
     [TSR_OP_PLAN] = check_symbol,
     [TSR_OP_KERNEL] = check_kernel,
     [TSR_OP_INPUT] = check_boundary,
@@ -811,7 +879,8 @@ tsr_status tsr_verify_op(tsr_verifier *v, tsr_op op) {
     return rules[code](v, op);
   if (code == TSR_OP_GROUP)
     return check_group(v, op);
-  if (v->levels == TSR_AT_GRAPH && tsr_opcode_info(code)->kind != TSR_KIND_STRUCTURE)
+  if ((v->levels & (TSR_AT_GRAPH | TSR_AT_MODEL)) != 0 &&
+      tsr_opcode_info(code)->kind != TSR_KIND_STRUCTURE)
     return check_graph_types(v, op);
   if (tsr_opcode_elementwise(code))
     return check_elementwise(v, op);
