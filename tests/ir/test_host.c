@@ -25,7 +25,7 @@ static const char loop_text[] =
     "  } : list f32[..]\n"
     "  %zero = const {value = 0} : i64[]\n"
     "  %2, %3, %4 = loop carry(%i = %zero, %acc: f32[S] = %x, %items = %0) {limit = "
-    "2*N} "
+    "N*2} "
     "{\n"
     "    %one = const {value = 1} : i64[]\n"
     "    %next = add %i, %one : i64[]\n"
