@@ -217,8 +217,9 @@ typedef struct tsr_program {
   uint32_t segment_count;
   const tsr_dim_read *reads;
   uint32_t read_count;
-  /* Of host programs, else empty. host_region_count > 0 says that it is one. Ports name buffers of
-   * kind INPUT or OUTPUT for tensors too; of other kinds the port's host value counts. */
+  /* Of host programs, else empty. host_region_count > 0 says that it is one. Ports of tensors name
+   * buffers of kind INPUT or OUTPUT, as elsewhere; `buffer` of lists and maybes is not looked at.
+   */
   const tsr_host_value *host_values;
   uint32_t host_value_count;
   const tsr_host_step *host_steps;

@@ -17,7 +17,9 @@
  *                     | weight 1, ...                                  |  on request
  *   total_bytes       +------------------------------------------------+
  *
- * A weight is stored once however many programs and constants use it. Images start at a page, so
+ * Programs are what can be chosen, each followed by the parts that it calls, if it is a host
+ * program (tsm_program.part_count). A weight is stored once however many programs and constants use
+ * it. Images start at a page, so
  * that code of the CPU can be mapped executable from the file; weights start at 64 bytes, so that
  * kernels may use aligned loads. */
 #ifndef TSR_RUNTIME_MODULE_FORMAT_H
@@ -71,11 +73,19 @@ typedef struct tsm_table {
   X(launches, launch_count, tsr_launch_desc)                                                       \
   X(arguments, argument_count, uint32_t)                                                           \
   X(segments, segment_count, tsr_segment_desc)                                                     \
-  X(reads, read_count, tsr_dim_read)
+  X(reads, read_count, tsr_dim_read)                                                               \
+  X(host_values, host_value_count, tsr_host_value)                                                 \
+  X(host_steps, host_step_count, tsm_host_step)                                                    \
+  X(host_regions, host_region_count, tsr_host_region)                                              \
+  X(host_constants, host_constant_count, tsr_host_constant)                                        \
+  X(host_numbers, host_number_count, int64_t)                                                      \
+  X(host_texts, host_text_count, tsm_text)                                                         \
+  X(texts, text_count, tsm_text)
 
-/* Strings are offsets from strings_offset. */
+/* Strings are offsets from strings_offset. The parts of a host program are the records that follow
+ * it; they have none themselves. */
 typedef struct tsm_program {
-  uint32_t target, precision, producer, reserved;
+  uint32_t target, precision, producer, part_count;
   uint64_t cpu_features;
   uint64_t image_offset, image_bytes;
   uint64_t image_checksum; /* of the image and the zeros up to the page's end */
@@ -105,13 +115,29 @@ typedef struct tsm_kernel {
   uint32_t first_map, map_count;
 } tsm_kernel;
 
+typedef struct tsm_text {
+  uint32_t text;
+} tsm_text;
+
+/* tsr_host_step. */
+typedef struct tsm_host_step {
+  uint32_t op, part;
+  uint32_t first_operand, operand_count;
+  uint32_t first_result, result_count;
+  uint32_t first_region, region_count;
+  uint32_t first_number, number_count;
+  uint32_t first_text, text_count;
+  tsr_code code;
+  uint32_t nodes, reserved;
+} tsm_host_step;
+
 typedef struct tsm_weight {
   uint64_t offset, bytes;
   uint64_t hash; /* tsr_hash64 of the bytes */
 } tsm_weight;
 
 _Static_assert(sizeof(tsm_header) == 128, "file layout");
-_Static_assert(sizeof(tsm_program) == 48 + 15 * sizeof(tsm_table), "file layout");
+_Static_assert(sizeof(tsm_program) == 48 + 22 * sizeof(tsm_table), "file layout");
 _Static_assert(sizeof(tsm_table) == 16 && sizeof(tsm_dim) == 24, "file layout");
 _Static_assert(sizeof(tsm_port) == 8 && sizeof(tsm_constant) == 4, "file layout");
 _Static_assert(sizeof(tsm_kernel) == 64 && sizeof(tsm_weight) == 24, "file layout");
@@ -119,5 +145,7 @@ _Static_assert(sizeof(tsr_index_step) == 16 && sizeof(tsr_code) == 8, "file layo
 _Static_assert(sizeof(tsr_buffer_desc) == 20 && sizeof(tsr_variant_desc) == 48, "file layout");
 _Static_assert(sizeof(tsr_launch_desc) == 24 && sizeof(tsr_dim_read) == 16, "file layout");
 _Static_assert(sizeof(tsr_segment_desc) == 16 && sizeof(tsr_map_desc) == 40, "file layout");
+_Static_assert(sizeof(tsr_host_value) == 24 && sizeof(tsm_host_step) == 64, "file layout");
+_Static_assert(sizeof(tsr_host_region) == 24 && sizeof(tsr_host_constant) == 8, "file layout");
 
 #endif

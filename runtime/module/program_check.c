@@ -7,6 +7,7 @@ typedef struct checker {
   const tsr_program *program;
   uint32_t *dim_segments;
   tsr_diag *diag;
+  bool part; /* of a host program */
 } checker;
 
 static tsr_status bad(const checker *self, const char *what, uint32_t index) {
@@ -31,7 +32,7 @@ int64_t tsr_program_plain_dim(const tsr_program *program, tsr_code code) {
 
 void tsr_program_dim_segments(const tsr_program *program, uint32_t *out_segments) {
   for (uint32_t i = 0; i < program->dim_count; i++)
-    out_segments[i] = program->dims[i].source == TSR_DIM_FROM_INPUT ? 0 : UINT32_MAX;
+    out_segments[i] = program->dims[i].source == TSR_DIM_FROM_DEVICE ? UINT32_MAX : 0;
   for (uint32_t s = 0; s < program->segment_count; s++)
     for (uint32_t i = 0; i < program->segments[s].read_count; i++)
       out_segments[program->reads[program->segments[s].first_read + i].dim] = s + 1;
@@ -49,7 +50,7 @@ uint32_t tsr_program_code_segment(const tsr_program *program, tsr_code code,
 }
 
 /* Stack discipline of one expression of at least one step. */
-static bool is_code(const tsr_program *program, tsr_code code) {
+bool tsr_program_is_code(const tsr_program *program, tsr_code code) {
   uint32_t depth = 0;
   if (code.count == 0 || code.count > TSR_PROGRAM_MAX_CODE ||
       !is_slice(code.first, code.count, program->step_count))
@@ -86,7 +87,7 @@ static tsr_status check_dims(const checker *self) {
     const tsr_dim_desc *dim = &p->dims[i];
     if (dim->name == NULL || dim->name[0] == '\0')
       return bad(self, "a symbolic dim has no name", i);
-    if (dim->source > TSR_DIM_FROM_DEVICE)
+    if (dim->source > TSR_DIM_FROM_HOST)
       return bad(self, "a symbolic dim has an unknown source", i);
     if (dim->lo < 0 || dim->hi < dim->lo)
       return bad(self, "a symbolic dim's range is negative or empty", i);
@@ -97,7 +98,7 @@ static tsr_status check_dims(const checker *self) {
 static tsr_status check_buffers(const checker *self) {
   const tsr_program *p = self->program;
   for (uint32_t i = 0; i < p->code_count; i++)
-    if (!is_code(p, p->codes[i]))
+    if (!tsr_program_is_code(p, p->codes[i]))
       return bad(self, "an expression is not valid", i);
   for (uint32_t i = 0; i < p->buffer_count; i++) {
     const tsr_buffer_desc *buffer = &p->buffers[i];
@@ -253,12 +254,12 @@ static tsr_status check_variants(const checker *self) {
     const tsr_variant_desc *variant = &p->variants[i];
     if (variant->kernel >= p->kernel_count)
       return bad(self, "a launch variant's kernel does not exist", i);
-    if (variant->guard.count != 0 && !is_code(p, variant->guard))
+    if (variant->guard.count != 0 && !tsr_program_is_code(p, variant->guard))
       return bad(self, "a launch variant's guard is not valid", i);
     if (variant->grid_rank > sizeof variant->grid / sizeof variant->grid[0])
       return bad(self, "a launch variant's grid has too many dims", i);
     for (uint32_t d = 0; d < variant->grid_rank; d++)
-      if (!is_code(p, variant->grid[d]))
+      if (!tsr_program_is_code(p, variant->grid[d]))
         return bad(self, "a launch variant's grid is not valid", i);
   }
   return TSR_OK;
@@ -358,6 +359,11 @@ static tsr_status check_dim_sources(const checker *self) {
         bound[dim] = 1;
     }
   }
+  for (uint32_t i = 0; i < p->dim_count; i++) {
+    bound[i] |= p->dims[i].source == TSR_DIM_FROM_CALLER;
+    if (p->dims[i].source > (self->part ? TSR_DIM_FROM_CALLER : TSR_DIM_FROM_DEVICE))
+      return bad(self, "a symbolic dim has a source that only other programs have", i);
+  }
   for (uint32_t i = 0; i < p->read_count; i++)
     if (++bound[p->reads[i].dim] > 1)
       return bad(self, "a dim is read twice", i);
@@ -447,18 +453,33 @@ static tsr_status check_order(const checker *self, tsr_arena *scratch) {
   return TSR_OK;
 }
 
-tsr_status tsr_program_check(const tsr_program *program, tsr_arena *scratch, tsr_diag *diag) {
-  checker self = {program, NULL, diag};
+static tsr_status check_no_host_tables(const checker *self) {
+  const tsr_program *p = self->program;
+  if ((p->host_value_count | p->host_step_count | p->host_region_count | p->host_constant_count |
+       p->host_number_count | p->host_text_count | p->text_count | p->part_count) != 0)
+    return bad(self, "a program that is no host program has tables of one", 0);
+  return TSR_OK;
+}
+
+/* What host programs and others have. */
+static tsr_status check_common(const checker *self) {
+  TSR_TRY(check_texts(self));
+  TSR_TRY(check_dims(self));
+  TSR_TRY(check_buffers(self));
+  return check_constants(self);
+}
+
+static tsr_status check_kernel_program(const tsr_program *program, bool part, tsr_arena *scratch,
+                                       tsr_diag *diag) {
+  checker self = {program, NULL, diag, part};
   self.dim_segments =
       (uint32_t *)tsr_arena_alloc_array(scratch, program->dim_count, sizeof *self.dim_segments);
   if (self.dim_segments == NULL)
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory while checking a module");
-  TSR_TRY(check_texts(&self));
-  TSR_TRY(check_dims(&self));
-  TSR_TRY(check_buffers(&self));
+  TSR_TRY(check_common(&self));
+  TSR_TRY(check_no_host_tables(&self));
   TSR_TRY(check_ports(&self, program->inputs, program->input_count, TSR_BUFFER_INPUT));
   TSR_TRY(check_ports(&self, program->outputs, program->output_count, TSR_BUFFER_OUTPUT));
-  TSR_TRY(check_constants(&self));
   TSR_TRY(check_maps(&self));
   TSR_TRY(check_kernels(&self));
   TSR_TRY(check_image(&self));
@@ -467,4 +488,14 @@ tsr_status tsr_program_check(const tsr_program *program, tsr_arena *scratch, tsr
   TSR_TRY(check_segments(&self));
   TSR_TRY(check_dim_sources(&self));
   return check_order(&self, scratch);
+}
+
+tsr_status tsr_program_check(const tsr_program *program, tsr_arena *scratch, tsr_diag *diag) {
+  checker self = {program, NULL, diag, false};
+  if (program->host_region_count == 0)
+    return check_kernel_program(program, false, scratch, diag);
+  TSR_TRY(check_common(&self));
+  for (uint32_t i = 0; i < program->part_count; i++)
+    TSR_TRY(check_kernel_program(&program->parts[i], true, scratch, diag));
+  return tsr_host_check(program, scratch, diag);
 }

@@ -162,6 +162,10 @@ static void read_plain_tables(program_reader *self) {
   PLAIN(arguments, argument_count, uint32_t)
   PLAIN(segments, segment_count, tsr_segment_desc)
   PLAIN(reads, read_count, tsr_dim_read)
+  PLAIN(host_values, host_value_count, tsr_host_value)
+  PLAIN(host_regions, host_region_count, tsr_host_region)
+  PLAIN(host_constants, host_constant_count, tsr_host_constant)
+  PLAIN(host_numbers, host_number_count, int64_t)
 #undef PLAIN
 }
 
@@ -240,6 +244,50 @@ static void read_kernels(program_reader *self) {
   self->program->kernel_count = table->count;
 }
 
+static const char *const *read_texts(program_reader *self, const tsm_table *table) {
+  const tsm_text *from = (const tsm_text *)read_table(self, table, sizeof *from);
+  const char **to = (const char **)new_table(self, from != NULL ? table->count : 0, sizeof *to);
+  if (from == NULL || to == NULL)
+    return NULL;
+  for (uint32_t i = 0; i < table->count; i++)
+    to[i] = read_string(self, from[i].text);
+  return to;
+}
+
+static void read_host_steps(program_reader *self) {
+  const tsm_table *table = &self->record->host_steps;
+  const tsm_host_step *from = (const tsm_host_step *)read_table(self, table, sizeof *from);
+  tsr_host_step *to = (tsr_host_step *)new_table(self, from != NULL ? table->count : 0, sizeof *to);
+  if (from == NULL || to == NULL)
+    return;
+  for (uint32_t i = 0; i < table->count; i++)
+    to[i] = (tsr_host_step){.op = from[i].op,
+                            .part = from[i].part,
+                            .first_operand = from[i].first_operand,
+                            .operand_count = from[i].operand_count,
+                            .first_result = from[i].first_result,
+                            .result_count = from[i].result_count,
+                            .first_region = from[i].first_region,
+                            .region_count = from[i].region_count,
+                            .first_number = from[i].first_number,
+                            .number_count = from[i].number_count,
+                            .first_text = from[i].first_text,
+                            .text_count = from[i].text_count,
+                            .code = from[i].code,
+                            .nodes = read_string(self, from[i].nodes)};
+  self->program->host_steps = to;
+  self->program->host_step_count = table->count;
+}
+
+static void read_host_tables(program_reader *self) {
+  const tsm_program *r = self->record;
+  read_host_steps(self);
+  self->program->host_texts = read_texts(self, &r->host_texts);
+  self->program->host_text_count = r->host_texts.count;
+  self->program->texts = read_texts(self, &r->texts);
+  self->program->text_count = r->texts.count;
+}
+
 static tsr_status read_program(tsr_module *module, uint32_t index, tsr_diag *diag) {
   const tsm_program *record = &module->records[index];
   tsr_program *program = &module->programs[index];
@@ -258,6 +306,7 @@ static tsr_status read_program(tsr_module *module, uint32_t index, tsr_diag *dia
   program->output_count = record->outputs.count;
   read_constants(&self);
   read_kernels(&self);
+  read_host_tables(&self);
   if (self.out_of_memory)
     return out_of_memory(diag);
   if (self.failed)
@@ -276,6 +325,19 @@ static tsr_status check_program(const tsr_module *module, uint32_t index, tsr_di
   return status;
 }
 
+/* The check refuses parts that have parts. */
+static tsr_status find_parts(tsr_module *module, uint32_t index, tsr_diag *diag) {
+  uint32_t left = module->header->program_count - index - 1,
+           count = module->records[index].part_count;
+  if (count > left)
+    return bad(diag, "a program has more parts than there are programs");
+  module->programs[index].parts = count != 0 ? &module->programs[index + 1] : NULL;
+  module->programs[index].part_count = count;
+  for (uint32_t i = 1; i <= count; i++)
+    module->programs[index + i].part_count = module->records[index + i].part_count;
+  return TSR_OK;
+}
+
 tsr_status tsr_module_read_tables(tsr_module *module, tsr_diag *diag) {
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
   return tsr_fail(diag, TSR_ERR_UNSUPPORTED, "module files need a little-endian machine");
@@ -287,8 +349,10 @@ tsr_status tsr_module_read_tables(tsr_module *module, tsr_diag *diag) {
       &module->arena, module->header->program_count, sizeof *module->programs);
   if (module->programs == NULL)
     return out_of_memory(diag);
-  for (uint32_t i = 0; i < module->header->program_count; i++) {
+  for (uint32_t i = 0; i < module->header->program_count; i++)
     TSR_TRY(read_program(module, i, diag));
+  for (uint32_t i = 0; i < module->header->program_count; i += 1 + module->programs[i].part_count) {
+    TSR_TRY(find_parts(module, i, diag));
     TSR_TRY(check_program(module, i, diag));
   }
   return TSR_OK;

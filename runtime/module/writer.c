@@ -33,7 +33,7 @@ typedef struct writer {
   const tsr_allocator *allocator;
   tsr_arena arena;
   tsr_diag *diag;
-  const tsr_program *const *programs;
+  const tsr_program **programs; /* each host program with its parts behind it */
   uint32_t program_count;
   growing meta, strings;
   tsm_program *records; /* copied into meta when all offsets are known */
@@ -186,12 +186,47 @@ static tsr_status add_kernels(writer *self, tsm_table *table, const tsr_program 
   return TSR_OK;
 }
 
+static tsr_status add_texts(writer *self, tsm_table *table, const char *const *texts,
+                            uint32_t count) {
+  TSR_TRY(begin_table(self, table, count));
+  for (uint32_t i = 0; i < count; i++) {
+    tsm_text record;
+    TSR_TRY(add_string(self, texts[i], &record.text));
+    TSR_TRY(append(self, &self->meta, &record, sizeof record));
+  }
+  return TSR_OK;
+}
+
+static tsr_status add_host_steps(writer *self, tsm_table *table, const tsr_program *program) {
+  TSR_TRY(begin_table(self, table, program->host_step_count));
+  for (uint32_t i = 0; i < program->host_step_count; i++) {
+    const tsr_host_step *step = &program->host_steps[i];
+    tsm_host_step record = {.op = step->op,
+                            .part = step->part,
+                            .first_operand = step->first_operand,
+                            .operand_count = step->operand_count,
+                            .first_result = step->first_result,
+                            .result_count = step->result_count,
+                            .first_region = step->first_region,
+                            .region_count = step->region_count,
+                            .first_number = step->first_number,
+                            .number_count = step->number_count,
+                            .first_text = step->first_text,
+                            .text_count = step->text_count,
+                            .code = step->code};
+    TSR_TRY(add_string(self, step->nodes, &record.nodes));
+    TSR_TRY(append(self, &self->meta, &record, sizeof record));
+  }
+  return TSR_OK;
+}
+
 /* Structures with inner padding do not occur among the plain tables (see the assertions in
  * format.h), so their bytes are fully defined. */
 static tsr_status add_program(writer *self, const tsr_program *p, tsm_program *record) {
   TSR_TRY(add_string(self, p->target, &record->target));
   TSR_TRY(add_string(self, p->precision, &record->precision));
   TSR_TRY(add_string(self, p->producer, &record->producer));
+  record->part_count = p->part_count;
   record->cpu_features = p->cpu_features;
   record->image_bytes = p->image_bytes;
 #define PLAIN(name, count)                                                                         \
@@ -211,6 +246,13 @@ static tsr_status add_program(writer *self, const tsr_program *p, tsm_program *r
   PLAIN(arguments, argument_count);
   PLAIN(segments, segment_count);
   PLAIN(reads, read_count);
+  PLAIN(host_values, host_value_count);
+  TSR_TRY(add_host_steps(self, &record->host_steps, p));
+  PLAIN(host_regions, host_region_count);
+  PLAIN(host_constants, host_constant_count);
+  PLAIN(host_numbers, host_number_count);
+  TSR_TRY(add_texts(self, &record->host_texts, p->host_texts, p->host_text_count));
+  TSR_TRY(add_texts(self, &record->texts, p->texts, p->text_count));
 #undef PLAIN
   return TSR_OK;
 }
@@ -338,13 +380,29 @@ static tsr_status emit_all(writer *self, sink *out) {
   return TSR_OK;
 }
 
+static tsr_status list_programs(writer *self, const tsr_program *const *programs, uint32_t count) {
+  uint64_t total = count;
+  for (uint32_t i = 0; i < count; i++)
+    total += programs[i]->part_count;
+  if (total > UINT32_MAX)
+    return tsr_fail(self->diag, TSR_ERR_LIMIT, "a module holds at most 2^32 programs");
+  self->programs =
+      (const tsr_program **)tsr_arena_alloc_array(&self->arena, total, sizeof *self->programs);
+  if (self->programs == NULL)
+    return out_of_memory(self);
+  for (uint32_t i = 0; i < count; i++) {
+    self->programs[self->program_count++] = programs[i];
+    for (uint32_t j = 0; j < programs[i]->part_count; j++)
+      self->programs[self->program_count++] = &programs[i]->parts[j];
+  }
+  return TSR_OK;
+}
+
 static tsr_status begin(writer *self, const tsr_program *const *programs, uint32_t count,
                         const tsr_allocator *allocator, tsr_diag *diag) {
   memset(self, 0, sizeof *self);
   self->allocator = allocator != NULL ? allocator : tsr_allocator_default();
   self->diag = diag;
-  self->programs = programs;
-  self->program_count = count;
   tsr_arena_init(&self->arena, self->allocator);
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
   return tsr_fail(diag, TSR_ERR_UNSUPPORTED, "module files need a little-endian machine");
@@ -353,6 +411,7 @@ static tsr_status begin(writer *self, const tsr_program *const *programs, uint32
     return tsr_fail(diag, TSR_ERR_ARGUMENT, "a module needs at least one program");
   for (uint32_t i = 0; i < count; i++)
     TSR_TRY(tsr_program_check(programs[i], &self->arena, diag));
+  TSR_TRY(list_programs(self, programs, count));
   return build(self);
 }
 

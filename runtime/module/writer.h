@@ -6,10 +6,10 @@
 #include <tessera/allocator.h>
 
 /* One module with `count` >= 1 programs, in the order in which a loader tries them: most
- * demanding first. Constants with equal bytes are stored once. The file appears complete or not at
- * all: it is written beside `path`, synced and renamed. Errors: ARGUMENT, FORMAT (a program breaks
- * tsr_program_check), LIMIT (more strings or table entries than 32 bits count), IO, OUT_OF_MEMORY.
- * `diag` may be NULL. */
+ * demanding first; parts of host programs are not counted. Constants with equal bytes are stored
+ * once. The file appears complete or not at all: it is written beside `path`, synced and renamed.
+ * Errors: ARGUMENT, FORMAT (a program breaks tsr_program_check), LIMIT (more strings or table
+ * entries than 32 bits count), IO, OUT_OF_MEMORY. `diag` may be NULL. */
 TSR_WARN_UNUSED tsr_status tsr_module_write(const char *path, const tsr_program *const *programs,
                                             uint32_t count, const tsr_allocator *allocator,
                                             tsr_diag *diag);
