@@ -114,13 +114,14 @@ typedef struct cuda_kernel {
 } cuda_kernel;
 
 typedef struct cuda_program {
+  struct cuda_program *whole; /* of a part: its host program's, which holds the constants of both */
   cuda_device *device;
   const tsr_program *program;
   const tsr_allocator *allocator;
   pthread_mutex_t lock; /* of what follows */
   tsr_arena memory;
   cuda_kernel *kernels;
-  void **constants; /* addresses by constant */
+  void **constants; /* addresses by constant; a host program's, and behind them its parts' */
   void *constant_data;
 } cuda_program;
 
@@ -132,6 +133,11 @@ bool tsr_cuda_program_fits(const cuda_device *device, const tsr_program *program
 TSR_WARN_UNUSED tsr_status tsr_cuda_program_create(cuda_device *device, const tsr_program *program,
                                                    const tsr_allocator *allocator, tsr_diag *diag,
                                                    cuda_program **out_program);
+/* The same for a part of the host program of `whole`, which outlives it. The part's constants are
+ * those from number `first_constant` on. */
+TSR_WARN_UNUSED tsr_status tsr_cuda_program_create_part(cuda_program *whole, uint32_t part,
+                                                        uint32_t first_constant, tsr_diag *diag,
+                                                        cuda_program **out_program);
 /* NULL is allowed. */
 void tsr_cuda_program_destroy(cuda_program *program);
 /* The function of a kernel, loaded at the first call, with its attributes set. Any thread. */

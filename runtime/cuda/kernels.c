@@ -79,6 +79,11 @@ bool tsr_cuda_program_fits(const cuda_device *device, const tsr_program *program
                            size_t size) {
   const tsr_cuda_unit *units;
   uint32_t count;
+  for (uint32_t i = 0; i < program->part_count; i++)
+    if (!tsr_cuda_program_fits(device, &program->parts[i], why, size))
+      return false;
+  if (program->host_region_count != 0)
+    return true;
   if (tsr_cuda_image_read(program->image, program->image_bytes, program->kernel_count, NULL, &units,
                           &count) != TSR_OK)
     count = 0; /* checked when the module was read */
@@ -95,11 +100,20 @@ bool tsr_cuda_program_fits(const cuda_device *device, const tsr_program *program
 static tsr_status choose_units(cuda_program *self, tsr_diag *diag) {
   const tsr_cuda_unit *units;
   uint32_t count;
+  if (self->program->host_region_count != 0)
+    return TSR_OK;
   TSR_TRY(tsr_cuda_image_read(self->program->image, self->program->image_bytes,
                               self->program->kernel_count, diag, &units, &count));
   for (uint32_t i = 0; i < count; i = next_kernel(units, i, count))
     self->kernels[units[i].kernel].unit = choose_unit(units + i, count - i, self->device);
   return TSR_OK;
+}
+
+static uint32_t count_constants(const tsr_program *program) {
+  uint32_t count = program->constant_count;
+  for (uint32_t i = 0; i < program->part_count; i++)
+    count += program->parts[i].constant_count;
+  return count;
 }
 
 tsr_status tsr_cuda_program_create(cuda_device *device, const tsr_program *program,
@@ -119,7 +133,7 @@ tsr_status tsr_cuda_program_create(cuda_device *device, const tsr_program *progr
   tsr_arena_init(&self->memory, allocator);
   self->kernels = (cuda_kernel *)tsr_arena_alloc_array(&self->memory, program->kernel_count,
                                                        sizeof *self->kernels);
-  self->constants = (void **)tsr_arena_alloc_array(&self->memory, program->constant_count,
+  self->constants = (void **)tsr_arena_alloc_array(&self->memory, count_constants(program),
                                                    sizeof *self->constants);
   if (self->kernels == NULL || self->constants == NULL)
     status = tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory while loading a module");
@@ -130,6 +144,15 @@ tsr_status tsr_cuda_program_create(cuda_device *device, const tsr_program *progr
   else
     tsr_cuda_program_destroy(self);
   return status;
+}
+
+tsr_status tsr_cuda_program_create_part(cuda_program *whole, uint32_t part, uint32_t first_constant,
+                                        tsr_diag *diag, cuda_program **out_program) {
+  TSR_TRY(tsr_cuda_program_create(whole->device, &whole->program->parts[part], whole->allocator,
+                                  diag, out_program));
+  (*out_program)->whole = whole;
+  (*out_program)->constants = whole->constants + first_constant;
+  return TSR_OK;
 }
 
 static void unload(cuda_program *self) {
@@ -273,10 +296,15 @@ static bool is_same(const placed_constant *a, const placed_constant *b) {
 static tsr_status place_constants(const tsr_program *p, placed_constant *places,
                                   uint64_t *out_bytes, tsr_diag *diag) {
   uint64_t at = 0;
-  for (uint32_t i = 0; i < p->constant_count; i++)
+  uint32_t count = p->constant_count;
+  for (uint32_t i = 0; i < count; i++)
     places[i] = (placed_constant){p->constants[i].data, p->constants[i].bytes, 0, i};
-  qsort(places, p->constant_count, sizeof *places, compare_places);
-  for (uint32_t i = 0; i < p->constant_count; i++) {
+  for (uint32_t n = 0; n < p->part_count; n++)
+    for (uint32_t i = 0; i < p->parts[n].constant_count; i++, count++)
+      places[count] = (placed_constant){p->parts[n].constants[i].data,
+                                        p->parts[n].constants[i].bytes, 0, count};
+  qsort(places, count, sizeof *places, compare_places);
+  for (uint32_t i = 0; i < count; i++) {
     if (i != 0 && is_same(&places[i], &places[i - 1])) {
       places[i].offset = places[i - 1].offset;
       continue;
@@ -295,7 +323,7 @@ static tsr_status copy_constants(cuda_program *self, const placed_constant *plac
   void *data = NULL;
   TSR_TRY(tsr_cuda_allocate(self->device, staging->stream, bytes, diag, &data));
   *out_data = (unsigned char *)data;
-  for (uint32_t i = 0; i < self->program->constant_count; i++)
+  for (uint32_t i = 0; i < count_constants(self->program); i++)
     if (i == 0 || !is_same(&places[i], &places[i - 1]))
       TSR_TRY(tsr_cuda_upload(staging, *out_data + places[i].offset, places[i].data,
                               places[i].bytes, diag));
@@ -324,7 +352,7 @@ static tsr_status upload_through_stream(cuda_program *self, const placed_constan
 }
 
 static tsr_status upload(cuda_program *self, tsr_diag *diag) {
-  uint32_t count = self->program->constant_count;
+  uint32_t count = count_constants(self->program);
   placed_constant *places;
   uint64_t bytes = 0;
   unsigned char *data = NULL;
@@ -348,6 +376,8 @@ static tsr_status upload(cuda_program *self, tsr_diag *diag) {
 
 tsr_status tsr_cuda_program_upload(cuda_program *program, tsr_diag *diag) {
   tsr_status status = TSR_OK;
+  if (program->whole != NULL)
+    program = program->whole;
   (void)pthread_mutex_lock(&program->lock);
   if (program->constant_data == NULL)
     status = upload(program, diag);

@@ -561,9 +561,14 @@ static bool create_tables(checker *self, tsr_arena *scratch) {
 
 tsr_status tsr_host_check(const tsr_program *program, tsr_arena *scratch, tsr_diag *diag) {
   checker self = {.program = program, .diag = diag};
+  uint64_t constants = program->constant_count;
   for (uint32_t i = 0; i < program->part_count; i++)
     if (strcmp(program->parts[i].target, program->target) != 0)
       return bad(&self, "a part is for another target", i);
+  for (uint32_t i = 0; i < program->part_count; i++)
+    constants += program->parts[i].constant_count;
+  if (constants > INT32_MAX)
+    return bad(&self, "there are too many constants", 0);
   if (!create_tables(&self, scratch))
     return out_of_memory(&self);
   TSR_TRY(check_empty(&self));

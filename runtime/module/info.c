@@ -51,17 +51,16 @@ static const char *formula_text(tsr_arena *arena, const tsr_program *program, ts
   return stack[0];
 }
 
-static tsr_status describe_port(tsr_module *module, const tsr_port_desc *port,
-                                tsr_port_info *out_info) {
+/* `rank` extents from the expression number `first_dim` on. */
+static tsr_status describe_dims(tsr_module *module, uint32_t rank, uint32_t first_dim,
+                                tsr_port_info *info) {
   const tsr_program *program = &module->programs[module->selected];
-  const tsr_buffer_desc *buffer = &program->buffers[port->buffer];
-  int64_t *dims = (int64_t *)tsr_arena_alloc_array(&module->arena, buffer->rank, sizeof *dims);
-  const char **texts =
-      (const char **)tsr_arena_alloc_array(&module->arena, buffer->rank, sizeof *texts);
+  int64_t *dims = (int64_t *)tsr_arena_alloc_array(&module->arena, rank, sizeof *dims);
+  const char **texts = (const char **)tsr_arena_alloc_array(&module->arena, rank, sizeof *texts);
   if (dims == NULL || texts == NULL)
     return TSR_ERR_OUT_OF_MEMORY;
-  for (uint32_t i = 0; i < buffer->rank; i++) {
-    tsr_code code = program->codes[buffer->first_dim + i];
+  for (uint32_t i = 0; i < rank; i++) {
+    tsr_code code = program->codes[first_dim + i];
     if (tsr_index_eval(program->steps + code.first, code.count, NULL, 0, &dims[i]) != TSR_OK ||
         dims[i] < 0)
       dims[i] = -1;
@@ -70,48 +69,91 @@ static tsr_status describe_port(tsr_module *module, const tsr_port_desc *port,
     if (texts[i] == NULL)
       return TSR_ERR_OUT_OF_MEMORY;
   }
-  out_info->name = port->name;
-  out_info->dtype = (tsr_dtype)buffer->dtype;
-  out_info->rank = buffer->rank;
-  out_info->dims = dims;
-  out_info->dim_texts = texts;
+  info->rank = rank;
+  info->dims = dims;
+  info->dim_texts = texts;
   return TSR_OK;
 }
 
+static tsr_status describe_port(tsr_module *module, const tsr_port_desc *port,
+                                tsr_port_info *out_info) {
+  const tsr_program *program = &module->programs[module->selected];
+  const tsr_buffer_desc *buffer = &program->buffers[port->buffer];
+  out_info->name = port->name;
+  out_info->dtype = (tsr_dtype)buffer->dtype;
+  return describe_dims(module, buffer->rank, buffer->first_dim, out_info);
+}
+
+/* Of a host program: as its value says. */
+static tsr_status describe_value(tsr_module *module, const tsr_port_desc *port, uint32_t number,
+                                 tsr_port_info *out_info) {
+  static const tsr_port_kind kinds[] = {[TSR_HOST_TENSOR] = TSR_PORT_TENSOR,
+                                        [TSR_HOST_LIST] = TSR_PORT_LIST,
+                                        [TSR_HOST_MAYBE] = TSR_PORT_OPTIONAL,
+                                        [TSR_HOST_MAYBE_LIST] = TSR_PORT_OPTIONAL_LIST};
+  const tsr_host_value *value = &module->programs[module->selected].host_values[number];
+  out_info->name = port->name;
+  out_info->dtype = (tsr_dtype)value->dtype;
+  out_info->kind = kinds[value->kind];
+  out_info->is_text = (int32_t)value->text;
+  out_info->rank = TSR_ANY_RANK;
+  return value->rank != TSR_HOST_ANY_RANK
+             ? describe_dims(module, value->rank, value->first_dim, out_info)
+             : TSR_OK;
+}
+
+/* `first_value` among the arguments of a host program. */
 static tsr_status describe_ports(tsr_module *module, const tsr_port_desc *ports, uint32_t count,
-                                 const tsr_port_info **out_infos) {
+                                 uint32_t first_value, const tsr_port_info **out_infos) {
+  const tsr_program *program = &module->programs[module->selected];
   tsr_port_info *infos =
       (tsr_port_info *)tsr_arena_alloc_array(&module->arena, count, sizeof *infos);
   if (infos == NULL)
     return TSR_ERR_OUT_OF_MEMORY;
   for (uint32_t i = 0; i < count; i++)
-    TSR_TRY(describe_port(module, &ports[i], &infos[i]));
+    TSR_TRY(
+        program->host_region_count == 0
+            ? describe_port(module, &ports[i], &infos[i])
+            : describe_value(module, &ports[i], program->arguments[first_value + i], &infos[i]));
   *out_infos = infos;
   return TSR_OK;
 }
 
-/* Several constants may be the same weight. */
+/* Several constants, of the program and of its parts, may be the same weight. */
 static tsr_status count_weight_bytes(tsr_module *module) {
   const tsr_program *program = &module->programs[module->selected];
-  const tsm_table *table = &module->records[module->selected].constants;
-  const tsm_constant *constants =
-      (const tsm_constant *)((const unsigned char *)module->header + table->offset);
   bool *seen = (bool *)tsr_arena_alloc_array(&module->arena, module->header->weight_count, 1);
   if (seen == NULL)
     return TSR_ERR_OUT_OF_MEMORY;
-  for (uint32_t i = 0; i < program->constant_count; i++) {
-    uint32_t weight = constants[i].weight;
-    module->weight_bytes += seen[weight] ? 0 : module->weights[weight].bytes;
-    seen[weight] = true;
+  for (uint32_t p = 0; p <= program->part_count; p++) {
+    const tsm_table *table = &module->records[module->selected + p].constants;
+    const tsm_constant *constants =
+        (const tsm_constant *)((const unsigned char *)module->header + table->offset);
+    for (uint32_t i = 0; i < program[p].constant_count; i++) {
+      uint32_t weight = constants[i].weight;
+      module->weight_bytes += seen[weight] ? 0 : module->weights[weight].bytes;
+      seen[weight] = true;
+    }
   }
   return TSR_OK;
 }
 
-tsr_status tsr_module_describe(tsr_module *module, tsr_diag *diag) {
+tsr_status tsr_module_describe_ports(tsr_module *module, tsr_diag *diag) {
   const tsr_program *program = &module->programs[module->selected];
-  if (describe_ports(module, program->inputs, program->input_count, &module->inputs) != TSR_OK ||
-      describe_ports(module, program->outputs, program->output_count, &module->outputs) != TSR_OK ||
-      count_weight_bytes(module) != TSR_OK)
+  const tsr_host_region *model = program->host_region_count != 0 ? program->host_regions : NULL;
+  uint32_t first_input = model != NULL ? model->first_param : 0;
+  uint32_t first_output = model != NULL ? model->first_yield : 0;
+  if (describe_ports(module, program->inputs, program->input_count, first_input, &module->inputs) !=
+          TSR_OK ||
+      describe_ports(module, program->outputs, program->output_count, first_output,
+                     &module->outputs) != TSR_OK)
+    return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory while loading a module");
+  return TSR_OK;
+}
+
+tsr_status tsr_module_describe(tsr_module *module, tsr_diag *diag) {
+  TSR_TRY(tsr_module_describe_ports(module, diag));
+  if (count_weight_bytes(module) != TSR_OK)
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory while loading a module");
   return TSR_OK;
 }
@@ -129,21 +171,48 @@ tsr_cpu_kernel tsr_module_kernel_function(const tsr_module *module, uint32_t ker
   return function;
 }
 
+/* The number of the record of target number `index`, or the records' count. */
+static uint32_t find_target(const tsr_module *module, uint32_t index) {
+  uint32_t at = 0;
+  for (; index != 0 && at < module->header->program_count; index--)
+    at += 1 + module->programs[at].part_count;
+  return at;
+}
+
+static uint32_t count_targets(const tsr_module *module) {
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < module->header->program_count; i += 1 + module->programs[i].part_count)
+    count++;
+  return count;
+}
+
+static uint64_t code_bytes(const tsr_program *program) {
+  uint64_t bytes = program->image_bytes;
+  for (uint32_t i = 0; i < program->part_count; i++)
+    bytes += program->parts[i].image_bytes;
+  return bytes;
+}
+
 void tsr_module_get_info(const tsr_module *module, tsr_module_info *out_info) {
   const tsr_program *p = tsr_module_program(module);
   out_info->target = p->target;
   out_info->precision = p->precision;
   out_info->producer = p->producer;
-  out_info->target_count = module->header->program_count;
+  out_info->target_count = count_targets(module);
   out_info->input_count = p->input_count;
   out_info->output_count = p->output_count;
   out_info->dim_count = p->dim_count;
   out_info->kernel_count = p->kernel_count;
   out_info->launch_count = p->launch_count;
   out_info->segment_count = p->segment_count;
+  for (uint32_t i = 0; i < p->part_count; i++) {
+    out_info->kernel_count += p->parts[i].kernel_count;
+    out_info->launch_count += p->parts[i].launch_count;
+    out_info->segment_count += p->parts[i].segment_count;
+  }
   out_info->weight_bytes = module->weight_bytes;
   out_info->module_bytes = module->size;
-  out_info->code_bytes = p->image_bytes;
+  out_info->code_bytes = code_bytes(p);
   out_info->device = (DLDevice){tsr_program_is_cuda(p) ? kDLCUDA : kDLCPU, 0};
   out_info->device_name = "";
   if (module->cuda != NULL) {
@@ -156,12 +225,15 @@ tsr_status tsr_module_get_target(const tsr_module *module, uint32_t index,
                                  tsr_target_info *out_info) {
   const tsr_program *program;
   memset(out_info, 0, sizeof *out_info);
+  index = find_target(module, index);
   if (index >= module->header->program_count)
     return TSR_ERR_ARGUMENT;
   program = &module->programs[index];
   out_info->target = program->target;
   out_info->cpu_features = program->cpu_features;
-  out_info->code_bytes = program->image_bytes;
+  for (uint32_t i = 0; i < program->part_count; i++)
+    out_info->cpu_features |= program->parts[i].cpu_features;
+  out_info->code_bytes = code_bytes(program);
   out_info->selected = module->runnable && index == module->selected;
   return TSR_OK;
 }
@@ -192,14 +264,17 @@ tsr_status tsr_module_get_dim(const tsr_module *module, uint32_t index, tsr_dim_
   out_info->name = program->dims[index].name;
   out_info->lo = program->dims[index].lo;
   out_info->hi = program->dims[index].hi;
-  out_info->from_results = program->dims[index].source == TSR_DIM_FROM_DEVICE;
+  out_info->from_results = program->dims[index].source != TSR_DIM_FROM_INPUT;
   return TSR_OK;
 }
 
 tsr_status tsr_module_get_kernel(const tsr_module *module, uint32_t index,
                                  tsr_kernel_info *out_info) {
-  const tsr_program *program = tsr_module_program(module);
+  const tsr_program *program = tsr_module_program(module), *behind;
   memset(out_info, 0, sizeof *out_info);
+  behind = program + program->part_count; /* the last of the parts, which follow it */
+  while (index >= program->kernel_count && program < behind)
+    index -= program++->kernel_count;
   if (index >= program->kernel_count)
     return TSR_ERR_ARGUMENT;
   out_info->name = program->kernels[index].name;

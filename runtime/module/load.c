@@ -24,11 +24,19 @@ static tsr_module *create(const tsr_allocator *allocator) {
   return module;
 }
 
-static void destroy(tsr_module *module) {
-  const tsr_allocator *allocator = module->allocator;
+static void destroy_code(tsr_module *module) {
   tsr_cuda_program_destroy(module->cuda);
   if (module->code != NULL)
     (void)munmap((void *)(uintptr_t)module->code, module->code_bytes);
+}
+
+static void destroy(tsr_module *module) {
+  const tsr_allocator *allocator = module->allocator;
+  for (uint32_t i = 0; i < module->part_count; i++) {
+    destroy_code(&module->parts[i]);
+    tsr_arena_reset(&module->parts[i].arena);
+  }
+  destroy_code(module);
   if (module->storage == TSR_MODULE_MAPPED)
     (void)munmap((void *)(uintptr_t)module->bytes, module->size);
   if (module->storage == TSR_MODULE_OWNED)
@@ -87,6 +95,47 @@ static tsr_status map_code(tsr_module *module, int file, tsr_diag *diag) {
   return TSR_OK;
 }
 
+/* ---- Parts ---- */
+
+static tsr_status load_part(const tsr_module *module, uint32_t number, uint32_t first_constant,
+                            int file, tsr_diag *diag) {
+  tsr_module *part = &module->parts[number];
+  part->bytes = module->bytes;
+  part->size = module->size;
+  part->storage = TSR_MODULE_BORROWED;
+  part->header = module->header;
+  part->records = module->records;
+  part->weights = module->weights;
+  part->strings = module->strings;
+  part->programs = module->programs;
+  part->selected = module->selected + 1 + number;
+  part->runnable = true;
+  if (module->cuda != NULL)
+    TSR_TRY(tsr_cuda_program_create_part(module->cuda, number, first_constant, diag, &part->cuda));
+  TSR_TRY(map_code(part, file, diag));
+  return tsr_module_describe_ports(part, diag);
+}
+
+static tsr_status load_parts(tsr_module *module, int file, tsr_diag *diag) {
+  const tsr_program *program = tsr_module_program(module);
+  uint32_t constant = program->constant_count;
+  if (!module->runnable || program->part_count == 0)
+    return TSR_OK;
+  module->parts = (tsr_module *)tsr_arena_alloc_array(&module->arena, program->part_count,
+                                                      sizeof *module->parts);
+  if (module->parts == NULL)
+    return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory while loading a module");
+  for (uint32_t i = 0; i < program->part_count; i++) {
+    atomic_init(&module->parts[i].references, 1);
+    module->parts[i].allocator = module->allocator;
+    tsr_arena_init(&module->parts[i].arena, module->allocator);
+    module->part_count = i + 1;
+    TSR_TRY(load_part(module, i, constant, file, diag));
+    constant += program->parts[i].constant_count;
+  }
+  return TSR_OK;
+}
+
 /* ---- Loading ---- */
 
 static tsr_status load(tsr_module *module, const tsr_module_options *options, int file,
@@ -96,6 +145,7 @@ static tsr_status load(tsr_module *module, const tsr_module_options *options, in
     TSR_TRY(tsr_module_check_weights(module, diag));
   TSR_TRY(tsr_module_select(module, options, diag));
   TSR_TRY(map_code(module, file, diag));
+  TSR_TRY(load_parts(module, file, diag));
   return tsr_module_describe(module, diag);
 }
 

@@ -34,6 +34,10 @@ struct tsr_module {
   struct cuda_program *cuda; /* of a selected CUDA program */
   uint64_t weight_bytes;
   const tsr_port_info *inputs, *outputs;
+  /* Of a selected host program that runs here: its parts as modules of their own, whose bytes are
+   * this one's. They live as long as this one, and references to them count for nothing. */
+  struct tsr_module *parts;
+  uint32_t part_count;
 };
 
 /* The selected program. Its image is data; the executable mapping of a CPU program is `code`. */
@@ -47,7 +51,8 @@ TSR_WARN_UNUSED tsr_status tsr_module_read_tables(tsr_module *module, tsr_diag *
 TSR_WARN_UNUSED tsr_status tsr_module_select(tsr_module *module, const tsr_module_options *options,
                                              tsr_diag *diag);
 TSR_WARN_UNUSED tsr_status tsr_module_check_weights(const tsr_module *module, tsr_diag *diag);
-/* info.c: fills inputs, outputs and weight_bytes for the selected program. */
+/* info.c: fills inputs and outputs for the selected program; and weight_bytes too. */
+TSR_WARN_UNUSED tsr_status tsr_module_describe_ports(tsr_module *module, tsr_diag *diag);
 TSR_WARN_UNUSED tsr_status tsr_module_describe(tsr_module *module, tsr_diag *diag);
 
 #endif

@@ -24,9 +24,12 @@ static bool is_cpu_target(const tsr_program *program) {
 /* AMX counts only when the system lets this process use the tile registers. */
 static uint64_t missing_features(const tsr_program *program) {
   const uint64_t amx = TSR_CPU_AMX_TILE | TSR_CPU_AMX_BF16 | TSR_CPU_AMX_INT8;
-  uint64_t missing = program->cpu_features & ~tsr_cpu_features();
-  if (missing == 0 && (program->cpu_features & amx) != 0 && !tsr_cpu_request_amx())
-    missing = program->cpu_features & amx;
+  uint64_t needed = program->cpu_features, missing;
+  for (uint32_t i = 0; i < program->part_count; i++)
+    needed |= program->parts[i].cpu_features;
+  missing = needed & ~tsr_cpu_features();
+  if (missing == 0 && (needed & amx) != 0 && !tsr_cpu_request_amx())
+    missing = needed & amx;
   return missing;
 }
 
@@ -45,7 +48,7 @@ static bool is_wanted(const selection *self, const tsr_program *program, bool ex
 
 static bool has_exact(const selection *self) {
   const tsr_module *module = self->module;
-  for (uint32_t i = 0; i < module->header->program_count; i++)
+  for (uint32_t i = 0; i < module->header->program_count; i += 1 + module->programs[i].part_count)
     if (is_wanted(self, &module->programs[i], true))
       return true;
   return false;
@@ -115,7 +118,8 @@ static tsr_status try_program(selection *self, const tsr_program *program, bool 
 static tsr_status select_program(selection *self) {
   tsr_module *module = self->module;
   bool any = false, exact = has_exact(self), runs = false;
-  for (uint32_t i = 0; i < module->header->program_count && !runs; i++) {
+  for (uint32_t i = 0; i < module->header->program_count && !runs;
+       i += 1 + module->programs[i].part_count) {
     if (!is_wanted(self, &module->programs[i], exact))
       continue;
     any = true;
