@@ -20,6 +20,8 @@ enum { TSR_EXIT_FINE = 0, TSR_EXIT_BAD = 1, TSR_EXIT_USAGE = 2 };
   X(BENCH, "bench", tsr_cli_bench, "MODEL|OUT.tsm", 1, 1, "measure the latency of a model")        \
   X(INSPECT, "inspect", tsr_cli_inspect, "OUT.tsm", 1, 1, "say what a module holds")               \
   X(OPT, "opt", tsr_cli_opt, "FILE.tsr", 1, 1, "run passes over the text IR, print the result")    \
+  X(DB, "db", tsr_cli_db, "stats|list|export|import FILE...|merge FILE...|prune|check", 1, 0,      \
+    "look into a tuning database, merge and mend it")                                              \
   X(DOCTOR, "doctor", tsr_cli_doctor, "", 0, 0, "say what this machine has and what is missing")
 
 typedef enum tsr_cli_command_id {
@@ -47,7 +49,10 @@ typedef enum tsr_cli_kind {
 
 /* X(NAME, "option", "VALUE" or NULL, kind, commands, "what it does") */
 #define TSR_CLI_OPTION_LIST(X)                                                                     \
-  X(OUTPUT, "-o", "OUT.tsm", TEXT, TSR_CLI_ON(COMPILE), "the module to write")                     \
+  X(OUTPUT, "-o", "OUT", TEXT, TSR_CLI_ON(COMPILE) | TSR_CLI_ON(DB),                               \
+    "the module to write; of 'db export' the text")                                                \
+  X(DB, "--db", "FILE", TEXT, TSR_CLI_ON(DB), "the tuning database")                               \
+  X(KEEP, "--keep", "N", COUNT, TSR_CLI_ON(DB), "prune: best trials to keep of each key (10)")     \
   X(TARGET, "--target", "TARGET", TEXT,                                                            \
     TSR_CLI_MODEL | TSR_CLI_ON(VERIFY) | TSR_CLI_ON(OPT) | TSR_CLI_ON(INSPECT),                    \
     "cpu (this machine), cpu:FEATURES such as cpu:x86-64-v3, cuda:sm_80, sm_89 or sm_90a")         \
