@@ -114,13 +114,14 @@ void tsr_value_replace_all(tsr_ir *ir, tsr_value from, tsr_value to) {
 
 /* --- copying --- */
 
-/* Within one IR unmapped values stand for themselves; from one IR to another all are mapped, and
- * dims and constants have the same ids in both. */
+/* Within one IR unmapped values stand for themselves; from one IR to another all are mapped. */
 typedef struct copier {
   tsr_ir *to;
   const tsr_ir *from;
   tsr_value *map;
   uint32_t map_size;
+  tsr_dim *dims;    /* by dim; NULL: dims have the same ids in both */
+  uint32_t *consts; /* the same for constants; 0: not copied yet */
 } copier;
 
 static tsr_value map_value(const copier *c, tsr_value value) {
@@ -139,7 +140,7 @@ static tsr_expr rebuild(copier *c, tsr_expr expr) {
   case TSR_INDEX_INT:
     return tsr_expr_int(c->to, node.number);
   case TSR_INDEX_DIM:
-    return tsr_expr_dim(c->to, node.dim);
+    return tsr_expr_dim(c->to, c->dims == NULL ? node.dim : c->dims[node.dim]);
   case TSR_INDEX_VALUE:
     return tsr_expr_value(c->to, map_value(c, node.value));
   case TSR_INDEX_LANE:
@@ -196,10 +197,27 @@ static void copy_operands(copier *c, tsr_op to, const tsr_op_data *from) {
   }
 }
 
+/* The constant's number where it is copied to, with the same bytes. */
+static int64_t map_const(copier *c, int64_t number) {
+  const tsr_const_data *data;
+  void *item;
+  if (c->consts == NULL || number <= 0 || number > c->from->consts.count)
+    return number;
+  data = tsr_const_get(c->from, (uint32_t)number);
+  if (c->consts[number] == 0) {
+    c->consts[number] = tsr_store_add(c->to, &c->to->consts, &item);
+    if (c->consts[number] != 0)
+      *(tsr_const_data *)item = *data;
+  }
+  return c->consts[number];
+}
+
 static void copy_attrs(copier *c, tsr_op to, const tsr_op_data *from) {
   for (uint32_t i = 0; i < from->attr_count; i++) {
     const tsr_attr *attr = &from->attrs[i];
-    if (attr->kind == TSR_ATTR_EXPR) {
+    if (from->code == TSR_OP_CONST && attr->kind == TSR_ATTR_INT && strcmp(attr->key, "data") == 0)
+      tsr_op_set_int(c->to, to, attr->key, map_const(c, attr->u.integer));
+    else if (attr->kind == TSR_ATTR_EXPR) {
       tsr_op_set_expr(c->to, to, attr->key, map_expr(c, attr->u.expr));
     } else if (attr->kind == TSR_ATTR_EXPRS) {
       tsr_expr *exprs = map_exprs(c, attr->u.exprs, attr->count);
@@ -262,7 +280,7 @@ static tsr_op copy_op(copier *c, tsr_op op, tsr_region region) {
 }
 
 tsr_op tsr_op_clone(tsr_ir *ir, tsr_op op, tsr_region region, tsr_value *map, uint32_t map_size) {
-  copier c = {ir, ir, map, map_size};
+  copier c = {.to = ir, .from = ir, .map = map, .map_size = map_size};
   size_t bytes = 0;
   tsr_op clone;
   if (op == 0 || region == 0)
@@ -281,17 +299,18 @@ tsr_op tsr_op_clone(tsr_ir *ir, tsr_op op, tsr_region region, tsr_value *map, ui
   return clone;
 }
 
+static tsr_dim copy_dim(copier *c, tsr_dim dim, bool from_device) {
+  const tsr_dim_slot *slot = tsr_dim_slot_of(c->from, dim);
+  if (from_device)
+    return tsr_dim_add_device(c->to, slot->data.name, map_expr(c, slot->data.bound));
+  return tsr_dim_add(c->to, slot->data.name, slot->data.lo, slot->data.hi,
+                     slot->hint_given ? slot->data.hint : 0);
+}
+
 static void copy_tables(copier *c) {
-  for (tsr_dim dim = 1; dim <= c->from->dims.count; dim++) {
-    const tsr_dim_slot *slot = tsr_dim_slot_of(c->from, dim);
-    if (slot->data.from_device)
-      (void)tsr_dim_add_device(c->to, slot->data.name, map_expr(c, slot->data.bound));
-    else
-      (void)tsr_dim_add(c->to, slot->data.name, slot->data.lo, slot->data.hi,
-                        slot->hint_given ? slot->data.hint : 0);
-    if (c->to->status != TSR_OK)
+  for (tsr_dim dim = 1; dim <= c->from->dims.count; dim++)
+    if (copy_dim(c, dim, tsr_dim_slot_of(c->from, dim)->data.from_device) == 0)
       return;
-  }
   for (uint32_t i = 1; i <= c->from->consts.count; i++) {
     const tsr_const_data *data = tsr_const_get(c->from, i);
     void *item;
@@ -303,7 +322,7 @@ static void copy_tables(copier *c) {
 
 tsr_status tsr_ir_copy_in_order(const tsr_ir *from, const tsr_allocator *allocator,
                                 tsr_ir **out_ir) {
-  copier c = {NULL, from, NULL, from->values.count + 1};
+  copier c = {.from = from, .map_size = from->values.count + 1};
   tsr_status status;
   size_t bytes = c.map_size * sizeof *c.map;
   *out_ir = NULL;
@@ -318,6 +337,119 @@ tsr_status tsr_ir_copy_in_order(const tsr_ir *from, const tsr_allocator *allocat
     allocator->release(allocator->context, c.map, bytes);
   }
   status = c.map == NULL ? TSR_ERR_OUT_OF_MEMORY : c.to->status;
+  if (status == TSR_OK)
+    *out_ir = c.to;
+  else
+    tsr_ir_destroy(c.to);
+  return status;
+}
+
+/* --- one graph --- */
+
+enum { DIM_USED = 1, DIM_GIVEN = 2 };
+
+/* What a graph uses of the tables: dims by DIM_ bits. */
+typedef struct usage {
+  const tsr_ir *ir;
+  uint8_t *dims;
+} usage;
+
+static void use_expr(usage *u, tsr_expr expr) {
+  tsr_expr_node node = tsr_expr_get(u->ir, expr);
+  if (expr == 0 || !tsr_expr_has(u->ir, expr, TSR_INDEX_DIM))
+    return;
+  if (node.op == TSR_INDEX_DIM) {
+    u->dims[node.dim] |= DIM_USED;
+    return;
+  }
+  use_expr(u, node.a);
+  use_expr(u, node.b);
+}
+
+static void use_exprs(usage *u, const tsr_expr *exprs, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++)
+    use_expr(u, exprs[i]);
+}
+
+static void use_value(usage *u, tsr_value value) {
+  const tsr_value_data *data = tsr_value_get(u->ir, value);
+  const tsr_type_info *type = tsr_type_get(u->ir, data->type);
+  use_exprs(u, type->dims, tsr_type_dim_count(type));
+  use_expr(u, data->lo);
+  use_expr(u, data->hi);
+}
+
+static void use_op(usage *u, tsr_op op) {
+  const tsr_op_data *data = tsr_op_get(u->ir, op);
+  for (uint32_t i = 0; i < data->result_count; i++)
+    use_value(u, data->results[i]);
+  for (uint32_t i = 0; i < data->operand_count; i++)
+    use_exprs(u, data->operands[i].subscripts, data->operands[i].subscript_count);
+  for (uint32_t i = 0; i < data->attr_count; i++) {
+    const tsr_attr *attr = &data->attrs[i];
+    tsr_expr_node node = {.op = TSR_INDEX_INT};
+    if (attr->kind == TSR_ATTR_EXPR) {
+      use_expr(u, attr->u.expr);
+      node = tsr_expr_get(u->ir, attr->u.expr);
+    } else if (attr->kind == TSR_ATTR_EXPRS) {
+      use_exprs(u, attr->u.exprs, attr->count);
+    }
+    if (data->code == TSR_OP_RESIZE_DIM && strcmp(attr->key, "dim") == 0 &&
+        node.op == TSR_INDEX_DIM)
+      u->dims[node.dim] |= DIM_GIVEN;
+  }
+  for (uint32_t r = 0; r < data->region_count; r++) {
+    const tsr_region_data *region = tsr_region_get(u->ir, data->regions[r]);
+    for (uint32_t i = 0; i < region->arg_count; i++)
+      use_value(u, region->args[i]);
+    TSR_FOR_EACH_OP (u->ir, data->regions[r], inner)
+      use_op(u, inner);
+  }
+}
+
+/* A dim's bound names dims that were made before it. */
+static void copy_used_dims(copier *c, usage *u) {
+  for (tsr_dim dim = c->from->dims.count; dim != 0; dim--)
+    if (u->dims[dim] == (DIM_USED | DIM_GIVEN))
+      use_expr(u, tsr_dim_slot_of(c->from, dim)->data.bound);
+  for (tsr_dim dim = 1; dim <= c->from->dims.count && c->to->status == TSR_OK; dim++)
+    if (u->dims[dim] != 0)
+      c->dims[dim] = copy_dim(c, dim,
+                              (u->dims[dim] & DIM_GIVEN) != 0 &&
+                                  tsr_dim_slot_of(c->from, dim)->data.from_device);
+}
+
+static void extract(copier *c, usage *u, tsr_op graph) {
+  use_op(u, graph);
+  copy_used_dims(c, u);
+  if (c->to->status == TSR_OK)
+    tsr_op_set_symbol(c->to, copy_op(c, graph, c->to->top), "main");
+}
+
+tsr_status tsr_ir_extract(const tsr_ir *from, tsr_op graph, const tsr_allocator *allocator,
+                          tsr_ir **out_ir) {
+  copier c = {.from = from, .map_size = from->values.count + 1};
+  usage u = {.ir = from};
+  size_t dims = from->dims.count + 1, consts = from->consts.count + 1;
+  size_t bytes =
+      c.map_size * sizeof *c.map + dims * (sizeof *c.dims + 1) + consts * sizeof *c.consts;
+  void *tables;
+  tsr_status status;
+  *out_ir = NULL;
+  TSR_TRY(tsr_ir_create(allocator, &c.to));
+  tables = allocator->allocate(allocator->context, bytes, 16);
+  if (tables == NULL) {
+    tsr_ir_destroy(c.to);
+    return TSR_ERR_OUT_OF_MEMORY;
+  }
+  memset(tables, 0, bytes);
+  c.map = (tsr_value *)tables;
+  c.dims = (tsr_dim *)(c.map + c.map_size);
+  c.consts = c.dims + dims;
+  u.dims = (uint8_t *)(c.consts + consts);
+  extract(&c, &u, graph);
+  allocator->release(allocator->context, tables, bytes);
+  status = c.to->status;
   if (status == TSR_OK)
     *out_ir = c.to;
   else

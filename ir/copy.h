@@ -1,4 +1,4 @@
-/* A copy of a whole IR. */
+/* A copy of a whole IR, and of one graph of it. */
 #ifndef TSR_IR_COPY_H
 #define TSR_IR_COPY_H
 #include "ir/ir.h"
@@ -7,5 +7,10 @@
  * their ids, the bytes of constants are shared (`from` must outlive the copy). */
 TSR_WARN_UNUSED tsr_status tsr_ir_copy_in_order(const tsr_ir *from, const tsr_allocator *allocator,
                                                 tsr_ir **out_ir);
+/* The graph as an IR of its own, called @main, with the dims it uses, under their names. A device
+ * dim that no resize_dim of the graph gives a value is a plain one: 0 to its bound. Bytes of
+ * constants are shared (`from` must outlive the copy). */
+TSR_WARN_UNUSED tsr_status tsr_ir_extract(const tsr_ir *from, tsr_op graph,
+                                          const tsr_allocator *allocator, tsr_ir **out_ir);
 
 #endif

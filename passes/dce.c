@@ -36,7 +36,8 @@ static bool removable(const tsr_op_data *data) {
   case TSR_OP_RESIZE_DIM:
     return false;
   default:
-    return true;
+    /* The host may give a dim its value there: `segments` knows. */
+    return tsr_opcode_info(data->code)->kind != TSR_KIND_HOST;
   }
 }
 
