@@ -10,7 +10,7 @@ typedef struct building {
   tsr_arena *arena;
   tsr_diag *diag;
   const tsr_program_parts *parts;
-  tsr_program_table kernels, kernel_dims, maps, variants, launches, segments, reads;
+  tsr_program_table kernels, kernel_dims, maps, variants, launches, segments, reads, checks;
   uint32_t *storage;       /* by value id: buffer number + 1 */
   uint32_t *kernel_number; /* by op id of a kernel: number + 1 */
   tsr_segment_desc open;
@@ -246,6 +246,25 @@ static tsr_status add_resize(building *b, tsr_op op) {
   return add_read(b, &read);
 }
 
+/* Equal checks, as several nodes demand the same, are one. */
+static tsr_status add_check(building *b, tsr_op op) {
+  const tsr_attr *holds = tsr_op_attr(b->ir, op, "holds");
+  tsr_check_desc check = {.text = tsr_op_string(b->ir, op, "text")};
+  if (holds->kind == TSR_ATTR_INT && holds->u.integer != 0)
+    return TSR_OK;
+  if (holds->kind != TSR_ATTR_EXPR)
+    return tsr_fail(b->diag, TSR_ERR_SHAPE, "%s", check.text);
+  for (tsr_op before = tsr_op_get(b->ir, op)->prev; before != 0;
+       before = tsr_op_get(b->ir, before)->prev) {
+    const tsr_op_data *data = tsr_op_get(b->ir, before);
+    if (data->code == TSR_OP_CHECK && tsr_op_attr(b->ir, before, "holds")->kind == TSR_ATTR_EXPR &&
+        tsr_op_attr(b->ir, before, "holds")->u.expr == holds->u.expr)
+      return TSR_OK;
+  }
+  TSR_TRY(tsr_tables_code(&b->t, holds->u.expr, &check.holds));
+  return TSR_PUSH(&b->t, &b->checks, &check);
+}
+
 static tsr_status add_op(building *b, tsr_op op) {
   const tsr_op_data *data = tsr_op_get(b->ir, op);
   switch (data->code) {
@@ -267,6 +286,8 @@ static tsr_status add_op(building *b, tsr_op op) {
     return add_launch(b, op);
   case TSR_OP_RESIZE_DIM:
     return add_resize(b, op);
+  case TSR_OP_CHECK:
+    return add_check(b, op);
   default:
     return tsr_tables_refuse(&b->t, op, "this op has no kernel on this target yet");
   }
@@ -313,6 +334,7 @@ static void hand_over(const building *b, tsr_program *out) {
   TSR_HAND_OVER(b, out, launches, launch_count);
   TSR_HAND_OVER(b, out, segments, segment_count);
   TSR_HAND_OVER(b, out, reads, read_count);
+  TSR_HAND_OVER(b, out, checks, check_count);
 }
 
 tsr_status tsr_program_build(tsr_ir *ir, tsr_op graph, const tsr_program_parts *parts,

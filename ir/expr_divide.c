@@ -8,8 +8,9 @@
  * 3. r = g*y + s with 0 <= s < g, where g divides c: s does not matter (ceildiv: -g < s <= 0).
  * 4. a quotient of a quotient is one quotient; a mod inside a mod by a divisor of its own goes.
  *
- * With a symbolic divisor that is at least 1, multiples of it are taken out and r may be proven to
- * be in [0, c). */
+ * With a symbolic divisor that is not negative, multiples of it are taken out and r may be proven to
+ * be in [0, c). Where it is 0 the division is an error, so that any result will do: N*4 floordiv N is
+ * 4 for the empty N too. */
 #include "ir/ir_internal.h"
 
 typedef struct division {
@@ -276,7 +277,7 @@ static tsr_expr divide_by_expr(tsr_ir *ir, division *d) {
   tsr_expr rest, part;
   int64_t number;
   bool ceil = d->op == TSR_INDEX_CEILDIV;
-  if (tsr_expr_slot_of(ir, d->b)->lo < 1)
+  if (tsr_expr_slot_of(ir, d->b)->lo < 0)
     return tsr_expr_node_make(ir, d->op, d->a, d->b);
   split_by_expr(ir, d);
   rest = tsr_sum_expr(ir, &d->rest);

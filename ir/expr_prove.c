@@ -7,7 +7,8 @@
  * remains; then index variables from the innermost (youngest) outwards, since bounds mention outer
  * ones; then lanes, and compounds of dims, which the bounds of index variables may have cancelled
  * (N - 1 - i with i below (N floordiv 16)*16). Where several bounds hold, each is tried; the number
- * of steps is bounded. Products lose one factor at a time, the others known not to be negative. */
+ * of steps is bounded. Products lose one factor at a time, the others known not to be negative.
+ * Divisors that are not negative count as positive: what divides by 0 has no value. */
 #include "ir/ir_internal.h"
 
 enum { MAX_STEPS = 160, MAX_NESTING = 24 };
@@ -139,7 +140,7 @@ static bool prove_quotient(proof *p, const tsr_sum *goal, uint32_t number,
   bool above = goal->terms[number].factor < 0, floor = node->op == TSR_INDEX_FLOORDIV;
   int64_t divisor, factor = goal->terms[number].factor, by, slack = 0;
   tsr_expr moved;
-  if (interval_of(p, node->b).lo < 1)
+  if (interval_of(p, node->b).lo < 0)
     return false;
   by = tsr_expr_is_int(p->ir, node->b, &divisor) ? divisor / tsr_gcd(divisor, factor) : 0;
   tsr_sum_copy(&scaled, goal);
@@ -159,7 +160,7 @@ static bool prove_quotient(proof *p, const tsr_sum *goal, uint32_t number,
 static bool prove_remainder(proof *p, const tsr_sum *goal, uint32_t number,
                             const tsr_expr_node *node) {
   int64_t factor = goal->terms[number].factor;
-  if (interval_of(p, node->b).lo < 1)
+  if (interval_of(p, node->b).lo < 0)
     return false;
   if (factor > 0)
     return try_instead(p, goal, number, 0, 0, 0);
@@ -204,7 +205,7 @@ static bool prove_exact_quotient(proof *p, const tsr_sum *goal, uint32_t number,
   tsr_expr kept[TSR_EXPR_MAX_FACTORS];
   uint32_t kept_count = 0;
   bool found = false;
-  if (node.op != (above ? TSR_INDEX_FLOORDIV : TSR_INDEX_CEILDIV) || interval_of(p, node.b).lo < 1)
+  if (node.op != (above ? TSR_INDEX_FLOORDIV : TSR_INDEX_CEILDIV) || interval_of(p, node.b).lo < 0)
     return false;
   for (uint32_t i = 0; i < count; i++) {
     if (i == at)

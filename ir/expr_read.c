@@ -240,8 +240,9 @@ static tsr_interval multiply_intervals(tsr_interval a, tsr_interval b) {
   return (tsr_interval){least(least(p, q), least(r, s)), greatest(greatest(p, q), greatest(r, s))};
 }
 
-/* The divisor is at least 1. */
+/* The divisor is not negative; where it is 0, there is no result. */
 static tsr_interval divide_intervals(tsr_index_op op, tsr_interval a, tsr_interval b) {
+  b.lo = greatest(b.lo, 1);
   int64_t (*divide)(int64_t, int64_t) = op == TSR_INDEX_FLOORDIV ? floor_ends : ceil_ends;
   if (op == TSR_INDEX_MOD) {
     int64_t last = b.hi == INT64_MAX ? INT64_MAX : b.hi - 1;
@@ -260,7 +261,7 @@ tsr_interval tsr_interval_apply(tsr_index_op op, tsr_interval a, tsr_interval b)
   case TSR_INDEX_FLOORDIV:
   case TSR_INDEX_CEILDIV:
   case TSR_INDEX_MOD:
-    if (b.lo >= 1)
+    if (b.lo >= 0 && b.hi >= 1)
       return divide_intervals(op, a, b);
     break;
   case TSR_INDEX_MIN:

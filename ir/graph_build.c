@@ -54,6 +54,27 @@ void tsr_graph_output(tsr_builder *b, const char *name, tsr_value value) {
     tsr_op_set_string(b->ir, op, "name", name);
 }
 
+void tsr_graph_check(tsr_builder *b, tsr_expr holds, const char *text) {
+  const char *origin = b->origin != NULL ? b->origin : "";
+  const char *between = b->origin != NULL ? ": " : "";
+  int64_t number;
+  if (holds == 0)
+    return;
+  if (tsr_expr_is_int(b->ir, holds, &number)) {
+    if (number == 0)
+      (void)tsr_ir_poison(b->ir, TSR_ERR_SHAPE, "%s", text);
+    return;
+  }
+  char *whole = tsr_arena_printf(tsr_ir_arena(b->ir), "%s%s%s", origin, between, text);
+  tsr_op op = begin(b, TSR_OP_CHECK, NULL, 0);
+  if (whole == NULL)
+    (void)tsr_ir_poison(b->ir, TSR_ERR_OUT_OF_MEMORY, "out of memory");
+  if (op == 0 || whole == NULL)
+    return;
+  tsr_op_set_expr(b->ir, op, "holds", holds);
+  tsr_op_set_string(b->ir, op, "text", whole);
+}
+
 tsr_value tsr_graph_const(tsr_builder *b, tsr_dtype dtype, const int64_t *dims, uint32_t rank,
                           const void *data, bool copy) {
   tsr_expr exprs[TSR_MAX_RANK];
@@ -124,11 +145,13 @@ tsr_value tsr_graph_unary(tsr_builder *b, tsr_opcode code, tsr_value x) {
 
 tsr_value tsr_graph_binary(tsr_builder *b, tsr_opcode code, tsr_value x, tsr_value y) {
   tsr_value operands[2] = {x, y};
+  tsr_graph_agree_broadcast(b, operands, 2);
   return finish(b, begin(b, code, operands, 2), 1);
 }
 
 tsr_value tsr_graph_select(tsr_builder *b, tsr_value condition, tsr_value x, tsr_value y) {
   tsr_value operands[3] = {condition, x, y};
+  tsr_graph_agree_broadcast(b, operands, 3);
   return finish(b, begin(b, TSR_OP_SELECT, operands, 3), 1);
 }
 
@@ -168,13 +191,28 @@ static bool same_dims(tsr_builder *b, tsr_value x, const tsr_expr *dims, uint32_
   return type->rank == rank && (rank == 0 || memcmp(type->dims, dims, rank * sizeof *dims) == 0);
 }
 
+/* Products that are not known to be equal are equal, or the run fails. */
+static void check_count(tsr_builder *b, tsr_value x, const tsr_expr *dims, uint32_t rank) {
+  const tsr_type_info *type = tsr_value_type(b->ir, x);
+  tsr_expr before = tsr_expr_int(b->ir, 1), after = before;
+  for (uint32_t i = 0; i < type->rank; i++)
+    before = tsr_expr_mul(b->ir, before, type->dims[i]);
+  for (uint32_t i = 0; i < rank; i++)
+    after = tsr_expr_mul(b->ir, after, dims[i]);
+  tsr_graph_check(b, tsr_expr_binary(b->ir, TSR_INDEX_EQ, before, after),
+                  "the new shape has another number of elements");
+}
+
 tsr_value tsr_graph_reshape(tsr_builder *b, tsr_value x, const tsr_expr *dims, uint32_t rank) {
   if (same_dims(b, x, dims, rank))
     return x;
+  if (b->checks && x != 0)
+    check_count(b, x, dims, rank);
   return finish(b, reshaped(b, TSR_OP_RESHAPE, x, dims, rank), 1);
 }
 
 tsr_value tsr_graph_broadcast(tsr_builder *b, tsr_value x, const tsr_expr *dims, uint32_t rank) {
+  x = tsr_graph_agree_dims(b, x, dims, rank);
   if (same_dims(b, x, dims, rank))
     return x;
   return finish(b, reshaped(b, TSR_OP_BROADCAST, x, dims, rank), 1);
@@ -213,7 +251,16 @@ tsr_value tsr_graph_pad(tsr_builder *b, tsr_value x, tsr_value value, const tsr_
   return finish(b, op, 1);
 }
 
+/* Concatenations of more parts have dims of one model anyway. */
+enum { MOST_AGREED = 256 };
+
 tsr_value tsr_graph_concat(tsr_builder *b, const tsr_value *parts, uint32_t count, uint32_t axis) {
+  tsr_value agreed[MOST_AGREED];
+  if (b->checks && count <= MOST_AGREED) {
+    memcpy(agreed, parts, count * sizeof *parts);
+    tsr_graph_agree_concat(b, agreed, count, axis);
+    parts = agreed;
+  }
   tsr_op op = begin(b, TSR_OP_CONCAT, parts, count);
   if (op != 0)
     tsr_op_set_int(b->ir, op, "axis", axis);
@@ -242,6 +289,7 @@ tsr_value tsr_graph_arg_reduce(tsr_builder *b, tsr_value x, const char *combine,
 }
 
 tsr_value tsr_graph_einsum(tsr_builder *b, const char *spec, tsr_value x, tsr_value y) {
+  tsr_graph_agree_einsum(b, spec, &x, &y);
   tsr_value operands[2] = {x, y};
   tsr_op op = begin(b, TSR_OP_EINSUM, operands, 2);
   if (op != 0)
@@ -260,6 +308,9 @@ static void set_window(tsr_builder *b, tsr_op op, uint32_t spatial, const int64_
 tsr_value tsr_graph_conv(tsr_builder *b, tsr_value x, tsr_value w, const int64_t *strides,
                          const int64_t *dilations, const tsr_expr *low, const tsr_expr *high,
                          int64_t groups) {
+  if (b->checks && x != 0 && w != 0 && tsr_value_type(b->ir, w)->rank > 1)
+    x = tsr_graph_agree_dim(b, x, 1,
+                            tsr_expr_mul_int(b->ir, tsr_value_type(b->ir, w)->dims[1], groups));
   tsr_value operands[2] = {x, w};
   tsr_op op = begin(b, TSR_OP_CONV, operands, 2);
   if (op == 0)
@@ -297,6 +348,9 @@ tsr_value tsr_graph_scan(tsr_builder *b, tsr_value x, const char *combine, uint3
 /* gather, gather_nd, gather_elements: an operand, indices and one integer attribute. */
 static tsr_value gather(tsr_builder *b, tsr_opcode code, tsr_value x, tsr_value indices,
                         const char *key, uint32_t number) {
+  if (code == TSR_OP_GATHER_ND && b->checks && x != 0)
+    for (uint32_t i = 0; i < number && i < tsr_value_type(b->ir, x)->rank; i++)
+      indices = tsr_graph_agree_dim(b, indices, i, tsr_value_type(b->ir, x)->dims[i]);
   tsr_value operands[2] = {x, indices};
   tsr_op op = begin(b, code, operands, 2);
   if (op != 0)
@@ -316,8 +370,25 @@ tsr_value tsr_graph_gather_elements(tsr_builder *b, tsr_value x, tsr_value indic
   return gather(b, TSR_OP_GATHER_ELEMENTS, x, indices, "axis", axis);
 }
 
+/* Updates take the extents of the indices, and where those end of the operand. */
+static tsr_value agree_updates(tsr_builder *b, tsr_opcode code, tsr_value x, tsr_value indices,
+                               tsr_value updates) {
+  if (!b->checks || x == 0 || indices == 0 || updates == 0)
+    return updates;
+  const tsr_type_info *to = tsr_value_type(b->ir, x), *at = tsr_value_type(b->ir, indices);
+  uint32_t rank = tsr_value_type(b->ir, updates)->rank;
+  for (uint32_t i = 0; i < rank; i++) {
+    uint32_t axis = to->rank - rank + i;
+    bool index = code == TSR_OP_SCATTER_ELEMENTS ? i < at->rank : i + 1 < at->rank;
+    tsr_expr want = index ? at->dims[i] : axis < to->rank ? to->dims[axis] : 0;
+    updates = tsr_graph_agree_dim(b, updates, i, want);
+  }
+  return updates;
+}
+
 static tsr_op scatter(tsr_builder *b, tsr_opcode code, tsr_value x, tsr_value indices,
                       tsr_value updates, const char *combine) {
+  updates = agree_updates(b, code, x, indices, updates);
   tsr_value operands[3] = {x, indices, updates};
   tsr_op op = begin(b, code, operands, 3);
   if (op != 0)

@@ -9,6 +9,8 @@ typedef struct tsr_builder {
   tsr_ir *ir;
   tsr_region region;
   const char *origin; /* node name stamped on new ops, or NULL */
+  bool checks; /* dims that must be equal, and may be, are taken for equal, which a run checks
+                  (graph_agree.c); otherwise they must be known to be */
 } tsr_builder;
 
 /* A new graph @name at the top; the builder points into it. */
@@ -17,6 +19,10 @@ tsr_builder tsr_graph_begin(tsr_ir *ir, const char *name);
 tsr_value tsr_graph_input(tsr_builder *b, const char *name, tsr_dtype dtype, const tsr_expr *dims,
                           uint32_t rank);
 void tsr_graph_output(tsr_builder *b, const char *name, tsr_value value);
+/* The run ends with `text`, which the origin's name precedes, unless `holds`, an expression over
+ * dims, is other than 0. Nothing is added where it is a number other than 0; TSR_ERR_SHAPE with the
+ * text where it is the number 0. */
+void tsr_graph_check(tsr_builder *b, tsr_expr holds, const char *text);
 /* Dense row-major data of `rank` dims; kept by reference unless `copy`. */
 tsr_value tsr_graph_const(tsr_builder *b, tsr_dtype dtype, const int64_t *dims, uint32_t rank,
                           const void *data, bool copy);
@@ -119,4 +125,19 @@ TSR_WARN_UNUSED tsr_status tsr_infer_types(tsr_ir *ir, tsr_op op, tsr_diag *diag
  * expressions or 1. */
 bool tsr_broadcast_dims(tsr_ir *ir, const tsr_type_info *a, const tsr_type_info *b,
                         tsr_expr *out_dims, uint32_t *out_rank);
+/* --- with tsr_builder.checks: what the calls above do with dims that are not known to be equal ---
+ */
+
+/* Makes the operands' dims agree as the op demands, by reshapes and checks. Leaves alone what fits,
+ * and what can never fit, which inference refuses then. `spec`: of einsum. */
+void tsr_graph_agree_broadcast(tsr_builder *b, tsr_value *operands, uint32_t count);
+void tsr_graph_agree_concat(tsr_builder *b, tsr_value *parts, uint32_t count, uint32_t axis);
+void tsr_graph_agree_einsum(tsr_builder *b, const char *spec, tsr_value *x, tsr_value *y);
+/* The operand's axis `axis` gets the extent `dim`. */
+tsr_value tsr_graph_agree_dim(tsr_builder *b, tsr_value x, uint32_t axis, tsr_expr dim);
+/* The operand's last axes that are not 1 get the extents of `dims`. */
+tsr_value tsr_graph_agree_dims(tsr_builder *b, tsr_value x, const tsr_expr *dims, uint32_t rank);
+/* What two dims that must be equal are from here on; 0 when they cannot be. */
+tsr_expr tsr_graph_agree(tsr_builder *b, tsr_expr x, tsr_expr y);
+
 #endif

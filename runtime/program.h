@@ -111,6 +111,13 @@ typedef struct tsr_dim_read {
   uint64_t element;
 } tsr_dim_read;
 
+/* The run ends with `text` and the values of the dims where `holds` is 0; evaluated as soon as its
+ * dims are known, before what is launched then. */
+typedef struct tsr_check_desc {
+  tsr_code holds;
+  const char *text;
+} tsr_check_desc;
+
 /* The unit of memory planning and graph capture: launches in order, then reads. */
 typedef struct tsr_segment_desc {
   uint32_t first_launch, launch_count;
@@ -217,6 +224,8 @@ typedef struct tsr_program {
   uint32_t segment_count;
   const tsr_dim_read *reads;
   uint32_t read_count;
+  const tsr_check_desc *checks;
+  uint32_t check_count;
   /* Of host programs, else empty. host_region_count > 0 says that it is one. Ports of tensors name
    * buffers of kind INPUT or OUTPUT, as elsewhere; `buffer` of lists and maybes is not looked at.
    */

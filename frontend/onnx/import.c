@@ -19,9 +19,7 @@ static tsr_status builder_status(tsr_importer *im) {
   tsr_status status = tsr_ir_status(im->ir);
   if (status == TSR_OK)
     return TSR_OK;
-  bool dynamic = status == TSR_ERR_SHAPE && tsr_dim_count(im->ir) > 0;
-  return tsr_fail(im->diag, status, "%s%s", tsr_ir_diag(im->ir)->message,
-                  dynamic ? " (symbolic dims differ until --dim NAME=N makes them numbers)" : "");
+  return tsr_fail(im->diag, status, "%s", tsr_ir_diag(im->ir)->message);
 }
 
 static tsr_status add_unsupported(tsr_importer *im, const char *op, const char *node, int64_t opset,
@@ -658,6 +656,7 @@ static tsr_status import_graph(tsr_importer *im) {
   if (graph->outputs.count == 0)
     return tsr_fail(im->diag, TSR_ERR_FORMAT, "the graph has no outputs");
   im->builder = tsr_graph_begin(im->ir, "main");
+  im->builder.checks = true;
   TSR_TRY(builder_status(im));
   TSR_TRY(index_functions(im));
   TSR_TRY(import_inputs(im, graph));

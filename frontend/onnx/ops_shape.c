@@ -45,6 +45,18 @@ tsr_status tsr_lower_op_size(tsr_lower *l) {
 
 /* --- reshapes --- */
 
+/* Whether input 0 has as many elements as the dims say: 1 where it is known, or a condition over
+ * dims. */
+static tsr_expr same_count(tsr_lower *l, const tsr_imported *x, const tsr_expr *dims,
+                           uint32_t rank) {
+  tsr_expr before = e_int(l, 1), after = before;
+  for (uint32_t i = 0; i < x->rank; i++)
+    before = e_mul(l, before, x->dims[i]);
+  for (uint32_t i = 0; i < rank; i++)
+    after = e_mul(l, after, dims[i]);
+  return tsr_expr_binary(l->ir, TSR_INDEX_EQ, before, after);
+}
+
 /* Output `output` is input 0 with other dims: content and constants keep what they are. */
 static void set_reshaped(tsr_lower *l, const tsr_expr *dims, uint32_t rank) {
   tsr_imported *x = l->in[0];
@@ -55,7 +67,7 @@ static void set_reshaped(tsr_lower *l, const tsr_expr *dims, uint32_t rank) {
     return;
   if (rank > 0)
     memcpy(kept, dims, rank * sizeof *kept);
-  if (content || x->data) {
+  if ((content || x->data) && tsr_expr_equals_int(l->ir, same_count(l, x, dims, rank), 1)) {
     *y = *x;
     y->value = 0;
     y->assumes = 0;
@@ -65,17 +77,6 @@ static void set_reshaped(tsr_lower *l, const tsr_expr *dims, uint32_t rank) {
     tsr_lower_set_imported(l, 0, y);
   } else
     tsr_lower_set(l, 0, v_reshape(l, tsr_imported_value(l, x), kept, rank));
-}
-
-static bool same_count(tsr_lower *l, const tsr_imported *x, const tsr_expr *dims, uint32_t rank) {
-  int64_t a = 1, b = 1, n;
-  for (uint32_t i = 0; i < x->rank; i++)
-    if (!tsr_expr_is_int(l->ir, x->dims[i], &n) || __builtin_mul_overflow(a, n, &a))
-      return true;
-  for (uint32_t i = 0; i < rank; i++)
-    if (!tsr_expr_is_int(l->ir, dims[i], &n) || __builtin_mul_overflow(b, n, &b))
-      return true;
-  return a == b;
 }
 
 /* The dim that -1 stands for: equal dims on both sides cancel first, so that symbolic ones need no
@@ -127,7 +128,7 @@ static tsr_status reshape_dims(tsr_lower *l, const tsr_expr *wanted, uint64_t co
   }
   if (hole != UINT32_MAX)
     dims[hole] = infer_dim(l, x, dims, (uint32_t)count, hole);
-  if (!same_count(l, x, dims, (uint32_t)count))
+  if (tsr_expr_equals_int(l->ir, same_count(l, x, dims, (uint32_t)count), 0))
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "the new shape has another number of elements");
   return TSR_OK;
 }
@@ -148,7 +149,6 @@ tsr_status tsr_lower_op_reshape(tsr_lower *l) {
   if (!content || (content->count > 0 && !content->exprs))
     return tsr_size_reshape(l);
   TSR_TRY(reshape_dims(l, content->exprs, content->count, dims));
-  tsr_size_check_count(l, dims, (uint32_t)content->count);
   set_reshaped(l, dims, (uint32_t)content->count);
   return TSR_OK;
 }
@@ -188,6 +188,8 @@ tsr_status tsr_lower_op_squeeze(tsr_lower *l) {
     if (remove && !one && tsr_expr_is_int(l->ir, x->dims[i], &extent))
       return tsr_lower_wrong(l, TSR_ERR_SHAPE, "axis %u has extent %lld, not 1", i,
                              (long long)extent);
+    if (remove && !one && tsr_graph_agree(l->b, x->dims[i], e_int(l, 1)) == 0)
+      return tsr_lower_wrong(l, TSR_ERR_SHAPE, "axis %u can never have the extent 1", i);
     if (!remove)
       dims[rank++] = x->dims[i];
   }
@@ -341,10 +343,18 @@ tsr_status tsr_lower_op_expand(tsr_lower *l) {
   if (shape->count > TSR_MAX_RANK)
     return tsr_lower_wrong(l, TSR_ERR_LIMIT, "shape of rank %llu",
                            (unsigned long long)shape->count);
-  tsr_type_info x = {.rank = l->in[0]->rank, .dims = l->in[0]->dims};
-  tsr_type_info y = {.rank = (uint32_t)shape->count, .dims = shape->exprs};
-  if (!tsr_broadcast_dims(l->ir, &x, &y, dims, &rank))
-    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "the input does not broadcast to the shape");
+  const tsr_imported *x = l->in[0];
+  uint32_t count = (uint32_t)shape->count;
+  rank = count > x->rank ? count : x->rank;
+  for (uint32_t i = 0; i < rank; i++) {
+    tsr_expr own = i + x->rank < rank ? e_int(l, 1) : x->dims[i + x->rank - rank];
+    tsr_expr want = i + count < rank ? e_int(l, 1) : shape->exprs[i + count - rank];
+    dims[i] = tsr_expr_equals_int(l->ir, own, 1)    ? want
+              : tsr_expr_equals_int(l->ir, want, 1) ? own
+                                                    : tsr_graph_agree(l->b, own, want);
+    if (!dims[i])
+      return tsr_lower_wrong(l, TSR_ERR_SHAPE, "the input does not broadcast to the shape");
+  }
   return broadcast_to(l, dims, rank);
 }
 

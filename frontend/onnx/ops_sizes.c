@@ -16,33 +16,14 @@ static tsr_value other_count(tsr_lower *l, tsr_value dims, tsr_value total) {
   return v_ne(l, count, v_cast(l, total, TSR_F64));
 }
 
-static bool is_data(const tsr_ir *ir, tsr_expr expr) {
-  tsr_expr_node node = tsr_expr_get(ir, expr);
-  if (node.op == TSR_INDEX_DIM)
-    return tsr_dim_get(ir, node.dim)->from_device;
-  return node.op > TSR_INDEX_LANE && (is_data(ir, node.a) || is_data(ir, node.b));
-}
-
-/* Dims of the inputs alone are left to the models' own sense, as a check ends a segment. */
-void tsr_size_check_count(tsr_lower *l, const tsr_expr *dims, uint32_t rank) {
-  const tsr_imported *x = l->in[0];
-  tsr_expr before = e_int(l, 1), after = before;
-  bool data = false;
-  for (uint32_t i = 0; i < x->rank; i++) {
-    before = e_mul(l, before, x->dims[i]);
-    data |= is_data(l->ir, x->dims[i]);
-  }
-  for (uint32_t i = 0; i < rank; i++) {
-    after = e_mul(l, after, dims[i]);
-    data |= is_data(l->ir, dims[i]);
-  }
-  if (data && before != after && rank > 0)
-    tsr_size_check(l, other_count(l, tsr_size_value(l, dims, rank), elements_of(l, x)),
-                   "the new shape has another number of elements");
-}
-
+/* The caller has added a check of the number of elements. */
 static tsr_value reshape_input(tsr_lower *l, const tsr_expr *dims, uint32_t rank) {
-  return v_reshape(l, tsr_lower_value(l, 0), dims, rank);
+  tsr_value x = tsr_lower_value(l, 0);
+  bool checks = l->b->checks;
+  l->b->checks = false;
+  tsr_value y = v_reshape(l, x, dims, rank);
+  l->b->checks = checks;
+  return y;
 }
 
 /* --- Reshape --- */

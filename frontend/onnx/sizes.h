@@ -29,9 +29,6 @@ static inline tsr_value v_i64(tsr_lower *l, int64_t number) {
   return tsr_graph_scalar_int(l->b, TSR_I64, number);
 }
 
-/* Input 0 is about to take these dims, some of which are data: it must have as many elements. */
-void tsr_size_check_count(tsr_lower *l, const tsr_expr *dims, uint32_t rank);
-
 /* --- what lowerings do when their shape is data; ops_sizes.c --- */
 
 TSR_WARN_UNUSED tsr_status tsr_size_reshape(tsr_lower *l);

@@ -148,6 +148,7 @@ struct tsr_exec {
   exec_launch *launches;
   exec_stage *stages;
   uint32_t stage_count;
+  uint32_t *check_stages; /* before which stage each check of the program can be evaluated */
   int64_t *dims, *new_dims;
   uint32_t *dim_origins; /* input that bound a dim, while binding */
   bool inputs_changed;
@@ -187,6 +188,9 @@ TSR_WARN_UNUSED tsr_status tsr_exec_layout(tsr_exec *exec);
 TSR_WARN_UNUSED tsr_status tsr_exec_bind_dims(tsr_exec *exec);
 TSR_WARN_UNUSED tsr_status tsr_exec_check_dim_range(tsr_exec *exec, uint32_t dim, int64_t value,
                                                     const char *from);
+/* Evaluates the program's checks whose dims are all known when stage `index` begins, and not
+ * before. */
+TSR_WARN_UNUSED tsr_status tsr_exec_check_dims(tsr_exec *exec, uint32_t index);
 /* The shape (rank entries) and bytes of a buffer for the present dims. `what` names it in errors.
  */
 TSR_WARN_UNUSED tsr_status tsr_exec_shape(tsr_exec *exec, const tsr_buffer_desc *buffer,

@@ -60,14 +60,17 @@ static uint32_t stage_of_segment(const tsr_exec *exec, uint32_t segment) {
   return stage;
 }
 
-/* Outputs that no launch touches (nothing to compute for them) still get shape and memory, in the
- * stage in which their shape is known. */
+/* What happens in the stage in which its dims are known: checks; and outputs that no launch touches
+ * (nothing to compute for them) still get shape and memory. */
 static tsr_status place_unused_outputs(tsr_exec *exec) {
   const tsr_program *p = exec->program;
   uint32_t *known = (uint32_t *)tsr_arena_alloc_array(&exec->memory, p->dim_count, sizeof *known);
   if (known == NULL)
     return out_of_memory(exec);
   tsr_program_dim_segments(p, known);
+  for (uint32_t i = 0; i < p->check_count; i++)
+    exec->check_stages[i] =
+        stage_of_segment(exec, tsr_program_code_segment(p, p->checks[i].holds, known));
   for (uint32_t i = 0; i < p->output_count; i++) {
     const tsr_buffer_desc *buffer = &p->buffers[p->outputs[i].buffer];
     exec_buffer *state = &exec->buffers[p->outputs[i].buffer];
@@ -120,7 +123,8 @@ static bool create_tables(tsr_exec *exec) {
   ((exec->field) = tsr_arena_alloc_array(arena, (count), sizeof(*exec->field)))
   return TABLE(inputs, p->input_count) != NULL && TABLE(outputs, p->output_count) != NULL &&
          TABLE(buffers, p->buffer_count) != NULL && TABLE(launches, p->launch_count) != NULL &&
-         TABLE(stages, (size_t)p->segment_count + 1) != NULL && TABLE(dims, p->dim_count) != NULL &&
+         TABLE(stages, (size_t)p->segment_count + 1) != NULL &&
+         TABLE(check_stages, p->check_count) != NULL && TABLE(dims, p->dim_count) != NULL &&
          TABLE(new_dims, p->dim_count) != NULL && TABLE(dim_origins, p->dim_count) != NULL &&
          TABLE(plan_items, p->buffer_count) != NULL &&
          TABLE(plan_buffers, p->buffer_count) != NULL &&

@@ -57,6 +57,7 @@ static tsr_status plan_stage(tsr_exec *exec, uint32_t index) {
   exec_stage *stage = &exec->stages[index];
   uint64_t persistent = 0;
   uint32_t items = 0;
+  TSR_TRY(tsr_exec_check_dims(exec, index));
   TSR_TRY(size_temporaries(exec, index, &items, &persistent));
   if (tsr_plan_arena(exec->plan_items, items, exec->plan_scratch, &stage->arena_bytes) != TSR_OK)
     return plan_overflow(exec);

@@ -1,5 +1,6 @@
 #include "runtime/exec/exec.h"
 #include "runtime/module/program_check.h"
+#include <stdio.h>
 #include <string.h>
 
 enum { UNBOUND = UINT32_MAX };
@@ -75,6 +76,52 @@ tsr_status tsr_exec_bind_dims(tsr_exec *exec) {
   }
   for (uint32_t i = 0; changed && i < exec->stage_count; i++)
     exec->stages[i].planned = exec->stages[i].linked = false;
+  return TSR_OK;
+}
+
+/* " (N = 3, M = 4)": the dims of an expression, each once; what does not fit is left out. */
+static void print_dims(const tsr_exec *exec, tsr_code code, char *text, size_t bytes) {
+  const tsr_program *p = exec->program;
+  size_t at = 0;
+  text[0] = '\0';
+  for (uint32_t i = 0; i < code.count && at + 1 < bytes; i++) {
+    const tsr_index_step *step = &p->steps[code.first + i];
+    bool seen = false;
+    int wrote;
+    if (step->op != TSR_INDEX_DIM)
+      continue;
+    for (uint32_t k = 0; k < i && !seen; k++)
+      seen = p->steps[code.first + k].op == TSR_INDEX_DIM &&
+             p->steps[code.first + k].operand == step->operand;
+    if (seen)
+      continue;
+    wrote = snprintf(text + at, bytes - at, "%s%.200s = %lld", at == 0 ? " (" : ", ",
+                     p->dims[step->operand].name, (long long)exec->dims[step->operand]);
+    if (wrote < 0 || (size_t)wrote + 1 >= bytes - at) {
+      text[at] = '\0';
+      break;
+    }
+    at += (size_t)wrote;
+  }
+  if (at != 0)
+    (void)snprintf(text + at, bytes - at, ")");
+}
+
+tsr_status tsr_exec_check_dims(tsr_exec *exec, uint32_t index) {
+  const tsr_program *p = exec->program;
+  for (uint32_t i = 0; i < p->check_count; i++) {
+    tsr_code code = p->checks[i].holds;
+    char dims[800];
+    int64_t holds;
+    if (exec->check_stages[i] != index)
+      continue;
+    if (tsr_index_eval(p->steps + code.first, code.count, exec->dims, p->dim_count, &holds) ==
+            TSR_OK &&
+        holds != 0)
+      continue;
+    print_dims(exec, code, dims, sizeof dims);
+    return tsr_exec_fail(exec, TSR_ERR_SHAPE, "%.1000s%s", p->checks[i].text, dims);
+  }
   return TSR_OK;
 }
 

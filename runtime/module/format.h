@@ -80,7 +80,8 @@ typedef struct tsm_table {
   X(host_constants, host_constant_count, tsr_host_constant)                                        \
   X(host_numbers, host_number_count, int64_t)                                                      \
   X(host_texts, host_text_count, tsm_text)                                                         \
-  X(texts, text_count, tsm_text)
+  X(texts, text_count, tsm_text)                                                                   \
+  X(checks, check_count, tsm_check)
 
 /* Strings are offsets from strings_offset. The parts of a host program are the records that follow
  * it; they have none themselves. */
@@ -131,15 +132,21 @@ typedef struct tsm_host_step {
   uint32_t nodes, reserved;
 } tsm_host_step;
 
+typedef struct tsm_check {
+  tsr_code holds;
+  uint32_t text, reserved;
+} tsm_check;
+
 typedef struct tsm_weight {
   uint64_t offset, bytes;
   uint64_t hash; /* tsr_hash64 of the bytes */
 } tsm_weight;
 
 _Static_assert(sizeof(tsm_header) == 128, "file layout");
-_Static_assert(sizeof(tsm_program) == 48 + 22 * sizeof(tsm_table), "file layout");
+_Static_assert(sizeof(tsm_program) == 48 + 23 * sizeof(tsm_table), "file layout");
 _Static_assert(sizeof(tsm_table) == 16 && sizeof(tsm_dim) == 24, "file layout");
 _Static_assert(sizeof(tsm_port) == 8 && sizeof(tsm_constant) == 4, "file layout");
+_Static_assert(sizeof(tsm_check) == 16, "file layout");
 _Static_assert(sizeof(tsm_kernel) == 64 && sizeof(tsm_weight) == 24, "file layout");
 _Static_assert(sizeof(tsr_index_step) == 16 && sizeof(tsr_code) == 8, "file layout");
 _Static_assert(sizeof(tsr_buffer_desc) == 20 && sizeof(tsr_variant_desc) == 48, "file layout");

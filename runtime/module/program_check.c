@@ -453,6 +453,15 @@ static tsr_status check_order(const checker *self, tsr_arena *scratch) {
   return TSR_OK;
 }
 
+static tsr_status check_checks(const checker *self) {
+  for (uint32_t i = 0; i < self->program->check_count; i++) {
+    const tsr_check_desc *check = &self->program->checks[i];
+    if (check->text == NULL || !tsr_program_is_code(self->program, check->holds))
+      return bad(self, "a check has no text or no valid expression", i);
+  }
+  return TSR_OK;
+}
+
 static tsr_status check_no_host_tables(const checker *self) {
   const tsr_program *p = self->program;
   if ((p->host_value_count | p->host_step_count | p->host_region_count | p->host_constant_count |
@@ -486,6 +495,7 @@ static tsr_status check_kernel_program(const tsr_program *program, bool part, ts
   TSR_TRY(check_variants(&self));
   TSR_TRY(check_launches(&self));
   TSR_TRY(check_segments(&self));
+  TSR_TRY(check_checks(&self));
   TSR_TRY(check_dim_sources(&self));
   return check_order(&self, scratch);
 }

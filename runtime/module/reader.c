@@ -288,6 +288,21 @@ static void read_host_tables(program_reader *self) {
   self->program->text_count = r->texts.count;
 }
 
+static void read_checks(program_reader *self) {
+  const tsm_table *table = &self->record->checks;
+  const tsm_check *from = (const tsm_check *)read_table(self, table, sizeof *from);
+  tsr_check_desc *to =
+      (tsr_check_desc *)new_table(self, from != NULL ? table->count : 0, sizeof *to);
+  if (from == NULL || to == NULL)
+    return;
+  for (uint32_t i = 0; i < table->count; i++) {
+    to[i].holds = from[i].holds;
+    to[i].text = read_string(self, from[i].text);
+  }
+  self->program->checks = to;
+  self->program->check_count = table->count;
+}
+
 static tsr_status read_program(tsr_module *module, uint32_t index, tsr_diag *diag) {
   const tsm_program *record = &module->records[index];
   tsr_program *program = &module->programs[index];
@@ -307,6 +322,7 @@ static tsr_status read_program(tsr_module *module, uint32_t index, tsr_diag *dia
   read_constants(&self);
   read_kernels(&self);
   read_host_tables(&self);
+  read_checks(&self);
   if (self.out_of_memory)
     return out_of_memory(diag);
   if (self.failed)

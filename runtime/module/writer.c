@@ -222,6 +222,16 @@ static tsr_status add_host_steps(writer *self, tsm_table *table, const tsr_progr
 
 /* Structures with inner padding do not occur among the plain tables (see the assertions in
  * format.h), so their bytes are fully defined. */
+static tsr_status add_checks(writer *self, tsm_table *table, const tsr_program *program) {
+  TSR_TRY(begin_table(self, table, program->check_count));
+  for (uint32_t i = 0; i < program->check_count; i++) {
+    tsm_check record = {program->checks[i].holds, 0, 0};
+    TSR_TRY(add_string(self, program->checks[i].text, &record.text));
+    TSR_TRY(append(self, &self->meta, &record, sizeof record));
+  }
+  return TSR_OK;
+}
+
 static tsr_status add_program(writer *self, const tsr_program *p, tsm_program *record) {
   TSR_TRY(add_string(self, p->target, &record->target));
   TSR_TRY(add_string(self, p->precision, &record->precision));
@@ -254,6 +264,7 @@ static tsr_status add_program(writer *self, const tsr_program *p, tsm_program *r
   TSR_TRY(add_texts(self, &record->host_texts, p->host_texts, p->host_text_count));
   TSR_TRY(add_texts(self, &record->texts, p->texts, p->text_count));
 #undef PLAIN
+  TSR_TRY(add_checks(self, &record->checks, p));
   return TSR_OK;
 }
 

@@ -1,0 +1,163 @@
+/* Dims of inputs that must fit each other but have other names: one module, data sets of different
+ * sizes one after the other. What fits runs and gives what the evaluator gives; what does not ends
+ * the run with an error that names the node and the dims, and the exec goes on with the next set.
+ */
+#include "ir/eval.h"
+#include "tests/robust/dims_model.h"
+#include <check.h>
+#include <string.h>
+
+enum { MOST_SETS = 12 };
+
+/* The extents of each input, in the order of `inputs`; a missing error: it runs. */
+typedef struct size_set {
+  int64_t extents[MOST_INPUTS][4];
+  const char *error;
+} size_set;
+
+typedef struct dims_case {
+  const char *op, *outputs;
+  const char *inputs[MOST_INPUTS]; /* "name dim dim ..": f32 */
+  const char *attribute;           /* an int, or NULL */
+  int64_t value;
+  int64_t constant[4]; /* the input "c" of i64, when `constants` is not 0 */
+  unsigned constants;
+  unsigned count;
+  size_set sets[MOST_SETS];
+} dims_case;
+
+static const dims_case cases[] = {
+    {.op = "Reshape",
+     .inputs = {"x N 6"},
+     .constants = 2,
+     .constant = {-1, 4},
+     .count = 3,
+     .sets = {{{{4, 6}}, NULL},
+              {{{3, 6}}, "node: the new shape has another number of elements (N = 3)"},
+              {{{2, 6}}, NULL}}},
+    {.op = "Reshape",
+     .inputs = {"x N M"},
+     .constants = 3,
+     .constant = {2, 3, 4},
+     .count = 5,
+     .sets = {{{{4, 6}}, NULL},
+              {{{1, 24}}, NULL},
+              {{{3, 6}}, "node: the new shape has another number of elements (N = 3, M = 6)"},
+              {{{1000, 1000}}, "another number of elements"},
+              {{{24, 1}}, NULL}}},
+    {.op = "Squeeze",
+     .inputs = {"x N M"},
+     .constants = 1,
+     .constant = {0},
+     .count = 2,
+     .sets = {{{{1, 6}}, NULL}, {{{2, 6}}, "the extents N and 1 must be equal (N = 2)"}}},
+    {.op = "Add",
+     .inputs = {"x N 3", "y M 3"},
+     .count = 4,
+     .sets = {{{{4, 3}, {4, 3}}, NULL},
+              {{{4, 3}, {1, 3}}, "node: the extents N and M must be equal (N = 4, M = 1)"},
+              {{{64, 3}, {64, 3}}, NULL},
+              {{{1, 3}, {1, 3}}, NULL}}},
+    {.op = "Add",
+     .inputs = {"x N 3", "y 5 3"},
+     .count = 2,
+     .sets = {{{{5, 3}, {5, 3}}, NULL},
+              {{{4, 3}, {5, 3}}, "node: the extents N and 5 must be equal (N = 4)"}}},
+    {.op = "Add", /* the shorter shape ends at the same axis */
+     .inputs = {"x A B C", "y D"},
+     .count = 2,
+     .sets = {{{{2, 3, 7}, {7}}, NULL}, {{{2, 3, 7}, {6}}, "the extents C and D must be equal"}}},
+    {.op = "Where",
+     .inputs = {"?c A B", "x C 1", "y D"},
+     .count = 3,
+     .sets = {{{{3, 4}, {3, 1}, {4}}, NULL},
+              {{{3, 4}, {2, 1}, {4}}, "the extents A and C must be equal (A = 3, C = 2)"},
+              {{{3, 4}, {3, 1}, {5}}, "the extents B and D must be equal (B = 4, D = 5)"}}},
+    {.op = "Concat",
+     .attribute = "axis",
+     .value = 1,
+     .inputs = {"x N 3", "y M K", "z 2 L"},
+     .count = 3,
+     .sets = {{{{2, 3}, {2, 7}, {2, 1}}, NULL},
+              {{{3, 3}, {3, 7}, {2, 1}}, "must be equal"},
+              {{{2, 3}, {2, 1}, {2, 64}}, NULL}}},
+    {.op = "MatMul",
+     .inputs = {"x A M K", "y B L N"},
+     .count = 4,
+     .sets = {{{{2, 5, 7}, {2, 7, 3}}, NULL},
+              {{{2, 5, 7}, {2, 6, 3}}, "the extents K and L must be equal (K = 7, L = 6)"},
+              {{{2, 5, 7}, {1, 7, 3}}, "the extents A and B must be equal (A = 2, B = 1)"},
+              {{{1, 33, 64}, {1, 64, 17}}, NULL}}},
+    {.op = "ScatterElements",
+     .inputs = {"x N 3", "#i M 3", "u L 3"},
+     .count = 2,
+     .sets = {{{{4, 3}, {2, 3}, {2, 3}}, NULL},
+              {{{4, 3}, {2, 3}, {3, 3}}, "the extents L and M must be equal"}}},
+    {.op = "Conv",
+     .inputs = {"x B C H", "w 4 3 3"},
+     .count = 2,
+     .sets = {{{{2, 3, 9}, {4, 3, 3}}, NULL},
+              {{{2, 4, 9}, {4, 3, 3}}, "the extents C and 3 must be equal (C = 4)"}}},
+};
+
+static wire model_of(const dims_case *c) {
+  wire g = {0};
+  char names[64] = "";
+  for (unsigned i = 0; i < MOST_INPUTS && c->inputs[i] != NULL; i++)
+    dims_add_input(&g, c->inputs[i], names);
+  if (c->constants != 0) {
+    onnx_add_initializer(&g, onnx_ints("c", c->constant, c->constants));
+    strcat(names, " c");
+  }
+  wire node = onnx_node(c->op, "node", names, "out");
+  if (c->attribute != NULL)
+    onnx_int(&node, c->attribute, c->value);
+  onnx_add_node(&g, node);
+  wire info = {0};
+  wire_text(&info, 1, "out");
+  onnx_add_output(&g, info);
+  return onnx_model(g, 17);
+}
+
+static void check_case(const dims_case *c, const char *target) {
+  dims_model m;
+  dims_open(&m, model_of(c), target, NULL, 0);
+  for (unsigned s = 0; s < c->count; s++)
+    dims_run(&m, c->sets[s].extents, c->sets[s].error);
+  dims_close(&m);
+}
+
+START_TEST(dims_fit_or_are_named) {
+  check_case(&cases[_i], "cpu");
+}
+END_TEST
+
+/* What can never fit is refused at compile time. */
+START_TEST(never_equal) {
+  wire g = {0};
+  char names[64] = "";
+  dims_add_input(&g, "x N 3", names);
+  dims_add_input(&g, "y M 4", names);
+  onnx_add_node(&g, onnx_node("Add", "node", "x y", "out"));
+  wire info = {0};
+  wire_text(&info, 1, "out");
+  onnx_add_output(&g, info);
+  dims_refuse(onnx_model(g, 17), "do not broadcast");
+}
+END_TEST
+
+int main(void) {
+  Suite *suite = suite_create("dims");
+  TCase *tests = tcase_create("tests");
+  SRunner *runner;
+  int failed;
+  tcase_set_timeout(tests, 300);
+  tcase_add_loop_test(tests, dims_fit_or_are_named, 0, sizeof cases / sizeof *cases);
+  tcase_add_test(tests, never_equal);
+  suite_add_tcase(suite, tests);
+  runner = srunner_create(suite);
+  srunner_run_all(runner, CK_ENV);
+  failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed == 0 ? 0 : 1;
+}
