@@ -9,6 +9,7 @@ typedef struct writer {
   tsr_arena *arena;
   char *text;
   size_t used, capacity;
+  uint64_t weights; /* bytes of the constants that were put */
 } writer;
 
 static void put_bytes(writer *w, const char *bytes, size_t count) {
@@ -89,31 +90,40 @@ static void put_codes(writer *w, const tsr_program *program, const tsr_code *cod
   put(w, "]");
 }
 
-/* Where constant number `index` starts in the emitted weights; the size for the number of
- * constants.
- */
-static uint64_t constant_offset(const tsr_program *program, uint32_t index) {
+/* The bytes that a constant takes in the emitted weights. */
+static uint64_t constant_room(const tsr_constant_desc *constant) {
   enum { ALIGNMENT = 64 };
-  uint64_t at = 0;
-  for (uint32_t i = 0; i < index; i++)
-    at += (program->constants[i].bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-  return at;
+  return (constant->bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
+/* Those of a host program come first, then those of its parts in order. */
 static void put_constants(writer *w, const tsr_program *program) {
   put(w, "  \"constants\": [");
-  for (uint32_t i = 0; i < program->constant_count; i++)
-    put(w, "%s{\"offset\": %" PRIu64 ", \"bytes\": %" PRIu64 "}", i == 0 ? "" : ", ",
-        constant_offset(program, i), program->constants[i].bytes);
+  for (uint32_t i = 0; i < program->constant_count; i++) {
+    put(w, "%s{\"offset\": %" PRIu64 ", \"bytes\": %" PRIu64 "}", i == 0 ? "" : ", ", w->weights,
+        program->constants[i].bytes);
+    w->weights += constant_room(&program->constants[i]);
+  }
   put(w, "],\n");
 }
 
+/* `bytes` NULL: counts only. Returns where the next constant goes. */
+static uint64_t copy_constants(const tsr_program *program, char *bytes, uint64_t at) {
+  for (uint32_t i = 0; i < program->constant_count; i++) {
+    if (bytes != NULL)
+      memcpy(bytes + at, program->constants[i].data, program->constants[i].bytes);
+    at += constant_room(&program->constants[i]);
+  }
+  for (uint32_t i = 0; i < program->part_count; i++)
+    at = copy_constants(&program->parts[i], bytes, at);
+  return at;
+}
+
 const void *tsr_manifest_weights(const tsr_program *program, tsr_arena *arena, size_t *out_bytes) {
-  *out_bytes = constant_offset(program, program->constant_count);
+  *out_bytes = copy_constants(program, NULL, 0);
   char *bytes = tsr_arena_alloc(arena, *out_bytes);
-  for (uint32_t i = 0; bytes != NULL && i < program->constant_count; i++)
-    memcpy(bytes + constant_offset(program, i), program->constants[i].data,
-           program->constants[i].bytes);
+  if (bytes != NULL)
+    copy_constants(program, bytes, 0);
   return bytes;
 }
 
@@ -280,20 +290,148 @@ static void put_launches(writer *w, const tsr_program *program) {
   put(w, "  ]\n");
 }
 
-const char *tsr_manifest(const tsr_program *program, const tsr_cuda_program *cuda,
-                         tsr_arena *arena) {
+/* --- of host programs --- */
+
+static void put_numbers(writer *w, const char *key, const uint32_t *numbers, uint32_t count) {
+  put(w, "\"%s\": [", key);
+  for (uint32_t i = 0; i < count; i++)
+    put(w, "%s%u", i == 0 ? "" : ", ", numbers[i]);
+  put(w, "]");
+}
+
+static void put_texts(writer *w, const char *key, const char *const *texts, uint32_t count) {
+  put(w, "\"%s\": [", key);
+  for (uint32_t i = 0; i < count; i++) {
+    put(w, i == 0 ? "" : ", ");
+    put_string(w, texts[i]);
+  }
+  put(w, "]");
+}
+
+/* `binds`: per extent the dim that gets its value when the value is made, or null. */
+static void put_value(writer *w, const tsr_program *program, const tsr_host_value *value) {
+  static const char *const kinds[] = {"tensor", "list", "optional", "optional list"};
+  put(w, "    {\"kind\": \"%s\", \"dtype\": \"%s\"", kinds[value->kind],
+      value->text != 0 ? "text" : tsr_dtype_text((tsr_dtype)value->dtype));
+  if (value->rank != TSR_HOST_ANY_RANK) {
+    put(w, ", \"dims\": ");
+    put_codes(w, program, program->codes + value->first_dim, value->rank);
+  }
+  for (uint32_t i = 0; value->kind == TSR_HOST_TENSOR && i < value->rank; i++) {
+    uint32_t bind = program->arguments[value->first_bind + i];
+    put(w, i == 0 ? ", \"binds\": [" : ", ");
+    if (bind == 0)
+      put(w, "null");
+    else
+      put_string(w, program->dims[bind - 1].name);
+    put(w, i + 1 == value->rank ? "]" : "");
+  }
+  put(w, "}");
+}
+
+static void put_step(writer *w, const tsr_program *program, const tsr_host_step *step) {
+  static const char *const texts[] = {
+#define TSR_HOST_OP(name, text, ...) text,
+#include "runtime/host/host_ops.def"
+#undef TSR_HOST_OP
+  };
+  put(w, "    {\"op\": \"%s\", ", texts[step->op]);
+  if (step->op == TSR_HOST_CALL)
+    put(w, "\"part\": %u, ", step->part);
+  put_numbers(w, "operands", program->arguments + step->first_operand, step->operand_count);
+  put(w, ", ");
+  put_numbers(w, "results", program->arguments + step->first_result, step->result_count);
+  if (step->region_count != 0)
+    put(w, ", \"regions\": [");
+  for (uint32_t i = 0; i < step->region_count; i++)
+    put(w, "%s%u%s", i == 0 ? "" : ", ", step->first_region + i,
+        i + 1 == step->region_count ? "]" : "");
+  if (step->code.count != 0) {
+    put(w, ", \"%s\": ", step->op == TSR_HOST_LOOP ? "limit" : "condition");
+    put_code(w, program, step->code);
+  }
+  put(w, ", \"numbers\": [");
+  for (uint32_t i = 0; i < step->number_count; i++)
+    put(w, "%s%" PRId64, i == 0 ? "" : ", ", program->host_numbers[step->first_number + i]);
+  put(w, "], ");
+  put_texts(w, "texts", program->host_texts + step->first_text, step->text_count);
+  put(w, ", \"nodes\": ");
+  put_string(w, step->nodes);
+  put(w, "}");
+}
+
+static void put_region(writer *w, const tsr_program *program, const tsr_host_region *region) {
+  put(w, "    {\"first_step\": %u, \"steps\": %u, ", region->first_step, region->step_count);
+  put_numbers(w, "parameters", program->arguments + region->first_param, region->param_count);
+  put(w, ", ");
+  put_numbers(w, "yields", program->arguments + region->first_yield, region->yield_count);
+  put(w, "}");
+}
+
+/* What the host does: registers (`values`), those that constants start, regions and their steps. */
+static void put_host(writer *w, const tsr_program *program) {
+  put(w, "  \"values\": [\n");
+  for (uint32_t i = 0; i < program->host_value_count; i++) {
+    put_value(w, program, &program->host_values[i]);
+    put(w, "%s\n", i + 1 == program->host_value_count ? "" : ",");
+  }
+  put(w, "  ],\n  \"constant_values\": [");
+  for (uint32_t i = 0; i < program->host_constant_count; i++)
+    put(w, "%s{\"value\": %u, \"constant\": %u}", i == 0 ? "" : ", ",
+        program->host_constants[i].value, program->host_constants[i].constant);
+  put(w, "],\n  ");
+  put_texts(w, "texts", program->texts, program->text_count);
+  put(w, ",\n  \"regions\": [\n");
+  for (uint32_t i = 0; i < program->host_region_count; i++) {
+    put_region(w, program, &program->host_regions[i]);
+    put(w, "%s\n", i + 1 == program->host_region_count ? "" : ",");
+  }
+  put(w, "  ],\n  \"steps\": [\n");
+  for (uint32_t i = 0; i < program->host_step_count; i++) {
+    put_step(w, program, &program->host_steps[i]);
+    put(w, "%s\n", i + 1 == program->host_step_count ? "" : ",");
+  }
+  put(w, "  ],\n");
+}
+
+/* --- all --- */
+
+static void put_tables(writer *w, const tsr_program *program) {
+  put_dims(w, program);
+  put_ports(w, "inputs", program->inputs, program->input_count);
+  put_ports(w, "outputs", program->outputs, program->output_count);
+  put_constants(w, program);
+  put_buffers(w, program);
+}
+
+static void put_part(writer *w, const tsr_manifest_part *part) {
+  put_tables(w, part->program);
+  put_kernels(w, part->program, part->cuda);
+  put_launches(w, part->program);
+}
+
+const char *tsr_manifest(const tsr_program *program, const tsr_manifest_part *parts,
+                         uint32_t part_count, tsr_arena *arena) {
   writer w = {.arena = arena, .capacity = 4096};
   w.text = tsr_arena_alloc(arena, w.capacity);
   put(&w, "{\n  \"target\": ");
   put_string(&w, program->target);
   put(&w, ",\n");
-  put_dims(&w, program);
-  put_ports(&w, "inputs", program->inputs, program->input_count);
-  put_ports(&w, "outputs", program->outputs, program->output_count);
-  put_constants(&w, program);
-  put_buffers(&w, program);
-  put_kernels(&w, program, cuda);
-  put_launches(&w, program);
+  if (program->host_region_count == 0) {
+    put_part(&w, &parts[0]);
+  } else {
+    put_tables(&w, program);
+    put_host(&w, program);
+    put(&w, "  \"parts\": [\n");
+    for (uint32_t i = 0; i < part_count; i++) {
+      put(&w, "  {\n  \"name\": ");
+      put_string(&w, parts[i].name);
+      put(&w, ",\n");
+      put_part(&w, &parts[i]);
+      put(&w, "  }%s\n", i + 1 == part_count ? "" : ",");
+    }
+    put(&w, "  ]\n");
+  }
   put(&w, "}\n");
   return w.text;
 }

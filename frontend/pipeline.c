@@ -1,6 +1,7 @@
 #include "frontend/pipeline.h"
 #include "codegen/cpu/codegen.h"
 #include "codegen/cuda/cuda.h"
+#include "codegen/host_program.h"
 #include "codegen/program.h"
 #include "frontend/cuda_program.h"
 #include "frontend/manifest.h"
@@ -13,22 +14,34 @@
 #include <string.h>
 #include <tessera/version.h>
 
-/* One target's way through the compiler. Everything that `program` points to lives in ir, onnx or
- * arena. */
-typedef struct target_build {
+typedef struct target_build target_build;
+
+/* A graph's way to a program: the whole model, or what its host program calls. */
+typedef struct part_build {
+  target_build *build;
+  const char *name; /* of the graph; "" when it is the whole model */
+  tsr_ir *ir;
+  tsr_program *program;
+  tsr_cuda_program cuda; /* target.kind TSR_TARGET_CUDA: its kernels */
+} part_build;
+
+/* One target's way through the compiler. Everything that `program` points to lives in an IR, onnx
+ * or arena. */
+struct target_build {
   const tsr_compile_options *options;
   const char *target_text;
   tsr_diag *diag;
-  tsr_ir *ir;
+  tsr_ir *ir; /* as imported, then divided; a single part has it too */
   tsr_onnx_model *onnx;
   tsr_arena arena;
   tsr_cpu_isa isa;
   tsr_target target;
-  tsr_cpu_code code;
-  tsr_program program;
-  tsr_cuda_program cuda; /* target.kind TSR_TARGET_CUDA: its kernels */
+  tsr_program program; /* of the host, when there are parts for it to call */
+  part_build *parts;
+  uint32_t part_count;
+  tsr_cuda_program cuda; /* what those of all parts start as */
   bool unasked;          /* added for later devices; emits nothing */
-} target_build;
+};
 
 struct tsr_compilation {
   const tsr_allocator *allocator;
@@ -72,9 +85,9 @@ static tsr_status read_text(const char *path, tsr_arena *arena, tsr_diag *diag,
   return TSR_OK;
 }
 
-static tsr_op find_graph(const tsr_ir *ir) {
+static tsr_op find_top(const tsr_ir *ir, tsr_opcode code) {
   TSR_FOR_EACH_OP (ir, tsr_ir_top(ir), op) {
-    if (tsr_op_get(ir, op)->code == TSR_OP_GRAPH)
+    if (tsr_op_get(ir, op)->code == code)
       return op;
   }
   return 0;
@@ -97,7 +110,8 @@ static tsr_status import_text(const tsr_model_source *source, const tsr_compile_
                             options->dims[i].hi, diag);
   if (status == TSR_OK)
     status = tsr_ir_verify(*out_ir, diag);
-  if (status == TSR_OK && find_graph(*out_ir) == 0)
+  if (status == TSR_OK && find_top(*out_ir, TSR_OP_GRAPH) == 0 &&
+      find_top(*out_ir, TSR_OP_MODEL) == 0)
     status = tsr_fail(diag, TSR_ERR_FORMAT, "the file has no graph to compile");
   return status;
 }
@@ -153,37 +167,43 @@ static bool emits(const target_build *build, uint32_t kinds) {
 }
 
 static void emit_bytes(const target_build *build, tsr_emit kind, const char *kind_text,
-                       const void *bytes, size_t size) {
+                       const char *part, const void *bytes, size_t size) {
   if (emits(build, (uint32_t)kind) && bytes != NULL)
-    build->options->emit_function(build->options->emit_context, kind_text, build->target_text,
+    build->options->emit_function(build->options->emit_context, kind_text, build->target_text, part,
                                   bytes, size);
 }
 
-static void emit(const target_build *build, tsr_emit kind, const char *kind_text,
+static void emit(const target_build *build, tsr_emit kind, const char *kind_text, const char *part,
                  const char *text) {
-  emit_bytes(build, kind, kind_text, text, text == NULL ? 0 : strlen(text));
+  emit_bytes(build, kind, kind_text, part, text, text == NULL ? 0 : strlen(text));
 }
 
-static void emit_ir(target_build *build, tsr_emit kind, const char *kind_text) {
+static void emit_ir(const target_build *build, tsr_emit kind, const char *kind_text,
+                    const char *part, const tsr_ir *ir) {
   if (!emits(build, (uint32_t)kind))
     return;
   tsr_arena scratch;
   tsr_arena_init(&scratch, build->arena.allocator);
-  emit(build, kind, kind_text, tsr_ir_print(build->ir, &scratch));
+  emit(build, kind, kind_text, part, tsr_ir_print(ir, &scratch));
   tsr_arena_reset(&scratch);
 }
 
+static void emit_part(const part_build *part, tsr_emit kind, const char *kind_text) {
+  emit_ir(part->build, kind, kind_text, part->name, part->ir);
+}
+
 /* The default schedules, which tsr_pass_tile derives again: printed, then dropped. */
-static tsr_status emit_plan(target_build *build) {
+static tsr_status emit_plan(const part_build *part) {
+  const target_build *build = part->build;
   if (!emits(build, TSR_EMIT_PLAN))
     return TSR_OK;
   tsr_op plan;
   tsr_arena scratch;
   tsr_arena_init(&scratch, build->arena.allocator);
-  tsr_status status = tsr_plan_default(build->ir, &build->target, build->diag, &plan);
+  tsr_status status = tsr_plan_default(part->ir, &build->target, build->diag, &plan);
   if (status == TSR_OK) {
-    emit(build, TSR_EMIT_PLAN, "plan", tsr_op_print(build->ir, plan, &scratch));
-    tsr_op_erase(build->ir, plan);
+    emit(build, TSR_EMIT_PLAN, "plan", part->name, tsr_op_print(part->ir, plan, &scratch));
+    tsr_op_erase(part->ir, plan);
   }
   tsr_arena_reset(&scratch);
   return status;
@@ -194,11 +214,11 @@ static tsr_status after_pass(void *context, const tsr_ir *ir, const char *pass, 
   (void)ir;
   (void)time_ns;
   if (strcmp(pass, "canonicalize") == 0)
-    emit_ir(context, TSR_EMIT_GRAPH, "graph");
+    emit_part(context, TSR_EMIT_GRAPH, "graph");
   if (strcmp(pass, "to_blocks") == 0)
-    emit_ir(context, TSR_EMIT_BLOCK, "block");
+    emit_part(context, TSR_EMIT_BLOCK, "block");
   if (strcmp(pass, "storage") == 0)
-    emit_ir(context, TSR_EMIT_GROUPS, "groups");
+    emit_part(context, TSR_EMIT_GROUPS, "groups");
   return TSR_OK;
 }
 
@@ -245,20 +265,31 @@ static tsr_status select_target(target_build *build) {
   return TSR_OK;
 }
 
-static tsr_status build_program(target_build *build, const tsr_program_parts *parts) {
-  return tsr_program_build(build->ir, find_graph(build->ir), parts, &build->arena, build->diag,
-                           &build->program);
+static tsr_program_parts describe_program(const target_build *build) {
+  const bool cuda = build->target.kind == TSR_TARGET_CUDA;
+  const char *precision = build->options->precision;
+  return (tsr_program_parts){.target = cuda ? build->target_text : build->target.name,
+                             .cpu_features = build->target.cpu_features,
+                             .precision = precision == NULL ? "f32" : precision,
+                             .producer = tsr_version_text()};
 }
 
-static tsr_status lower_cuda(target_build *build, tsr_program_parts *parts) {
+static tsr_status build_program(part_build *part, tsr_program_parts *about) {
+  about->called = part->name[0] != 0;
+  return tsr_program_build(part->ir, find_top(part->ir, TSR_OP_GRAPH), about, &part->build->arena,
+                           part->build->diag, part->program);
+}
+
+static tsr_status lower_cuda(part_build *part, tsr_program_parts *about) {
+  target_build *build = part->build;
   tsr_cuda_code code;
-  TSR_TRY(tsr_codegen_cuda(build->ir, &build->target, &build->arena, build->diag, &code));
-  build->cuda.code = code;
+  TSR_TRY(tsr_codegen_cuda(part->ir, &build->target, &build->arena, build->diag, &code));
+  part->cuda = build->cuda;
+  part->cuda.code = code;
+  part->cuda.program = part->program;
   if (emits(build, TSR_EMIT_CU))
-    emit(build, TSR_EMIT_CU, "cu",
-         build->cuda.emulated ? tsr_cuda_program_text(&build->cuda) : code.text);
-  build->cuda.program = &build->program;
-  parts->target = build->target_text;
+    emit(build, TSR_EMIT_CU, "cu", part->name,
+         part->cuda.emulated ? tsr_cuda_program_text(&part->cuda) : code.text);
   tsr_kernel_code *kernels =
       tsr_arena_alloc_array(&build->arena, code.kernel_count, sizeof *kernels);
   if (kernels == NULL)
@@ -274,42 +305,45 @@ static tsr_status lower_cuda(target_build *build, tsr_program_parts *parts) {
                                    .cooperative = code.kernels[i].cooperative,
                                    .maps = code.kernels[i].maps,
                                    .map_count = code.kernels[i].map_count};
-  parts->kernels = kernels;
-  parts->kernel_count = code.kernel_count;
-  return build_program(build, parts);
+  about->kernels = kernels;
+  about->kernel_count = code.kernel_count;
+  return build_program(part, about);
+}
+
+static tsr_status lower_cpu(part_build *part, tsr_program_parts *about) {
+  target_build *build = part->build;
+  const uint32_t wanted = build->options->emit;
+  tsr_codegen_options codegen = {.want_ll = (wanted & TSR_EMIT_LL) != 0,
+                                 .want_assembly = (wanted & TSR_EMIT_ASM) != 0};
+  tsr_cpu_code code;
+  TSR_TRY(tsr_codegen_cpu(part->ir, &build->isa, &codegen, &build->arena, build->diag, &code));
+  emit(build, TSR_EMIT_LL, "ll", part->name, code.ll);
+  emit(build, TSR_EMIT_ASM, "asm", part->name, code.assembly);
+  about->image = code.image;
+  about->image_bytes = code.image_bytes;
+  about->kernels = code.kernels;
+  about->kernel_count = code.kernel_count;
+  return build_program(part, about);
 }
 
 /* Graph to kernels to machine code to program tables. */
-static tsr_status lower(target_build *build) {
+static tsr_status lower(part_build *part) {
+  target_build *build = part->build;
   const tsr_compile_options *options = build->options;
   tsr_diag *diag = build->diag;
   tsr_pass_options passes = {.fuse_level = options->no_fuse ? TSR_FUSE_NONE : TSR_FUSE_REGISTER,
                              .narrow_products = tsr_target_narrow_products(&build->target),
                              .print_after = "all",
                              .hook = after_pass,
-                             .hook_context = build};
-  TSR_TRY(tsr_passes_run(build->ir, &passes, diag));
-  TSR_TRY(emit_plan(build));
-  TSR_TRY(tsr_pass_tile(build->ir, &build->target, NULL, diag));
-  TSR_TRY(tsr_pass_pack(build->ir, diag));
-  emit_ir(build, TSR_EMIT_TILE, "tile");
-  TSR_TRY(tsr_ir_verify(build->ir, diag));
-  tsr_program_parts parts = {.target = build->target.name,
-                             .cpu_features = build->target.cpu_features,
-                             .precision = options->precision == NULL ? "f32" : options->precision,
-                             .producer = tsr_version_text()};
-  if (build->target.kind == TSR_TARGET_CUDA)
-    return lower_cuda(build, &parts);
-  tsr_codegen_options codegen = {.want_ll = (options->emit & TSR_EMIT_LL) != 0,
-                                 .want_assembly = (options->emit & TSR_EMIT_ASM) != 0};
-  TSR_TRY(tsr_codegen_cpu(build->ir, &build->isa, &codegen, &build->arena, diag, &build->code));
-  emit(build, TSR_EMIT_LL, "ll", build->code.ll);
-  emit(build, TSR_EMIT_ASM, "asm", build->code.assembly);
-  parts.image = build->code.image;
-  parts.image_bytes = build->code.image_bytes;
-  parts.kernels = build->code.kernels;
-  parts.kernel_count = build->code.kernel_count;
-  return build_program(build, &parts);
+                             .hook_context = part};
+  TSR_TRY(tsr_passes_run(part->ir, &passes, diag));
+  TSR_TRY(emit_plan(part));
+  TSR_TRY(tsr_pass_tile(part->ir, &build->target, NULL, diag));
+  TSR_TRY(tsr_pass_pack(part->ir, diag));
+  emit_part(part, TSR_EMIT_TILE, "tile");
+  TSR_TRY(tsr_ir_verify(part->ir, diag));
+  tsr_program_parts about = describe_program(build);
+  return build->target.kind == TSR_TARGET_CUDA ? lower_cuda(part, &about) : lower_cpu(part, &about);
 }
 
 static tsr_status check_options(const tsr_compile_options *options, tsr_diag *diag) {
@@ -333,11 +367,69 @@ static tsr_status blame_memory(tsr_diag *diag) {
   return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
 }
 
+static tsr_status lower_checked(part_build *part) {
+  tsr_status status = lower(part);
+  return tsr_ir_status(part->ir) == TSR_ERR_OUT_OF_MEMORY ? blame_memory(part->build->diag)
+                                                          : status;
+}
+
+/* A model of one graph: its program is the whole. */
+static tsr_status lower_whole(target_build *build) {
+  build->parts = tsr_arena_alloc(&build->arena, sizeof *build->parts);
+  if (build->parts == NULL)
+    return tsr_fail(build->diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
+  build->part_count = 1;
+  build->parts[0] =
+      (part_build){.build = build, .name = "", .ir = build->ir, .program = &build->program};
+  return lower_checked(&build->parts[0]);
+}
+
+/* The steps of the host, and a program for each graph that they call. */
+static tsr_status lower_parts(target_build *build, tsr_op model) {
+  uint32_t count = 0;
+  TSR_FOR_EACH_OP (build->ir, tsr_ir_top(build->ir), op)
+    count += tsr_op_get(build->ir, op)->code == TSR_OP_GRAPH;
+  tsr_program *programs = tsr_arena_alloc_array(&build->arena, count, sizeof *programs);
+  const char **symbols = tsr_arena_alloc_array(&build->arena, count, sizeof *symbols);
+  build->parts = tsr_arena_alloc_array(&build->arena, count, sizeof *build->parts);
+  if (programs == NULL || symbols == NULL || build->parts == NULL)
+    return tsr_fail(build->diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
+  TSR_FOR_EACH_OP (build->ir, tsr_ir_top(build->ir), op) {
+    if (tsr_op_get(build->ir, op)->code != TSR_OP_GRAPH)
+      continue;
+    const uint32_t number = build->part_count++;
+    part_build *part = &build->parts[number];
+    symbols[number] = tsr_op_get(build->ir, op)->symbol;
+    *part = (part_build){.build = build, .name = symbols[number], .program = &programs[number]};
+    TSR_TRY(tsr_ir_extract(build->ir, op, build->arena.allocator, &part->ir));
+    TSR_TRY(lower_checked(part));
+  }
+  tsr_program_parts about = describe_program(build);
+  tsr_host_parts parts = {.target = about.target,
+                          .cpu_features = about.cpu_features,
+                          .precision = about.precision,
+                          .producer = about.producer,
+                          .symbols = symbols,
+                          .programs = programs,
+                          .count = count};
+  return tsr_host_program_build(build->ir, model, &parts, &build->arena, build->diag,
+                                &build->program);
+}
+
+/* What the host must do itself is told apart from what kernels do. */
+static tsr_status lower_model(target_build *build) {
+  tsr_pass_options passes = {0};
+  TSR_TRY(tsr_pass_run(build->ir, tsr_pass_find("segments"), &passes, build->diag));
+  emit_ir(build, TSR_EMIT_MODEL, "model", "", build->ir);
+  tsr_op model = find_top(build->ir, TSR_OP_MODEL);
+  return model == 0 ? lower_whole(build) : lower_parts(build, model);
+}
+
 static tsr_status build_target(target_build *build, const tsr_model_source *source) {
   TSR_TRY(select_target(build));
   TSR_TRY(tsr_model_import(source, build->options, build->arena.allocator, build->diag, &build->ir,
                            &build->onnx));
-  tsr_status status = lower(build);
+  tsr_status status = lower_model(build);
   if (tsr_ir_status(build->ir) == TSR_ERR_OUT_OF_MEMORY)
     status = blame_memory(build->diag);
   if (status != TSR_OK)
@@ -345,16 +437,20 @@ static tsr_status build_target(target_build *build, const tsr_model_source *sour
   return status;
 }
 
-/* Kernels of all CUDA targets are compiled together, each text once. */
+/* Kernels of all CUDA targets and their parts are compiled together, each text once. */
 static tsr_status compile_cuda(tsr_compilation *made, const tsr_compile_options *options,
                                tsr_diag *diag) {
   tsr_arena scratch;
-  uint32_t count = 0;
+  uint32_t count = 0, most = 0;
   tsr_arena_init(&scratch, made->allocator);
-  tsr_cuda_program **programs = tsr_arena_alloc_array(&scratch, made->count, sizeof *programs);
-  for (uint32_t i = 0; programs != NULL && i < made->count; i++)
-    if (made->builds[i].target.kind == TSR_TARGET_CUDA)
-      programs[count++] = &made->builds[i].cuda;
+  for (uint32_t i = 0; i < made->count; i++)
+    most += made->builds[i].part_count;
+  tsr_cuda_program **programs = tsr_arena_alloc_array(&scratch, most, sizeof *programs);
+  for (uint32_t i = 0; programs != NULL && i < made->count; i++) {
+    target_build *build = &made->builds[i];
+    for (uint32_t p = 0; p < build->part_count && build->target.kind == TSR_TARGET_CUDA; p++)
+      programs[count++] = &build->parts[p].cuda;
+  }
   tsr_status status =
       programs == NULL ? tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory")
                        : tsr_cuda_programs_compile(programs, count, options, made->allocator, diag);
@@ -362,20 +458,35 @@ static tsr_status compile_cuda(tsr_compilation *made, const tsr_compile_options 
   return status;
 }
 
+static void emit_manifest(target_build *build) {
+  tsr_manifest_part *parts = tsr_arena_alloc_array(&build->arena, build->part_count, sizeof *parts);
+  for (uint32_t i = 0; parts != NULL && i < build->part_count; i++)
+    parts[i] = (tsr_manifest_part){
+        .name = build->parts[i].name,
+        .program = build->parts[i].program,
+        .cuda = build->target.kind == TSR_TARGET_CUDA ? &build->parts[i].cuda : NULL};
+  if (parts != NULL)
+    emit(build, TSR_EMIT_MANIFEST, "manifest", "",
+         tsr_manifest(&build->program, parts, build->part_count, &build->arena));
+}
+
 /* What is known only when all is compiled. */
 static void emit_results(target_build *build) {
-  const tsr_cuda_program *cuda = build->target.kind == TSR_TARGET_CUDA ? &build->cuda : NULL;
-  if (cuda != NULL && (cuda->whole_forms & TSR_CUDA_FORM_PTX) != 0)
-    emit(build, TSR_EMIT_PTX, "ptx", cuda->whole.ptx);
-  if (cuda != NULL && (cuda->whole_forms & TSR_CUDA_FORM_CUBIN) != 0)
-    emit_bytes(build, TSR_EMIT_CUBIN, "cubin", cuda->whole.cubin, cuda->whole.cubin_size);
+  for (uint32_t i = 0; i < build->part_count; i++) {
+    const part_build *part = &build->parts[i];
+    if ((part->cuda.whole_forms & TSR_CUDA_FORM_PTX) != 0)
+      emit(build, TSR_EMIT_PTX, "ptx", part->name, part->cuda.whole.ptx);
+    if ((part->cuda.whole_forms & TSR_CUDA_FORM_CUBIN) != 0)
+      emit_bytes(build, TSR_EMIT_CUBIN, "cubin", part->name, part->cuda.whole.cubin,
+                 part->cuda.whole.cubin_size);
+  }
   if (emits(build, TSR_EMIT_WEIGHTS)) {
     size_t size;
     const void *bytes = tsr_manifest_weights(&build->program, &build->arena, &size);
-    emit_bytes(build, TSR_EMIT_WEIGHTS, "weights", bytes, size);
+    emit_bytes(build, TSR_EMIT_WEIGHTS, "weights", "", bytes, size);
   }
   if (emits(build, TSR_EMIT_MANIFEST))
-    emit(build, TSR_EMIT_MANIFEST, "manifest", tsr_manifest(&build->program, cuda, &build->arena));
+    emit_manifest(build);
 }
 
 static tsr_status build_all(tsr_compilation *made, const tsr_model_source *source,
@@ -461,6 +572,9 @@ void tsr_compilation_destroy(tsr_compilation *compilation) {
   const tsr_allocator *allocator = compilation->allocator;
   for (uint32_t i = 0; i < compilation->count; i++) {
     target_build *build = &compilation->builds[i];
+    for (uint32_t p = 0; p < build->part_count; p++)
+      if (build->parts[p].ir != build->ir)
+        tsr_ir_destroy(build->parts[p].ir);
     tsr_arena_reset(&build->arena);
     tsr_ir_destroy(build->ir);
     if (build->onnx != NULL) {

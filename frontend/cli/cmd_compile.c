@@ -50,20 +50,44 @@ static void write_bytes(emission *e, const char *path, const char *bytes, size_t
   (void)!tsr_out_file_close(file, path, e->diag);
 }
 
-/* DIR/KIND.EXTENSION, with the target in the name when there are several. */
-static void take_text(void *context, const char *kind, const char *target, const char *text,
-                      size_t size) {
-  emission *e = context;
-  if (e->folder == NULL) {
-    (void)fwrite(text, 1, size, stdout);
-    return;
+/* How a comment begins in the text of that kind. */
+static const char *comment(const char *kind) {
+  switch (find_emit(kind)) {
+  case TSR_EMIT_LL:
+    return ";";
+  case TSR_EMIT_ASM:
+    return "#";
+  default:
+    return "//";
   }
-  char path[4096], name[128];
-  snprintf(name, sizeof name, "%s%s", e->many_targets ? "." : "", e->many_targets ? target : "");
-  for (char *at = name; *at != '\0'; at++) {
+}
+
+/* Appends ".text" without what file names or shells mind. */
+static void append_name(char *name, size_t size, const char *text) {
+  size_t used = strlen(name);
+  snprintf(name + used, size - used, ".%s", text);
+  for (char *at = name + used; *at != '\0'; at++) {
     if (*at == ':' || *at == '/')
       *at = '-';
   }
+}
+
+/* DIR/KIND.EXTENSION, with the target in the name when there are several, and the part of a model
+ * that has several. */
+static void take_text(void *context, const char *kind, const char *target, const char *part,
+                      const char *text, size_t size) {
+  emission *e = context;
+  if (e->folder == NULL) {
+    if (*part != '\0')
+      printf("%s @%s\n", comment(kind), part);
+    (void)fwrite(text, 1, size, stdout);
+    return;
+  }
+  char path[4096], name[256] = "";
+  if (e->many_targets)
+    append_name(name, sizeof name, target);
+  if (*part != '\0')
+    append_name(name, sizeof name, part);
   snprintf(path, sizeof path, "%s/%s%s.%s", e->folder, kind, name, extension(kind));
   write_bytes(e, path, text, size);
 }

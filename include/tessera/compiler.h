@@ -53,7 +53,8 @@ typedef struct tsr_dim_range {
   X(CU, 8, "cu", "CUDA C")                                                                         \
   X(PTX, 9, "ptx", "PTX of all kernels of a CUDA target in one text")                              \
   X(CUBIN, 10, "cubin", "the same as CUBIN: bytes, no text")                                       \
-  X(WEIGHTS, 11, "weights", "the constants' bytes, where the manifest says")
+  X(WEIGHTS, 11, "weights", "the constants' bytes, where the manifest says")                       \
+  X(MODEL, 12, "model", "the imported graph, divided into what the host does and what it calls")
 
 typedef enum tsr_emit {
 #define TSR_EMIT_ENUM(name, bit, text, what) TSR_EMIT_##name = 1 << bit,
@@ -62,10 +63,11 @@ typedef enum tsr_emit {
 } tsr_emit;
 
 /* Gets one emitted text of `size` bytes, ended by a zero byte behind them (a CUBIN and weights
- * are bytes, and not ended): `kind` as in TSR_EMIT_LIST, `target` as given. Valid during the call.
- */
+ * are bytes, and not ended): `kind` as in TSR_EMIT_LIST, `target` as given. `part`: which graph of
+ * a model that the host divides (control flow, lists, texts); "" when it is about the whole. Valid
+ * during the call. */
 typedef void (*tsr_emit_function)(void *context, const char *kind, const char *target,
-                                  const char *text, size_t size);
+                                  const char *part, const char *text, size_t size);
 /* Gets a warning about the result, one line without "warning:"; `target` is "" where it concerns
  * none. Valid during the call. */
 typedef void (*tsr_warning_function)(void *context, const char *target, const char *text);

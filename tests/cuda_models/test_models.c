@@ -21,12 +21,13 @@ static const double loosest = 0.25;
 /* The plans of what was compiled last. */
 static char plans[65536];
 
-static void keep_plan(void *context, const char *kind, const char *target, const char *data,
-                      size_t bytes) {
+static void keep_plan(void *context, const char *kind, const char *target, const char *part,
+                      const char *data, size_t bytes) {
   size_t used = strlen(plans), room = sizeof plans - 1 - used;
   (void)context;
   (void)kind;
   (void)target;
+  (void)part;
   memcpy(plans + used, data, bytes < room ? bytes : room);
 }
 

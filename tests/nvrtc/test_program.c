@@ -137,10 +137,12 @@ typedef struct seen {
   int calls;
 } seen;
 
-static void see(void *user, const char *kind, const char *target, const char *text, size_t size) {
+static void see(void *user, const char *kind, const char *target, const char *part, const char *text,
+                size_t size) {
   seen *s = user;
   s->calls++;
   ck_assert_str_eq(target, "cuda:sm_90a");
+  ck_assert_str_eq(part, "");
   if (strcmp(kind, "cubin") == 0) {
     ck_assert_int_eq(memcmp(text, "\177ELF", 4), 0);
     s->cubin_bytes = size;
