@@ -38,6 +38,7 @@ struct tsr_importer {
   tsr_scope dims;      /* dim_param -> its expression, in dims[0] */
   tsr_scope constants; /* names of the main graph's initializers */
   tsr_scope functions; /* "domain/name/overload" -> number of the function + 1 */
+  tsr_scope repeats;   /* what repeat.c found out about bodies */
   const tsr_frame *frame;
   uint32_t depth; /* of inlined functions and unrolled bodies */
   uint64_t node_budget;

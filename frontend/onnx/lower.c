@@ -266,9 +266,27 @@ static tsr_value place_content(tsr_lower *l, const tsr_imported *imported) {
   return place_constant(l, imported, bytes, true);
 }
 
+/* A constant is placed where it is first asked for: values of a body that has been left are not
+ * seen here, nor those of one that was dropped. */
+static bool is_visible(const tsr_lower *l, tsr_value value) {
+  const tsr_value_data *data = tsr_value_get(l->ir, value);
+  tsr_region home = data->region ? data->region : tsr_op_get(l->ir, data->def)->parent;
+  for (tsr_region at = l->b->region; at != 0;) {
+    if (at == home)
+      return true;
+    tsr_op around = tsr_region_get(l->ir, at)->parent;
+    at = around ? tsr_op_get(l->ir, around)->parent : 0;
+  }
+  return false;
+}
+
 tsr_value tsr_imported_value(tsr_lower *l, tsr_imported *imported) {
-  if (!imported || imported->value)
-    return imported ? imported->value : 0;
+  if (!imported)
+    return 0;
+  if (imported->value && is_visible(l, imported->value))
+    return imported->value;
+  if (imported->value && !imported->data && !imported->content)
+    return tsr_ir_poison(l->ir, TSR_ERR_INTERNAL, "a value of a body stands outside of it");
   if (imported->kind == TSR_IMPORTED_SEQUENCE)
     return tsr_imported_list(l, imported);
   if (imported->kind == TSR_IMPORTED_MAYBE)

@@ -1,295 +1,155 @@
-/* Loop and Scan with a known number of steps: the body is imported once per step. A condition that
- * only the run decides keeps the steps and freezes the carried values. */
-#include "frontend/onnx/build.h"
-#include "frontend/onnx/importer.h"
+/* Loop: the number of turns and the condition; repeat.c does the rest. */
 #include "frontend/onnx/op_table.h"
+#include "frontend/onnx/repeat.h"
+#include "frontend/onnx/sizes.h"
 #include <string.h>
 
-enum { MAX_STEPS = 256, ALL_STEPS = 1 << 30 };
-
-static const tsr_onnx_graph *body_of(tsr_lower *l) {
-  const tsr_onnx_attribute *a = tsr_lower_attr(l, "body");
-  return a && a->type == TSR_ONNX_GRAPH ? a->g : NULL;
-}
-
-/* An integer or bool scalar that is known while importing. */
-static tsr_imported *known_scalar(tsr_lower *l, tsr_dtype dtype, int64_t number) {
-  tsr_imported *made = tsr_lower_alloc(l, 1, sizeof *made);
-  tsr_content *content = tsr_lower_alloc(l, 1, sizeof *content);
-  tsr_expr *expr = tsr_lower_alloc(l, 1, sizeof *expr);
-  if (!made || !content || !expr)
-    return NULL;
-  *expr = e_int(l, number);
-  *content = (tsr_content){.count = 1, .exprs = expr};
-  *made = (tsr_imported){.dtype = dtype, .content = content};
-  return made;
-}
-
-static bool known_bool(tsr_lower *l, tsr_imported *x, bool *out) {
-  const tsr_content *content = tsr_imported_content(l, x);
-  int64_t number;
-  *out = false;
-  if (!content || content->count != 1 || !content->exprs ||
-      !tsr_expr_is_int(l->ir, content->exprs[0], &number))
-    return false;
-  *out = number != 0;
-  return true;
-}
-
-/* Rows that each step adds to a scan output. */
-typedef struct collector {
-  tsr_value *rows;
-  uint32_t count;
-} collector;
-
-static bool begin_collectors(tsr_lower *l, collector *c, uint32_t count, int64_t steps) {
-  for (uint32_t i = 0; i < count; i++) {
-    c[i].rows = tsr_lower_alloc(l, (uint64_t)steps, sizeof *c[i].rows);
-    if (!c[i].rows)
-      return false;
-  }
-  return true;
-}
-
-static tsr_value joined(tsr_lower *l, const collector *c, uint32_t axis, bool backward) {
-  tsr_value *parts = tsr_lower_alloc(l, c->count, sizeof *parts);
-  for (uint32_t i = 0; parts && i < c->count; i++)
-    parts[i] = v_unsqueeze(l, c->rows[backward ? c->count - 1 - i : i], axis);
-  if (!parts || c->count == 0)
-    return 0;
-  return c->count == 1 ? parts[0] : tsr_graph_concat(l->b, parts, c->count, axis);
-}
-
-/* --- Loop --- */
+/* Turns that no loop makes: as good as none at all. */
+static const int64_t endless = (int64_t)1 << 40;
 
 typedef struct loop {
-  tsr_lower *l;
   const tsr_onnx_graph *body;
-  uint32_t carried, scans;
-  int64_t trips;
-  tsr_imported **in;  /* of the body: step, condition, carried */
-  tsr_imported **out; /* condition, carried, scan outputs */
-  collector *rows;
-  tsr_value alive; /* bool scalar, 0: true for certain */
+  tsr_imported **in, **out; /* of the body */
 } loop;
 
-static bool broken_any(tsr_imported *const *x, uint32_t count) {
-  for (uint32_t i = 0; i < count; i++)
-    if (x[i]->kind == TSR_IMPORTED_BROKEN)
-      return true;
-  return false;
+/* Number and condition are scalars, or of the one element that the body says. */
+static tsr_imported *as_declared(tsr_lower *l, const tsr_onnx_value_info *info, tsr_imported *x) {
+  const tsr_onnx_shape *shape = info->type && info->type->tensor ? info->type->tensor->shape : NULL;
+  tsr_expr *one = tsr_lower_alloc(l, 1, sizeof *one);
+  if (!x || !one || !shape || shape->dims.count != 1)
+    return one ? x : NULL;
+  *one = e_int(l, 1);
+  tsr_imported *vector = x->content
+                             ? tsr_lower_alloc(l, 1, sizeof *vector)
+                             : tsr_imported_new(l, v_reshape(l, tsr_imported_value(l, x), one, 1));
+  if (vector && x->content)
+    *vector = (tsr_imported){.dtype = x->dtype, .rank = 1, .dims = one, .content = x->content};
+  return vector;
 }
 
-/* The carried values of the next step; frozen where the loop has ended. */
-static tsr_status carry_on(loop *p) {
-  tsr_lower *l = p->l;
-  for (uint32_t i = 0; i < p->carried; i++) {
-    tsr_imported *old = p->in[i + 2], *fresh = p->out[i + 1];
-    if (!p->alive || fresh == old) {
-      p->in[i + 2] = fresh;
-      continue;
-    }
-    tsr_value x = tsr_imported_value(l, fresh), y = tsr_imported_value(l, old);
-    if (x && y && (v_dtype(l, x) != v_dtype(l, y) || v_rank(l, x) != v_rank(l, y)))
-      return tsr_lower_unsupported(l, "a carried value that changes its type");
-    p->in[i + 2] = tsr_imported_new(l, v_select(l, p->alive, x, y));
-  }
+static tsr_status turn(tsr_repeat *r, tsr_imported *number, tsr_imported **values,
+                       tsr_imported **rows, tsr_imported **out_go_on) {
+  loop *p = r->user;
+  const tsr_onnx_graph *body = p->body;
+  if (body->inputs.count != r->carried + 2)
+    return tsr_lower_wrong(r->l, TSR_ERR_FORMAT, "its body has %llu inputs, not %u",
+                           (unsigned long long)body->inputs.count, r->carried + 2);
+  p->in[0] = as_declared(r->l, &body->inputs.items[0], number);
+  p->in[1] = as_declared(r->l, &body->inputs.items[1], tsr_known_scalar(r->l, TSR_BOOL, 1));
+  if (!p->in[0] || !p->in[1])
+    return TSR_ERR_OUT_OF_MEMORY;
+  for (uint32_t i = 0; i < r->carried; i++)
+    p->in[i + 2] = values[i];
+  TSR_TRY(tsr_import_subgraph(r->l, body, p->in, r->carried + 2, p->out, 1 + r->carried + r->rows));
+  *out_go_on = p->out[0];
+  for (uint32_t i = 0; i < r->carried; i++)
+    values[i] = p->out[1 + i];
+  for (uint32_t i = 0; i < r->rows; i++)
+    rows[i] = p->out[1 + r->carried + i];
   return TSR_OK;
 }
 
-/* Folds the body's condition into `alive`; `out_stop` when it is false for certain. */
-static tsr_status next_condition(loop *p, bool *out_stop) {
-  tsr_lower *l = p->l;
-  bool value;
-  *out_stop = false;
-  if (known_bool(l, p->out[0], &value)) {
-    *out_stop = !value;
-    return TSR_OK;
-  }
-  if (p->scans > 0)
-    return tsr_lower_unsupported(l, "scan outputs of a length that only the run decides");
-  tsr_value now = v_to_scalar(l, tsr_imported_value(l, p->out[0]));
-  p->alive = p->alive ? v_and(l, p->alive, now) : now;
-  return TSR_OK;
+/* An input as a scalar of the graph. */
+static tsr_value scalar(tsr_lower *l, uint32_t input, tsr_dtype dtype) {
+  return v_cast(l, v_to_scalar(l, tsr_lower_value(l, input)), dtype);
 }
 
-static tsr_status run_loop(loop *p) {
-  tsr_lower *l = p->l;
-  bool stop = false;
-  for (int64_t step = 0; step < p->trips && !stop; step++) {
-    if (step == MAX_STEPS)
-      return tsr_lower_unsupported(l, "more than %d steps", MAX_STEPS);
-    p->in[0] = known_scalar(l, TSR_I64, step);
-    p->in[1] = known_scalar(l, TSR_BOOL, 1);
-    if (!p->in[0] || !p->in[1])
-      return TSR_ERR_OUT_OF_MEMORY;
-    TSR_TRY(
-        tsr_import_subgraph(l, p->body, p->in, p->carried + 2, p->out, 1 + p->carried + p->scans));
-    if (broken_any(p->out, 1 + p->carried + p->scans))
-      return tsr_lower_unsupported(l, "its body has unsupported nodes");
-    for (uint32_t i = 0; i < p->scans; i++)
-      p->rows[i].rows[p->rows[i].count++] = tsr_imported_value(l, p->out[1 + p->carried + i]);
-    TSR_TRY(carry_on(p));
-    TSR_TRY(next_condition(p, &stop));
-  }
-  return TSR_OK;
+/* The trip count as an expression if it is one; `out_any`: there is none. */
+static tsr_expr known_count(tsr_lower *l, bool *out_any) {
+  int64_t number;
+  *out_any = !tsr_lower_has(l, 0);
+  const tsr_content *content = *out_any ? NULL : tsr_imported_content(l, l->in[0]);
+  if (!content || content->count != 1 || !content->exprs)
+    return 0;
+  if (!tsr_expr_is_int(l->ir, content->exprs[0], &number))
+    return e_max(l, content->exprs[0], e_int(l, 0));
+  *out_any = number >= endless;
+  return *out_any ? 0 : e_int(l, number > 0 ? number : 0);
 }
 
-static tsr_status read_loop(tsr_lower *l, loop *p) {
-  int64_t start = 1;
-  memset(p, 0, sizeof *p);
-  p->l = l;
-  p->body = body_of(l);
+/* How many turns there may be, 0: any number. What only a run knows of trip count and first
+ * condition is read into a dim. */
+static tsr_expr read_limit(tsr_lower *l) {
+  bool any, first;
+  tsr_expr count = known_count(l, &any);
+  bool asks = tsr_lower_has(l, 1) && !tsr_known_bool(l, l->in[1], &first);
+  if (tsr_lower_has(l, 1) && !asks && !first)
+    return e_int(l, 0);
+  if (!any && !count) {
+    tsr_value turns = v_max(l, scalar(l, 0, TSR_I64), v_i64(l, 0));
+    turns = v_min(l, turns, v_i64(l, TSR_IMPORT_DIM_HI));
+    if (asks)
+      turns = v_select(l, scalar(l, 1, TSR_BOOL), turns, v_i64(l, 0));
+    return tsr_size_read(l, turns, 0, "turns", UINT32_MAX, 0);
+  }
+  if (!asks)
+    return count;
+  tsr_expr begins = tsr_size_read(l, scalar(l, 1, TSR_I64), 0, "begins", UINT32_MAX, e_int(l, 1));
+  return e_mul(l, begins, count ? count : e_int(l, endless));
+}
+
+static tsr_status read_loop(tsr_lower *l, loop *p, tsr_repeat *r) {
+  const tsr_onnx_attribute *a = tsr_lower_attr(l, "body");
+  p->body = a && a->type == TSR_ONNX_GRAPH ? a->g : NULL;
   if (!p->body || l->in_count < 2 || l->out_count + 2 < l->in_count ||
       p->body->outputs.count != l->out_count + 1)
     return tsr_lower_wrong(l, TSR_ERR_FORMAT, "its body does not fit its inputs and outputs");
-  p->carried = l->in_count - 2;
-  p->scans = l->out_count - p->carried;
-  p->trips = ALL_STEPS;
-  if (tsr_lower_has(l, 0) && !tsr_lower_scalar_int(l, 0, &p->trips))
-    return tsr_lower_unknown(l, 0, "the number of steps");
-  if (tsr_lower_has(l, 1) && !tsr_lower_scalar_int(l, 1, &start)) {
-    if (p->scans > 0)
-      return tsr_lower_unknown(l, 1, "the first condition");
-    p->alive = v_to_scalar(l, tsr_lower_value(l, 1));
-    start = 1;
-  }
-  if (!start || p->trips < 0)
-    p->trips = 0;
-  if (p->trips == 0 && p->scans > 0)
-    return tsr_lower_unsupported(l, "scan outputs of no steps");
-  p->in = tsr_lower_alloc(l, p->carried + 2, sizeof *p->in);
-  p->out = tsr_lower_alloc(l, 1 + p->carried + p->scans, sizeof *p->out);
-  p->rows = tsr_lower_alloc(l, p->scans, sizeof *p->rows);
-  if (!p->in || !p->out || !p->rows || !begin_collectors(l, p->rows, p->scans, MAX_STEPS))
+  *r =
+      (tsr_repeat){.l = l, .turn = turn, .user = p, .key = l->node, .cost = tsr_body_cost(p->body)};
+  r->carried = l->in_count - 2;
+  r->rows = l->out_count - r->carried;
+  r->declared = &p->body->outputs.items[1];
+  p->in = tsr_lower_alloc(l, l->in_count, sizeof *p->in);
+  p->out = tsr_lower_alloc(l, 1 + (uint64_t)l->out_count, sizeof *p->out);
+  r->values = tsr_lower_alloc(l, r->carried, sizeof *r->values);
+  bool *constant = tsr_lower_alloc(l, r->carried, sizeof *constant);
+  if (!p->in || !p->out || !r->values || !constant)
     return TSR_ERR_OUT_OF_MEMORY;
-  for (uint32_t i = 0; i < p->carried; i++) {
+  for (uint32_t i = 0; i < r->carried; i++) {
     if (!l->in[i + 2])
       return tsr_lower_wrong(l, TSR_ERR_FORMAT, "carried value %u is missing", i);
-    p->in[i + 2] = l->in[i + 2];
+    r->values[i] = l->in[i + 2];
+    constant[i] = tsr_body_passes(p->body, i + 1) == i + 2;
   }
+  r->constant = constant;
+  r->counts = p->body->inputs.count > 0 && tsr_body_names(p->body, p->body->inputs.items[0].name);
   return TSR_OK;
+}
+
+/* A body that takes an optional and gives its content makes results of what it gives. */
+static tsr_imported *unwrapped(tsr_lower *l, const tsr_onnx_value_info *info, tsr_imported *x) {
+  tsr_expr dims[TSR_MAX_RANK], wildcard = l->importer->wildcard;
+  if (x->kind != TSR_IMPORTED_MAYBE || !info->type || info->type->optional)
+    return x;
+  if (x->value == 0)
+    return x->item_count > 0 ? x->items[0] : x;
+  bool list = tsr_imported_level(l, x) == TSR_LEVEL_MAYBE_LIST;
+  for (uint32_t i = 0; x->rank != TSR_RANK_ANY && i < x->rank; i++)
+    dims[i] = x->dims[i] == wildcard && !list ? tsr_fresh_dim(l, "item", i) : x->dims[i];
+  tsr_type type =
+      tsr_type_make(l->ir, list ? TSR_LEVEL_LIST : TSR_LEVEL_GLOBAL, x->dtype, dims, x->rank);
+  tsr_imported *item = tsr_imported_new(l, tsr_host_op(l, TSR_OP_MAYBE_GET, &x->value, 1, type));
+  if (item)
+    item->text = x->text;
+  return item;
 }
 
 tsr_status tsr_lower_op_loop(tsr_lower *l) {
   loop p;
-  TSR_TRY(read_loop(l, &p));
-  TSR_TRY(run_loop(&p));
-  for (uint32_t i = 0; i < p.carried; i++)
-    tsr_lower_set_imported(l, i, p.in[i + 2]);
-  for (uint32_t i = 0; i < p.scans; i++)
-    tsr_lower_set(l, p.carried + i, joined(l, &p.rows[i], 0, false));
-  return TSR_OK;
-}
-
-/* --- Scan --- */
-
-typedef struct scan {
-  tsr_lower *l;
-  const tsr_onnx_graph *body;
-  uint32_t states, inputs, outputs;
-  int64_t steps;
-} scan;
-
-static int64_t list_entry(tsr_lower *l, const char *name, uint32_t at) {
-  uint32_t count;
-  const int64_t *list = tsr_lower_ints(l, name, &count);
-  return list && at < count ? list[at] : 0;
-}
-
-static tsr_status scan_axis(const scan *s, uint32_t input, uint32_t *out) {
-  tsr_lower *l = s->l;
-  int64_t axis = list_entry(l, "scan_input_axes", input);
-  if (!tsr_lower_axis(axis, l->in[s->states + input]->rank, out))
-    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "scan axis %lld is out of range", (long long)axis);
-  return TSR_OK;
-}
-
-static tsr_status read_scan(tsr_lower *l, scan *s) {
-  memset(s, 0, sizeof *s);
-  s->l = l;
-  s->body = body_of(l);
-  int64_t inputs = tsr_lower_int(l, "num_scan_inputs", 0);
-  TSR_TRY(tsr_lower_need(l, l->in_count));
-  if (!s->body || inputs < 1 || inputs > (int64_t)l->in_count)
-    return tsr_lower_wrong(l, TSR_ERR_FORMAT, "no body, or num_scan_inputs %lld",
-                           (long long)inputs);
-  s->inputs = (uint32_t)inputs;
-  s->states = l->in_count - s->inputs;
-  if (s->body->outputs.count != l->out_count || l->out_count < s->states)
-    return tsr_lower_wrong(l, TSR_ERR_FORMAT, "its body does not fit its inputs and outputs");
-  s->outputs = l->out_count - s->states;
-  for (uint32_t i = 0; i < s->inputs; i++) {
-    uint32_t axis;
-    int64_t steps;
-    TSR_TRY(scan_axis(s, i, &axis));
-    if (!tsr_expr_is_int(l->ir, l->in[s->states + i]->dims[axis], &steps))
-      return tsr_lower_unsupported(l, "an unknown number of steps");
-    if (i > 0 && steps != s->steps)
-      return tsr_lower_wrong(l, TSR_ERR_SHAPE, "scan inputs of %lld and %lld steps",
-                             (long long)s->steps, (long long)steps);
-    s->steps = steps;
+  tsr_repeat r;
+  TSR_TRY(read_loop(l, &p, &r));
+  r.limit = read_limit(l);
+  TSR_TRY(tsr_repeat_run(&r));
+  if (r.broken) {
+    tsr_lower_set_broken(l, r.broken);
+    return TSR_OK;
   }
-  if (s->steps < 1 || s->steps > MAX_STEPS)
-    return tsr_lower_unsupported(l, "%lld steps", (long long)s->steps);
-  return TSR_OK;
-}
-
-/* Step `step` of a scan input without its axis. */
-static tsr_value scan_slice(const scan *s, uint32_t input, uint32_t axis, int64_t step) {
-  tsr_lower *l = s->l;
-  tsr_expr dims[TSR_MAX_RANK];
-  uint32_t rank = 0;
-  bool backward = list_entry(l, "scan_input_directions", input) != 0;
-  int64_t at = backward ? s->steps - 1 - step : step;
-  tsr_value x = tsr_lower_value(l, s->states + input);
-  for (uint32_t i = 0; i < v_rank(l, x); i++)
-    if (i != axis)
-      dims[rank++] = v_dim(l, x, i);
-  return v_reshape(l, v_slice_axis(l, x, axis, e_int(l, at), e_int(l, 1)), dims, rank);
-}
-
-static tsr_status run_scan(const scan *s, tsr_imported **in, tsr_imported **out, collector *rows) {
-  tsr_lower *l = s->l;
-  for (int64_t step = 0; step < s->steps; step++) {
-    for (uint32_t i = 0; i < s->inputs; i++) {
-      uint32_t axis;
-      TSR_TRY(scan_axis(s, i, &axis));
-      in[s->states + i] = tsr_imported_new(l, scan_slice(s, i, axis, step));
-      if (!in[s->states + i])
-        return TSR_ERR_OUT_OF_MEMORY;
-    }
-    TSR_TRY(tsr_import_subgraph(l, s->body, in, l->in_count, out, l->out_count));
-    if (broken_any(out, l->out_count))
-      return tsr_lower_unsupported(l, "its body has unsupported nodes");
-    for (uint32_t i = 0; i < s->states; i++)
-      in[i] = out[i];
-    for (uint32_t i = 0; i < s->outputs; i++)
-      rows[i].rows[rows[i].count++] = tsr_imported_value(l, out[s->states + i]);
-  }
-  return TSR_OK;
-}
-
-tsr_status tsr_lower_op_scan(tsr_lower *l) {
-  scan s;
-  TSR_TRY(read_scan(l, &s));
-  tsr_imported **in = tsr_lower_alloc(l, l->in_count, sizeof *in);
-  tsr_imported **out = tsr_lower_alloc(l, l->out_count, sizeof *out);
-  collector *rows = tsr_lower_alloc(l, s.outputs, sizeof *rows);
-  if (!in || !out || !rows || !begin_collectors(l, rows, s.outputs, s.steps))
-    return TSR_ERR_OUT_OF_MEMORY;
-  for (uint32_t i = 0; i < s.states; i++)
-    in[i] = l->in[i];
-  TSR_TRY(run_scan(&s, in, out, rows));
-  for (uint32_t i = 0; i < s.states; i++)
-    tsr_lower_set_imported(l, i, in[i]);
-  for (uint32_t i = 0; i < s.outputs; i++) {
-    uint32_t axis;
-    int64_t given = list_entry(l, "scan_output_axes", i);
-    if (!tsr_lower_axis(given, v_rank(l, rows[i].rows[0]) + 1, &axis))
-      return tsr_lower_wrong(l, TSR_ERR_SHAPE, "scan output axis %lld", (long long)given);
-    bool backward = list_entry(l, "scan_output_directions", i) != 0;
-    tsr_lower_set(l, s.states + i, joined(l, &rows[i], axis, backward));
+  for (uint32_t i = 0; i < r.carried; i++)
+    tsr_lower_set_imported(l, i, unwrapped(l, &p.body->outputs.items[i + 1], r.values[i]));
+  for (uint32_t i = 0; i < r.rows; i++) {
+    tsr_lower_set(l, r.carried + i, tsr_repeat_stack(&r, i, 0, false));
+    if (l->out[r.carried + i])
+      l->out[r.carried + i]->text = r.lists[i]->text;
   }
   return TSR_OK;
 }

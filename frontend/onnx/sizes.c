@@ -58,10 +58,12 @@ void tsr_size_check(tsr_lower *l, tsr_value wrong, const char *text) {
     (void)tsr_graph_read_dim(l->b, count, 0, size_name(l, ": ", text, UINT32_MAX), e_int(l, 0));
 }
 
-/* Values made inside a branch or a loop's body are not known outside of it. */
-static bool stands_in_graph(const tsr_lower *l) {
-  tsr_op parent = tsr_region_get(l->ir, l->b->region)->parent;
-  return tsr_op_get(l->ir, parent)->code == TSR_OP_GRAPH;
+/* Dims that are read inside a body mean nothing outside: what is learnt in it stays with its
+ * values. */
+static bool is_of_this_region(const tsr_lower *l, const tsr_imported *x) {
+  const tsr_value_data *data = tsr_value_get(l->ir, x->value);
+  tsr_region home = data->region ? data->region : tsr_op_get(l->ir, data->def)->parent;
+  return home == l->b->region;
 }
 
 const tsr_content *tsr_size_content(tsr_lower *l, uint32_t input, const char *what) {
@@ -81,7 +83,7 @@ const tsr_content *tsr_size_content(tsr_lower *l, uint32_t input, const char *wh
   }
   content->count = count;
   content->exprs = exprs;
-  if (stands_in_graph(l))
+  if (is_of_this_region(l, l->in[input]))
     l->in[input]->content = content;
   return content;
 }
