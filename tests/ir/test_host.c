@@ -285,6 +285,86 @@ START_TEST(built_poison) {
 }
 END_TEST
 
+/* --- one graph of many --- */
+
+static const char two_graphs[] = "dim M in 2..8 hint 4\n"
+                                 "dim N in 1..64\n"
+                                 "dim K <= N*2 from device\n"
+                                 "dim L <= K + M from device\n"
+                                 "graph @first {\n"
+                                 "  %n = input {name = \"n\"} : i64[]\n"
+                                 "  %w = const {value = [1, 2, 3, 4]} : f32[4]\n"
+                                 "  %0 = resize_dim %n, %n {dim = K} : i64[]\n"
+                                 "  %1 = broadcast %w : f32[N, 4]\n"
+                                 "  output %1 {name = \"0\"}\n"
+                                 "}\n"
+                                 "graph @second {\n"
+                                 "  %x = input {name = \"x\"} : f32[K]\n"
+                                 "  %n = input {name = \"n\"} : i64[]\n"
+                                 "  %0 = resize_dim %n, %n {dim = L} : i64[]\n"
+                                 "  %1 = slice %x {start = [L], step = [1]} : f32[2]\n"
+                                 "  output %1 {name = \"0\"}\n"
+                                 "}\n";
+
+static const struct {
+  const char *graph, *text;
+} extracted[] = {
+    {"first", "dim N in 1..64\n"
+              "dim K <= N*2 from device\n"
+              "\n"
+              "graph @main {\n"
+              "  %n = input {name = \"n\"} : i64[]\n"
+              "  %w = const {value = [1, 2, 3, 4]} : f32[4]\n"
+              "  %0 = resize_dim %n, %n {dim = K} : i64[]\n"
+              "  %1 = broadcast %w : f32[N, 4]\n"
+              "  output %1 {name = \"0\"}\n"
+              "}\n"},
+    {"second", "dim M in 2..8 hint 4\n"
+               "dim K in 0..128\n"
+               "dim L <= M + K from device\n"
+               "\n"
+               "graph @main {\n"
+               "  %x = input {name = \"x\"} : f32[K]\n"
+               "  %n = input {name = \"n\"} : i64[]\n"
+               "  %0 = resize_dim %n, %n {dim = L} : i64[]\n"
+               "  %1 = slice %x {start = [L], step = [1]} : f32[2]\n"
+               "  output %1 {name = \"0\"}\n"
+               "}\n"},
+};
+
+START_TEST(one_graph) {
+  tsr_ir *ir = must_parse(two_graphs), *part;
+  tsr_op graph = tsr_ir_find_symbol(ir, extracted[_i].graph);
+  must_verify(ir);
+  ck_assert_int_eq(tsr_ir_extract(ir, graph, tsr_allocator_default(), &part), TSR_OK);
+  must_verify(part);
+  ck_assert_str_eq(must_print(part), extracted[_i].text);
+  tsr_ir_destroy(part);
+  tsr_ir_destroy(ir);
+}
+END_TEST
+
+/* Constants of the table: those that are used, with the same bytes at the same place. */
+START_TEST(extracted_constants) {
+  static const float numbers[3] = {1, 2, 3}, others[3] = {4, 5, 6};
+  int64_t extent = 3;
+  tsr_ir *ir, *part;
+  ck_assert_int_eq(tsr_ir_create(tsr_allocator_default(), &ir), TSR_OK);
+  tsr_builder a = tsr_graph_begin(ir, "a"), b = tsr_graph_begin(ir, "b");
+  tsr_graph_output(&a, "y", tsr_graph_const(&a, TSR_F32, &extent, 1, numbers, false));
+  tsr_value used = tsr_graph_const(&b, TSR_F32, &extent, 1, others, false);
+  tsr_graph_output(&b, "y", tsr_graph_unary(&b, TSR_OP_NEG, used));
+  must_verify(ir);
+  ck_assert_int_eq(tsr_ir_extract(ir, tsr_ir_find_symbol(ir, "b"), tsr_allocator_default(), &part),
+                   TSR_OK);
+  must_verify(part);
+  ck_assert_ptr_eq(tsr_const_get(part, 1)->data, others);
+  ck_assert_ptr_null(tsr_const_get(part, 2)->data);
+  tsr_ir_destroy(part);
+  tsr_ir_destroy(ir);
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("host");
   TCase *tests = tcase_create("all");
@@ -295,6 +375,8 @@ int main(void) {
   tcase_add_loop_test(tests, calls_refused, 0, COUNT(bad_calls));
   tcase_add_test(tests, built_regions);
   tcase_add_test(tests, built_poison);
+  tcase_add_loop_test(tests, one_graph, 0, COUNT(extracted));
+  tcase_add_test(tests, extracted_constants);
   suite_add_tcase(suite, tests);
   return run_suite(suite);
 }
