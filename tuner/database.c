@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WAIT_MS = 60000 };
+enum { WAIT_MS = 60000, PAUSE_MS = 5 };
 
 struct tsr_db {
   const tsr_allocator *allocator;
@@ -60,9 +60,31 @@ static tsr_status wrong(tsr_db *db, tsr_diag *diag, tsr_status status, const cha
   return status;
 }
 
+/* SQLite waits for locks itself, but not where a log is begun, recovered or removed. */
+static bool again(int code, int *waited_ms) {
+  if ((code & 0xff) != SQLITE_BUSY || *waited_ms >= WAIT_MS)
+    return false;
+  sqlite3_sleep(PAUSE_MS);
+  *waited_ms += PAUSE_MS;
+  return true;
+}
+
 static tsr_status run(tsr_db *db, const char *sql, tsr_diag *diag) {
-  int code = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
+  int waited_ms = 0, code;
+  do
+    code = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
+  while (again(code, &waited_ms));
   return code == SQLITE_OK ? TSR_OK : failed(db, code, diag);
+}
+
+/* A statement's first or next row. */
+static int step(sqlite3_stmt *statement) {
+  int waited_ms = 0, code = sqlite3_step(statement);
+  while (again(code, &waited_ms)) {
+    sqlite3_reset(statement);
+    code = sqlite3_step(statement);
+  }
+  return code;
 }
 
 static tsr_status prepare(tsr_db *db, const char *sql, tsr_diag *diag, sqlite3_stmt **out) {
@@ -72,7 +94,7 @@ static tsr_status prepare(tsr_db *db, const char *sql, tsr_diag *diag, sqlite3_s
 
 /* Runs a statement that gives no rows, and ends it. */
 static tsr_status finish(tsr_db *db, sqlite3_stmt *statement, tsr_diag *diag) {
-  int code = sqlite3_step(statement);
+  int code = step(statement);
   tsr_status status = code == SQLITE_DONE || code == SQLITE_ROW ? TSR_OK : failed(db, code, diag);
   sqlite3_finalize(statement);
   return status;
@@ -82,7 +104,7 @@ static tsr_status scalar(tsr_db *db, const char *sql, tsr_diag *diag, int64_t *o
   sqlite3_stmt *statement;
   *out = 0;
   TSR_TRY(prepare(db, sql, diag, &statement));
-  int code = sqlite3_step(statement);
+  int code = step(statement);
   if (code == SQLITE_ROW)
     *out = sqlite3_column_int64(statement, 0);
   tsr_status status = code == SQLITE_ROW || code == SQLITE_DONE ? TSR_OK : failed(db, code, diag);
@@ -126,8 +148,8 @@ static tsr_status migrate(tsr_db *db, tsr_diag *diag) {
   int64_t version;
   TSR_TRY(run(db, "BEGIN IMMEDIATE", diag));
   tsr_status status = identify(db, diag, &version);
-  for (int64_t step = version; status == TSR_OK && step < TSR_DB_SCHEMA_VERSION; step++)
-    status = run(db, tsr_db_schema[step], diag);
+  for (int64_t i = version; status == TSR_OK && i < TSR_DB_SCHEMA_VERSION; i++)
+    status = run(db, tsr_db_schema[i], diag);
   char sql[96];
   snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d",
            TSR_DB_APPLICATION_ID, (int)TSR_DB_SCHEMA_VERSION);
@@ -330,7 +352,7 @@ static tsr_status show(tsr_db *db, sqlite3_stmt *s, tsr_db_visit visit, void *co
   tsr_arena arena;
   int code;
   tsr_arena_init(&arena, db->allocator);
-  while ((code = sqlite3_step(s)) == SQLITE_ROW) {
+  while ((code = step(s)) == SQLITE_ROW) {
     tsr_db_record record;
     if (!read_row(s, &arena, &record)) {
       char text[96];
@@ -415,7 +437,7 @@ static tsr_status write_workloads(tsr_db *db, writing *w, tsr_diag *diag) {
   sqlite3_stmt *s;
   int code;
   TSR_TRY(prepare(db, "SELECT hash, version, text FROM workload ORDER BY hash, version", diag, &s));
-  while (w->complete && (code = sqlite3_step(s)) == SQLITE_ROW) {
+  while (w->complete && (code = step(s)) == SQLITE_ROW) {
     const char *line =
         tsr_db_workload_text(strtoull(text_at(s, 0), NULL, 16),
                              (uint32_t)sqlite3_column_int64(s, 1), text_at(s, 2), w->arena);
@@ -455,7 +477,7 @@ static const char parse_trial
 static tsr_status import_line(tsr_db *db, sqlite3_stmt *s, const char *line, tsr_arena *arena,
                               tsr_diag *diag) {
   tsr_db_record record;
-  int code = sqlite3_step(s);
+  int code = step(s);
   if (code != SQLITE_ROW)
     return code == SQLITE_DONE ? TSR_ERR_FORMAT : failed(db, code, diag);
   if (sqlite3_column_type(s, 21) != SQLITE_NULL) {
@@ -565,7 +587,7 @@ static tsr_status merge_workloads(tsr_db *db, tsr_db *from, tsr_diag *diag) {
   int code;
   tsr_status status = TSR_OK;
   TSR_TRY(prepare(from, "SELECT hash, version, text FROM workload", diag, &s));
-  while (status == TSR_OK && (code = sqlite3_step(s)) == SQLITE_ROW)
+  while (status == TSR_OK && (code = step(s)) == SQLITE_ROW)
     status = tsr_db_add_workload(db, strtoull(text_at(s, 0), NULL, 16),
                                  (uint32_t)sqlite3_column_int64(s, 1), text_at(s, 2), diag);
   if (status == TSR_OK && code != SQLITE_DONE)
@@ -641,7 +663,7 @@ tsr_status tsr_db_check(tsr_db *db, tsr_diag *diag, uint64_t *out_rows) {
   int code;
   *out_rows = 0;
   TSR_TRY(prepare(db, "PRAGMA integrity_check(1)", diag, &s));
-  code = sqlite3_step(s);
+  code = step(s);
   tsr_status status = code != SQLITE_ROW ? failed(db, code, diag)
                       : strcmp(text_at(s, 0), "ok") == 0
                           ? TSR_OK
@@ -651,7 +673,7 @@ tsr_status tsr_db_check(tsr_db *db, tsr_diag *diag, uint64_t *out_rows) {
   TSR_TRY(prepare(db, "SELECT " COLUMNS " FROM trial", diag, &s));
   tsr_arena arena;
   tsr_arena_init(&arena, db->allocator);
-  while (status == TSR_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
+  while (status == TSR_OK && (code = step(s)) == SQLITE_ROW) {
     status = check_row(db, s, &arena, diag);
     *out_rows += status == TSR_OK;
     tsr_arena_reset(&arena);
@@ -677,7 +699,7 @@ tsr_status tsr_db_get_stats(tsr_db *db, tsr_db_stats *out_stats, tsr_diag *diag)
   out_stats->keys = (uint64_t)keys;
   out_stats->workloads = (uint64_t)workloads;
   TSR_TRY(prepare(db, "SELECT status, count(*) FROM trial GROUP BY status", diag, &s));
-  while ((code = sqlite3_step(s)) == SQLITE_ROW) {
+  while ((code = step(s)) == SQLITE_ROW) {
     tsr_db_status status = status_of(text_at(s, 0));
     if (status < TSR_DB_STATUS_COUNT)
       out_stats->by_status[status] = (uint64_t)sqlite3_column_int64(s, 1);
