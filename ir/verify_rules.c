@@ -640,6 +640,20 @@ static tsr_status check_boundary(tsr_verifier *v, tsr_op op) {
   return TSR_OK;
 }
 
+/* A packed port holds the bytes of what the call passes, which `packed` and `shape` describe. */
+static bool port_fits(const tsr_verifier *v, tsr_op op, tsr_op port, const tsr_type_info *outside) {
+  const tsr_attr *packed = tsr_op_attr(v->ir, port, "packed");
+  const tsr_attr *shape = tsr_op_attr(v->ir, port, "shape");
+  bool in = data_of(v, port)->code == TSR_OP_INPUT;
+  tsr_type_info inside = *(in ? result_type(v, port, 0) : operand_type(v, port, 0));
+  if (packed != NULL) {
+    inside.dtype = packed->u.dtype;
+    inside.rank = shape == NULL ? 0 : shape->count;
+    inside.dims = shape == NULL ? NULL : shape->u.exprs;
+  }
+  return in ? may_become(v, op, outside, &inside) : may_become(v, op, &inside, outside);
+}
+
 /* The inputs (or outputs) of a graph beside the operands (or results) of a call, in order. */
 static tsr_status check_call_ports(tsr_verifier *v, tsr_op op, tsr_op graph, tsr_opcode port) {
   const tsr_op_data *data = data_of(v, op);
@@ -647,15 +661,14 @@ static tsr_status check_call_ports(tsr_verifier *v, tsr_op op, tsr_op graph, tsr
   uint32_t have = in ? data->operand_count : data->result_count, count = 0;
   for (tsr_op inner = tsr_region_get(v->ir, data_of(v, graph)->regions[0])->first; inner != 0;
        inner = data_of(v, inner)->next) {
-    const tsr_type_info *inside, *outside;
+    const tsr_type_info *outside;
     if (data_of(v, inner)->code != port)
       continue;
     if (count >= have)
       return tsr_verify_fail(v, op, "the graph has more than %u %s", have,
                              in ? "inputs" : "outputs");
-    inside = in ? result_type(v, inner, 0) : operand_type(v, inner, 0);
     outside = in ? operand_type(v, op, count) : result_type(v, op, count);
-    if (!(in ? may_become(v, op, outside, inside) : may_become(v, op, inside, outside)))
+    if (!port_fits(v, op, inner, outside))
       return tsr_verify_fail(
           v, op, "%s %u is %s; the graph's is %s", in ? "operand" : "result", count,
           tsr_verify_value_text(v, in ? data->operands[count].value : data->results[count]),

@@ -4,15 +4,22 @@
 #define TSR_PASSES_SEGMENTS_H
 #include "ir/ir.h"
 
+/* What gives a dim its value: an op, and the result or argument whose extent it is (0: an attribute
+ * says it). In different regions a dim has different ones. */
+typedef struct tsr_dim_maker {
+  tsr_op op;
+  tsr_value value;
+  uint32_t next; /* number + 1 of another one of the same dim */
+} tsr_dim_maker;
+
 /* Ids are those of the IR before the pass adds anything; new ones are beyond the tables. */
 typedef struct tsr_segments {
   tsr_ir *ir;
   tsr_arena *arena;
   uint32_t op_count, value_count, dim_count;
-  /* The op that gives a dim its value (by dim), and the value whose extent it is; the value is 0
-   * where an op says it by an attribute, the op where nothing does. */
-  tsr_op *dim_op;
-  tsr_value *dim_value;
+  tsr_dim_maker *makers;
+  uint32_t maker_count;
+  uint32_t *first_maker; /* by dim: number + 1 among the makers */
   uint8_t *dim_live, *op_live, *value_live;
   /* By op: made of constants alone, by whoever needs it. */
   uint8_t *is_free;

@@ -22,6 +22,14 @@ tsr_op tsr_op_in_region(const tsr_ir *ir, tsr_region region, tsr_op op) {
   return op;
 }
 
+/* The dim that the op reads from the device, or 0. */
+static tsr_dim dim_read(const tsr_ir *ir, tsr_op op) {
+  const tsr_attr *dim = tsr_op_attr(ir, op, "dim");
+  if (tsr_op_get(ir, op)->code != TSR_OP_RESIZE_DIM || dim == NULL || dim->kind != TSR_ATTR_EXPR)
+    return 0;
+  return tsr_expr_get(ir, dim->u.expr).dim;
+}
+
 static tsr_op parent_of(const tsr_ir *ir, tsr_op op) {
   return tsr_region_get(ir, tsr_op_get(ir, op)->parent)->parent;
 }
@@ -148,13 +156,7 @@ static void visit_own_dims(const tsr_segments *s, tsr_op op, tsr_dim_visitor *vi
       visit_expr(s->ir, arg->hi, visit, context);
     }
   }
-  if (data->code == TSR_OP_RESIZE_DIM) {
-    const tsr_attr *dim = tsr_op_attr(s->ir, op, "dim");
-    if (dim != NULL && dim->kind == TSR_ATTR_EXPR &&
-        tsr_expr_get(s->ir, dim->u.expr).op == TSR_INDEX_DIM)
-      visit_expr(s->ir, tsr_dim_get(s->ir, tsr_expr_get(s->ir, dim->u.expr).dim)->bound, visit,
-                 context);
-  }
+  visit_expr(s->ir, tsr_dim_get(s->ir, dim_read(s->ir, op))->bound, visit, context);
 }
 
 void tsr_visit_dims(const tsr_segments *s, tsr_op op, tsr_dim_visitor *visit, void *context) {
@@ -168,41 +170,56 @@ void tsr_visit_dims(const tsr_segments *s, tsr_op op, tsr_dim_visitor *visit, vo
 
 /* --- who gives dims their values --- */
 
-static void note_dim(tsr_segments *s, tsr_dim dim, tsr_op op, tsr_value value) {
-  if (s->dim_op[dim] != 0 || (value != 0) == tsr_dim_get(s->ir, dim)->from_device)
+/* The dims that have a value at one point of the walk, in the order in which they got it. */
+typedef struct dim_walk {
+  tsr_segments *s;
+  uint8_t *known;
+  tsr_dim *trail;
+  uint32_t count;
+} dim_walk;
+
+static void note_dim(dim_walk *w, tsr_dim dim, tsr_op op, tsr_value value) {
+  tsr_segments *s = w->s;
+  if (w->known[dim] || (value != 0) == tsr_dim_get(s->ir, dim)->from_device)
     return;
-  s->dim_op[dim] = op;
-  s->dim_value[dim] = value;
+  w->known[dim] = 1;
+  w->trail[w->count++] = dim;
+  s->makers[s->maker_count] = (tsr_dim_maker){op, value, s->first_maker[dim]};
+  s->first_maker[dim] = ++s->maker_count;
 }
 
-static void note_value(tsr_segments *s, tsr_value value) {
-  const tsr_type_info *type = tsr_value_type(s->ir, value);
+static void note_value(dim_walk *w, tsr_value value) {
+  const tsr_type_info *type = tsr_value_type(w->s->ir, value);
   if (type->level != TSR_LEVEL_GLOBAL)
     return;
   for (uint32_t i = 0; i < type->rank; i++) {
-    tsr_expr_node node = tsr_expr_get(s->ir, type->dims[i]);
+    tsr_expr_node node = tsr_expr_get(w->s->ir, type->dims[i]);
     if (node.op == TSR_INDEX_DIM)
-      note_dim(s, node.dim, tsr_value_get(s->ir, value)->def, value);
+      note_dim(w, node.dim, tsr_value_get(w->s->ir, value)->def, value);
   }
 }
 
-/* In the order of execution: arguments, what is inside, results. */
-static void note_makers(tsr_segments *s, tsr_region region) {
-  const tsr_region_data *list = tsr_region_get(s->ir, region);
+/* In the order of execution: arguments, what is inside, results. What a region gave a value has
+ * none behind it. */
+static void note_makers(dim_walk *w, tsr_region region) {
+  const tsr_ir *ir = w->s->ir;
+  const tsr_region_data *list = tsr_region_get(ir, region);
   for (uint32_t i = 0; i < list->arg_count; i++)
-    note_value(s, list->args[i]);
-  TSR_FOR_EACH_OP (s->ir, region, op) {
-    const tsr_op_data *data = tsr_op_get(s->ir, op);
-    const tsr_attr *dim = tsr_op_attr(s->ir, op, "dim");
-    if (data->code == TSR_OP_IF || data->code == TSR_OP_LOOP)
-      for (uint32_t r = 0; r < data->region_count; r++)
-        note_makers(s, data->regions[r]);
-    if (data->code == TSR_OP_INPUT || tsr_op_of_host(s->ir, op))
+    note_value(w, list->args[i]);
+  TSR_FOR_EACH_OP (ir, region, op) {
+    const tsr_op_data *data = tsr_op_get(ir, op);
+    tsr_dim read = dim_read(ir, op);
+    for (uint32_t r = 0; r < data->region_count && tsr_op_of_host(ir, op); r++) {
+      uint32_t mark = w->count;
+      note_makers(w, data->regions[r]);
+      while (w->count > mark)
+        w->known[w->trail[--w->count]] = 0;
+    }
+    if (data->code == TSR_OP_INPUT || tsr_op_of_host(ir, op))
       for (uint32_t i = 0; i < data->result_count; i++)
-        note_value(s, data->results[i]);
-    if (data->code == TSR_OP_RESIZE_DIM && dim != NULL && dim->kind == TSR_ATTR_EXPR &&
-        tsr_expr_get(s->ir, dim->u.expr).op == TSR_INDEX_DIM)
-      note_dim(s, tsr_expr_get(s->ir, dim->u.expr).dim, op, 0);
+        note_value(w, data->results[i]);
+    if (read != 0)
+      note_dim(w, read, op, 0);
   }
 }
 
@@ -235,8 +252,10 @@ static void need_dim(void *context, tsr_dim dim) {
   if (l->s->dim_live[dim])
     return;
   l->s->dim_live[dim] = 1;
-  need_op(l, l->s->dim_op[dim]);
-  need_value(l, l->s->dim_value[dim]);
+  for (uint32_t m = l->s->first_maker[dim]; m != 0; m = l->s->makers[m - 1].next) {
+    need_op(l, l->s->makers[m - 1].op);
+    need_value(l, l->s->makers[m - 1].value);
+  }
 }
 
 /* Result i of a loop, its carried argument, its start and what is yielded for it live together. */
@@ -376,7 +395,8 @@ static void wait_for_value(void *context, tsr_op user, tsr_value value) {
 
 static void wait_for_dim(void *context, tsr_dim dim) {
   numbering *n = (numbering *)context;
-  wait_for(n, n->s->dim_op[dim]);
+  for (uint32_t m = n->s->first_maker[dim]; m != 0; m = n->s->makers[m - 1].next)
+    wait_for(n, n->s->makers[m - 1].op);
 }
 
 static void number_region(tsr_segments *s, tsr_region region) {
@@ -429,12 +449,22 @@ static void *table(tsr_segments *s, uint32_t count, size_t item_size) {
   return items;
 }
 
-static bool make_tables(tsr_segments *s, liveness *l) {
+/* Each extent of each value, and each op, makes one dim at most. */
+static uint32_t most_makers(const tsr_segments *s) {
+  uint32_t count = s->op_count;
+  for (tsr_value value = 1; value <= s->value_count; value++)
+    count += tsr_type_dim_count(tsr_value_type(s->ir, value));
+  return count;
+}
+
+static bool make_tables(tsr_segments *s, liveness *l, dim_walk *w) {
   s->op_count = tsr_op_count(s->ir);
   s->value_count = tsr_value_count(s->ir);
   s->dim_count = tsr_dim_count(s->ir);
-  s->dim_op = (tsr_op *)table(s, s->dim_count, sizeof *s->dim_op);
-  s->dim_value = (tsr_value *)table(s, s->dim_count, sizeof *s->dim_value);
+  s->makers = (tsr_dim_maker *)table(s, most_makers(s), sizeof *s->makers);
+  s->first_maker = (uint32_t *)table(s, s->dim_count, sizeof *s->first_maker);
+  w->known = (uint8_t *)table(s, s->dim_count, 1);
+  w->trail = (tsr_dim *)table(s, s->dim_count, sizeof *w->trail);
   s->dim_live = (uint8_t *)table(s, s->dim_count, 1);
   s->op_live = (uint8_t *)table(s, s->op_count, 1);
   s->is_free = (uint8_t *)table(s, s->op_count, 1);
@@ -444,17 +474,19 @@ static bool make_tables(tsr_segments *s, liveness *l) {
   s->level = (uint32_t *)table(s, s->op_count, sizeof *s->level);
   l->ops = (tsr_op *)table(s, s->op_count, sizeof *l->ops);
   l->values = (tsr_value *)table(s, s->value_count, sizeof *l->values);
-  return s->dim_op != NULL && s->dim_value != NULL && s->dim_live != NULL && s->op_live != NULL &&
-         s->is_free != NULL && s->value_live != NULL && s->on_host != NULL && s->exported != NULL &&
-         s->level != NULL && l->ops != NULL && l->values != NULL;
+  return s->makers != NULL && s->first_maker != NULL && w->known != NULL && w->trail != NULL &&
+         s->dim_live != NULL && s->op_live != NULL && s->is_free != NULL && s->value_live != NULL &&
+         s->on_host != NULL && s->exported != NULL && s->level != NULL && l->ops != NULL &&
+         l->values != NULL;
 }
 
 tsr_status tsr_segments_order(tsr_segments *s, tsr_op graph, tsr_diag *diag) {
   tsr_region region = tsr_op_get(s->ir, graph)->regions[0];
   liveness l = {.s = s};
-  if (!make_tables(s, &l))
+  dim_walk w = {.s = s};
+  if (!make_tables(s, &l, &w))
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory while cutting a graph");
-  note_makers(s, region);
+  note_makers(&w, region);
   find_live(&l, graph);
   find_free(s, region);
   find_host_uses(s, region);
