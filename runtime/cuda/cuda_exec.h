@@ -29,6 +29,12 @@ typedef struct cuda_port {
   uint64_t pinned_bytes;
 } cuda_port;
 
+/* A launch; those of parts are noted in the exec of their host program. */
+typedef struct cuda_recent {
+  const tsr_exec *exec;
+  uint32_t launch;
+} cuda_recent;
+
 enum { CUDA_RECENT = 32 };
 
 struct cuda_exec {
@@ -49,7 +55,7 @@ struct cuda_exec {
   int64_t begin_ns; /* on the host's clock, when `begin` was recorded */
   /* Launches since the stream was last waited for: their number, and the latest of them. */
   uint64_t launched;
-  uint32_t recent[CUDA_RECENT];
+  cuda_recent recent[CUDA_RECENT];
   tsr_diag diag;        /* of the present op */
   char dead_text[1900]; /* why every call is refused, once the device is dead */
 };
@@ -73,7 +79,9 @@ TSR_WARN_UNUSED tsr_status tsr_cuda_clear(cuda_exec *self, void *data, uint64_t 
 TSR_WARN_UNUSED tsr_status tsr_cuda_launch(tsr_exec *exec, const exec_launch *launch);
 TSR_WARN_UNUSED tsr_status tsr_cuda_synchronize(tsr_exec *exec, const char *what);
 /* For tsr_cuda_suspects: the launch went to the stream. */
-void tsr_cuda_note_launch(cuda_exec *self, uint32_t launch);
+void tsr_cuda_note_launch(const tsr_exec *exec, uint32_t launch);
+/* Of a part, its host program's; else the exec's. */
+cuda_exec *tsr_cuda_whole(const tsr_exec *exec);
 /* The names of what may have failed, latest launch first. */
 void tsr_cuda_suspects(const tsr_exec *exec, char *out, size_t size);
 

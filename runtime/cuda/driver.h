@@ -42,6 +42,23 @@ typedef struct tsr_cu_launch_config {
   uint32_t attribute_count;
 } tsr_cu_launch_config;
 
+/* CUDA_MEMCPY2D. */
+typedef struct tsr_cu_copy_2d {
+  size_t from_x, from_y;
+  int from_kind; /* TSR_CU_MEMORY_... */
+  const void *from_host;
+  tsr_cu_pointer from_device;
+  void *from_array;
+  size_t from_pitch;
+  size_t to_x, to_y;
+  int to_kind;
+  void *to_host;
+  tsr_cu_pointer to_device;
+  void *to_array;
+  size_t to_pitch;
+  size_t row_bytes, rows;
+} tsr_cu_copy_2d;
+
 /* CUtensorMap: opaque, 64-byte aligned. */
 typedef struct tsr_cu_tensor_map {
   _Alignas(64) uint64_t opaque[16];
@@ -148,6 +165,7 @@ enum {
     (void *to, tsr_cu_pointer from, size_t bytes, tsr_cu_stream stream))                           \
   X(tsr_cu_result, cuMemcpyDtoDAsync_v2,                                                           \
     (tsr_cu_pointer to, tsr_cu_pointer from, size_t bytes, tsr_cu_stream stream))                  \
+  X(tsr_cu_result, cuMemcpy2DAsync_v2, (const tsr_cu_copy_2d *copy, tsr_cu_stream stream))         \
   X(tsr_cu_result, cuMemsetD8Async,                                                                \
     (tsr_cu_pointer to, unsigned char value, size_t bytes, tsr_cu_stream stream))                  \
   X(tsr_cu_result, cuPointerGetAttribute, (void *value, int attribute, tsr_cu_pointer pointer))    \

@@ -3,26 +3,31 @@
  * tsr_exec_wait. */
 #include "runtime/clock.h"
 #include "runtime/cuda/cuda_exec.h"
+#include "runtime/host/host.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { TENSOR_ALIGNMENT = 16, EMPTY_BYTES = 256 };
+/* MAX_PITCH: CU_DEVICE_ATTRIBUTE_MAX_PITCH of every device. */
+enum { TENSOR_ALIGNMENT = 16, EMPTY_BYTES = 256, MAX_PITCH = INT32_MAX };
 
 /* ---- Errors ---- */
 
 /* Names first: the driver's text may be long. */
 static void explain_death(tsr_exec *exec) {
   cuda_exec *self = exec->cuda;
-  const char *where = self->launched == 0   ? "while this exec had no launch under way"
-                      : self->launched == 1 ? "in "
-                                            : "in one of the launches since it was last waited for "
-                                              "(TESSERA_CUDA_SYNC=1 tells which), latest first: ";
+  uint64_t launched = tsr_cuda_whole(exec)->launched;
+  const char *where = launched == 0   ? "while this exec had no launch under way"
+                      : launched == 1 ? "in "
+                                      : "in one of the launches since it was last waited for "
+                                        "(TESSERA_CUDA_SYNC=1 tells which), latest first: ";
   char suspects[900];
   tsr_cuda_suspects(exec, suspects, sizeof suspects);
   (void)snprintf(self->dead_text, sizeof self->dead_text,
                  "the device failed, and refuses all further work of this process, %s%s: %s", where,
                  suspects, self->diag.message);
+  if (exec->parent != NULL)
+    memcpy(exec->parent->cuda->dead_text, self->dead_text, sizeof self->dead_text);
 }
 
 /* Ends every op: what it left in self->diag becomes the exec's error. Ops call ops, so that the
@@ -152,8 +157,8 @@ static tsr_status create_on_device(tsr_exec *exec, const tsr_exec_options *optio
   TSR_TRY(create_event(self, &self->begin));
   TSR_TRY(create_event(self, &self->end));
   TSR_TRY(create_read_values(exec));
-  TSR_TRY(allocate(exec, &exec->scratch, EMPTY_BYTES));
-  exec->empty = exec->scratch.data;
+  TSR_TRY(allocate(exec, &exec->own_scratch, EMPTY_BYTES));
+  exec->empty = exec->own_scratch.data;
   return tsr_cuda_program_upload(self->program, &self->diag);
 }
 
@@ -320,23 +325,28 @@ static tsr_status copy_inside(cuda_exec *self, void *to, const void *from, uint6
                "cannot copy on the CUDA device");
 }
 
-static tsr_status upload_input(tsr_exec *exec, uint32_t number) {
-  cuda_exec *self = exec->cuda;
-  const exec_binding *from = &exec->inputs[number];
-  void *to = self->inputs[number].device.data;
-  if (from->in_place || from->bytes == 0)
+static tsr_status upload_bytes(cuda_exec *self, void *to, const void *from, uint64_t bytes,
+                               exec_place place) {
+  if (bytes == 0)
     return TSR_OK;
-  switch (from->place) {
+  switch (place) {
   case EXEC_DEVICE:
-    return copy_inside(self, to, from->data, from->bytes);
+    return copy_inside(self, to, from, bytes);
   case EXEC_PINNED:
-    return check(self,
-                 self->device->driver.cuMemcpyHtoDAsync_v2(to_pointer(to), from->data, from->bytes,
-                                                           self->stream),
-                 "cannot copy to the CUDA device");
+    return check(
+        self, self->device->driver.cuMemcpyHtoDAsync_v2(to_pointer(to), from, bytes, self->stream),
+        "cannot copy to the CUDA device");
   default:
-    return tsr_cuda_upload(&self->staging, to, from->data, from->bytes, &self->diag);
+    return tsr_cuda_upload(&self->staging, to, from, bytes, &self->diag);
   }
+}
+
+static tsr_status upload_input(tsr_exec *exec, uint32_t number) {
+  const exec_binding *from = &exec->inputs[number];
+  if (from->in_place)
+    return TSR_OK;
+  return upload_bytes(exec->cuda, exec->cuda->inputs[number].device.data, from->data, from->bytes,
+                      from->place);
 }
 
 /* Memory for a result that is not bound and goes to the host. Runs before may still write to what
@@ -362,7 +372,8 @@ static tsr_status download_output(tsr_exec *exec, uint32_t number) {
   cuda_exec *self = exec->cuda;
   exec_output *output = &exec->outputs[number];
   const exec_binding *caller = &output->caller;
-  if (caller->bound ? caller->in_place : self->output_device == kDLCUDA)
+  if (tsr_host_shows(exec, number) ||
+      (caller->bound ? caller->in_place : self->output_device == kDLCUDA))
     return TSR_OK;
   if (!caller->bound)
     TSR_TRY(make_view(exec, number));
@@ -429,16 +440,18 @@ static tsr_status link(tsr_exec *exec, exec_launch *launch) {
 
 static tsr_status upload_inputs(tsr_exec *exec) {
   cuda_exec *self = exec->cuda;
-  for (uint32_t i = 0; i < exec->program->input_count; i++)
+  for (uint32_t i = 0; exec->host == NULL && i < exec->program->input_count; i++)
     TSR_TRY(upload_input(exec, i));
   self->begin_ns = tsr_time_ns();
   return check(self, self->device->driver.cuEventRecord(self->begin, self->stream),
                "cannot record an event");
 }
 
+static tsr_status begin(tsr_exec *exec) {
+  return done(exec, upload_inputs(exec));
+}
+
 static tsr_status run_stage(tsr_exec *exec, uint32_t index) {
-  if (index == 0)
-    TSR_TRY(done(exec, upload_inputs(exec)));
   return done(exec, tsr_cuda_run_stage(exec, index));
 }
 
@@ -528,6 +541,89 @@ static tsr_status set_trace(tsr_exec *exec, uint32_t events) {
   return done(exec, create_trace_events(exec, events));
 }
 
+/* ---- Host programs ---- */
+
+static void share(tsr_exec *exec, tsr_exec_options *inout_options) {
+  inout_options->stream = exec->cuda->stream;
+  inout_options->output_device = kDLCUDA;
+}
+
+static tsr_status copy_rows(cuda_exec *self, void *to, uint64_t to_pitch, const void *from,
+                            uint64_t from_pitch, uint64_t row_bytes, uint64_t rows) {
+  tsr_cu_copy_2d copy = {.from_kind = TSR_CU_MEMORY_DEVICE,
+                         .from_device = to_pointer(from),
+                         .from_pitch = from_pitch,
+                         .to_kind = TSR_CU_MEMORY_DEVICE,
+                         .to_device = to_pointer(to),
+                         .to_pitch = to_pitch,
+                         .row_bytes = row_bytes,
+                         .rows = rows};
+  if (row_bytes == 0 || rows == 0)
+    return TSR_OK;
+  if (rows == 1 || (to_pitch == row_bytes && from_pitch == row_bytes))
+    return copy_inside(self, to, from, row_bytes * rows);
+  if (to_pitch <= MAX_PITCH && from_pitch <= MAX_PITCH)
+    return check(self, self->device->driver.cuMemcpy2DAsync_v2(&copy, self->stream),
+                 "cannot copy on the CUDA device");
+  for (uint64_t i = 0; i < rows; i++)
+    TSR_TRY(copy_inside(self, (unsigned char *)to + i * to_pitch,
+                        (const unsigned char *)from + i * from_pitch, row_bytes));
+  return TSR_OK;
+}
+
+static tsr_status copy(tsr_exec *exec, void *to, uint64_t to_pitch, const void *from,
+                       uint64_t from_pitch, uint64_t row_bytes, uint64_t rows) {
+  return done(exec, copy_rows(exec->cuda, to, to_pitch, from, from_pitch, row_bytes, rows));
+}
+
+static tsr_status upload(tsr_exec *exec, void *to, const void *from, uint64_t bytes,
+                         exec_place place) {
+  return done(exec, upload_bytes(exec->cuda, to, from, bytes, place));
+}
+
+static tsr_status fetch_bytes(tsr_exec *exec, void *to, const void *from, uint64_t bytes) {
+  cuda_exec *self = exec->cuda;
+  TSR_TRY(tsr_cuda_download(&self->staging, to, from, bytes, &self->diag));
+  TSR_TRY(tsr_cuda_synchronize(exec, "cannot read a result"));
+  tsr_cuda_staging_complete(&self->staging);
+  return TSR_OK;
+}
+
+static tsr_status fetch(tsr_exec *exec, void *to, const void *from, uint64_t bytes) {
+  return bytes != 0 ? done(exec, fetch_bytes(exec, to, from, bytes)) : TSR_OK;
+}
+
+static void close_view(tsr_exec *exec, exec_view *view) {
+  if (view->data != NULL)
+    tsr_cuda_release_pinned(exec->cuda->device, view->data);
+  *view = (exec_view){{kDLCPU, 0}, false, NULL, 0};
+}
+
+/* No run is under way that could still write to what is too small. */
+static tsr_status open_view(tsr_exec *exec, exec_view *view, uint64_t bytes) {
+  cuda_exec *self = exec->cuda;
+  tsr_status status;
+  view->direct = self->output_device == kDLCUDA;
+  view->device = view->direct ? device_of(self, EXEC_DEVICE) : (DLDevice){self->output_device, 0};
+  if (view->direct || view->bytes >= bytes)
+    return TSR_OK;
+  close_view(exec, view);
+  view->device = (DLDevice){self->output_device, 0};
+  status = tsr_cuda_allocate_pinned(self->device, bytes, &self->diag, &view->data);
+  view->bytes = status == TSR_OK ? bytes : 0;
+  return done(exec, status);
+}
+
+static tsr_status show(tsr_exec *exec, void *to, const void *from, uint64_t bytes) {
+  cuda_exec *self = exec->cuda;
+  if (bytes == 0)
+    return TSR_OK;
+  return done(exec, check(self,
+                          self->device->driver.cuMemcpyDtoHAsync_v2(to, to_pointer(from), bytes,
+                                                                    self->stream),
+                          "cannot copy from the CUDA device"));
+}
+
 const exec_ops tsr_exec_cuda_ops = {
     .create = create,
     .destroy = destroy,
@@ -543,6 +639,7 @@ const exec_ops tsr_exec_cuda_ops = {
     .constant = constant,
     .fits = fits,
     .link = link,
+    .begin = begin,
     .run_stage = run_stage,
     .read = read_values,
     .end = end,
@@ -550,4 +647,11 @@ const exec_ops tsr_exec_cuda_ops = {
     .abandon = abandon,
     .set_trace = set_trace,
     .take = take,
+    .share = share,
+    .copy = copy,
+    .upload = upload,
+    .fetch = fetch,
+    .open_view = open_view,
+    .show = show,
+    .close_view = close_view,
 };

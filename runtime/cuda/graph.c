@@ -37,7 +37,7 @@ static tsr_status run_launches(tsr_exec *exec, const exec_stage *stage) {
     TSR_TRY(exec->trace.file != NULL ? launch_traced(exec, launch) : tsr_cuda_launch(exec, launch));
     if (launch->tasks == 0)
       continue;
-    tsr_cuda_note_launch(self, stage->first_launch + i);
+    tsr_cuda_note_launch(exec, stage->first_launch + i);
     if (self->synchronous)
       TSR_TRY(tsr_cuda_synchronize(exec, "the launch failed"));
   }
@@ -121,7 +121,7 @@ static tsr_status launch_graph(tsr_exec *exec, uint32_t index) {
   exec->stats.graph_launches++;
   for (uint32_t i = 0; i < stage->launch_count; i++)
     if (exec->launches[stage->first_launch + i].tasks != 0)
-      tsr_cuda_note_launch(self, stage->first_launch + i);
+      tsr_cuda_note_launch(exec, stage->first_launch + i);
   return TSR_OK;
 }
 

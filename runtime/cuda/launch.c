@@ -196,20 +196,25 @@ tsr_status tsr_cuda_clear(cuda_exec *self, void *data, uint64_t bytes) {
       "cannot clear memory of the CUDA device");
 }
 
-void tsr_cuda_note_launch(cuda_exec *self, uint32_t launch) {
-  self->recent[self->launched++ % CUDA_RECENT] = launch;
+cuda_exec *tsr_cuda_whole(const tsr_exec *exec) {
+  return exec->parent != NULL ? exec->parent->cuda : exec->cuda;
+}
+
+void tsr_cuda_note_launch(const tsr_exec *exec, uint32_t launch) {
+  cuda_exec *whole = tsr_cuda_whole(exec);
+  whole->recent[whole->launched++ % CUDA_RECENT] = (cuda_recent){exec, launch};
 }
 
 void tsr_cuda_suspects(const tsr_exec *exec, char *out, size_t size) {
-  const cuda_exec *self = exec->cuda;
+  const cuda_exec *self = tsr_cuda_whole(exec);
   uint64_t kept = self->launched < CUDA_RECENT ? self->launched : CUDA_RECENT;
   uint64_t shown = kept < SHOWN_SUSPECTS ? kept : SHOWN_SUSPECTS;
   size_t used = 0;
   out[0] = '\0';
   for (uint64_t i = 0; i < shown && used < size; i++) {
-    const exec_launch *launch =
-        &exec->launches[self->recent[(self->launched - 1 - i) % CUDA_RECENT]];
-    const tsr_kernel_desc *kernel = &exec->program->kernels[launch->kernel];
+    const cuda_recent *recent = &self->recent[(self->launched - 1 - i) % CUDA_RECENT];
+    const exec_launch *launch = &recent->exec->launches[recent->launch];
+    const tsr_kernel_desc *kernel = &recent->exec->program->kernels[launch->kernel];
     int length = snprintf(out + used, size - used, "%skernel '%.80s' (%.80s)", i != 0 ? ", " : "",
                           kernel->name, kernel->nodes);
     used += length > 0 ? (size_t)length : 0;
@@ -223,7 +228,7 @@ tsr_status tsr_cuda_synchronize(tsr_exec *exec, const char *what) {
   cuda_exec *self = exec->cuda;
   TSR_TRY(tsr_cuda_check(self->device, &self->diag,
                          self->device->driver.cuStreamSynchronize(self->stream), what));
-  self->launched = 0;
+  tsr_cuda_whole(exec)->launched = 0;
   return TSR_OK;
 }
 

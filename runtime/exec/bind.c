@@ -1,4 +1,5 @@
 #include "runtime/exec/exec.h"
+#include "runtime/host/host.h"
 #include "runtime/module/program_check.h"
 #include <string.h>
 
@@ -7,12 +8,20 @@ typedef struct port {
   tsr_exec *exec;
   const char *kind; /* "input", "output" */
   const tsr_port_info *info;
-  const tsr_buffer_desc *buffer;
-  bool check_ranges; /* ranges bind inputs; outputs are compared when they are known */
+  uint32_t first_dim; /* into tsr_program.codes */
+  bool check_ranges;  /* ranges bind inputs; outputs are compared when they are known */
 } port;
 
-static tsr_status check_type(const port *self, const DLTensor *tensor) {
+static tsr_status check_dtype(const port *self, const DLTensor *tensor) {
   tsr_dtype dtype = tsr_dtype_from_dlpack(tensor->dtype);
+  bool strings =
+      tensor->dtype.code == kDLOpaqueHandle && tensor->dtype.bits == 64 && tensor->dtype.lanes == 1;
+  if (self->info->is_text != 0 && !strings)
+    return tsr_exec_fail(self->exec, TSR_ERR_TYPE,
+                         "%s '%s': the module wants strings (kDLOpaqueHandle of 64 bits)",
+                         self->kind, self->info->name);
+  if (self->info->is_text != 0)
+    return TSR_OK;
   if (dtype == TSR_DTYPE_NONE)
     return tsr_exec_fail(self->exec, TSR_ERR_TYPE,
                          "%s '%s': DLPack type (code %u, %u bits, %u lanes) is not supported, the "
@@ -23,10 +32,17 @@ static tsr_status check_type(const port *self, const DLTensor *tensor) {
     return tsr_exec_fail(self->exec, TSR_ERR_TYPE, "%s '%s': dtype is %s, the module wants %s",
                          self->kind, self->info->name, tsr_dtype_text(dtype),
                          tsr_dtype_text(self->info->dtype));
-  if (tensor->ndim != (int32_t)self->info->rank)
+  return TSR_OK;
+}
+
+static tsr_status check_type(const port *self, const DLTensor *tensor) {
+  TSR_TRY(check_dtype(self, tensor));
+  if (tensor->ndim < 0 || tensor->ndim > TSR_MAX_RANK ||
+      (self->info->rank != TSR_ANY_RANK && tensor->ndim != (int32_t)self->info->rank))
     return tsr_exec_fail(self->exec, TSR_ERR_TYPE, "%s '%s': rank is %d, the module wants %u",
-                         self->kind, self->info->name, tensor->ndim, self->info->rank);
-  if (self->info->rank != 0 && tensor->shape == NULL)
+                         self->kind, self->info->name, tensor->ndim,
+                         self->info->rank != TSR_ANY_RANK ? self->info->rank : TSR_MAX_RANK);
+  if (tensor->ndim != 0 && tensor->shape == NULL)
     return tsr_exec_fail(self->exec, TSR_ERR_ARGUMENT, "%s '%s': its shape is NULL", self->kind,
                          self->info->name);
   return TSR_OK;
@@ -34,12 +50,13 @@ static tsr_status check_type(const port *self, const DLTensor *tensor) {
 
 static tsr_status check_dim(const port *self, uint32_t d, int64_t value) {
   const tsr_program *p = self->exec->program;
-  int64_t dim = tsr_program_plain_dim(p, p->codes[self->buffer->first_dim + d]);
+  bool any = self->info->rank == TSR_ANY_RANK;
+  int64_t dim = any ? -1 : tsr_program_plain_dim(p, p->codes[self->first_dim + d]);
   const tsr_dim_desc *desc = dim >= 0 ? &p->dims[dim] : NULL;
   if (value < 0)
     return tsr_exec_fail(self->exec, TSR_ERR_SHAPE, "%s '%s': dim %u is negative (%lld)",
                          self->kind, self->info->name, d, (long long)value);
-  if (self->info->dims[d] >= 0 && value != self->info->dims[d])
+  if (!any && self->info->dims[d] >= 0 && value != self->info->dims[d])
     return tsr_exec_fail(self->exec, TSR_ERR_SHAPE,
                          "%s '%s': dim %u is %lld, the module wants %lld", self->kind,
                          self->info->name, d, (long long)value, (long long)self->info->dims[d]);
@@ -67,7 +84,7 @@ static bool is_compact(const DLTensor *tensor, int64_t count) {
 static tsr_status check_shape(const port *self, const DLTensor *tensor, int64_t *out_count) {
   bool empty = false, overflow = false;
   int64_t count = 1;
-  for (uint32_t d = 0; d < self->info->rank; d++) {
+  for (uint32_t d = 0; d < (uint32_t)tensor->ndim; d++) {
     TSR_TRY(check_dim(self, d, tensor->shape[d]));
     empty |= tensor->shape[d] == 0;
     overflow |= __builtin_mul_overflow(count, tensor->shape[d], &count);
@@ -120,15 +137,44 @@ static tsr_status bind(const port *self, const DLTensor *tensor, exec_binding *b
                                         &binding->place));
   TSR_TRY(check_type(self, tensor));
   TSR_TRY(check_shape(self, tensor, &count));
+  if (self->info->is_text != 0 && binding->place == EXEC_DEVICE)
+    return tsr_exec_fail(self->exec, TSR_ERR_DEVICE, "%s '%s': strings must be in host memory",
+                         self->kind, self->info->name);
   TSR_TRY(check_data(self, tensor, count, &binding->data));
   binding->bytes = (uint64_t)tsr_dtype_bytes(self->info->dtype, count);
   binding->in_place = true;
-  if (binding->data != NULL)
+  if (binding->data != NULL && self->info->is_text == 0)
     TSR_TRY(check_memory(self, binding));
-  if (self->info->rank != 0)
-    memcpy(binding->shape, tensor->shape, self->info->rank * sizeof binding->shape[0]);
+  binding->rank = (uint32_t)tensor->ndim;
+  if (binding->rank != 0)
+    memcpy(binding->shape, tensor->shape, binding->rank * sizeof binding->shape[0]);
   binding->bound = true;
   return TSR_OK;
+}
+
+tsr_status tsr_exec_check_tensor(tsr_exec *exec, const char *kind, const tsr_port_info *info,
+                                 uint32_t first_dim, bool check_ranges, const DLTensor *tensor,
+                                 exec_binding *binding) {
+  port self = {exec, kind, info, first_dim, check_ranges};
+  return bind(&self, tensor, binding);
+}
+
+/* Of an input or output, where its expressions begin. */
+static uint32_t find_dims(const tsr_exec *exec, const tsr_port_desc *port_desc, uint32_t value) {
+  const tsr_program *p = exec->program;
+  if (exec->host == NULL)
+    return p->buffers[port_desc->buffer].first_dim;
+  return p->host_values[p->arguments[value]].first_dim;
+}
+
+static uint32_t input_dims(const tsr_exec *exec, uint32_t index) {
+  return find_dims(exec, &exec->program->inputs[index],
+                   exec->host != NULL ? exec->program->host_regions[0].first_param + index : 0);
+}
+
+static uint32_t output_dims(const tsr_exec *exec, uint32_t index) {
+  return find_dims(exec, &exec->program->outputs[index],
+                   exec->host != NULL ? exec->program->host_regions[0].first_yield + index : 0);
 }
 
 static tsr_status no_such(tsr_exec *exec, const char *kind, uint32_t index, uint32_t count) {
@@ -141,8 +187,19 @@ static tsr_status not_found(tsr_exec *exec, const char *kind, const char *name) 
                        name != NULL ? name : "(NULL)");
 }
 
+static tsr_status bind_input(tsr_exec *exec, uint32_t index, const DLTensor *tensor) {
+  const tsr_port_info *info = &exec->module->inputs[index];
+  exec_binding *binding = &exec->inputs[index];
+  if (info->kind == TSR_PORT_LIST || info->kind == TSR_PORT_OPTIONAL_LIST)
+    return tsr_exec_fail(exec, TSR_ERR_ARGUMENT, "input '%s' is a list: tsr_exec_bind_input_list",
+                         info->name);
+  binding->bound = false;
+  if (tensor == NULL)
+    return tsr_exec_fail(exec, TSR_ERR_ARGUMENT, "input '%s': the tensor is NULL", info->name);
+  return tsr_exec_check_tensor(exec, "input", info, input_dims(exec, index), true, tensor, binding);
+}
+
 tsr_status tsr_exec_bind_input(tsr_exec *exec, uint32_t index, const DLTensor *tensor) {
-  port self = {exec, "input", NULL, NULL, true};
   exec_binding *binding, before;
   tsr_status status;
   if (exec == NULL)
@@ -150,14 +207,9 @@ tsr_status tsr_exec_bind_input(tsr_exec *exec, uint32_t index, const DLTensor *t
   if (index >= exec->program->input_count)
     return no_such(exec, "input", index, exec->program->input_count);
   binding = &exec->inputs[index];
-  self.info = &exec->module->inputs[index];
-  self.buffer = &exec->program->buffers[exec->program->inputs[index].buffer];
   before = *binding;
-  if (tensor == NULL) {
-    binding->bound = false;
-    return tsr_exec_fail(exec, TSR_ERR_ARGUMENT, "input '%s': the tensor is NULL", self.info->name);
-  }
-  status = bind(&self, tensor, binding);
+  status = bind_input(exec, index, tensor);
+  tsr_host_note_input(exec, index);
   if (!binding->bound || before.in_place != binding->in_place ||
       (binding->in_place && before.data != binding->data))
     tsr_exec_unlink(exec);
@@ -168,20 +220,24 @@ tsr_status tsr_exec_bind_input(tsr_exec *exec, uint32_t index, const DLTensor *t
 }
 
 tsr_status tsr_exec_bind_output(tsr_exec *exec, uint32_t index, const DLTensor *tensor) {
-  port self = {exec, "output", NULL, NULL, false};
+  const tsr_port_info *info;
   if (exec == NULL)
     return TSR_ERR_ARGUMENT;
   if (index >= exec->program->output_count)
     return no_such(exec, "output", index, exec->program->output_count);
-  self.info = &exec->module->outputs[index];
-  self.buffer = &exec->program->buffers[exec->program->outputs[index].buffer];
+  info = &exec->module->outputs[index];
+  if (tsr_host_shows(exec, index))
+    return tsr_exec_fail(exec, TSR_ERR_STATE,
+                         "output '%s' is a list, an optional or strings, and cannot be bound",
+                         info->name);
   tsr_exec_unlink(exec);
   exec->outputs[index].taken = true; /* the last run's result is no longer what the view would be */
   if (tensor == NULL) {
     exec->outputs[index].caller.bound = false;
     return TSR_OK;
   }
-  return bind(&self, tensor, &exec->outputs[index].caller);
+  return tsr_exec_check_tensor(exec, "output", info, output_dims(exec, index), false, tensor,
+                               &exec->outputs[index].caller);
 }
 
 tsr_status tsr_exec_bind_input_name(tsr_exec *exec, const char *name, const DLTensor *tensor) {
@@ -235,8 +291,38 @@ tsr_status tsr_exec_output(tsr_exec *exec, uint32_t index, DLTensor *out_tensor)
   memset(out_tensor, 0, sizeof *out_tensor);
   if (exec == NULL)
     return TSR_ERR_ARGUMENT;
+  return tsr_exec_output_item(exec, index, 0, out_tensor);
+}
+
+tsr_status tsr_exec_output_item(tsr_exec *exec, uint32_t index, uint64_t item,
+                                DLTensor *out_tensor) {
+  memset(out_tensor, 0, sizeof *out_tensor);
+  if (exec == NULL)
+    return TSR_ERR_ARGUMENT;
   TSR_TRY(check_result(exec, index));
+  if (tsr_host_shows(exec, index))
+    return tsr_host_output_item(exec, index, item, out_tensor);
+  if (item != 0)
+    return tsr_exec_fail(exec, TSR_ERR_ARGUMENT, "output '%s' is one tensor",
+                         exec->program->outputs[index].name);
   fill_tensor(exec, index, exec->outputs[index].shape, out_tensor);
+  return TSR_OK;
+}
+
+tsr_status tsr_exec_output_count(tsr_exec *exec, uint32_t index, uint64_t *out_count,
+                                 int32_t *out_present) {
+  int32_t present = 1;
+  *out_count = 0;
+  if (out_present != NULL)
+    *out_present = 0;
+  if (exec == NULL)
+    return TSR_ERR_ARGUMENT;
+  TSR_TRY(check_result(exec, index));
+  *out_count = 1;
+  if (tsr_host_shows(exec, index))
+    tsr_host_count_items(exec, index, out_count, &present);
+  if (out_present != NULL)
+    *out_present = present;
   return TSR_OK;
 }
 
@@ -276,6 +362,10 @@ tsr_status tsr_exec_take_output(tsr_exec *exec, uint32_t index, DLManagedTensor 
     return TSR_ERR_ARGUMENT;
   TSR_TRY(check_result(exec, index));
   output = &exec->outputs[index];
+  if (tsr_host_shows(exec, index))
+    return tsr_exec_fail(exec, TSR_ERR_STATE,
+                         "output '%s' is a list, an optional or strings, and cannot be taken",
+                         exec->program->outputs[index].name);
   if (output->caller.bound)
     return tsr_exec_fail(exec, TSR_ERR_STATE, "output '%s': its memory is the caller's already",
                          exec->program->outputs[index].name);

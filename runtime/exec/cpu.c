@@ -19,18 +19,33 @@ static void release(tsr_exec *exec, exec_memory *memory) {
   *memory = (exec_memory){NULL, 0};
 }
 
-/* Empty buffers point to the scratch memory, so there always is some. */
-static tsr_status create_scratch(tsr_exec *exec) {
-  const tsr_program *p = exec->program;
-  uint64_t largest = 1, total;
+static uint64_t largest_scratch(const tsr_program *p) {
+  uint64_t largest = 1;
   for (uint32_t i = 0; i < p->kernel_count; i++)
     if (p->kernels[i].scratch_bytes > largest)
       largest = p->kernels[i].scratch_bytes;
+  for (uint32_t i = 0; i < p->part_count; i++) {
+    uint64_t part = largest_scratch(&p->parts[i]);
+    largest = part > largest ? part : largest;
+  }
+  return largest;
+}
+
+/* Empty buffers point to the scratch memory, so there always is some. */
+static tsr_status create_scratch(tsr_exec *exec) {
+  uint64_t largest = largest_scratch(exec->program), total;
+  if (exec->parent != NULL) {
+    exec->scratch_stride = exec->parent->scratch_stride;
+    exec->scratch = exec->parent->scratch;
+    exec->empty = exec->scratch;
+    return TSR_OK;
+  }
   TSR_TRY(tsr_plan_round(largest, &exec->scratch_stride));
   if (__builtin_mul_overflow(exec->scratch_stride, exec->executor.workers, &total))
     return tsr_exec_fail(exec, TSR_ERR_SHAPE, "the scratch memory of all threads overflows");
-  TSR_TRY(allocate(exec, &exec->scratch, total));
-  exec->empty = exec->scratch.data;
+  TSR_TRY(allocate(exec, &exec->own_scratch, total));
+  exec->scratch = (unsigned char *)exec->own_scratch.data;
+  exec->empty = exec->scratch;
   return TSR_OK;
 }
 
@@ -167,7 +182,7 @@ static void clear_results(tsr_exec *exec, const exec_launch *launch) {
 }
 
 static void run_launch(tsr_exec *exec, const exec_launch *launch) {
-  task_context context = {launch, (unsigned char *)exec->scratch.data, exec->scratch_stride};
+  task_context context = {launch, exec->scratch, exec->scratch_stride};
   clear_results(exec, launch);
   if (launch->tasks == 0)
     return;
@@ -203,6 +218,47 @@ static tsr_status set_trace(tsr_exec *exec, uint32_t events) {
   return TSR_OK;
 }
 
+/* ---- Host programs: the host's memory is the kernels' ---- */
+
+static void share(tsr_exec *exec, tsr_exec_options *inout_options) {
+  inout_options->executor = &exec->executor;
+}
+
+static tsr_status copy(tsr_exec *exec, void *to, uint64_t to_pitch, const void *from,
+                       uint64_t from_pitch, uint64_t row_bytes, uint64_t rows) {
+  unsigned char *out = (unsigned char *)to;
+  const unsigned char *in = (const unsigned char *)from;
+  (void)exec;
+  for (uint64_t i = 0; row_bytes != 0 && i < rows; i++)
+    memcpy(out + i * to_pitch, in + i * from_pitch, row_bytes);
+  return TSR_OK;
+}
+
+static tsr_status show(tsr_exec *exec, void *to, const void *from, uint64_t bytes) {
+  (void)exec;
+  if (bytes != 0)
+    memcpy(to, from, bytes);
+  return TSR_OK;
+}
+
+static tsr_status upload(tsr_exec *exec, void *to, const void *from, uint64_t bytes,
+                         exec_place place) {
+  (void)place;
+  return show(exec, to, from, bytes);
+}
+
+static tsr_status open_view(tsr_exec *exec, exec_view *view, uint64_t bytes) {
+  (void)exec;
+  (void)bytes;
+  *view = (exec_view){{kDLCPU, 0}, true, NULL, 0};
+  return TSR_OK;
+}
+
+static void close_view(tsr_exec *exec, exec_view *view) {
+  (void)exec;
+  (void)view;
+}
+
 const exec_ops tsr_exec_cpu_ops = {
     .create = create,
     .destroy = destroy,
@@ -218,6 +274,7 @@ const exec_ops tsr_exec_cpu_ops = {
     .constant = constant,
     .fits = fits,
     .link = link,
+    .begin = succeed,
     .run_stage = run_stage,
     .read = read_values,
     .end = succeed,
@@ -225,4 +282,11 @@ const exec_ops tsr_exec_cpu_ops = {
     .abandon = do_nothing,
     .set_trace = set_trace,
     .take = take,
+    .share = share,
+    .copy = copy,
+    .upload = upload,
+    .fetch = show,
+    .open_view = open_view,
+    .show = show,
+    .close_view = close_view,
 };

@@ -1,4 +1,5 @@
 #include "runtime/exec/exec.h"
+#include "runtime/host/host.h"
 #include "runtime/module/program_check.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -38,6 +39,7 @@ void tsr_exec_unlink(tsr_exec *exec) {
 /* ---- Creation ---- */
 
 static tsr_status init(tsr_exec *exec, tsr_module *module, const tsr_exec_options *options) {
+  exec->arena = exec->parent != NULL ? exec->parent->arena : &exec->own_arena;
   exec->module = tsr_module_retain(module);
   exec->program = tsr_module_program(module);
   exec->ops = tsr_program_is_cuda(exec->program) ? &tsr_exec_cuda_ops : &tsr_exec_cpu_ops;
@@ -46,7 +48,8 @@ static tsr_status init(tsr_exec *exec, tsr_module *module, const tsr_exec_option
     return tsr_exec_fail(exec, TSR_ERR_STATE,
                          "the module was loaded to be described only (TSR_MODULE_DESCRIBE)");
   TSR_TRY(tsr_exec_layout(exec));
-  return exec->ops->create(exec, options);
+  TSR_TRY(exec->ops->create(exec, options));
+  return exec->program->host_region_count != 0 ? tsr_host_create(exec, options) : TSR_OK;
 }
 
 static tsr_status read_options(const tsr_exec_options *options, tsr_exec_options *out_options) {
@@ -67,28 +70,21 @@ static tsr_status create_failed(tsr_status status, const char *text, tsr_message
   return status;
 }
 
-tsr_status tsr_exec_create(tsr_module *module, const tsr_exec_options *user_options,
-                           tsr_exec **out_exec, tsr_message *out_message) {
-  tsr_exec_options options;
-  tsr_exec *exec;
+/* `message` may be NULL. */
+static tsr_status create(tsr_module *module, const tsr_exec_options *options, tsr_exec *parent,
+                         uint32_t part, tsr_exec **out_exec, tsr_message *out_message) {
+  tsr_exec *exec = (tsr_exec *)options->allocator->allocate(options->allocator->context,
+                                                            sizeof *exec, _Alignof(tsr_exec));
   tsr_status status;
-  if (out_message != NULL)
-    out_message->text[0] = '\0';
-  if (out_exec != NULL)
-    *out_exec = NULL;
-  if (out_exec == NULL || module == NULL)
-    return create_failed(TSR_ERR_ARGUMENT, "module or out_exec is NULL", out_message);
-  if (read_options(user_options, &options) != TSR_OK)
-    return create_failed(TSR_ERR_ARGUMENT, "tsr_exec_options.size is not set", out_message);
-  exec = (tsr_exec *)options.allocator->allocate(options.allocator->context, sizeof *exec,
-                                                 _Alignof(tsr_exec));
   if (exec == NULL)
     return create_failed(TSR_ERR_OUT_OF_MEMORY, "out of memory while creating an exec",
                          out_message);
   memset(exec, 0, sizeof *exec);
-  exec->allocator = options.allocator;
-  tsr_arena_init(&exec->memory, options.allocator);
-  status = init(exec, module, &options);
+  exec->allocator = options->allocator;
+  exec->parent = parent;
+  exec->part = part;
+  tsr_arena_init(&exec->memory, options->allocator);
+  status = init(exec, module, options);
   if (status != TSR_OK) {
     (void)create_failed(status, exec->last_error, out_message);
     tsr_exec_destroy(exec);
@@ -98,6 +94,28 @@ tsr_status tsr_exec_create(tsr_module *module, const tsr_exec_options *user_opti
   return TSR_OK;
 }
 
+tsr_status tsr_exec_create_part(tsr_exec *parent, uint32_t part, const tsr_exec_options *options,
+                                tsr_exec **out_exec) {
+  tsr_message message;
+  tsr_status status =
+      create(&parent->module->parts[part], options, parent, part, out_exec, &message);
+  return status == TSR_OK ? TSR_OK : tsr_exec_fail(parent, status, "%s", message.text);
+}
+
+tsr_status tsr_exec_create(tsr_module *module, const tsr_exec_options *user_options,
+                           tsr_exec **out_exec, tsr_message *out_message) {
+  tsr_exec_options options;
+  if (out_message != NULL)
+    out_message->text[0] = '\0';
+  if (out_exec != NULL)
+    *out_exec = NULL;
+  if (out_exec == NULL || module == NULL)
+    return create_failed(TSR_ERR_ARGUMENT, "module or out_exec is NULL", out_message);
+  if (read_options(user_options, &options) != TSR_OK)
+    return create_failed(TSR_ERR_ARGUMENT, "tsr_exec_options.size is not set", out_message);
+  return create(module, &options, NULL, 0, out_exec, out_message);
+}
+
 /* Work that is still under way ends first. */
 static void release_memory(tsr_exec *exec) {
   bool entered;
@@ -105,12 +123,13 @@ static void release_memory(tsr_exec *exec) {
   entered = exec->ops->enter(exec) == TSR_OK;
   if (entered)
     exec->ops->abandon(exec);
+  tsr_host_destroy(exec);
   for (uint32_t i = 0; exec->outputs != NULL && i < exec->program->output_count; i++)
     exec->ops->release(exec, &exec->outputs[i].own);
   for (uint32_t i = 0; i < exec->stage_count; i++)
     exec->ops->release(exec, &exec->stages[i].persistent);
-  exec->ops->release(exec, &exec->arena);
-  exec->ops->release(exec, &exec->scratch);
+  exec->ops->release(exec, &exec->own_arena);
+  exec->ops->release(exec, &exec->own_scratch);
   exec->ops->destroy(exec);
   if (entered)
     exec->ops->leave(exec);
@@ -162,6 +181,7 @@ tsr_status tsr_exec_set_trace(tsr_exec *exec, const char *path) {
   status = exec->ops->set_trace(exec, launches);
   exec->ops->leave(exec);
   TSR_TRY(status);
+  TSR_TRY(tsr_host_prepare_trace(exec));
   if (tsr_trace_open(&exec->trace, path, exec->trace_events, launches) != TSR_OK)
     return tsr_exec_fail(exec, TSR_ERR_IO, "cannot write the trace file '%s': %s", path,
                          strerror(errno));

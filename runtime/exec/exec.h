@@ -33,6 +33,7 @@ typedef struct exec_binding {
   exec_place place;
   void *data;
   uint64_t bytes;
+  uint32_t rank;
   int64_t shape[TSR_MAX_RANK];
 } exec_binding;
 
@@ -52,6 +53,14 @@ typedef struct exec_output {
   bool taken;
 } exec_output;
 
+/* Where results that are not kept in memory of the kernels' device are shown. */
+typedef struct exec_view {
+  DLDevice device;
+  bool direct; /* they are shown where they are, and there is no memory here */
+  void *data;
+  uint64_t bytes;
+} exec_view;
+
 /* Memory of an output on its way to the caller. */
 typedef struct exec_taken {
   void *data;
@@ -67,7 +76,13 @@ typedef struct exec_buffer {
   uint64_t bytes;  /* for the present dims, of what has been pointed to */
   uint64_t offset; /* in the arena, or in its stage's persistent memory */
   void *pointer;
+  uint32_t first_use, use_count; /* of a part: into tsr_exec.uses */
 } exec_buffer;
+
+/* An argument of a launch. */
+typedef struct exec_use {
+  uint32_t stage, launch, argument;
+} exec_use;
 
 typedef struct exec_launch {
   const tsr_launch_desc *desc;
@@ -77,6 +92,7 @@ typedef struct exec_launch {
   int64_t tasks;
   void **buffers;
   int64_t *dims;
+  bool repointed; /* `buffers` changed since it was linked */
 } exec_launch;
 
 typedef struct exec_stage {
@@ -86,6 +102,7 @@ typedef struct exec_stage {
   exec_memory persistent; /* of the buffers that begin here and end in a later stage */
   uint64_t links;         /* how often it was linked */
   bool planned, linked;
+  bool repointed; /* a launch of it is */
 } exec_stage;
 
 /* What differs between devices. A status other than OK comes with the exec's error set. Between
@@ -118,6 +135,8 @@ typedef struct exec_ops {
   tsr_status (*fits)(tsr_exec *exec, const exec_launch *launch, bool *out_fits);
   /* After variant, tasks, buffers and dims of the launch are set. */
   tsr_status (*link)(tsr_exec *exec, exec_launch *launch);
+  /* At the begin of a run, when inputs are placed: copies those that are not used in place. */
+  tsr_status (*begin)(tsr_exec *exec);
   tsr_status (*run_stage)(tsr_exec *exec, uint32_t index); /* its launches */
   /* `count` int64 elements for the host. */
   tsr_status (*read)(tsr_exec *exec, const void *const *from, uint32_t count, int64_t *out_values);
@@ -129,6 +148,22 @@ typedef struct exec_ops {
   tsr_status (*set_trace)(tsr_exec *exec, uint32_t events);
   /* Moves the memory of the output's view, which is not the caller's. */
   void (*take)(tsr_exec *exec, uint32_t number, exec_taken *out_taken);
+  /* For host programs. What the execs of parts share with this one: */
+  void (*share)(tsr_exec *exec, tsr_exec_options *inout_options);
+  /* In order with the launches; `bytes` may be 0. `rows` rows of `row_bytes`
+   * within memory of the device, which start `..._pitch` bytes from each other: */
+  tsr_status (*copy)(tsr_exec *exec, void *to, uint64_t to_pitch, const void *from,
+                     uint64_t from_pitch, uint64_t row_bytes, uint64_t rows);
+  /* From `place` to the device; `from` has been read on return unless the place is a device's. */
+  tsr_status (*upload)(tsr_exec *exec, void *to, const void *from, uint64_t bytes,
+                       exec_place place);
+  /* From the device to host memory, which is complete on return. */
+  tsr_status (*fetch)(tsr_exec *exec, void *to, const void *from, uint64_t bytes);
+  /* At least `bytes` of memory for results, unless they are shown where they are; and one of them,
+   * complete after `wait`. */
+  tsr_status (*open_view)(tsr_exec *exec, exec_view *view, uint64_t bytes);
+  tsr_status (*show)(tsr_exec *exec, void *to, const void *from, uint64_t bytes);
+  void (*close_view)(tsr_exec *exec, exec_view *view);
 } exec_ops;
 
 extern const exec_ops tsr_exec_cpu_ops, tsr_exec_cuda_ops;
@@ -139,6 +174,9 @@ struct tsr_exec {
   tsr_module *module;
   const tsr_program *program;
   const exec_ops *ops;
+  struct host_exec *host; /* of a host program */
+  tsr_exec *parent;       /* of a part: the exec of its host program, */
+  uint32_t part;          /* whose part number this is */
   tsr_executor executor;  /* CPU */
   tsr_pool *pool;         /* NULL with a foreign executor */
   struct cuda_exec *cuda; /* CUDA */
@@ -146,6 +184,7 @@ struct tsr_exec {
   exec_output *outputs;
   exec_buffer *buffers;
   exec_launch *launches;
+  exec_use *uses; /* of a part, by buffer */
   exec_stage *stages;
   uint32_t stage_count;
   uint32_t *check_stages; /* before which stage each check of the program can be evaluated */
@@ -159,7 +198,10 @@ struct tsr_exec {
   int64_t *read_values; /* as many as a segment reads at most */
   const void **read_places;
   int64_t begin_ns;
-  exec_memory arena, scratch;
+  exec_memory own_arena, own_scratch;
+  exec_memory *arena;     /* the parent's, if there is one: parts do not run at the same time */
+  void *linked_arena;     /* where it was when launches were linked */
+  unsigned char *scratch; /* CPU; likewise the parent's */
   uint64_t scratch_stride;
   tsr_plan_item *plan_items; /* one per buffer */
   uint32_t *plan_buffers;
@@ -196,9 +238,23 @@ TSR_WARN_UNUSED tsr_status tsr_exec_check_dims(tsr_exec *exec, uint32_t index);
 TSR_WARN_UNUSED tsr_status tsr_exec_shape(tsr_exec *exec, const tsr_buffer_desc *buffer,
                                           const char *what, int64_t *out_shape,
                                           uint64_t *out_bytes);
+/* run.c: one run of a part, whose dims and inputs are set; tsr_host_place_output is asked for the
+ * memory of its outputs. */
+TSR_WARN_UNUSED tsr_status tsr_exec_run_part(tsr_exec *exec);
 /* run.c: a new event of the present run, filled in but for its times. */
 tsr_trace_event *tsr_exec_trace(tsr_exec *exec, const exec_launch *launch);
 /* prepare.c: makes stage number `index` planned and linked. */
 TSR_WARN_UNUSED tsr_status tsr_exec_prepare_stage(tsr_exec *exec, uint32_t index);
+/* The buffer of a part is elsewhere from now on; what is linked stays so. */
+void tsr_exec_repoint(tsr_exec *exec, uint32_t buffer, void *pointer);
+/* exec.c: an exec of part number `part` of the parent's module. */
+TSR_WARN_UNUSED tsr_status tsr_exec_create_part(tsr_exec *parent, uint32_t part,
+                                                const tsr_exec_options *options,
+                                                tsr_exec **out_exec);
+/* bind.c: checks a tensor for a port, or for an item of one, and fills in the binding. */
+TSR_WARN_UNUSED tsr_status tsr_exec_check_tensor(tsr_exec *exec, const char *kind,
+                                                 const tsr_port_info *info, uint32_t first_dim,
+                                                 bool check_ranges, const DLTensor *tensor,
+                                                 exec_binding *binding);
 
 #endif

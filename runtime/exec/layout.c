@@ -109,6 +109,33 @@ static tsr_status create_launches(tsr_exec *exec) {
   return TSR_OK;
 }
 
+/* Where each buffer is an argument, so that other pointers need no new link. */
+static tsr_status find_uses(tsr_exec *exec) {
+  const tsr_program *p = exec->program;
+  uint32_t total = 0;
+  for (uint32_t i = 0; i < p->launch_count; i++)
+    for (uint32_t a = 0; a < p->launches[i].argument_count; a++, total++)
+      exec->buffers[p->arguments[p->launches[i].first_argument + a]].first_use++;
+  exec->uses = (exec_use *)tsr_arena_alloc_array(&exec->memory, total, sizeof *exec->uses);
+  if (exec->uses == NULL)
+    return out_of_memory(exec);
+  total = 0;
+  for (uint32_t i = 0; i < p->buffer_count; i++) {
+    uint32_t count = exec->buffers[i].first_use;
+    exec->buffers[i].first_use = total;
+    total += count;
+  }
+  for (uint32_t stage = 0; stage < exec->stage_count; stage++)
+    for (uint32_t l = 0; l < exec->stages[stage].launch_count; l++) {
+      uint32_t launch = exec->stages[stage].first_launch + l;
+      for (uint32_t a = 0; a < p->launches[launch].argument_count; a++) {
+        exec_buffer *buffer = &exec->buffers[p->arguments[p->launches[launch].first_argument + a]];
+        exec->uses[buffer->first_use + buffer->use_count++] = (exec_use){stage, launch, a};
+      }
+    }
+  return TSR_OK;
+}
+
 static uint32_t most_reads(const tsr_program *p) {
   uint32_t most = 0;
   for (uint32_t i = 0; i < p->segment_count; i++)
@@ -136,8 +163,11 @@ static bool create_tables(tsr_exec *exec) {
 tsr_status tsr_exec_layout(tsr_exec *exec) {
   if (!create_tables(exec))
     return out_of_memory(exec);
+  if (exec->program->host_region_count != 0) /* its ports are no buffers, and it launches nothing */
+    return TSR_OK;
   find_stages(exec);
   find_lifetimes(exec);
   TSR_TRY(place_unused_outputs(exec));
-  return create_launches(exec);
+  TSR_TRY(create_launches(exec));
+  return exec->parent != NULL ? find_uses(exec) : TSR_OK;
 }

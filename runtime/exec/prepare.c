@@ -1,4 +1,5 @@
 #include "runtime/exec/exec.h"
+#include "runtime/host/host.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -43,11 +44,12 @@ static tsr_status size_temporaries(tsr_exec *exec, uint32_t index, uint32_t *out
 /* When memory is out, what other stages had is gone too: all are planned anew. */
 static tsr_status grow_arena(tsr_exec *exec, exec_stage *stage, uint64_t persistent) {
   bool moved = false;
-  tsr_status status = tsr_exec_grow(exec, &exec->arena, stage->arena_bytes, &moved);
+  tsr_status status = tsr_exec_grow(exec, exec->arena, stage->arena_bytes, &moved);
   if (status == TSR_OK)
     status = tsr_exec_grow(exec, &stage->persistent, persistent, &moved);
   if (moved)
     tsr_exec_unlink(exec);
+  exec->linked_arena = exec->arena->data;
   for (uint32_t i = 0; status != TSR_OK && i < exec->stage_count; i++)
     exec->stages[i].planned = false;
   return status;
@@ -84,7 +86,7 @@ static tsr_status check_bound_output(tsr_exec *exec, uint32_t number, uint32_t r
 }
 
 /* Where the address changes, later stages are unlinked already: dims or bindings changed. */
-static tsr_status place_output(tsr_exec *exec, uint32_t number) {
+static tsr_status place_output(tsr_exec *exec, uint32_t number, void **out_pointer) {
   uint32_t index = exec->program->outputs[number].buffer;
   const tsr_buffer_desc *buffer = &exec->program->buffers[index];
   exec_output *output = &exec->outputs[number];
@@ -94,9 +96,10 @@ static tsr_status place_output(tsr_exec *exec, uint32_t number) {
   exec->buffers[index].bytes = output->bytes;
   if (output->caller.bound)
     TSR_TRY(check_bound_output(exec, number, buffer->rank));
-  TSR_TRY(exec->ops->place_output(exec, number, &exec->buffers[index].pointer));
+  TSR_TRY(exec->parent != NULL ? tsr_host_place_output(exec, number, out_pointer)
+                               : exec->ops->place_output(exec, number, out_pointer));
   if (!exec->buffers[index].used && output->bytes != 0)
-    TSR_TRY(exec->ops->clear(exec, exec->buffers[index].pointer, output->bytes));
+    TSR_TRY(exec->ops->clear(exec, *out_pointer, output->bytes));
   return TSR_OK;
 }
 
@@ -118,13 +121,13 @@ static tsr_status point_buffers(tsr_exec *exec, uint32_t index) {
       break;
     case TSR_BUFFER_OUTPUT:
       if (state->first_stage == index)
-        TSR_TRY(place_output(exec, buffer->index));
+        TSR_TRY(place_output(exec, buffer->index, &state->pointer));
       break;
     default:
       if (!state->used || state->first_stage > index)
         continue;
       base = (unsigned char *)(state->first_stage == state->last_stage
-                                   ? exec->arena.data
+                                   ? exec->arena->data
                                    : exec->stages[state->first_stage].persistent.data);
       state->pointer = state->bytes != 0 ? base + state->offset : NULL;
     }
@@ -189,21 +192,76 @@ static tsr_status link_launch(tsr_exec *exec, exec_launch *launch) {
   kernel = &p->kernels[launch->kernel];
   for (uint32_t i = 0; i < launch->desc->argument_count; i++)
     launch->buffers[i] = exec->buffers[p->arguments[launch->desc->first_argument + i]].pointer;
+  launch->repointed = false;
   for (uint32_t i = 0; i < kernel->dim_count; i++)
     launch->dims[i] = exec->dims[p->kernel_dims[kernel->first_dim + i]];
   return exec->ops->link(exec, launch);
 }
 
+/* ---- Parts of a host program: other memory for inputs and outputs in every run ---- */
+
+void tsr_exec_repoint(tsr_exec *exec, uint32_t buffer, void *pointer) {
+  exec_buffer *state = &exec->buffers[buffer];
+  pointer = pointer != NULL ? pointer : exec->empty;
+  if (state->pointer == pointer)
+    return;
+  state->pointer = pointer;
+  for (uint32_t i = 0; i < state->use_count; i++) {
+    const exec_use *use = &exec->uses[state->first_use + i];
+    exec_launch *launch = &exec->launches[use->launch];
+    launch->buffers[use->argument] = pointer;
+    launch->repointed = exec->stages[use->stage].repointed = true;
+  }
+}
+
+static tsr_status repoint_outputs(tsr_exec *exec, uint32_t index) {
+  const tsr_program *p = exec->program;
+  for (uint32_t i = 0; i < p->output_count; i++) {
+    void *pointer;
+    if (exec->buffers[p->outputs[i].buffer].first_stage != index)
+      continue;
+    TSR_TRY(place_output(exec, i, &pointer));
+    tsr_exec_repoint(exec, p->outputs[i].buffer, pointer);
+  }
+  return TSR_OK;
+}
+
+static tsr_status relink_repointed(tsr_exec *exec, exec_stage *stage) {
+  for (uint32_t i = 0; i < stage->launch_count; i++) {
+    exec_launch *launch = &exec->launches[stage->first_launch + i];
+    if (launch->repointed)
+      TSR_TRY(exec->ops->link(exec, launch));
+    launch->repointed = false;
+  }
+  stage->repointed = false;
+  stage->links++;
+  return TSR_OK;
+}
+
+/* Of a stage that stays linked. */
+static tsr_status repoint_stage(tsr_exec *exec, uint32_t index) {
+  exec_stage *stage = &exec->stages[index];
+  if (exec->parent == NULL)
+    return TSR_OK;
+  TSR_TRY(repoint_outputs(exec, index));
+  return stage->repointed ? relink_repointed(exec, stage) : TSR_OK;
+}
+
 tsr_status tsr_exec_prepare_stage(tsr_exec *exec, uint32_t index) {
   exec_stage *stage = &exec->stages[index];
-  if (!stage->planned)
+  if (exec->linked_arena != exec->arena->data) { /* another part moved it */
+    tsr_exec_unlink(exec);
+    exec->linked_arena = exec->arena->data;
+  }
+  if (!stage->planned || stage->arena_bytes > exec->arena->bytes)
     TSR_TRY(plan_stage(exec, index));
   if (stage->linked)
-    return TSR_OK;
+    return repoint_stage(exec, index);
   TSR_TRY(point_buffers(exec, index));
   for (uint32_t i = 0; i < stage->launch_count; i++)
     TSR_TRY(link_launch(exec, &exec->launches[stage->first_launch + i]));
   stage->linked = true;
+  stage->repointed = false;
   stage->links++;
   return TSR_OK;
 }

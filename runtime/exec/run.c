@@ -1,5 +1,6 @@
 #include "runtime/clock.h"
 #include "runtime/exec/exec.h"
+#include "runtime/host/host.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -86,12 +87,31 @@ static tsr_status check_inputs(tsr_exec *exec) {
   return TSR_OK;
 }
 
-static tsr_status start(tsr_exec *exec) {
-  TSR_TRY(check_inputs(exec));
+/* A part's inputs are there, and times are taken of the whole. */
+static tsr_status run_stages(tsr_exec *exec) {
   for (uint32_t i = 0; i < exec->stage_count; i++) {
     TSR_TRY(tsr_exec_prepare_stage(exec, i));
+    if (i == 0 && exec->parent == NULL)
+      TSR_TRY(exec->ops->begin(exec));
     TSR_TRY(exec->ops->run_stage(exec, i));
     TSR_TRY(run_reads(exec, i));
+  }
+  return TSR_OK;
+}
+
+tsr_status tsr_exec_run_part(tsr_exec *exec) {
+  if (exec->inputs_changed)
+    TSR_TRY(tsr_exec_bind_dims(exec));
+  exec->inputs_changed = false;
+  return run_stages(exec);
+}
+
+static tsr_status start(tsr_exec *exec) {
+  if (exec->host != NULL) {
+    TSR_TRY(tsr_host_run(exec));
+  } else {
+    TSR_TRY(check_inputs(exec));
+    TSR_TRY(run_stages(exec));
   }
   return exec->ops->end(exec);
 }
@@ -100,7 +120,7 @@ tsr_status tsr_exec_run_async(tsr_exec *exec) {
   tsr_status status;
   if (exec == NULL)
     return TSR_ERR_ARGUMENT;
-  if (exec->trace.file != NULL) /* one set of events */
+  if (exec->trace.file != NULL || exec->host != NULL) /* one set of events, and of results */
     TSR_TRY(tsr_exec_wait(exec));
   exec->begin_ns = tsr_time_ns();
   exec->results_valid = false;
@@ -152,7 +172,7 @@ tsr_status tsr_exec_run(tsr_exec *exec) {
 
 void tsr_exec_get_stats(const tsr_exec *exec, tsr_exec_stats *out_stats) {
   *out_stats = exec->stats;
-  out_stats->scratch_bytes = exec->scratch.bytes;
+  out_stats->scratch_bytes = exec->own_scratch.bytes;
   for (uint32_t i = 0; i < exec->stage_count; i++) {
     const exec_stage *stage = &exec->stages[i];
     if (stage->arena_bytes > out_stats->arena_bytes)
@@ -162,4 +182,5 @@ void tsr_exec_get_stats(const tsr_exec *exec, tsr_exec_stats *out_stats) {
   }
   for (uint32_t i = 0; i < exec->program->output_count; i++)
     out_stats->output_bytes += exec->outputs[i].own.bytes;
+  tsr_host_add_stats(exec, out_stats);
 }

@@ -22,7 +22,7 @@ static tsr_status bind_plain_dims(tsr_exec *exec, uint32_t input) {
     int64_t dim = tsr_program_plain_dim(p, p->codes[buffer->first_dim + d]);
     int64_t value = exec->inputs[input].shape[d];
     uint32_t origin;
-    if (dim < 0)
+    if (dim < 0 || p->dims[dim].source == TSR_DIM_FROM_CALLER)
       continue;
     origin = exec->dim_origins[dim];
     if (origin != UNBOUND && exec->new_dims[dim] != value)

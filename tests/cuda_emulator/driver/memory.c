@@ -271,6 +271,29 @@ EXPORT tsr_cu_result cuMemcpyDtoDAsync_v2(tsr_cu_pointer to, tsr_cu_pointer from
   return give_copy(stream, COPY_ON_DEVICE, (void *)(uintptr_t)to, (void *)(uintptr_t)from, bytes);
 }
 
+/* Between device memory only, row by row. */
+EXPORT tsr_cu_result cuMemcpy2DAsync_v2(const tsr_cu_copy_2d *copy, tsr_cu_stream handle) {
+  ENTER();
+  tsr_cu_stream stream;
+  TRY(check_stream(handle, &stream));
+  if (copy->from_kind != TSR_CU_MEMORY_DEVICE || copy->to_kind != TSR_CU_MEMORY_DEVICE)
+    return refuse(EMULATED_INVALID_VALUE, "copies of rows are emulated on the device only");
+  if (copy->from_x + copy->row_bytes > copy->from_pitch ||
+      copy->to_x + copy->row_bytes > copy->to_pitch || copy->from_pitch > INT32_MAX ||
+      copy->to_pitch > INT32_MAX)
+    return refuse(EMULATED_INVALID_VALUE, "rows of %zu bytes do not fit their pitches %zu and %zu",
+                  copy->row_bytes, copy->from_pitch, copy->to_pitch);
+  for (size_t row = 0; copy->row_bytes != 0 && row < copy->rows; row++) {
+    uint8_t *to = (uint8_t *)(uintptr_t)copy->to_device + (copy->to_y + row) * copy->to_pitch;
+    uint8_t *from =
+        (uint8_t *)(uintptr_t)copy->from_device + (copy->from_y + row) * copy->from_pitch;
+    TRY(check_device_range(stream->object.owner, from + copy->from_x, copy->row_bytes));
+    TRY(check_device_range(stream->object.owner, to + copy->to_x, copy->row_bytes));
+    TRY(give_copy(stream, COPY_ON_DEVICE, to + copy->to_x, from + copy->from_x, copy->row_bytes));
+  }
+  return 0;
+}
+
 EXPORT tsr_cu_result cuMemsetD8Async(tsr_cu_pointer to, unsigned char value, size_t bytes,
                                      tsr_cu_stream handle) {
   ENTER();

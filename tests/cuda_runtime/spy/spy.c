@@ -46,6 +46,7 @@ EXPORT spy_state *tsr_spy_get(void) {
 #define ARGS_cuMemcpyHtoDAsync_v2                        (to, from, bytes, stream)
 #define ARGS_cuMemcpyDtoHAsync_v2                        (to, from, bytes, stream)
 #define ARGS_cuMemcpyDtoDAsync_v2                        (to, from, bytes, stream)
+#define ARGS_cuMemcpy2DAsync_v2                          (copy, stream)
 #define ARGS_cuMemsetD8Async                             (to, value, bytes, stream)
 #define ARGS_cuPointerGetAttribute                       (value, attribute, pointer)
 #define ARGS_cuStreamCreate                              (stream, flags)
