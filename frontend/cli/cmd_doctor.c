@@ -4,6 +4,7 @@
 #include "passes/poly/isl_version.h"
 #include "runtime/cpu_features.h"
 #include "tessera_commit.h"
+#include "tuner/ceilings.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/utsname.h>
@@ -76,10 +77,40 @@ static void print_cuda(void) {
     puts("gpu        none; compiling for CUDA and running on the CPU need none");
 }
 
+/* Medians, least and most of one figure, for one thread and for all. */
+static void print_figure(tsr_ceiling ceiling, const tsr_ceiling_figure *one,
+                         const tsr_ceiling_figure *all) {
+  if (one->median <= 0)
+    return;
+  printf("%-14s %9.1f (%.1f .. %.1f)", tsr_ceiling_text(ceiling), one->median, one->least,
+         one->most);
+  if (all != NULL)
+    printf("   %9.1f (%.1f .. %.1f)", all->median, all->least, all->most);
+  printf(" %s\n", tsr_ceiling_unit(ceiling));
+}
+
+static int print_ceilings(void) {
+  enum { SECONDS = 4 };
+  tsr_ceiling_figure one[TSR_CEILING_COUNT], all[TSR_CEILING_COUNT];
+  tsr_diag diag = {0};
+  uint32_t threads = tsr_cpu_count();
+  const tsr_allocator *allocator = tsr_allocator_default();
+  tsr_status status = tsr_ceilings_measure(1, SECONDS, allocator, &diag, one);
+  if (status == TSR_OK && threads > 1)
+    status = tsr_ceilings_measure(threads, SECONDS, allocator, &diag, all);
+  if (status != TSR_OK)
+    return tsr_cli_bad(&diag);
+  printf("ceilings   medians (least .. most) of 1 thread%s", threads > 1 ? "" : "\n");
+  if (threads > 1)
+    printf(", then of %" PRIu32 " at once\n", threads);
+  for (int i = 0; i < TSR_CEILING_COUNT; i++)
+    print_figure((tsr_ceiling)i, &one[i], threads > 1 ? &all[i] : NULL);
+  return TSR_EXIT_FINE;
+}
+
 int tsr_cli_doctor(const tsr_cli_args *args) {
-  (void)args;
   print_libraries();
   print_cpu();
   print_cuda();
-  return TSR_EXIT_FINE;
+  return tsr_cli_has(args, TSR_OPTION_CEILINGS) ? print_ceilings() : TSR_EXIT_FINE;
 }

@@ -80,6 +80,8 @@ typedef enum tsr_cli_kind {
     "compile for the target and run nothing: needs no device")                                     \
   X(TIMEOUT, "--timeout", "SECONDS", COUNT, TSR_CLI_ON(VERIFY), "time for one directory (60)")     \
   X(PASS, "--pass", "NAME", TEXT, TSR_CLI_ON(OPT), "a pass to run; given again, the next one")     \
+  X(CEILINGS, "--ceilings", NULL, FLAG, TSR_CLI_ON(DOCTOR),                                        \
+    "measure what the processor and its memory reach, for about 8 seconds")                        \
   X(QUIET, "--quiet", NULL, FLAG, TSR_CLI_ALL, "no progress on standard error")                    \
   X(HELP, "--help", NULL, FLAG, TSR_CLI_ALL, "this text")
 

@@ -1,0 +1,50 @@
+/* Ceilings: figures that can be, where and only where the machine has what they take. How large
+ * they are is for `tessera doctor --ceilings` to say, on a quiet one. */
+#include "runtime/cpu_features.h"
+#include "tuner/ceilings.h"
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+
+START_TEST(figures) {
+  tsr_ceiling_figure found[TSR_CEILING_COUNT];
+  tsr_diag diag;
+  tsr_diag_clear(&diag);
+  tsr_status status =
+      tsr_ceilings_measure((uint32_t)_i, 0.4, tsr_allocator_default(), &diag, found);
+  ck_assert_msg(status == TSR_OK, "%s", diag.message);
+  for (int i = 0; i < TSR_CEILING_COUNT; i++) {
+    ck_assert_msg(isfinite(found[i].median) && found[i].median >= 0, "%s", tsr_ceiling_text(i));
+    ck_assert_double_le(found[i].least, found[i].median);
+    ck_assert_double_le(found[i].median, found[i].most);
+  }
+  ck_assert_double_gt(found[TSR_CEILING_FMA_F32].median, 0);
+  ck_assert_double_gt(found[TSR_CEILING_MEMORY_STREAM].median, 0);
+  bool vnni = (tsr_cpu_features() & TSR_CPU_AVX512_VNNI) != 0;
+  ck_assert_int_eq(found[TSR_CEILING_DOT_I8].median > 0, vnni);
+}
+END_TEST
+
+START_TEST(no_threads) {
+  tsr_ceiling_figure found[TSR_CEILING_COUNT];
+  tsr_diag diag;
+  tsr_diag_clear(&diag);
+  ck_assert_int_eq(tsr_ceilings_measure(0, 0.1, tsr_allocator_default(), &diag, found),
+                   TSR_ERR_ARGUMENT);
+  ck_assert_double_eq(found[0].median, 0);
+}
+END_TEST
+
+int main(void) {
+  Suite *suite = suite_create("ceilings");
+  TCase *tcase = tcase_create("all");
+  tcase_set_timeout(tcase, 60);
+  tcase_add_loop_test(tcase, figures, 1, 3);
+  tcase_add_test(tcase, no_threads);
+  suite_add_tcase(suite, tcase);
+  SRunner *runner = srunner_create(suite);
+  srunner_run_all(runner, CK_ENV);
+  const int failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed != 0;
+}

@@ -1,0 +1,190 @@
+#include "tuner/ceilings.h"
+#include "runtime/arena.h"
+#include "runtime/clock.h"
+#include "runtime/cpu_features.h"
+#include "tuner/ceilings_kernels.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SAMPLES = 7, ALIGNMENT = 4096 };
+
+static const struct {
+  const char *text, *unit;
+} names[] = {
+#define NAME(name, text, unit, what) {text, unit},
+    TSR_CEILING_LIST(NAME)
+#undef NAME
+};
+
+const char *tsr_ceiling_text(tsr_ceiling ceiling) {
+  return names[ceiling].text;
+}
+
+const char *tsr_ceiling_unit(tsr_ceiling ceiling) {
+  return names[ceiling].unit;
+}
+
+/* --- levels of memory --- */
+
+typedef enum motion { READ, COPY, STREAM } motion;
+
+/* Bytes that one thread reads. */
+static uint64_t half_l1(const tsr_cpu_caches *c, uint32_t threads) {
+  (void)threads;
+  return c->l1d_bytes / 2;
+}
+
+static uint64_t half_l2(const tsr_cpu_caches *c, uint32_t threads) {
+  (void)threads;
+  return c->l2_bytes / 2;
+}
+
+static uint64_t quarter_l2(const tsr_cpu_caches *c, uint32_t threads) {
+  (void)threads;
+  return c->l2_bytes / 4;
+}
+
+static uint64_t beyond_l2(const tsr_cpu_caches *c, uint32_t threads) {
+  uint64_t share = c->l3_bytes / 2 / threads;
+  return share < 4 * c->l2_bytes ? share : 4 * c->l2_bytes;
+}
+
+static uint64_t beyond_all(const tsr_cpu_caches *c, uint32_t threads) {
+  return (2 * c->l3_bytes + (64 << 20)) / threads;
+}
+
+static const struct {
+  motion motion;
+  uint64_t (*bytes)(const tsr_cpu_caches *caches, uint32_t threads);
+} levels[TSR_CEILING_COUNT] = {[TSR_CEILING_L1_READ] = {READ, half_l1},
+                               [TSR_CEILING_L2_READ] = {READ, half_l2},
+                               [TSR_CEILING_L2_COPY] = {COPY, quarter_l2},
+                               [TSR_CEILING_L3_READ] = {READ, beyond_l2},
+                               [TSR_CEILING_MEMORY_READ] = {READ, beyond_all},
+                               [TSR_CEILING_MEMORY_COPY] = {COPY, beyond_all},
+                               [TSR_CEILING_MEMORY_STREAM] = {STREAM, beyond_all}};
+
+static void read_caches(tsr_cpu_caches *out) {
+  tsr_cpu_cache_sizes(out);
+  out->l1d_bytes = out->l1d_bytes != 0 ? out->l1d_bytes : 32 << 10;
+  out->l2_bytes = out->l2_bytes != 0 ? out->l2_bytes : 1 << 20;
+  out->l3_bytes = out->l3_bytes != 0 ? out->l3_bytes : 32 << 20;
+}
+
+/* --- one figure --- */
+
+/* Every thread does `rounds` rounds on memory of its own: what is read, then what is written. */
+typedef struct probe {
+  const tsr_ceiling_kernels *kernels;
+  const tsr_ceiling_loop *loop; /* NULL: memory */
+  motion motion;
+  unsigned char *memory;
+  size_t stride, bytes;
+  int64_t rounds;
+  double *results; /* one per thread, so that nothing is left out */
+} probe;
+
+static double move(const probe *p, unsigned char *from) {
+  double sum = 0;
+  for (int64_t i = 0; i < p->rounds; i++) {
+    if (p->motion == READ)
+      sum += p->kernels->read(from, p->bytes);
+    else if (p->motion == COPY)
+      p->kernels->copy(from + p->bytes, from, p->bytes);
+    else
+      p->kernels->stream(from + p->bytes, from, p->bytes);
+  }
+  return sum;
+}
+
+static void run_range(void *context, int64_t begin, int64_t end, uint32_t worker) {
+  const probe *p = context;
+  (void)worker;
+  for (int64_t i = begin; i < end; i++)
+    p->results[i] =
+        p->loop != NULL ? p->loop->run(p->rounds) : move(p, p->memory + (size_t)i * p->stride);
+}
+
+static double time_once(probe *p, const tsr_executor *executor, uint32_t threads) {
+  int64_t start = tsr_time_ns();
+  executor->parallel_for(executor->context, threads, run_range, p);
+  return fmax(1, (double)(tsr_time_ns() - start));
+}
+
+static int compare(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* The shortest of some tries: what others did meanwhile is not ours. */
+static double least_time(probe *p, const tsr_executor *executor, uint32_t threads) {
+  enum { TRIES = 3 };
+  double least = INFINITY;
+  for (int i = 0; i < TRIES; i++)
+    least = fmin(least, time_once(p, executor, threads));
+  return least;
+}
+
+/* As many rounds as the time of a sample takes, found by doubling. Work per nanosecond is the
+ * figure in units of 10^9 per second. */
+static tsr_ceiling_figure measure(probe *p, const tsr_executor *executor, uint32_t threads,
+                                  double sample_ns) {
+  double rates[SAMPLES], took, work = p->loop != NULL ? p->loop->ops : (double)p->bytes;
+  for (p->rounds = 1; (took = least_time(p, executor, threads)) < sample_ns / 16; p->rounds *= 2)
+    ;
+  p->rounds = (int64_t)fmax(1, (double)p->rounds * sample_ns / took);
+  for (int i = 0; i < SAMPLES; i++)
+    rates[i] = (double)p->rounds * work * threads / time_once(p, executor, threads);
+  qsort(rates, SAMPLES, sizeof *rates, compare);
+  return (tsr_ceiling_figure){rates[SAMPLES / 2], rates[0], rates[SAMPLES - 1]};
+}
+
+/* --- all of them --- */
+
+static tsr_status measure_all(tsr_arena *arena, const tsr_executor *executor, uint32_t threads,
+                              double seconds, tsr_diag *diag, tsr_ceiling_figure *out) {
+  tsr_ceiling_kernels kernels;
+  tsr_cpu_caches caches;
+  double sample_ns = seconds * 1e9 / (TSR_CEILING_COUNT * (SAMPLES + 1));
+  tsr_ceiling_kernels_select(&kernels);
+  read_caches(&caches);
+  size_t most = (size_t)(beyond_all(&caches, threads) / ALIGNMENT + 1) * ALIGNMENT * 2;
+  unsigned char *memory = tsr_arena_alloc(arena, most * threads + ALIGNMENT);
+  probe p = {.kernels = &kernels};
+  p.results = tsr_arena_alloc_array(arena, threads, sizeof *p.results);
+  if (memory == NULL || p.results == NULL)
+    return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "no memory to measure with");
+  p.memory = memory + (ALIGNMENT - (uintptr_t)memory % ALIGNMENT);
+  memset(p.memory, 1, most * threads);
+  for (int i = 0; i < TSR_CEILING_COUNT; i++) {
+    p.loop = i < TSR_CEILING_ARITHMETIC ? &kernels.arithmetic[i] : NULL;
+    if (p.loop != NULL && p.loop->run == NULL)
+      continue;
+    if (p.loop == NULL) {
+      p.motion = levels[i].motion;
+      p.bytes = (size_t)(levels[i].bytes(&caches, threads) / 1024 * 1024);
+      p.stride = (2 * p.bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    }
+    out[i] = measure(&p, executor, threads, sample_ns);
+  }
+  return TSR_OK;
+}
+
+tsr_status tsr_ceilings_measure(uint32_t threads, double seconds, const tsr_allocator *allocator,
+                                tsr_diag *diag, tsr_ceiling_figure out_figures[TSR_CEILING_COUNT]) {
+  tsr_pool *pool;
+  tsr_arena arena;
+  memset(out_figures, 0, TSR_CEILING_COUNT * sizeof *out_figures);
+  if (threads == 0)
+    return tsr_fail(diag, TSR_ERR_ARGUMENT, "no threads to measure with");
+  tsr_status status = tsr_pool_create(threads, allocator, &pool);
+  if (status != TSR_OK)
+    return tsr_fail(diag, status, "cannot start %u threads", threads);
+  tsr_executor executor = tsr_pool_executor(pool);
+  tsr_arena_init(&arena, allocator);
+  status = measure_all(&arena, &executor, threads, seconds, diag, out_figures);
+  tsr_arena_reset(&arena);
+  tsr_pool_destroy(pool);
+  return status;
+}

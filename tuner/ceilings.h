@@ -1,0 +1,46 @@
+/* What this machine's processor reaches: rates of arithmetic and of every level of memory, measured
+ * now. They are what the cost model is calibrated by and what every measured kernel is held
+ * against; datasheets are never. */
+#ifndef TSR_TUNER_CEILINGS_H
+#define TSR_TUNER_CEILINGS_H
+#include "runtime/diag.h"
+#include <tessera/runtime.h>
+
+/* X(NAME, "text", "unit", what runs). Arithmetic counts a fused multiply-add as two operations, a
+ * copy counts what is read alone. */
+#define TSR_CEILING_LIST(X)                                                                        \
+  X(FMA_F32, "fma f32", "GFLOP/s", "fused multiply-adds of the widest vectors, in registers")      \
+  X(FMA_F16, "fma f16", "GFLOP/s", "the same in half precision (AVX512-FP16)")                     \
+  X(DOT_I8, "dot i8", "GOP/s", "products of bytes summed in i32 (VNNI), in registers")             \
+  X(AMX_BF16, "amx bf16", "GFLOP/s", "products of bf16 tiles, in registers")                       \
+  X(AMX_I8, "amx i8", "GOP/s", "products of int8 tiles, in registers")                             \
+  X(L1_READ, "l1 read", "GB/s", "reading half of the first data cache")                            \
+  X(L2_READ, "l2 read", "GB/s", "reading half of the second cache")                                \
+  X(L2_COPY, "l2 copy", "GB/s", "copying within half of the second cache")                         \
+  X(L3_READ, "l3 read", "GB/s", "reading what the second cache is too small for")                  \
+  X(MEMORY_READ, "memory read", "GB/s", "reading more than all caches hold")                       \
+  X(MEMORY_COPY, "memory copy", "GB/s", "copying more than all caches hold")                       \
+  X(MEMORY_STREAM, "memory stream", "GB/s", "the same by stores that pass the caches")
+
+typedef enum tsr_ceiling {
+#define TSR_CEILING_ENUM(name, text, unit, what) TSR_CEILING_##name,
+  TSR_CEILING_LIST(TSR_CEILING_ENUM)
+#undef TSR_CEILING_ENUM
+      TSR_CEILING_COUNT
+} tsr_ceiling;
+
+const char *tsr_ceiling_text(tsr_ceiling ceiling);
+const char *tsr_ceiling_unit(tsr_ceiling ceiling);
+
+/* Of one measurement: in the ceiling's unit; 0 where the machine has not what it takes. */
+typedef struct tsr_ceiling_figure {
+  double median, least, most;
+} tsr_ceiling_figure;
+
+/* Measures all with `threads` threads that work at the same time on data of their own, for about
+ * `seconds` in all. OUT_OF_MEMORY, ARGUMENT (no threads). */
+TSR_WARN_UNUSED tsr_status tsr_ceilings_measure(uint32_t threads, double seconds,
+                                                const tsr_allocator *allocator, tsr_diag *diag,
+                                                tsr_ceiling_figure out_figures[TSR_CEILING_COUNT]);
+
+#endif
