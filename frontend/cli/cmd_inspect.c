@@ -1,5 +1,6 @@
 #include "codegen/cuda/cubin.h"
 #include "frontend/cli/model.h"
+#include "frontend/cli/port.h"
 #include "runtime/cuda/image.h"
 #include "runtime/module/module.h"
 #include <inttypes.h>
@@ -8,10 +9,9 @@
 #include <tessera/runtime.h>
 
 static void print_port(const char *kind, const tsr_port_info *port) {
-  printf("%-7s %s: %s[", kind, port->name, tsr_dtype_text(port->dtype));
-  for (uint32_t i = 0; i < port->rank; i++)
-    printf("%s%s", i > 0 ? ", " : "", port->dim_texts[i]);
-  puts("]");
+  char type[1024];
+  tsr_port_type_text(port, type, sizeof type);
+  printf("%-7s %s: %s\n", kind, port->name, type);
 }
 
 /* What a target that does not run here lacks: processor features, or a device. */
@@ -77,7 +77,7 @@ static void print_cubin(const tsr_program *program, uint32_t index, const char *
   }
 }
 
-static void print_cuda_kernel(const tsr_module *module, uint32_t index,
+static void print_cuda_kernel(const tsr_program *program, uint32_t index,
                               const tsr_kernel_info *kernel) {
   tsr_arena scratch;
   printf(", %" PRIu32 " threads", kernel->threads);
@@ -86,21 +86,58 @@ static void print_cuda_kernel(const tsr_module *module, uint32_t index,
   if (kernel->cluster > 1)
     printf(", clusters of %" PRIu32, kernel->cluster);
   tsr_arena_init(&scratch, tsr_allocator_default());
-  print_cubin(tsr_module_program(module), index, kernel->symbol, &scratch);
+  print_cubin(program, index, kernel->symbol, &scratch);
   tsr_arena_reset(&scratch);
 }
 
-static void print_kernels(const tsr_module *module, const tsr_module_info *info) {
-  for (uint32_t i = 0; i < info->kernel_count; i++) {
+/* Those of a program, whose first one has number `first` in the module. */
+static void print_kernels(const tsr_module *module, const tsr_program *program, uint32_t first) {
+  for (uint32_t i = 0; i < program->kernel_count; i++) {
     tsr_kernel_info kernel;
-    if (tsr_module_get_kernel(module, i, &kernel) != TSR_OK)
+    if (tsr_module_get_kernel(module, first + i, &kernel) != TSR_OK)
       continue;
     printf("kernel  %s", kernel.name);
     if (kernel.scratch_bytes > 0)
       printf(", %" PRIu64 " bytes of scratch per thread", kernel.scratch_bytes);
     if (kernel.threads > 0)
-      print_cuda_kernel(module, i, &kernel);
+      print_cuda_kernel(program, i, &kernel);
     printf("%s%s\n", *kernel.nodes != '\0' ? ": " : "", kernel.nodes);
+  }
+}
+
+/* A region's steps, and indented below each those of its regions. */
+static void print_steps(const tsr_program *program, uint32_t number, int depth) {
+  static const char *const texts[] = {
+#define TSR_HOST_OP(name, text, ...) text,
+#include "runtime/host/host_ops.def"
+#undef TSR_HOST_OP
+  };
+  const tsr_host_region *region = &program->host_regions[number];
+  for (uint32_t i = 0; i < region->step_count; i++) {
+    const tsr_host_step *step = &program->host_steps[region->first_step + i];
+    printf("step    %*s%s", 2 * depth, "", texts[step->op]);
+    if (step->op == TSR_HOST_CALL)
+      printf(" part %" PRIu32, step->part);
+    printf("%s%s\n", *step->nodes != '\0' ? ": " : "", step->nodes);
+    for (uint32_t r = 0; r < step->region_count; r++) {
+      if (r == 1)
+        printf("step    %*selse\n", 2 * depth, "");
+      print_steps(program, step->first_region + r, depth + 1);
+    }
+  }
+}
+
+/* The steps of the host, then the kernels of each part that they call. */
+static void print_host(const tsr_module *module, const tsr_program *program) {
+  uint32_t first = 0;
+  printf("host    %" PRIu32 " steps, %" PRIu32 " parts\n", program->host_step_count,
+         program->part_count);
+  print_steps(program, 0, 0);
+  for (uint32_t i = 0; i < program->part_count; i++) {
+    printf("part    %" PRIu32 ": %" PRIu32 " kernels, %" PRIu32 " launches\n", i,
+           program->parts[i].kernel_count, program->parts[i].launch_count);
+    print_kernels(module, &program->parts[i], first);
+    first += program->parts[i].kernel_count;
   }
 }
 
@@ -142,7 +179,11 @@ int tsr_cli_inspect(const tsr_cli_args *args) {
   print_ports(module, &info);
   printf("program %s: %" PRIu32 " kernels, %" PRIu32 " launches, %" PRIu32 " segments\n",
          info.target, info.kernel_count, info.launch_count, info.segment_count);
-  print_kernels(module, &info);
+  const tsr_program *program = tsr_module_program(module);
+  if (program->host_region_count != 0)
+    print_host(module, program);
+  else
+    print_kernels(module, program, 0);
   tsr_module_release(module);
   return TSR_EXIT_FINE;
 }

@@ -2,6 +2,7 @@
 #include "frontend/cli/session.h"
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,7 +23,8 @@ static void safe_name(const char *name, char *out) {
   out[length] = '\0';
 }
 
-/* The file of output `index`: names that become equal are told apart by the output's number. */
+/* The file of output `index`, without its ending: names that become equal are told apart by the
+ * output's number. */
 static void file_name(const tsr_cli_session *session, uint32_t index, char *out, size_t out_size) {
   char mine[MAX_NAME + 1] = "", other[MAX_NAME + 1];
   tsr_port_info port;
@@ -37,26 +39,53 @@ static void file_name(const tsr_cli_session *session, uint32_t index, char *out,
       unique = false;
   }
   if (unique)
-    snprintf(out, out_size, "%s.npy", mine);
+    snprintf(out, out_size, "%s", mine);
   else
-    snprintf(out, out_size, "%s.%u.npy", mine, (unsigned)index);
+    snprintf(out, out_size, "%s.%u", mine, (unsigned)index);
+}
+
+/* FOLDER/NAME.npy, of a list FOLDER/NAME.0.npy, NAME.1.npy and so on. */
+static tsr_status write_output(tsr_cli_session *session, uint32_t index, const tsr_port_info *port,
+                               const tsr_host_items *items, const char *folder) {
+  char name[MAX_NAME + 32], path[4096];
+  file_name(session, index, name, sizeof name);
+  for (uint64_t i = 0; i < items->count; i++) {
+    if (tsr_port_is_list(port))
+      snprintf(path, sizeof path, "%s/%s.%" PRIu64 ".npy", folder, name, i);
+    else
+      snprintf(path, sizeof path, "%s/%s.npy", folder, name);
+    TSR_TRY(tsr_npy_write(path, &items->items[i], &session->diag));
+  }
+  return TSR_OK;
+}
+
+static void print_output(const tsr_port_info *port, const tsr_host_items *items) {
+  if (tsr_port_is_list(port))
+    printf("%s: list of %" PRIu64 "\n", port->name, items->count);
+  for (uint64_t i = 0; i < items->count; i++) {
+    printf("%s", port->name);
+    if (tsr_port_is_list(port))
+      printf(".%" PRIu64, i);
+    fputs(": ", stdout);
+    tsr_host_tensor_summarize(&items->items[i], stdout);
+    putchar('\n');
+  }
 }
 
 static tsr_status report_output(tsr_cli_session *session, uint32_t index, const char *folder) {
-  tsr_host_tensor tensor;
+  tsr_host_items items;
   tsr_port_info port;
-  TSR_TRY(tsr_cli_session_output(session, index, &tensor));
+  tsr_status status = TSR_OK;
   TSR_TRY(tsr_module_get_output(session->module, index, &port));
-  if (folder != NULL) {
-    char name[MAX_NAME + 32], path[4096];
-    file_name(session, index, name, sizeof name);
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return tsr_npy_write(path, &tensor, &session->diag);
-  }
-  printf("%s: ", port.name);
-  tsr_host_tensor_summarize(&tensor, stdout);
-  putchar('\n');
-  return TSR_OK;
+  TSR_TRY(tsr_cli_session_output(session, index, &items));
+  if (items.absent)
+    printf("%s: absent\n", port.name);
+  else if (folder != NULL)
+    status = write_output(session, index, &port, &items, folder);
+  else
+    print_output(&port, &items);
+  tsr_port_release(&items);
+  return status;
 }
 
 static tsr_status run(tsr_cli_session *session) {

@@ -1,4 +1,5 @@
 #include "frontend/cli/npy.h"
+#include "frontend/cli/npy_internal.h"
 #include "frontend/cli/out_file.h"
 #include "runtime/float_convert.h"
 #include <errno.h>
@@ -26,15 +27,6 @@ static const struct npy_type {
     {'u', 1, TSR_F8E5M2UZ}, {'u', 1, TSR_F8E8M0},
 };
 enum { NPY_TYPE_COUNT = sizeof npy_types / sizeof *npy_types };
-
-typedef struct npy_header {
-  char order; /* '<', '>', '|' or '=' */
-  char kind;
-  unsigned bytes;
-  bool fortran;
-  uint32_t rank;
-  int64_t dims[TSR_HOST_MAX_RANK];
-} npy_header;
 
 /* The header's text, which is a Python dictionary. */
 typedef struct npy_cursor {
@@ -96,12 +88,16 @@ static tsr_status read_descr(npy_cursor *c, npy_header *header) {
   char *end = text;
   if (strlen(text) >= 3 && strchr("<>|=", text[0]) != NULL)
     bytes = strtoul(text + 2, &end, 10);
-  if (bytes == 0 || bytes > 16 || *end != '\0' || text[2] < '0' || text[2] > '9')
+  const bool of_texts = bytes != 0 && (text[1] == 'U' || text[1] == 'S');
+  if (of_texts)
+    bytes *= text[1] == 'U' ? 4 : 1; /* NumPy counts characters */
+  if (bytes == 0 || bytes > (of_texts ? INT32_MAX : 16) || *end != '\0' || text[2] < '0' ||
+      text[2] > '9')
     return tsr_fail(c->diag, TSR_ERR_UNSUPPORTED, "the .npy file's type '%s' is not supported",
                     text);
   header->order = text[0];
   header->kind = text[1];
-  header->bytes = (unsigned)bytes;
+  header->bytes = (uint32_t)bytes;
   return TSR_OK;
 }
 
@@ -197,6 +193,10 @@ static tsr_dtype natural_dtype(const npy_header *header) {
   return TSR_DTYPE_NONE;
 }
 
+static bool is_text(const npy_header *header) {
+  return header->kind == 'U' || header->kind == 'S';
+}
+
 /* Whether the file's elements may be taken as the bits of `wanted`. */
 static bool stands_for(const npy_header *header, tsr_dtype wanted) {
   unsigned bits = tsr_dtype_bits(wanted);
@@ -214,6 +214,10 @@ static bool stands_for(const npy_header *header, tsr_dtype wanted) {
 static tsr_status choose_dtype(const npy_header *header, tsr_dtype wanted, tsr_dtype *out_dtype,
                                tsr_diag *diag) {
   *out_dtype = natural_dtype(header);
+  if (is_text(header) && (wanted == TSR_DTYPE_NONE || wanted == TSR_I64)) {
+    *out_dtype = TSR_I64;
+    return TSR_OK;
+  }
   if (wanted == TSR_DTYPE_NONE && *out_dtype == TSR_DTYPE_NONE)
     return tsr_fail(diag, TSR_ERR_UNSUPPORTED,
                     "elements of kind '%c' and %u bytes are not supported", header->kind,
@@ -234,8 +238,7 @@ static uint64_t read_bits(const uint8_t *at, unsigned bytes, bool big_endian) {
   return bits;
 }
 
-/* The number of the file's element that is number `index` in row-major order. */
-static int64_t fortran_position(const npy_header *header, int64_t index) {
+int64_t tsr_npy_position(const npy_header *header, int64_t index) {
   int64_t position = 0, stride = 1;
   int64_t subscripts[TSR_HOST_MAX_RANK];
   for (uint32_t i = header->rank; i-- > 0;) {
@@ -258,7 +261,7 @@ static void copy_elements(const npy_header *header, const uint8_t *from, tsr_hos
     return;
   }
   for (int64_t i = 0; i < tensor->count; i++) {
-    int64_t at = header->fortran ? fortran_position(header, i) : i;
+    int64_t at = header->fortran ? tsr_npy_position(header, i) : i;
     uint64_t bits = read_bits(from + (size_t)at * header->bytes, header->bytes, big_endian);
     if (tensor->dtype == TSR_BOOL)
       bits = bits != 0;
@@ -285,6 +288,8 @@ tsr_status tsr_npy_parse(const void *bytes, size_t size, tsr_dtype wanted,
     return tsr_fail(diag, TSR_ERR_FORMAT,
                     "the .npy file has %zu bytes of elements, its shape needs %" PRId64, size - end,
                     count);
+  if (is_text(&header))
+    return tsr_npy_take_texts(&header, (const uint8_t *)bytes + end, out_tensor, diag);
   tsr_status status = tsr_host_tensor_create(out_tensor, dtype, header.rank, header.dims, diag);
   if (status == TSR_OK)
     copy_elements(&header, (const uint8_t *)bytes + end, out_tensor);
@@ -335,11 +340,14 @@ static const struct npy_type *written_type(tsr_dtype dtype) {
   return NULL;
 }
 
-/* Writes magic, version and dictionary, padded so that the elements start at a multiple of 64. */
-static void write_header(FILE *file, const struct npy_type *type, const tsr_host_tensor *tensor) {
+/* Writes magic, version and dictionary, padded so that the elements start at a multiple of 64.
+ * `number`: behind the kind in 'descr'. */
+static void write_header(FILE *file, char kind, uint32_t number, const tsr_host_tensor *tensor) {
   char text[512];
-  int length = snprintf(text, sizeof text, "{'descr': '%c%c%u', 'fortran_order': False, 'shape': (",
-                        type->bytes == 1 || type->kind == 'V' ? '|' : '<', type->kind, type->bytes);
+  const bool no_order = number == 1 || kind == 'V' || kind == 'S';
+  int length =
+      snprintf(text, sizeof text, "{'descr': '%c%c%" PRIu32 "', 'fortran_order': False, 'shape': (",
+               no_order && kind != 'U' ? '|' : '<', kind, number);
   for (uint32_t i = 0; i < tensor->rank; i++)
     length += snprintf(text + length, sizeof text - (size_t)length, "%" PRId64 "%s",
                        tensor->dims[i], tensor->rank == 1 || i + 1 < tensor->rank ? ", " : "");
@@ -366,13 +374,26 @@ static void write_elements(FILE *file, const struct npy_type *type, const tsr_ho
   }
 }
 
+static tsr_status write_texts(const char *path, const tsr_host_tensor *tensor, tsr_diag *diag) {
+  FILE *file;
+  char kind;
+  uint32_t bytes;
+  tsr_npy_text_type(tensor, &kind, &bytes);
+  TSR_TRY(tsr_out_file_open(path, &file, diag));
+  write_header(file, kind, kind == 'U' ? bytes / 4 : bytes, tensor);
+  tsr_npy_put_texts(file, tensor, kind, bytes);
+  return tsr_out_file_close(file, path, diag);
+}
+
 tsr_status tsr_npy_write(const char *path, const tsr_host_tensor *tensor, tsr_diag *diag) {
   const struct npy_type *type = written_type(tensor->dtype);
+  if (tensor->is_text)
+    return write_texts(path, tensor, diag);
   if (type == NULL)
     return tsr_fail(diag, TSR_ERR_UNSUPPORTED, "a tensor of this type cannot be written as .npy");
   FILE *file;
   TSR_TRY(tsr_out_file_open(path, &file, diag));
-  write_header(file, type, tensor);
+  write_header(file, type->kind, type->bytes, tensor);
   write_elements(file, type, tensor);
   return tsr_out_file_close(file, path, diag);
 }

@@ -37,14 +37,11 @@ static void take_dim_options(tsr_cli_session *session) {
 }
 
 static tsr_status bind(tsr_cli_session *session, uint32_t index) {
-  tsr_host_tensor *input = &session->inputs[index];
-  DLTensor tensor = {.data = input->data,
-                     .device = {.device_type = kDLCPU},
-                     .ndim = (int32_t)input->rank,
-                     .dtype = tsr_dtype_to_dlpack(input->dtype),
-                     .shape = input->dims};
-  tsr_status status = tsr_exec_bind_input(session->exec, index, &tensor);
-  return status == TSR_OK ? TSR_OK : exec_failed(session, status);
+  tsr_status status =
+      tsr_port_bind(session->exec, session->module, index, &session->inputs[index], &session->diag);
+  if (status != TSR_OK)
+    tsr_diag_set_file(&session->diag, session->path);
+  return status;
 }
 
 /* Lets the shape of a given input decide the dims it names. */
@@ -56,6 +53,55 @@ static void learn_dims(tsr_cli_session *session, const tsr_port_info *port,
     if (dim >= 0)
       session->dim_values[dim] = input->dims[i];
   }
+}
+
+/* Files of a list: commas part them, "\\," is a comma of a name. None in an empty text. */
+static uint64_t count_files(const char *text) {
+  uint64_t count = *text != '\0';
+  for (; *text != '\0'; text++) {
+    if (*text == '\\' && text[1] == ',')
+      text++;
+    else if (*text == ',')
+      count++;
+  }
+  return count;
+}
+
+/* Takes the next file's name out of the list. */
+static bool next_file(const char **text, char *out, size_t out_size) {
+  size_t length = 0;
+  for (; **text != '\0' && **text != ','; ++*text) {
+    if (**text == '\\' && (*text)[1] == ',')
+      ++*text;
+    if (length + 1 < out_size)
+      out[length++] = **text;
+  }
+  out[length] = '\0';
+  *text += **text == ',';
+  return length + 1 < out_size;
+}
+
+/* The files of an input: one of a tensor, any number of a list, none of an absent optional. */
+static tsr_status read_files(tsr_cli_session *session, const tsr_port_info *port, const char *text,
+                             tsr_host_items *items) {
+  char path[4096];
+  const uint64_t count = tsr_port_is_list(port) ? count_files(text) : *text != '\0';
+  if (count == 0 && port->kind == TSR_PORT_TENSOR)
+    return tsr_fail(&session->diag, TSR_ERR_ARGUMENT,
+                    "--input %s= names no file; only a list can be empty", port->name);
+  TSR_TRY(tsr_host_items_create(items, count, &session->diag));
+  items->absent = count == 0 && port->kind == TSR_PORT_OPTIONAL;
+  for (uint64_t i = 0; i < count; i++) {
+    bool fits = true;
+    if (tsr_port_is_list(port))
+      fits = next_file(&text, path, sizeof path);
+    else
+      fits = snprintf(path, sizeof path, "%s", text) < (int)sizeof path;
+    if (!fits)
+      return tsr_fail(&session->diag, TSR_ERR_ARGUMENT, "a file's name in --input is too long");
+    TSR_TRY(tsr_npy_read(path, port->dtype, &items->items[i], &session->diag));
+  }
+  return TSR_OK;
 }
 
 static tsr_status read_input(tsr_cli_session *session, const char *text) {
@@ -73,10 +119,11 @@ static tsr_status read_input(tsr_cli_session *session, const char *text) {
   }
   tsr_port_info port;
   TSR_TRY(tsr_module_get_input(session->module, index, &port));
-  tsr_host_tensor *input = &session->inputs[index];
-  tsr_host_tensor_destroy(input);
-  TSR_TRY(tsr_npy_read(equals + 1, port.dtype, input, &session->diag));
-  learn_dims(session, &port, input);
+  tsr_host_items_destroy(&session->inputs[index]);
+  session->given[index] = true;
+  TSR_TRY(read_files(session, &port, equals + 1, &session->inputs[index]));
+  if (port.kind == TSR_PORT_TENSOR)
+    learn_dims(session, &port, &session->inputs[index].items[0]);
   return bind(session, index);
 }
 
@@ -104,22 +151,44 @@ static tsr_status choose_extent(tsr_cli_session *session, const tsr_port_info *p
   return TSR_OK;
 }
 
+/* A tensor, or a short list of tensors of one shape. */
 static tsr_status make_random_input(tsr_cli_session *session, uint32_t index, uint64_t seed) {
+  enum { LIST_LENGTH = 3 };
   tsr_port_info port;
   int64_t dims[TSR_MAX_RANK] = {0};
+  tsr_host_items *input = &session->inputs[index];
   TSR_TRY(tsr_module_get_input(session->module, index, &port));
+  if (port.rank == TSR_ANY_RANK)
+    return tsr_fail(&session->diag, TSR_ERR_SHAPE,
+                    "input '%s' is a list of tensors of any rank: give it by --input", port.name);
   for (uint32_t i = 0; i < port.rank; i++)
     TSR_TRY(choose_extent(session, &port, i, &dims[i]));
-  tsr_host_tensor *input = &session->inputs[index];
-  TSR_TRY(tsr_host_tensor_create(input, port.dtype, port.rank, dims, &session->diag));
-  tsr_host_tensor_fill_random(input, seed + UINT64_C(0x100000001) * index);
+  TSR_TRY(tsr_host_items_create(input, tsr_port_is_list(&port) ? LIST_LENGTH : 1, &session->diag));
+  for (uint64_t i = 0; i < input->count; i++) {
+    tsr_host_tensor *tensor = &input->items[i];
+    if (port.is_text != 0)
+      TSR_TRY(tsr_host_tensor_create_text(tensor, port.rank, dims, 0, &session->diag));
+    else
+      TSR_TRY(tsr_host_tensor_create(tensor, port.dtype, port.rank, dims, &session->diag));
+    tsr_host_tensor_fill_random(tensor, seed + UINT64_C(0x100000001) * index + 7919 * i);
+  }
+  return bind(session, index);
+}
+
+static tsr_status bind_missing(tsr_cli_session *session, uint32_t index, uint64_t seed) {
+  tsr_port_info port;
+  TSR_TRY(tsr_module_get_input(session->module, index, &port));
+  if (!tsr_port_is_optional(&port))
+    return make_random_input(session, index, seed);
+  session->inputs[index].absent = true;
   return bind(session, index);
 }
 
 static tsr_status bind_inputs(tsr_cli_session *session) {
   session->inputs = calloc(session->info.input_count + 1, sizeof *session->inputs);
+  session->given = calloc(session->info.input_count + 1, sizeof *session->given);
   session->dim_values = calloc(session->info.dim_count + 1, sizeof *session->dim_values);
-  if (session->inputs == NULL || session->dim_values == NULL)
+  if (session->inputs == NULL || session->given == NULL || session->dim_values == NULL)
     return tsr_fail(&session->diag, TSR_ERR_OUT_OF_MEMORY, "no memory for the inputs");
   for (uint32_t i = 0; i < session->info.dim_count; i++)
     session->dim_values[i] = -1;
@@ -130,8 +199,8 @@ static tsr_status bind_inputs(tsr_cli_session *session) {
     TSR_TRY(read_input(session, text));
   uint64_t seed = (uint64_t)tsr_cli_count(session->args, TSR_OPTION_SEED, 1);
   for (uint32_t i = 0; i < session->info.input_count; i++) {
-    if (session->inputs[i].data == NULL)
-      TSR_TRY(make_random_input(session, i, seed));
+    if (!session->given[i])
+      TSR_TRY(bind_missing(session, i, seed));
   }
   return TSR_OK;
 }
@@ -159,8 +228,9 @@ tsr_status tsr_cli_session_open(tsr_cli_session *session, const tsr_cli_args *ar
 void tsr_cli_session_close(tsr_cli_session *session) {
   tsr_exec_destroy(session->exec);
   for (uint32_t i = 0; session->inputs != NULL && i < session->info.input_count; i++)
-    tsr_host_tensor_destroy(&session->inputs[i]);
+    tsr_host_items_destroy(&session->inputs[i]);
   free(session->inputs);
+  free(session->given);
   free(session->dim_values);
   tsr_cli_module_close(&session->loaded);
   *session = (tsr_cli_session){0};
@@ -172,20 +242,10 @@ tsr_status tsr_cli_session_run(tsr_cli_session *session) {
 }
 
 tsr_status tsr_cli_session_output(tsr_cli_session *session, uint32_t index,
-                                  tsr_host_tensor *out_tensor) {
-  *out_tensor = (tsr_host_tensor){0};
-  DLTensor tensor;
-  tsr_status status = tsr_exec_output(session->exec, index, &tensor);
+                                  tsr_host_items *out_items) {
+  tsr_status status =
+      tsr_port_output(session->exec, session->module, index, out_items, &session->diag);
   if (status != TSR_OK)
-    return exec_failed(session, status);
-  out_tensor->dtype = tsr_dtype_from_dlpack(tensor.dtype);
-  out_tensor->rank = (uint32_t)tensor.ndim;
-  out_tensor->count = 1;
-  for (int32_t i = 0; i < tensor.ndim; i++) {
-    out_tensor->dims[i] = tensor.shape[i];
-    out_tensor->count *= tensor.shape[i];
-  }
-  out_tensor->bytes = tsr_dtype_bytes(out_tensor->dtype, out_tensor->count);
-  out_tensor->data = (char *)tensor.data + tensor.byte_offset;
-  return TSR_OK;
+    tsr_diag_set_file(&session->diag, session->path);
+  return status;
 }

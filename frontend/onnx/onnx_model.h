@@ -44,6 +44,8 @@ typedef struct tsr_onnx_entry {
   X(25, "UINT2", TSR_U2)                                                                           \
   X(26, "INT2", TSR_I2)
 
+enum { TSR_ONNX_STRING_DATA = 8 };
+
 /* After loading: `dtype` is NONE for element types that Tessera has not (strings, complex), then
  * `data` is NULL; otherwise `data` is `bytes` bytes of dense elements in the machine's layout, at
  * any alignment. */
@@ -74,6 +76,28 @@ typedef struct tsr_onnx_sparse_tensor {
   tsr_onnx_tensor *indices;
   TSR_WIRE_LIST(int64_t) dims;
 } tsr_onnx_sparse_tensor;
+
+/* SequenceProto of onnx-data.proto. Of what is not a tensor only the number counts. */
+typedef struct tsr_onnx_sequence {
+  uint64_t present;
+  const char *name;
+  TSR_WIRE_LIST(tsr_onnx_tensor) tensors;
+  TSR_WIRE_LIST(tsr_wire_bytes) others; /* sparse tensors */
+  TSR_WIRE_LIST(tsr_wire_bytes) sequences;
+  TSR_WIRE_LIST(tsr_wire_bytes) maps;
+  TSR_WIRE_LIST(tsr_wire_bytes) optionals;
+} tsr_onnx_sequence;
+
+/* OptionalProto: one of them, or nothing. */
+typedef struct tsr_onnx_optional {
+  uint64_t present;
+  const char *name;
+  tsr_onnx_tensor *tensor;
+  tsr_onnx_sequence *sequence;
+  tsr_wire_bytes other; /* a sparse tensor */
+  tsr_wire_bytes map;
+  tsr_wire_bytes optional;
+} tsr_onnx_optional;
 
 enum { TSR_ONNX_DIM_VALUE = 1, TSR_ONNX_DIM_PARAM = 2 }; /* bits of tsr_onnx_dim.present */
 
@@ -147,6 +171,7 @@ typedef struct tsr_onnx_attribute {
   tsr_onnx_tensor *t;
   tsr_onnx_graph *g;
   tsr_onnx_sparse_tensor *sparse_tensor;
+  tsr_onnx_type *tp;
   TSR_WIRE_LIST(float) floats;
   TSR_WIRE_LIST(int64_t) ints;
   TSR_WIRE_LIST(tsr_wire_bytes) strings;

@@ -59,6 +59,25 @@ static const tsr_wire_field sparse_fields[] = {ONE(1, values, tsr_onnx_tensor_me
 static const tsr_wire_message MESSAGE(sparse_message, "SparseTensorProto", sparse_fields);
 #undef S
 
+/* Values in files of their own (onnx-data.proto). What is counted only is not taken apart. */
+#define S tsr_onnx_sequence
+static const tsr_wire_field sequence_fields[] = {
+    TEXT(1, name),     MANY(3, tensors, tsr_onnx_tensor_message),
+    SLICES(4, others), SLICES(5, sequences),
+    SLICES(6, maps),   SLICES(7, optionals),
+};
+const tsr_wire_message MESSAGE(tsr_onnx_sequence_message, "SequenceProto", sequence_fields);
+#undef S
+
+#define S tsr_onnx_optional
+static const tsr_wire_field optional_fields[] = {
+    TEXT(1, name),   ONE(3, tensor, tsr_onnx_tensor_message),
+    BYTES(4, other), ONE(5, sequence, tsr_onnx_sequence_message),
+    BYTES(6, map),   BYTES(7, optional),
+};
+const tsr_wire_message MESSAGE(tsr_onnx_optional_message, "OptionalProto", optional_fields);
+#undef S
+
 #define S tsr_onnx_dim
 static const tsr_wire_field dim_fields[] = {INT(TSR_ONNX_DIM_VALUE, value),
                                             TEXT(TSR_ONNX_DIM_PARAM, param)};
@@ -106,6 +125,7 @@ static const tsr_wire_field attribute_fields[] = {
     SLICES(9, strings),
     MANY(10, tensors, tsr_onnx_tensor_message),
     MANY(11, graphs, graph_message),
+    ONE(14, tp, type_message),
     INT(20, type),
     TEXT(21, ref_attr_name),
     ONE(22, sparse_tensor, sparse_message),

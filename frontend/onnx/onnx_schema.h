@@ -5,5 +5,7 @@
 
 extern const tsr_wire_message tsr_onnx_model_message;
 extern const tsr_wire_message tsr_onnx_tensor_message;
+extern const tsr_wire_message tsr_onnx_sequence_message;
+extern const tsr_wire_message tsr_onnx_optional_message;
 
 #endif

@@ -162,6 +162,83 @@ START_TEST(reads_what_it_writes) {
 }
 END_TEST
 
+START_TEST(reads_texts) {
+  /* "a", "\xc3\xa9\xe2\x82\xac", "", "\xf0\x9d\x84\x9e" as UTF-32, two characters each. */
+  static const uint8_t wide[] = {'a', 0, 0, 0, 0, 0, 0, 0, 0xe9, 0,    0, 0, 0xac, 0x20, 0, 0,
+                                 0,   0, 0, 0, 0, 0, 0, 0, 0x1e, 0xd1, 1, 0, 0,    0,    0, 0};
+  static const char *const wanted[] = {"a", "\xc3\xa9\xe2\x82\xac", "", "\xf0\x9d\x84\x9e"};
+  const char *header = "{'descr': '<U2', 'fortran_order': False, 'shape': (2, 2)}";
+  tsr_host_tensor tensor;
+  tsr_diag diag;
+  ck_assert_int_eq(parse(1, header, wide, sizeof wide, TSR_I64, &tensor, &diag), TSR_OK);
+  ck_assert(tensor.is_text);
+  ck_assert_int_eq(tensor.dtype, TSR_I64);
+  ck_assert_int_eq(tensor.bytes, tsr_dtype_bytes(TSR_I64, tensor.count));
+  for (int i = 0; i < 4; i++)
+    ck_assert_str_eq(tsr_host_tensor_text(&tensor, i), wanted[i]);
+  tsr_host_tensor_destroy(&tensor);
+  header = "{'descr': '|S2', 'fortran_order': True, 'shape': (2, 2)}";
+  ck_assert_int_eq(parse(1, header, "abc\0\0\0\xffz", 8, TSR_DTYPE_NONE, &tensor, &diag), TSR_OK);
+  ck_assert_str_eq(tsr_host_tensor_text(&tensor, 0), "ab");
+  ck_assert_str_eq(tsr_host_tensor_text(&tensor, 1), "");
+  ck_assert_str_eq(tsr_host_tensor_text(&tensor, 2), "c");
+  ck_assert_str_eq(tsr_host_tensor_text(&tensor, 3), "\xffz");
+  tsr_host_tensor_destroy(&tensor);
+  header = "{'descr': '>U1', 'fortran_order': False, 'shape': ()}";
+  ck_assert_int_eq(parse(1, header, "\0\0\x20\xac", 4, TSR_DTYPE_NONE, &tensor, &diag), TSR_OK);
+  ck_assert_str_eq(tsr_host_tensor_text(&tensor, 0), "\xe2\x82\xac");
+  tsr_host_tensor_destroy(&tensor);
+}
+END_TEST
+
+START_TEST(refuses_what_are_no_texts) {
+  const char *header = "{'descr': '<U2', 'fortran_order': False, 'shape': (1,)}";
+  static const uint8_t bad[][8] = {{0, 0, 0, 0, 'a', 0, 0, 0},    /* a zero inside */
+                                   {0, 0, 0x11, 0, 'a', 0, 0, 0}, /* beyond Unicode */
+                                   {'a', 0, 0, 0, 0, 0xd8, 0, 0}, /* a surrogate */
+                                   {'a', 0, 0, 0, 0, 0, 0, 0x80}};
+  tsr_host_tensor tensor;
+  tsr_diag diag;
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    ck_assert_int_eq(parse(1, header, bad[i], 8, TSR_DTYPE_NONE, &tensor, &diag), TSR_ERR_FORMAT);
+  ck_assert_int_eq(parse(1, header, bad[0], 7, TSR_DTYPE_NONE, &tensor, &diag), TSR_ERR_FORMAT);
+  ck_assert_int_eq(parse(1, header, "a\0\0\0b\0\0\0", 8, TSR_F32, &tensor, &diag), TSR_ERR_TYPE);
+  header = "{'descr': '|S3', 'fortran_order': False, 'shape': (1,)}";
+  ck_assert_int_eq(parse(1, header, "a\0b", 3, TSR_DTYPE_NONE, &tensor, &diag), TSR_ERR_FORMAT);
+  header = "{'descr': '|S0', 'fortran_order': False, 'shape': (9999999999,)}";
+  ck_assert_int_eq(parse(1, header, "", 0, TSR_DTYPE_NONE, &tensor, &diag), TSR_ERR_UNSUPPORTED);
+}
+END_TEST
+
+/* U where all are UTF-8, S where one is not: overlong, cut, surrogate. */
+START_TEST(reads_the_texts_it_writes) {
+  static const char *const texts[][3] = {
+      {"", "", ""},
+      {"x", "\xc3\xa9t\xc3\xa9", "\xf4\x8f\xbf\xbf"},
+      {"ok", "\xc0\x80", "\xe2\x82"},
+      {"\xed\xa0\x80", "\xf4\x90\x80\x80", "longer than others"}};
+  static const int64_t dims[] = {3};
+  char path[] = "/tmp/tessera-npy-XXXXXX";
+  int handle = mkstemp(path);
+  ck_assert_int_ge(handle, 0);
+  close(handle);
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    tsr_host_tensor before, after;
+    tsr_diag diag = {0};
+    ck_assert_int_eq(tsr_host_tensor_create_text(&before, 1, dims, 0, &diag), TSR_OK);
+    memcpy(before.data, texts[i], sizeof texts[i]);
+    ck_assert_msg(tsr_npy_write(path, &before, &diag) == TSR_OK, "%s", diag.message);
+    ck_assert_msg(tsr_npy_read(path, TSR_I64, &after, &diag) == TSR_OK, "%s", diag.message);
+    ck_assert_int_eq(after.count, 3);
+    for (int t = 0; t < 3; t++)
+      ck_assert_str_eq(tsr_host_tensor_text(&after, t), texts[i][t]);
+    tsr_host_tensor_destroy(&before);
+    tsr_host_tensor_destroy(&after);
+  }
+  unlink(path);
+}
+END_TEST
+
 START_TEST(random_numbers_are_not_all_alike) {
   static const int64_t dims[] = {1000};
   tsr_host_tensor tensor;
@@ -188,6 +265,9 @@ int main(void) {
   tcase_add_loop_test(cases, refuses_hostile_headers, 0, sizeof hostile / sizeof *hostile);
   tcase_add_test(cases, refuses_every_cut);
   tcase_add_test(cases, reads_what_it_writes);
+  tcase_add_test(cases, reads_texts);
+  tcase_add_test(cases, refuses_what_are_no_texts);
+  tcase_add_test(cases, reads_the_texts_it_writes);
   tcase_add_test(cases, random_numbers_are_not_all_alike);
   suite_add_tcase(suite, cases);
   SRunner *runner = srunner_create(suite);

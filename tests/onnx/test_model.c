@@ -1,6 +1,6 @@
 /* The ONNX reader on good and on hostile bytes. */
 #include "frontend/onnx/onnx_model.h"
-#include "frontend/onnx/tensor_pb.h"
+#include "frontend/onnx/value_pb.h"
 #include "tests/onnx/wire_writer.h"
 #include <check.h>
 #include <stdio.h>
@@ -282,31 +282,128 @@ START_TEST(external_data) {
 }
 END_TEST
 
-START_TEST(tensor_files) {
-  make_folder();
+static tsr_status open_value(tsr_value_file *file, tsr_value_kind kind, wire *w, tsr_diag *diag) {
+  write_file("input_0.pb", w->data, w->size);
+  free(w->data);
+  *w = (wire){0};
+  tsr_diag_clear(diag);
+  return tsr_value_file_open(file, tsr_allocator_default(), in_folder("input_0.pb"), kind, diag);
+}
+
+static wire number_tensor(int64_t number) {
   wire t = tensor("x", 7, 1);
-  wire_int(&t, 7, -9);
-  write_file("input_0.pb", t.data, t.size);
-  free(t.data);
-  tsr_tensor_file file;
-  tsr_diag diag;
-  tsr_diag_clear(&diag);
-  ck_assert_int_eq(
-      tsr_tensor_file_open(&file, tsr_allocator_default(), in_folder("input_0.pb"), &diag), TSR_OK);
-  ck_assert_int_eq(file.tensor.dtype, TSR_I64);
+  wire_int(&t, 7, number);
+  return t;
+}
+
+static void expect_number(const tsr_onnx_tensor *tensor, int64_t number) {
   int64_t value = 0;
-  memcpy(&value, file.tensor.data, sizeof value);
-  ck_assert_int_eq(value, -9);
-  tsr_tensor_file_close(&file);
+  ck_assert_int_eq(tensor->dtype, TSR_I64);
+  memcpy(&value, tensor->data, sizeof value);
+  ck_assert_int_eq(value, number);
+}
+
+START_TEST(value_files) {
+  tsr_value_file file;
+  tsr_diag diag;
+  make_folder();
+  wire w = number_tensor(-9);
+  ck_assert_int_eq(open_value(&file, TSR_VALUE_TENSOR, &w, &diag), TSR_OK);
+  ck_assert(!file.is_list && !file.absent);
+  ck_assert_str_eq(file.name, "x");
+  expect_number(&file.items[0], -9);
+  tsr_value_file_close(&file);
+
+  wire_text(&w, 1, "list");
+  wire_int(&w, 2, 1);
+  wire_message(&w, 3, number_tensor(4));
+  wire_message(&w, 3, number_tensor(5));
+  ck_assert_int_eq(open_value(&file, TSR_VALUE_SEQUENCE, &w, &diag), TSR_OK);
+  ck_assert(file.is_list);
+  ck_assert_uint_eq(file.count, 2);
+  ck_assert_str_eq(file.name, "list");
+  expect_number(&file.items[1], 5);
+  tsr_value_file_close(&file);
+
+  ck_assert_int_eq(open_value(&file, TSR_VALUE_SEQUENCE, &w, &diag), TSR_OK);
+  ck_assert(file.is_list && !file.absent);
+  ck_assert_uint_eq(file.count, 0);
+  tsr_value_file_close(&file);
+
   wire sequence = {0};
-  wire_text(&sequence, 1, "");
-  wire_int(&sequence, 2, 1);
-  wire_message(&sequence, 3, tensor("", 1, 0));
-  write_file("input_0.pb", sequence.data, sequence.size);
-  free(sequence.data);
-  ck_assert_int_eq(
-      tsr_tensor_file_open(&file, tsr_allocator_default(), in_folder("input_0.pb"), &diag),
-      TSR_ERR_UNSUPPORTED);
+  wire_message(&sequence, 3, number_tensor(6));
+  wire_int(&w, 2, 3);
+  wire_message(&w, 5, sequence);
+  ck_assert_int_eq(open_value(&file, TSR_VALUE_OPTIONAL, &w, &diag), TSR_OK);
+  ck_assert(file.is_list && !file.absent);
+  expect_number(&file.items[0], 6);
+  tsr_value_file_close(&file);
+
+  wire_int(&w, 2, 1);
+  wire_message(&w, 3, number_tensor(7));
+  ck_assert_int_eq(open_value(&file, TSR_VALUE_OPTIONAL, &w, &diag), TSR_OK);
+  ck_assert(!file.is_list && !file.absent);
+  expect_number(&file.items[0], 7);
+  tsr_value_file_close(&file);
+
+  ck_assert_int_eq(open_value(&file, TSR_VALUE_OPTIONAL, &w, &diag), TSR_OK);
+  ck_assert(file.absent);
+  ck_assert_uint_eq(file.count, 0);
+  tsr_value_file_close(&file);
+}
+END_TEST
+
+START_TEST(files_of_texts) {
+  tsr_value_file file;
+  tsr_diag diag;
+  make_folder();
+  wire w = tensor("s", 8, 2);
+  wire_text(&w, 6, "one");
+  wire_text(&w, 6, "");
+  ck_assert_int_eq(open_value(&file, TSR_VALUE_TENSOR, &w, &diag), TSR_OK);
+  ck_assert(tsr_onnx_tensor_is_text(&file.items[0]));
+  ck_assert_uint_eq(file.items[0].string_data.items[0].size, 3);
+  tsr_value_file_close(&file);
+  w = tensor("s", 8, 2);
+  wire_text(&w, 6, "one");
+  ck_assert_int_eq(open_value(&file, TSR_VALUE_TENSOR, &w, &diag), TSR_ERR_FORMAT);
+  w = tensor("s", 8, 1);
+  wire_blob(&w, 6, "a\0b", 3);
+  ck_assert_int_eq(open_value(&file, TSR_VALUE_TENSOR, &w, &diag), TSR_ERR_UNSUPPORTED);
+}
+END_TEST
+
+/* What these files may not hold, and lengths that reach beyond their end; each names the file. */
+START_TEST(hostile_values_are_refused) {
+  tsr_value_file file;
+  tsr_diag diag;
+  wire w = {0};
+  make_folder();
+  for (unsigned field = 4; field <= 7; field++) {
+    wire_text(&w, field, "");
+    ck_assert_int_eq(open_value(&file, TSR_VALUE_SEQUENCE, &w, &diag), TSR_ERR_UNSUPPORTED);
+    if (field == 5)
+      continue;
+    wire_text(&w, field, "");
+    ck_assert_int_eq(open_value(&file, TSR_VALUE_OPTIONAL, &w, &diag), TSR_ERR_UNSUPPORTED);
+  }
+  /* A thousand optionals in each other are no recursion: only their number counts. */
+  wire deep = {0};
+  for (int i = 0; i < 1000; i++) {
+    wire outer = {0};
+    wire_message(&outer, 7, deep);
+    deep = outer;
+  }
+  ck_assert_int_eq(open_value(&file, TSR_VALUE_OPTIONAL, &deep, &diag), TSR_ERR_UNSUPPORTED);
+  wire_varint(&w, 3 << 3 | 2);
+  wire_varint(&w, UINT64_MAX);
+  ck_assert_int_eq(open_value(&file, TSR_VALUE_SEQUENCE, &w, &diag), TSR_ERR_FORMAT);
+  ck_assert_str_eq(diag.file, in_folder("input_0.pb"));
+  wire_message(&w, 3, tensor("few", 7, 1000000));
+  ck_assert_int_eq(open_value(&file, TSR_VALUE_SEQUENCE, &w, &diag), TSR_ERR_FORMAT);
+  wire_message(&w, 3, number_tensor(1));
+  wire_message(&w, 3, number_tensor(2));
+  ck_assert_int_eq(open_value(&file, TSR_VALUE_OPTIONAL, &w, &diag), TSR_ERR_FORMAT);
 }
 END_TEST
 
@@ -321,7 +418,9 @@ int main(void) {
   tcase_add_test(tests, deep_subgraphs_are_refused);
   tcase_add_test(tests, truncations_never_crash);
   tcase_add_test(tests, external_data);
-  tcase_add_test(tests, tensor_files);
+  tcase_add_test(tests, value_files);
+  tcase_add_test(tests, files_of_texts);
+  tcase_add_test(tests, hostile_values_are_refused);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);
