@@ -309,12 +309,12 @@ static void op_needs(liveness *l, tsr_op op) {
     need_inside(l, op);
 }
 
-/* A size that is checked ends the run when it is wrong, whether or not anybody uses it. */
+/* What is checked ends the run when it is wrong, whether or not anybody uses it. */
 static void need_roots(liveness *l, tsr_region region) {
   TSR_FOR_EACH_OP (l->s->ir, region, op) {
     const tsr_op_data *data = tsr_op_get(l->s->ir, op);
     if (data->code == TSR_OP_INPUT || data->code == TSR_OP_OUTPUT ||
-        data->code == TSR_OP_RESIZE_DIM)
+        data->code == TSR_OP_RESIZE_DIM || data->code == TSR_OP_CHECK)
       need_op(l, op);
     if (data->code == TSR_OP_IF || data->code == TSR_OP_LOOP)
       for (uint32_t r = 0; r < data->region_count; r++)
