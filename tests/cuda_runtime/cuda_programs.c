@@ -53,6 +53,10 @@ static const char kernel_text[] =
     "  if (tsr_thread() == 0 && tsr_block() < tasks)\n"
     "    z[tsr_block()] = x[tsr_block()] + y[tsr_block()];\n"
     "}\n"
+    "TSR_KERNEL(32) less(const int *x, const int *y, unsigned char *z, long long tasks) {\n"
+    "  if (tsr_thread() == 0 && tsr_block() < tasks)\n"
+    "    *z = *x < *y;\n"
+    "}\n"
     "TSR_KERNEL(32) outside(const int *x, int *y, long long tasks) {\n"
     "  if (tsr_thread() == 0 && tsr_block() < tasks)\n"
     "    y[tsr_block() + 1000000] = x[tsr_block()];\n"
@@ -95,29 +99,74 @@ const char test_ptx[] = ".version 7.0\n.target sm_80\n.address_size 64\n" PTX_MA
                                                        "  st.global.s32 [%z], %v;\n"
                                                        "  ret;\n"
                                                        "}\n" PTX_BEGIN(
-                                                           "count",
+                                                           "less",
                                                            ".param .u64 x, .param .u64 y, .param "
-                                                           ".u64 elements") "  ld.param.u64 %n, "
-                                                                            "[elements];\n"
-                                                                            "  mov.u64 %z, 0;\n"
-                                                                            "next:\n"
-                                                                            "  setp.ge.s64 %out, "
-                                                                            "%i, %n;\n"
-                                                                            "  @%out bra done;\n"
-                                                                            "  ld.global.s32 %v, "
-                                                                            "[%x];\n"
-                                                                            "  add.s64 %x, %x, 4;\n"
-                                                                            "  add.s64 %i, %i, 1;\n"
-                                                                            "  setp.eq.s32 %out, "
-                                                                            "%v, 0;\n"
-                                                                            "  @%out bra next;\n"
-                                                                            "  add.s64 %z, %z, 1;\n"
-                                                                            "  bra next;\n"
-                                                                            "done:\n"
-                                                                            "  st.global.u64 [%y], "
-                                                                            "%z;\n"
-                                                                            "  ret;\n"
-                                                                            "}\n";
+                                                           ".u64 z") "  ld.param.u64 %z, [z];\n"
+                                                                     "  ld.global.s32 %v, [%x];\n"
+                                                                     "  ld.global.s32 %w, [%y];\n"
+                                                                     "  setp.lt.s32 %out, %v, %w;\n"
+                                                                     "  selp.u32 %v, 1, 0, %out;\n"
+                                                                     "  st.global.u8 [%z], %v;\n"
+                                                                     "  ret;\n"
+                                                                     "}\n" PTX_BEGIN(
+                                                                         "count",
+                                                                         ".param .u64 x, .param "
+                                                                         ".u64 y, .param "
+                                                                         ".u64 elements") "  "
+                                                                                          "ld."
+                                                                                          "param."
+                                                                                          "u64 %n, "
+                                                                                          "[element"
+                                                                                          "s];\n"
+                                                                                          "  "
+                                                                                          "mov.u64 "
+                                                                                          "%z, 0;\n"
+                                                                                          "next:\n"
+                                                                                          "  "
+                                                                                          "setp.ge."
+                                                                                          "s64 "
+                                                                                          "%out, "
+                                                                                          "%i, "
+                                                                                          "%n;\n"
+                                                                                          "  @%out "
+                                                                                          "bra "
+                                                                                          "done;\n"
+                                                                                          "  "
+                                                                                          "ld."
+                                                                                          "global."
+                                                                                          "s32 %v, "
+                                                                                          "[%x];\n"
+                                                                                          "  "
+                                                                                          "add.s64 "
+                                                                                          "%x, %x, "
+                                                                                          "4;\n"
+                                                                                          "  "
+                                                                                          "add.s64 "
+                                                                                          "%i, %i, "
+                                                                                          "1;\n"
+                                                                                          "  "
+                                                                                          "setp.eq."
+                                                                                          "s32 "
+                                                                                          "%out, "
+                                                                                          "%v, 0;\n"
+                                                                                          "  @%out "
+                                                                                          "bra "
+                                                                                          "next;\n"
+                                                                                          "  "
+                                                                                          "add.s64 "
+                                                                                          "%z, %z, "
+                                                                                          "1;\n"
+                                                                                          "  bra "
+                                                                                          "next;\n"
+                                                                                          "done:\n"
+                                                                                          "  "
+                                                                                          "st."
+                                                                                          "global."
+                                                                                          "u64 "
+                                                                                          "[%y], "
+                                                                                          "%z;\n"
+                                                                                          "  ret;\n"
+                                                                                          "}\n";
 
 /* Of sm_90. A task of `boxes` copies the box of 8 rows and 32 columns with its number. */
 static const char special_text[] =
@@ -180,9 +229,9 @@ static void make_image(tsr_arena *arena, const char *kernels, const char *archit
 tsr_program test_on_cuda(tsr_arena *arena, tsr_program base, const char *target,
                          const char *architecture) {
   tsr_kernel_desc *kernels =
-      (tsr_kernel_desc *)tsr_arena_alloc_array(arena, KERNELS, sizeof *kernels);
-  for (uint32_t i = 0; i < KERNELS; i++) {
-    kernels[i] = test_kernels[i];
+      (tsr_kernel_desc *)tsr_arena_alloc_array(arena, base.kernel_count, sizeof *kernels);
+  for (uint32_t i = 0; i < base.kernel_count; i++) {
+    kernels[i] = base.kernels[i];
     kernels[i].symbol = kernels[i].name;
     kernels[i].entry = kernels[i].scratch_bytes = 0;
     kernels[i].threads = 32;
