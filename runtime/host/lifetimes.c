@@ -98,8 +98,10 @@ tsr_status tsr_host_find_last_uses(host_exec *self) {
       !TABLE(*self, region_ends, p->host_region_count))
     return tsr_exec_fail(self->exec, TSR_ERR_OUT_OF_MEMORY, "out of memory while creating an exec");
 #undef TABLE
-  for (uint32_t i = 0; i < p->host_value_count; i++)
+  for (uint32_t i = 0; i < p->host_value_count; i++) { /* constants stay like this */
     f.value_regions[i] = NO_REGION;
+    self->last_use[i] = HOST_LAST_AT_END;
+  }
   walk_region(&f, 0);
   list_dying(&f);
   return TSR_OK;
