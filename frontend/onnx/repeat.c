@@ -149,8 +149,8 @@ static bool unroll_turn(unrolling *u, int64_t turn, bool *out_more, tsr_status *
 static bool has_effects(const tsr_ir *ir, tsr_region region) {
   TSR_FOR_EACH_OP (ir, region, op) {
     tsr_opcode code = tsr_op_get(ir, op)->code;
-    if (code == TSR_OP_RESIZE_DIM || code == TSR_OP_IF || code == TSR_OP_LOOP ||
-        tsr_opcode_info(code)->kind == TSR_KIND_HOST)
+    if (code == TSR_OP_RESIZE_DIM || code == TSR_OP_CHECK || code == TSR_OP_IF ||
+        code == TSR_OP_LOOP || tsr_opcode_info(code)->kind == TSR_KIND_HOST)
       return true;
   }
   return false;
@@ -161,7 +161,9 @@ static void finish_unrolling(unrolling *u, int64_t turns) {
   for (uint32_t i = 0; i < r->carried; i++)
     r->values[i] = u->values[i];
   for (uint32_t i = 0; i < r->rows; i++) {
-    u->lists[i]->dtype = u->lists[i]->item_count > 0 ? u->lists[i]->items[0]->dtype : TSR_F32;
+    u->lists[i]->dtype = u->lists[i]->items[0]->dtype;
+    u->lists[i]->rank = TSR_RANK_ANY;
+    u->lists[i]->text = u->lists[i]->items[0]->text;
     r->lists[i] = u->lists[i];
   }
   r->exact = turns == u->turns;
