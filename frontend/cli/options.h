@@ -62,13 +62,14 @@ typedef enum tsr_cli_kind {
   X(NO_FUSE, "--no-fuse", NULL, FLAG, TSR_CLI_MODEL | TSR_CLI_ON(OPT), "one kernel per operation") \
   X(DETERMINISTIC, "--deterministic", NULL, FLAG, TSR_CLI_MODEL, "the same bits from every run")   \
   X(EMIT, "--emit", "STAGE", TEXT, TSR_CLI_ON(COMPILE),                                            \
-    "show a stage too: graph, block, groups, plan, tile, ll, asm, cu, ptx, cubin, weights, "       \
-    "manifest")                                                                                    \
+    "show a stage too: model, graph, block, groups, plan, tile, ll, asm, cu, ptx, cubin, "         \
+    "weights, manifest")                                                                           \
   X(EMIT_DIR, "--emit-dir", "DIR", TEXT, TSR_CLI_ON(COMPILE),                                      \
     "where --emit writes; standard output when not given")                                         \
   X(INPUT, "--input", "NAME=FILE.npy", TEXT, TSR_CLI_RUNS,                                         \
-    "an input's data; inputs not given are random")                                                \
-  X(OUTPUT_DIR, "--output-dir", "DIR", TEXT, TSR_CLI_ON(RUN), "write DIR/NAME.npy per output")     \
+    "an input's data, NAME=A.npy,B.npy of a list; others are random, optional ones absent")        \
+  X(OUTPUT_DIR, "--output-dir", "DIR", TEXT, TSR_CLI_ON(RUN),                                      \
+    "write DIR/NAME.npy per output, of a list DIR/NAME.0.npy and so on")                           \
   X(TRACE, "--trace", "FILE.json", TEXT, TSR_CLI_ON(RUN),                                          \
     "write the time of every kernel, for Perfetto")                                                \
   X(RUNS, "--runs", "N", COUNT, TSR_CLI_ON(BENCH), "timed runs (100)")                             \
