@@ -217,6 +217,48 @@ static tsr_status eval_nonzero(tsr_eval_op *e) {
   return TSR_OK;
 }
 
+static double box_area(const double *box) {
+  return (box[2] - box[0]) * (box[3] - box[1]);
+}
+
+static bool box_overlaps(const double *a, const double *b, double overlap) {
+  double height = fmin(a[2], b[2]) - fmax(a[0], b[0]);
+  double width = fmin(a[3], b[3]) - fmax(a[1], b[1]);
+  double common = fmax(height, 0) * fmax(width, 0);
+  return box_area(a) > 0 && box_area(b) > 0 &&
+         common / (box_area(a) + box_area(b) - common) > overlap;
+}
+
+/* One batch and class; the chosen ones go to `chosen`. */
+static int64_t choose_boxes(const double *boxes, const int64_t *order, int64_t running,
+                            double overlap, int64_t most, int64_t extent, int64_t *chosen) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < extent && i < running && count < most; i++) {
+    int64_t k = 0, at = order[i];
+    if (at < 0 || at >= extent)
+      continue;
+    while (k < count && !box_overlaps(boxes + 4 * at, boxes + 4 * chosen[k], overlap))
+      k++;
+    if (k == count)
+      chosen[count++] = at;
+  }
+  return count;
+}
+
+static tsr_status eval_suppress(tsr_eval_op *e) {
+  const tsr_array *boxes = e->in[0], *order = e->in[1];
+  int64_t classes = order->dims[1], extent = order->dims[2];
+  double overlap = tsr_array_float(tsr_eval_operand(e, 3), 0);
+  int64_t most = tsr_array_int(tsr_eval_operand(e, 4), 0);
+  if (boxes->dims[0] != order->dims[0] || boxes->dims[1] != extent)
+    return tsr_eval_fail(e, TSR_ERR_SHAPE, "the operands do not fit");
+  for (int64_t row = 0; row < e->out[1]->count; row++)
+    e->out[1]->integers[row] = choose_boxes(
+        boxes->floats + row / classes * extent * 4, order->integers + row * extent,
+        tsr_array_int(e->in[2], row), overlap, most, extent, e->out[0]->integers + row * extent);
+  return TSR_OK;
+}
+
 /* The leading part along every axis. */
 static tsr_status eval_resize_dim(tsr_eval_op *e) {
   int64_t position[TSR_MAX_RANK];
@@ -244,6 +286,8 @@ tsr_status tsr_eval_indexed(tsr_eval_op *e) {
     return eval_scatter_elements(e);
   case TSR_OP_TOPK:
     return eval_topk(e);
+  case TSR_OP_SUPPRESS:
+    return eval_suppress(e);
   case TSR_OP_NONZERO:
     return eval_nonzero(e);
   case TSR_OP_RESIZE_DIM:

@@ -433,6 +433,16 @@ void tsr_graph_topk(tsr_builder *b, tsr_value x, tsr_expr k, uint32_t axis, bool
   *out_indices = tsr_op_get(b->ir, op)->results[1];
 }
 
+void tsr_graph_suppress(tsr_builder *b, const tsr_value *operands, tsr_value *out_chosen,
+                        tsr_value *out_count) {
+  *out_chosen = *out_count = 0;
+  tsr_op op = begin(b, TSR_OP_SUPPRESS, operands, 5);
+  if (finish(b, op, 2) == 0)
+    return;
+  *out_chosen = tsr_op_get(b->ir, op)->results[0];
+  *out_count = tsr_op_get(b->ir, op)->results[1];
+}
+
 tsr_value tsr_graph_nonzero(tsr_builder *b, tsr_value x, const char *dim_name) {
   tsr_op op = begin(b, TSR_OP_NONZERO, &x, 1);
   if (finish(b, op, 2) == 0)

@@ -85,6 +85,9 @@ tsr_value tsr_graph_scatter_elements(tsr_builder *b, tsr_value x, tsr_value indi
                                      tsr_value updates, uint32_t axis, const char *combine);
 void tsr_graph_topk(tsr_builder *b, tsr_value x, tsr_expr k, uint32_t axis, bool largest,
                     tsr_value *out_values, tsr_value *out_indices);
+/* Operands as in ops.def. */
+void tsr_graph_suppress(tsr_builder *b, const tsr_value *operands, tsr_value *out_chosen,
+                        tsr_value *out_count);
 /* i64[rank, K] with the device dim K (named `dim_name`) bounded by the number of elements: nonzero
  * followed by resize_dim. */
 tsr_value tsr_graph_nonzero(tsr_builder *b, tsr_value x, const char *dim_name);

@@ -560,6 +560,22 @@ static tsr_status infer_topk(const inference *in) {
   return give(in, 1, TSR_I64, values->dims, values->rank);
 }
 
+static tsr_status infer_suppress(const inference *in) {
+  const tsr_type_info *boxes = operand(in, 0), *order = operand(in, 1), *running = operand(in, 2);
+  const tsr_type_info *overlap = operand(in, 3), *most = operand(in, 4);
+  if (!is_float(boxes->dtype) || overlap->dtype != boxes->dtype || order->dtype != TSR_I64 ||
+      running->dtype != TSR_I64 || most->dtype != TSR_I64)
+    return type_error(in, "boxes and overlap are floats, everything else is i64");
+  if (boxes->rank != 3 || order->rank != 3 || running->rank != 2 || overlap->rank != 0 ||
+      most->rank != 0 || !tsr_expr_equals_int(in->ir, boxes->dims[2], 4))
+    return shape_error(in, "operands are [B, N, 4], [B, C, N], [B, C], [] and []");
+  if (order->dims[0] != boxes->dims[0] || order->dims[2] != boxes->dims[1] ||
+      running->dims[0] != order->dims[0] || running->dims[1] != order->dims[1])
+    return shape_error(in, "the operands' extents differ");
+  TSR_TRY(give(in, 0, TSR_I64, order->dims, 3));
+  return give(in, 1, TSR_I64, order->dims, 2);
+}
+
 static tsr_status infer_nonzero(const inference *in) {
   const tsr_type_info *x = operand(in, 0);
   tsr_expr dims[2] = {tsr_expr_int(in->ir, x->rank), tsr_expr_int(in->ir, 1)};
@@ -684,6 +700,8 @@ tsr_status tsr_infer_types(tsr_ir *ir, tsr_op op, tsr_diag *diag, tsr_type *out_
     return infer_scatter(&in);
   case TSR_OP_TOPK:
     return infer_topk(&in);
+  case TSR_OP_SUPPRESS:
+    return infer_suppress(&in);
   case TSR_OP_NONZERO:
     return infer_nonzero(&in);
   case TSR_OP_RESIZE_DIM:

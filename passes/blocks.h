@@ -19,6 +19,7 @@ tsr_op tsr_lower_scatter_nd(tsr_ir *ir, tsr_op op);
 tsr_op tsr_lower_scatter_elements(tsr_ir *ir, tsr_op op);
 tsr_op tsr_lower_topk(tsr_ir *ir, tsr_op op);
 tsr_op tsr_lower_nonzero(tsr_ir *ir, tsr_op op);
+tsr_op tsr_lower_suppress(tsr_ir *ir, tsr_op op);
 
 /* The element of tensor `x` at `subscripts`: a load, or for splat constants and rank-0 index ops
  * the number itself. */

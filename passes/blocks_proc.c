@@ -1,5 +1,5 @@
-/* Ops that need a sequential program: scans, scatters, topk, nonzero. Each becomes a proc whose par
- * axes are those along which the points are independent. */
+/* Ops that need a sequential program: scans, scatters, topk, nonzero, suppress. Each becomes a proc
+ * whose par axes are those along which the points are independent. */
 #include "passes/blocks.h"
 #include <math.h>
 #include <string.h>
@@ -40,6 +40,19 @@ static tsr_point emit_nest(tsr_point *e, const tsr_expr *extents, uint32_t count
     else
       body = tsr_point_for(&body, zero(e), extents[i], NULL, 0, &out_axes[i], NULL, NULL);
   }
+  return body;
+}
+
+/* A loop that carries a number, 0 at first; the body ends in a yield of (go on, next number). */
+static tsr_point emit_loop(tsr_point *e, tsr_value *out_number, tsr_value *out_last) {
+  tsr_ir *ir = e->ir;
+  tsr_op loop = tsr_op_append(ir, e->region, TSR_OP_LOOP);
+  tsr_point body = {.ir = ir, .op = e->op, .region = tsr_op_add_region(ir, loop)};
+  tsr_op first = tsr_op_insert_before(ir, loop, TSR_OP_CONST);
+  tsr_op_set_int(ir, first, "value", 0);
+  tsr_op_add_operand(ir, loop, tsr_op_add_result(ir, first, tsr_scalar_type(ir, TSR_I64)));
+  *out_number = tsr_region_add_arg(ir, body.region, TSR_ROLE_CARRIED, tsr_scalar_type(ir, TSR_I64));
+  *out_last = tsr_op_add_result(ir, loop, tsr_scalar_type(ir, TSR_I64));
   return body;
 }
 
@@ -205,16 +218,8 @@ static pair worse_child(tsr_point *e, topk *t, tsr_value place, tsr_value size,
 
 /* Puts `p` into the heap of `size` whose root is vacant. */
 static void sift_down(tsr_point *e, topk *t, pair p, tsr_expr size) {
-  tsr_ir *ir = e->ir;
-  tsr_op loop = tsr_op_append(ir, e->region, TSR_OP_LOOP);
-  tsr_point body = {.ir = ir, .op = e->op, .region = tsr_op_add_region(ir, loop)};
-  tsr_op before_loop = tsr_op_insert_before(ir, loop, TSR_OP_CONST);
-  tsr_op_set_int(ir, before_loop, "value", 0);
-  tsr_op_add_operand(ir, loop, tsr_op_add_result(ir, before_loop, tsr_scalar_type(ir, TSR_I64)));
-  tsr_value place =
-      tsr_region_add_arg(ir, body.region, TSR_ROLE_CARRIED, tsr_scalar_type(ir, TSR_I64));
-  tsr_value rest = tsr_op_add_result(ir, loop, tsr_scalar_type(ir, TSR_I64));
-  tsr_value child_place, exists;
+  tsr_value place, rest, child_place, exists;
+  tsr_point body = emit_loop(e, &place, &rest);
   pair child =
       worse_child(&body, t, place, tsr_point_index(&body, TSR_I64, size), &child_place, &exists);
   tsr_value go = tsr_point_binary(&body, TSR_OP_AND, exists, before(&body, t, p, child));
@@ -317,5 +322,98 @@ tsr_op tsr_lower_nonzero(tsr_ir *ir, tsr_op op) {
   tsr_point_store(&e, total, count, NULL, 0);
   if (n.type->rank == 0)
     store_nothing(&e, n.indices);
+  return e.op;
+}
+
+/* --- suppress: every box in its turn against those chosen so far, which stand in the result --- */
+
+typedef struct suppress {
+  tsr_value boxes, overlap, chosen;
+  tsr_dtype dtype;
+  tsr_expr at[3]; /* batch, class, place */
+} suppress;
+
+typedef struct box {
+  tsr_value sides[4], area;
+} box;
+
+static box load_box(tsr_point *e, const suppress *s, tsr_value number) {
+  tsr_expr at[3] = {s->at[0], as_subscript(e, number), 0};
+  box b;
+  for (uint32_t i = 0; i < 4; i++) {
+    at[2] = tsr_expr_int(e->ir, i);
+    b.sides[i] = tsr_read(e, s->boxes, at, 3);
+  }
+  b.area = tsr_point_binary(e, TSR_OP_MUL, tsr_point_binary(e, TSR_OP_SUB, b.sides[2], b.sides[0]),
+                            tsr_point_binary(e, TSR_OP_SUB, b.sides[3], b.sides[1]));
+  return b;
+}
+
+/* Empty boxes overlap nothing; two that are not have a union. */
+static tsr_value emit_overlaps(tsr_point *e, const suppress *s, box a, box b) {
+  tsr_value none = tsr_point_int(e, s->dtype, 0), extents[2];
+  for (uint32_t i = 0; i < 2; i++) {
+    tsr_value low = tsr_point_binary(e, TSR_OP_MAX, a.sides[i], b.sides[i]);
+    tsr_value high = tsr_point_binary(e, TSR_OP_MIN, a.sides[i + 2], b.sides[i + 2]);
+    tsr_value length = tsr_point_binary(e, TSR_OP_SUB, high, low);
+    extents[i] = tsr_point_binary(e, TSR_OP_MAX, length, none);
+  }
+  tsr_value common = tsr_point_binary(e, TSR_OP_MUL, extents[0], extents[1]);
+  tsr_value all = tsr_point_binary(e, TSR_OP_ADD, a.area, b.area);
+  tsr_value share =
+      tsr_point_binary(e, TSR_OP_DIV, common, tsr_point_binary(e, TSR_OP_SUB, all, common));
+  tsr_value over = tsr_point_binary(e, TSR_OP_GT, share, tsr_read(e, s->overlap, NULL, 0));
+  over = tsr_point_binary(e, TSR_OP_AND, over, tsr_point_binary(e, TSR_OP_GT, a.area, none));
+  return tsr_point_binary(e, TSR_OP_AND, over, tsr_point_binary(e, TSR_OP_GT, b.area, none));
+}
+
+/* Whether the box overlaps none of those chosen. What is read at the list's end is not used. */
+static tsr_value emit_is_free(tsr_point *e, suppress *s, box b, tsr_value live, tsr_value count) {
+  tsr_value place, last;
+  tsr_point body = emit_loop(e, &place, &last);
+  tsr_value more = tsr_point_binary(&body, TSR_OP_LT, place, count);
+  s->at[2] = as_subscript(e, place);
+  box other = load_box(&body, s, tsr_point_load(&body, s->chosen, s->at, 3));
+  tsr_value over = emit_overlaps(&body, s, b, other);
+  tsr_value go =
+      tsr_point_binary(&body, TSR_OP_AND, tsr_point_binary(&body, TSR_OP_AND, live, more),
+                       tsr_point_unary(&body, TSR_OP_NOT, over));
+  tsr_value one = tsr_point_int(&body, TSR_I64, 1);
+  tsr_value next = tsr_point_binary(&body, TSR_OP_ADD, place, one);
+  tsr_value yields[2] = {go, tsr_point_select(&body, go, next, place)};
+  tsr_point_yield(&body, yields, 2);
+  return tsr_point_binary(e, TSR_OP_AND, live, tsr_point_binary(e, TSR_OP_EQ, last, count));
+}
+
+tsr_op tsr_lower_suppress(tsr_ir *ir, tsr_op op) {
+  const tsr_op_data *data = tsr_op_get(ir, op);
+  tsr_value order = data->operands[1].value, count, result, number;
+  const tsr_type_info *type = tsr_value_type(ir, order);
+  suppress s = {.boxes = data->operands[0].value,
+                .overlap = data->operands[3].value,
+                .dtype = tsr_value_type(ir, data->operands[0].value)->dtype};
+  tsr_point e = begin_rows(ir, op, type, 2, s.at);
+  s.chosen = tsr_point_result(&e, type);
+  result = tsr_point_result(&e, tsr_value_type(ir, data->results[1]));
+  tsr_value running = tsr_read(&e, data->operands[2].value, s.at, 2);
+  tsr_value most = tsr_read(&e, data->operands[4].value, NULL, 0);
+  tsr_value none = tsr_point_int(&e, TSR_I64, 0);
+  tsr_expr turn;
+  tsr_op loop;
+  tsr_point body = tsr_point_for(&e, zero(&e), type->dims[2], &none, 1, &turn, &count, &loop);
+  tsr_value in_time =
+      tsr_point_binary(&body, TSR_OP_LT, tsr_point_index(&body, TSR_I64, turn), running);
+  tsr_value live =
+      tsr_point_binary(&body, TSR_OP_AND, in_time, tsr_point_binary(&body, TSR_OP_LT, count, most));
+  s.at[2] = turn;
+  number = tsr_read(&body, order, s.at, 3);
+  tsr_value enters = emit_is_free(&body, &s, load_box(&body, &s, number), live, count);
+  tsr_point enter = emit_if(&body, enters);
+  s.at[2] = as_subscript(&body, count);
+  tsr_point_store(&enter, number, s.chosen, s.at, 3);
+  tsr_value next =
+      tsr_point_binary(&body, TSR_OP_ADD, count, tsr_point_cast(&body, enters, TSR_I64));
+  tsr_point_yield(&body, &next, 1);
+  tsr_point_store(&e, tsr_op_result(ir, loop, 0), result, s.at, 2);
   return e.op;
 }

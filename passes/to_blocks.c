@@ -19,6 +19,7 @@ static const struct {
     {TSR_OP_SCATTER_ELEMENTS, tsr_lower_scatter_elements},
     {TSR_OP_TOPK, tsr_lower_topk},
     {TSR_OP_NONZERO, tsr_lower_nonzero},
+    {TSR_OP_SUPPRESS, tsr_lower_suppress},
 };
 
 static tsr_lower_function find_lowering(tsr_opcode code) {

@@ -46,7 +46,11 @@ static void evaluate(const char *body, bool round, char *out) {
 }
 
 #define M23 "%m = const {value = [1, 2, 3, 4, 5, 6]} : f32[2, 3]\n"
-#define V4  "%v = const {value = [3, 1, 4, 1]} : f32[4]\n"
+#define BOXES(most)                                                                                \
+  "%b = const {value = [0, 0, 2, 2, 0, 0, 2, 1.9, 5, 5, 6, 6, 9, 9, 9, 12]} : f32[1, 4, 4]\n"      \
+  "%i = const {value = [2, 0, 1, 3]} : i64[1, 1, 4]\n%r = const {value = 4} : i64[1, 1]\n"         \
+  "%o = const {value = 0.5} : f32[]\n%m = const {value = " #most "} : i64[]\n"
+#define V4 "%v = const {value = [3, 1, 4, 1]} : f32[4]\n"
 
 static const struct {
   const char *body, *values;
@@ -190,6 +194,9 @@ static const struct {
      "1 2 7 8 5 6"},
     {V4 "%y, %i = topk %v {axis = 0, largest = true} : f32[3], i64[3]", "4 3 1"},
     {V4 "%a, %y = topk %v {axis = 0, largest = false} : f32[3], i64[3]", "1 3 0"},
+    {BOXES(3) "%y, %n = suppress %b, %i, %r, %o, %m : i64[1, 1, 4], i64[1, 1]", "2 0 3 0"},
+    {BOXES(3) "%n, %y = suppress %b, %i, %r, %o, %m : i64[1, 1, 4], i64[1, 1]", "3"},
+    {BOXES(2) "%n, %y = suppress %b, %i, %r, %o, %m : i64[1, 1, 4], i64[1, 1]", "2"},
     {"%x = const {value = [0, 1, 0, 2, 3, 0]} : i32[2, 3]\n"
      "%y, %n = nonzero %x : i64[2, 6], i64[]",
      "0 1 1 0 0 0 1 0 1 0 0 0"},

@@ -454,6 +454,24 @@ Case("ms_f16_gqa", "GroupQueryAttention", halves(grouped(2, 4)), outputs=[F16] *
 Case("ms_f16_matmul_bits4", "MatMulNBits", halves([f32(2, 3, 32)] + narrow(3, 32, 16, 4, "packed")), outputs=[F16], K=32, N=3,
      bits=4, block_size=16, accuracy_level=1, **NB)
 
+# --- choosing boxes: any number of them, all that do not overlap ---
+
+
+def boxes(batch, classes, count):
+    corner, size = random.random((batch, count, 2)), random.random((batch, count, 2)) * 0.4
+    return [np.concatenate([corner, corner + size], 2).astype(np.float32), random.random((batch, classes, count)).astype(np.float32)]
+
+
+def nms(most, overlap=None, least=None):
+    rest = [np.array([most], np.int64), overlap and np.array([overlap], np.float32), least and np.array([least], np.float32)]
+    return [boxes(*size) + rest for size in ((2, 3, 40), (1, 1, 7), (1, 2, 300))]
+
+
+CHOICE = dict(domain="", outputs=[TensorProto.INT64], dims={0: ["B", "N", None], 1: ["B", "C", "N"]}, fixed=[2, 3, 4])
+Case("nms_all", "NonMaxSuppression", nms(2**63 - 1, 0.3), **CHOICE)
+Case("nms_some", "NonMaxSuppression", nms(9, 0.5, 0.25), **CHOICE)
+Case("nms_centre", "NonMaxSuppression", nms(100, 0.1, 0.5), center_point_box=1, **CHOICE)
+
 # --- refused ---
 
 
