@@ -277,8 +277,25 @@ tsr_value tsr_graph_reduce(tsr_builder *b, tsr_value x, const char *combine, con
   return finish(b, op, 1);
 }
 
+/* Where an axis has extent 0, nothing may be taken from it: `count` elements are. */
+static void check_not_empty(tsr_builder *b, tsr_expr extent, tsr_expr count) {
+  tsr_expr zero = tsr_expr_int(b->ir, 0);
+  tsr_graph_check(b,
+                  tsr_expr_binary(b->ir, TSR_INDEX_OR,
+                                  tsr_expr_binary(b->ir, TSR_INDEX_NE, extent, zero),
+                                  tsr_expr_binary(b->ir, TSR_INDEX_EQ, count, zero)),
+                  "elements are taken from an axis of extent 0");
+}
+
 tsr_value tsr_graph_arg_reduce(tsr_builder *b, tsr_value x, const char *combine, uint32_t axis,
                                bool last) {
+  if (b->checks && x != 0 && axis < tsr_value_type(b->ir, x)->rank) {
+    const tsr_type_info *type = tsr_value_type(b->ir, x);
+    tsr_expr rows = tsr_expr_int(b->ir, 1);
+    for (uint32_t i = 0; i < type->rank; i++)
+      rows = i == axis ? rows : tsr_expr_mul(b->ir, rows, type->dims[i]);
+    check_not_empty(b, type->dims[axis], rows);
+  }
   tsr_op op = begin(b, TSR_OP_ARG_REDUCE, &x, 1);
   if (op != 0) {
     tsr_op_set_int(b->ir, op, "axis", axis);
@@ -295,6 +312,17 @@ tsr_value tsr_graph_einsum(tsr_builder *b, const char *spec, tsr_value x, tsr_va
   if (op != 0)
     tsr_op_set_string(b->ir, op, "spec", spec);
   return finish(b, op, 1);
+}
+
+/* A window, or negative pads, may be larger than what they are taken from. */
+static tsr_value check_extents(tsr_builder *b, tsr_value y) {
+  if (!b->checks || y == 0)
+    return y;
+  const tsr_type_info *type = tsr_value_type(b->ir, y);
+  for (uint32_t i = 0; i < type->rank; i++)
+    tsr_graph_check(b, tsr_expr_binary(b->ir, TSR_INDEX_LE, tsr_expr_int(b->ir, 0), type->dims[i]),
+                    "the result would have a negative extent");
+  return y;
 }
 
 static void set_window(tsr_builder *b, tsr_op op, uint32_t spatial, const int64_t *strides,
@@ -318,7 +346,7 @@ tsr_value tsr_graph_conv(tsr_builder *b, tsr_value x, tsr_value w, const int64_t
   uint32_t rank = tsr_value_type(b->ir, x)->rank;
   set_window(b, op, rank < 2 ? 0 : rank - 2, strides, dilations, low, high);
   tsr_op_set_int(b->ir, op, "groups", groups);
-  return finish(b, op, 1);
+  return check_extents(b, finish(b, op, 1));
 }
 
 tsr_value tsr_graph_pool(tsr_builder *b, tsr_value x, const char *combine, uint32_t window_rank,
@@ -330,7 +358,7 @@ tsr_value tsr_graph_pool(tsr_builder *b, tsr_value x, const char *combine, uint3
     set_window(b, op, window_rank, strides, dilations, low, high);
     tsr_op_set_string(b->ir, op, "combine", combine);
   }
-  return finish(b, op, 1);
+  return check_extents(b, finish(b, op, 1));
 }
 
 tsr_value tsr_graph_scan(tsr_builder *b, tsr_value x, const char *combine, uint32_t axis,
@@ -345,12 +373,27 @@ tsr_value tsr_graph_scan(tsr_builder *b, tsr_value x, const char *combine, uint3
   return finish(b, op, 1);
 }
 
+/* Axis `first` (gather_nd: as many as the indices say) is what indices point into. */
+static void check_indexed(tsr_builder *b, tsr_opcode code, tsr_value x, tsr_value indices,
+                          uint32_t first) {
+  const tsr_type_info *from = tsr_value_type(b->ir, x), *at = tsr_value_type(b->ir, indices);
+  int64_t width = 1;
+  if (code == TSR_OP_GATHER_ND &&
+      (at->rank == 0 || !tsr_expr_is_int(b->ir, at->dims[at->rank - 1], &width)))
+    return;
+  for (uint32_t i = 0; i < width && first + i < from->rank; i++)
+    check_not_empty(b, from->dims[first + i],
+                    tsr_type_elements(b->ir, tsr_value_get(b->ir, indices)->type));
+}
+
 /* gather, gather_nd, gather_elements: an operand, indices and one integer attribute. */
 static tsr_value gather(tsr_builder *b, tsr_opcode code, tsr_value x, tsr_value indices,
                         const char *key, uint32_t number) {
   if (code == TSR_OP_GATHER_ND && b->checks && x != 0)
     for (uint32_t i = 0; i < number && i < tsr_value_type(b->ir, x)->rank; i++)
       indices = tsr_graph_agree_dim(b, indices, i, tsr_value_type(b->ir, x)->dims[i]);
+  if (b->checks && x != 0 && indices != 0)
+    check_indexed(b, code, x, indices, number);
   tsr_value operands[2] = {x, indices};
   tsr_op op = begin(b, code, operands, 2);
   if (op != 0)
@@ -422,6 +465,9 @@ void tsr_graph_topk(tsr_builder *b, tsr_value x, tsr_expr k, uint32_t axis, bool
     return;
   }
   memcpy(dims, type->dims, type->rank * sizeof *dims);
+  if (b->checks)
+    tsr_graph_check(b, tsr_expr_binary(b->ir, TSR_INDEX_LE, k, dims[axis]),
+                    "k is larger than the axis");
   dims[axis] = k;
   tsr_op_set_int(b->ir, op, "axis", axis);
   tsr_op_set_bool(b->ir, op, "largest", largest);

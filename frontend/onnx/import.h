@@ -28,7 +28,7 @@ typedef struct tsr_import_options {
 } tsr_import_options;
 
 /* Bounds of symbolic dims that no option narrows. */
-#define TSR_IMPORT_DIM_LO 1
+#define TSR_IMPORT_DIM_LO 0
 #define TSR_IMPORT_DIM_HI (1 << 28)
 
 /* Imports the model as the graph @main of a new IR; `options` may be NULL. Constants are kept by

@@ -1,6 +1,7 @@
-/* Dims of inputs that must fit each other but have other names: one module, data sets of different
- * sizes one after the other. What fits runs and gives what the evaluator gives; what does not ends
- * the run with an error that names the node and the dims, and the exec goes on with the next set.
+/* Dims of inputs that must fit each other but have other names, and dims of 0: one module, data
+ * sets of different sizes one after the other. What fits runs and gives what the evaluator gives;
+ * what does not ends the run with an error that names the node and the dims, and the exec goes on
+ * with the next set.
  */
 #include "ir/eval.h"
 #include "tests/robust/dims_model.h"
@@ -22,6 +23,8 @@ typedef struct dims_case {
   int64_t value;
   int64_t constant[4]; /* the input "c" of i64, when `constants` is not 0 */
   unsigned constants;
+  bool cuda;        /* on the emulated device too */
+  double tolerance; /* relative; 0: all numbers are small integers */
   unsigned count;
   size_set sets[MOST_SETS];
 } dims_case;
@@ -98,6 +101,92 @@ static const dims_case cases[] = {
      .count = 2,
      .sets = {{{{2, 3, 9}, {4, 3, 3}}, NULL},
               {{{2, 4, 9}, {4, 3, 3}}, "the extents C and 3 must be equal (C = 4)"}}},
+    /* Extents of 0, of 1, and primes. */
+    {.op = "Softmax",
+     .attribute = "axis",
+     .value = -1,
+     .inputs = {"x N M"},
+     .cuda = true,
+     .tolerance = 1e-5,
+     .count = 7,
+     .sets = {{{{0, 3}}, NULL},
+              {{{3, 0}}, NULL},
+              {{{0, 0}}, NULL},
+              {{{1, 1}}, NULL},
+              {{{7, 13}}, NULL},
+              {{{1, 331}}, NULL},
+              {{{331, 1}}, NULL}}},
+    {.op = "ReduceSum",
+     .inputs = {"x N M"},
+     .constants = 1,
+     .constant = {1},
+     .cuda = true,
+     .count = 4,
+     .sets = {{{{3, 0}}, NULL}, {{{0, 3}}, NULL}, {{{1, 1}}, NULL}, {{{13, 1009}}, NULL}}},
+    {.op = "ArgMax",
+     .attribute = "axis",
+     .value = 1,
+     .inputs = {"x N M"},
+     .count = 4,
+     .sets = {{{{3, 0}}, "node: elements are taken from an axis of extent 0 (N = 3, M = 0)"},
+              {{{0, 0}}, NULL},
+              {{{0, 3}}, NULL},
+              {{{5, 7}}, NULL}}},
+    {.op = "MatMul",
+     .inputs = {"x A M K", "y K N"},
+     .cuda = true,
+     .count = 7,
+     .sets = {{{{0, 3, 4}, {4, 5}}, NULL},
+              {{{2, 0, 4}, {4, 5}}, NULL},
+              {{{2, 3, 0}, {0, 5}}, NULL},
+              {{{2, 3, 4}, {4, 0}}, NULL},
+              {{{1, 1, 1}, {1, 1}}, NULL},
+              {{{2, 7, 13}, {13, 5}}, NULL},
+              {{{1, 67, 31}, {31, 37}}, NULL}}},
+    {.op = "Concat", /* the first decoder step has no past */
+     .attribute = "axis",
+     .value = 1,
+     .inputs = {"past B P 8", "new B S 8"},
+     .cuda = true,
+     .count = 5,
+     .sets = {{{{2, 0, 8}, {2, 3, 8}}, NULL},
+              {{{2, 3, 8}, {2, 0, 8}}, NULL},
+              {{{0, 3, 8}, {0, 1, 8}}, NULL},
+              {{{2, 0, 8}, {2, 0, 8}}, NULL},
+              {{{1, 7, 8}, {1, 1, 8}}, NULL}}},
+    {.op = "Gather",
+     .inputs = {"x N M", "#i K"},
+     .cuda = true,
+     .count = 5,
+     .sets = {{{{0, 3}, {0}}, NULL},
+              {{{0, 3000}, {5}}, "elements are taken from an axis of extent 0"},
+              {{{3, 0}, {2}}, NULL},
+              {{{2, 3}, {0}}, NULL},
+              {{{7, 5}, {11}}, NULL}}},
+    {.op = "TopK",
+     .attribute = "axis",
+     .value = 1,
+     .inputs = {"x N M"},
+     .constants = 1,
+     .constant = {3},
+     .count = 4,
+     .sets = {{{{5, 2}}, "node: k is larger than the axis (M = 2)"},
+              {{{0, 7}}, NULL},
+              {{{5, 3}}, NULL},
+              {{{2, 13}}, NULL}}},
+    {.op = "Conv",
+     .inputs = {"x B 3 H", "w 4 3 5"},
+     .count = 5,
+     .sets = {{{{0, 3, 9}, {4, 3, 5}}, NULL},
+              {{{2, 3, 3}, {4, 3, 5}}, "node: the result would have a negative extent (H = 3)"},
+              {{{2, 3, 4}, {4, 3, 5}}, NULL},
+              {{{1, 3, 5}, {4, 3, 5}}, NULL},
+              {{{2, 3, 31}, {4, 3, 5}}, NULL}}},
+    {.op = "Mul", /* scalars */
+     .inputs = {"x", "y"},
+     .cuda = true,
+     .count = 1,
+     .sets = {{{{0}, {0}}, NULL}}},
 };
 
 static wire model_of(const dims_case *c) {
@@ -109,7 +198,8 @@ static wire model_of(const dims_case *c) {
     onnx_add_initializer(&g, onnx_ints("c", c->constant, c->constants));
     strcat(names, " c");
   }
-  wire node = onnx_node(c->op, "node", names, "out");
+  bool two = strcmp(c->op, "TopK") == 0;
+  wire node = onnx_node(c->op, "node", names, two ? "out second" : "out");
   if (c->attribute != NULL)
     onnx_int(&node, c->attribute, c->value);
   onnx_add_node(&g, node);
@@ -122,6 +212,7 @@ static wire model_of(const dims_case *c) {
 static void check_case(const dims_case *c, const char *target) {
   dims_model m;
   dims_open(&m, model_of(c), target, NULL, 0);
+  m.tolerance = c->tolerance;
   for (unsigned s = 0; s < c->count; s++)
     dims_run(&m, c->sets[s].extents, c->sets[s].error);
   dims_close(&m);
@@ -129,6 +220,12 @@ static void check_case(const dims_case *c, const char *target) {
 
 START_TEST(dims_fit_or_are_named) {
   check_case(&cases[_i], "cpu");
+}
+END_TEST
+
+START_TEST(on_the_emulated_device) {
+  if (cases[_i].cuda)
+    check_case(&cases[_i], "cuda-emulated:sm_80");
 }
 END_TEST
 
@@ -153,6 +250,7 @@ int main(void) {
   int failed;
   tcase_set_timeout(tests, 300);
   tcase_add_loop_test(tests, dims_fit_or_are_named, 0, sizeof cases / sizeof *cases);
+  tcase_add_loop_test(tests, on_the_emulated_device, 0, sizeof cases / sizeof *cases);
   tcase_add_test(tests, never_equal);
   suite_add_tcase(suite, tests);
   runner = srunner_create(suite);
