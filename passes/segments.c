@@ -290,10 +290,15 @@ static tsr_status cut_graph(tsr_ir *ir, tsr_op graph, tsr_arena *arena, tsr_diag
   return TSR_OK;
 }
 
+/* Lists, maybes and texts that only come and go, too. */
 static bool needs_host(const tsr_ir *ir, tsr_op graph) {
-  TSR_FOR_EACH_OP (ir, tsr_op_get(ir, graph)->regions[0], op)
-    if (tsr_op_of_host(ir, op))
+  TSR_FOR_EACH_OP (ir, tsr_op_get(ir, graph)->regions[0], op) {
+    const tsr_op_data *data = tsr_op_get(ir, op);
+    bool list = data->code == TSR_OP_INPUT &&
+                tsr_value_type(ir, data->results[0])->level >= TSR_LEVEL_LIST;
+    if (list || tsr_op_of_host(ir, op) || tsr_op_bool(ir, op, "text", false))
       return true;
+  }
   return false;
 }
 

@@ -423,7 +423,7 @@ static bool cast_item(tsr_lower *l, tsr_dtype from, tsr_dtype to, item x, item *
 
 bool tsr_fold_cast(tsr_lower *l) {
   walk w;
-  if (!begin_walk(&w, l, 1))
+  if (tsr_lower_is_text(l, 0) || !begin_walk(&w, l, 1))
     return false;
   tsr_dtype from = l->in[0]->dtype, to = tsr_onnx_dtype(tsr_lower_int(l, "to", 0));
   if (to == TSR_DTYPE_NONE || tsr_dtype_bits(to) < 8 || (is_float(to) && tsr_dtype_bits(to) < 16))

@@ -1,6 +1,7 @@
 /* Walks the nodes of a model in order; the operator table does the rest. */
 #include "frontend/onnx/import.h"
 #include "frontend/onnx/importer.h"
+#include "frontend/onnx/op_values.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -244,10 +245,17 @@ static tsr_status lower_node(tsr_importer *im, const tsr_onnx_node *node, const 
   l.out = tsr_arena_alloc_array(im->arena, (size_t)node->outputs.count, sizeof *l.out);
   if (!l.out)
     return no_memory(im);
-  if (row->fold && row->fold(&l))
+  if (!tsr_op_takes(&l, l.reason, sizeof l.reason)) {
+    TSR_TRY(add_unsupported(im, node->op_type, label, opset, l.reason));
+    return bind_broken(im, node);
+  }
+  if (row->fold && row->fold(&l)) {
+    tsr_op_mark_texts(&l);
     return bind_outputs(im, &l, label);
+  }
   tsr_status status = row->lower(&l);
   TSR_TRY(builder_status(im));
+  tsr_op_mark_texts(&l);
   if (status == TSR_ERR_UNSUPPORTED) {
     TSR_TRY(add_unsupported(im, node->op_type, label, opset, l.reason));
     return bind_broken(im, node);
@@ -399,15 +407,35 @@ static tsr_status import_nodes(tsr_importer *im, const tsr_onnx_node *nodes, uin
 
 /* --- initializers --- */
 
+/* The numbers of a tensor's strings. */
+static const void *tensor_texts(tsr_importer *im, const tsr_onnx_tensor *tensor) {
+  int64_t *numbers = tsr_arena_alloc_array(im->arena, tensor->string_data.count, sizeof *numbers);
+  if (!numbers || tensor->string_data.count != (uint64_t)tensor->elements) {
+    (void)tsr_ir_poison(im->ir, numbers ? TSR_ERR_FORMAT : TSR_ERR_OUT_OF_MEMORY,
+                        "tensor '%s' has %llu strings for %lld elements", tensor->name,
+                        (unsigned long long)tensor->string_data.count, (long long)tensor->elements);
+    return NULL;
+  }
+  for (uint64_t i = 0; i < tensor->string_data.count; i++) {
+    const tsr_wire_bytes *text = &tensor->string_data.items[i];
+    numbers[i] = tsr_text_number(im, text->data, text->size);
+    if (numbers[i] < 0)
+      return NULL;
+  }
+  return numbers;
+}
+
 tsr_imported *tsr_import_tensor(tsr_importer *im, const tsr_onnx_tensor *tensor) {
   tsr_imported *imported = tsr_arena_alloc(im->arena, sizeof *imported);
   if (!imported) {
     (void)tsr_ir_poison(im->ir, TSR_ERR_OUT_OF_MEMORY, "out of memory while importing");
     return NULL;
   }
-  if (tensor->dtype == TSR_DTYPE_NONE || tensor->dims.count > TSR_MAX_RANK) {
+  bool text = tensor->data_type == TSR_ONNX_STRING_DATA;
+  tsr_dtype dtype = text ? TSR_I64 : tensor->dtype;
+  if (dtype == TSR_DTYPE_NONE || tensor->dims.count > TSR_MAX_RANK) {
     const char *note =
-        tensor->dtype == TSR_DTYPE_NONE
+        dtype == TSR_DTYPE_NONE
             ? tsr_arena_printf(im->arena, "tensor '%s' has element type %s (%lld)", tensor->name,
                                tsr_onnx_dtype_name(tensor->data_type), (long long)tensor->data_type)
             : tsr_arena_printf(im->arena, "tensor '%s' has more than %d dims", tensor->name,
@@ -419,11 +447,12 @@ tsr_imported *tsr_import_tensor(tsr_importer *im, const tsr_onnx_tensor *tensor)
     return NULL;
   for (uint64_t i = 0; i < tensor->dims.count; i++)
     dims[i] = tsr_expr_int(im->ir, tensor->dims.items[i]);
-  imported->dtype = tensor->dtype;
+  imported->dtype = dtype;
   imported->rank = (uint32_t)tensor->dims.count;
   imported->dims = dims;
-  imported->data = tensor->data;
-  return imported;
+  imported->data = text ? tensor_texts(im, tensor) : tensor->data;
+  imported->text = text;
+  return imported->data ? imported : NULL;
 }
 
 static tsr_status import_initializers(tsr_importer *im, const tsr_onnx_graph *graph) {
@@ -515,32 +544,60 @@ static tsr_import_assumption *find_assumption(const tsr_importer *im, const char
   return NULL;
 }
 
-static const char *unusable_type(const tsr_onnx_type *type) {
-  if (!type)
-    return "has no type";
-  if (type->sequence)
-    return "is a sequence";
-  if (type->optional)
-    return "is an optional";
-  if (type->sparse_tensor)
-    return "is a sparse tensor";
-  if (!type->tensor)
-    return "is not a tensor";
-  return NULL;
+/* The tensor that the type is of, or that the items of a list or optional are; NULL: none. */
+static const tsr_onnx_tensor_type *items_of(const tsr_onnx_type *type, tsr_level *out_level) {
+  *out_level = TSR_LEVEL_GLOBAL;
+  if (type && type->optional) {
+    *out_level = TSR_LEVEL_MAYBE;
+    type = type->optional->elem_type;
+  }
+  if (type && type->sequence) {
+    *out_level = *out_level == TSR_LEVEL_MAYBE ? TSR_LEVEL_MAYBE_LIST : TSR_LEVEL_LIST;
+    type = type->sequence->elem_type;
+  }
+  return type ? type->tensor : NULL;
 }
 
 /* Why the input cannot be one of the graph's; NULL when it can. */
 static const char *unusable_input(tsr_importer *im, const tsr_onnx_value_info *info) {
-  const char *kind = unusable_type(info->type);
-  if (kind)
-    return tsr_arena_printf(im->arena, "input '%s' %s", info->name, kind);
-  const tsr_onnx_tensor_type *type = info->type->tensor;
-  if (tsr_onnx_dtype(type->elem_type) == TSR_DTYPE_NONE)
+  tsr_level level;
+  bool text;
+  if (!info->type)
+    return tsr_arena_printf(im->arena, "input '%s' has no type", info->name);
+  const tsr_onnx_tensor_type *type = items_of(info->type, &level);
+  if (!type)
+    return tsr_arena_printf(im->arena, "input '%s' %s", info->name,
+                            info->type->sparse_tensor ? "is a sparse tensor" : "is not of tensors");
+  if (tsr_onnx_element(type->elem_type, &text) == TSR_DTYPE_NONE)
     return tsr_arena_printf(im->arena, "input '%s' has element type %s (%lld)", info->name,
                             tsr_onnx_dtype_name(type->elem_type), (long long)type->elem_type);
-  if (!type->shape && !find_assumption(im, info->name))
+  if (!type->shape && level == TSR_LEVEL_GLOBAL && !find_assumption(im, info->name))
     return tsr_arena_printf(im->arena, "input '%s' has no rank", info->name);
   return NULL;
+}
+
+/* A list or optional: extents that are no numbers may be another for each item. */
+static tsr_value host_input(tsr_importer *im, const tsr_onnx_value_info *info) {
+  tsr_lower l = {.importer = im, .ir = im->ir, .b = &im->builder, .arena = im->arena};
+  tsr_expr dims[TSR_MAX_RANK];
+  tsr_level level;
+  bool text;
+  const tsr_onnx_tensor_type *item = items_of(info->type, &level);
+  uint64_t rank = item->shape ? item->shape->dims.count : 0;
+  if (rank > TSR_MAX_RANK)
+    return tsr_ir_poison(im->ir, TSR_ERR_LIMIT, "input '%s' has items of more than %d dims",
+                         info->name, TSR_MAX_RANK);
+  for (uint64_t i = 0; i < rank; i++) {
+    const tsr_onnx_dim *dim = &item->shape->dims.items[i];
+    bool number = TSR_WIRE_HAS(dim, TSR_ONNX_DIM_VALUE) && dim->value >= 0;
+    dims[i] = number ? tsr_expr_int(im->ir, dim->value) : tsr_wildcard_dim(&l);
+  }
+  tsr_dtype dtype = tsr_onnx_element(item->elem_type, &text);
+  tsr_op op = tsr_op_append(im->ir, im->builder.region, TSR_OP_INPUT);
+  tsr_op_set_string(im->ir, op, "name", info->name);
+  return tsr_op_add_result(
+      im->ir, op,
+      tsr_type_make(im->ir, level, dtype, dims, item->shape ? (uint32_t)rank : TSR_RANK_ANY));
 }
 
 static tsr_status input_dims(tsr_importer *im, const tsr_onnx_value_info *info, tsr_expr *dims,
@@ -580,21 +637,28 @@ static tsr_status import_input(tsr_importer *im, const tsr_onnx_value_info *info
     TSR_TRY(add_unsupported(im, "input", info->name, opset_of(im, ""), why));
     return bind(im, info->name, broken(im, NULL));
   }
-  TSR_TRY(input_dims(im, info, dims, &rank));
-  tsr_value value = tsr_graph_input(&im->builder, info->name,
-                                    tsr_onnx_dtype(info->type->tensor->elem_type), dims, rank);
+  tsr_lower l = {.importer = im, .ir = im->ir, .b = &im->builder, .arena = im->arena};
+  tsr_level level;
+  bool text;
+  tsr_dtype dtype = tsr_onnx_element(items_of(info->type, &level)->elem_type, &text);
+  if (level == TSR_LEVEL_GLOBAL)
+    TSR_TRY(input_dims(im, info, dims, &rank));
+  tsr_value value = level == TSR_LEVEL_GLOBAL
+                        ? tsr_graph_input(&im->builder, info->name, dtype, dims, rank)
+                        : host_input(im, info);
   tsr_status status = builder_status(im);
   if (status != TSR_OK) {
     tsr_diag_set_node(im->diag, info->name, "input");
     return status;
   }
-  tsr_imported *imported = tsr_arena_alloc(im->arena, sizeof *imported);
+  tsr_imported *imported = tsr_imported_new(&l, value);
   if (!imported)
     return no_memory(im);
-  const tsr_type_info *type = tsr_value_type(im->ir, value);
-  *imported =
-      (tsr_imported){.value = value, .dtype = type->dtype, .rank = type->rank, .dims = type->dims};
-  assume_input(im, imported, find_assumption(im, info->name));
+  imported->text = text;
+  if (text)
+    tsr_op_set_bool(im->ir, tsr_value_get(im->ir, value)->def, "text", true);
+  if (level == TSR_LEVEL_GLOBAL)
+    assume_input(im, imported, find_assumption(im, info->name));
   return bind(im, info->name, imported);
 }
 
@@ -620,39 +684,78 @@ static tsr_status import_inputs(tsr_importer *im, const tsr_onnx_graph *graph) {
 
 /* --- outputs --- */
 
+static const char *level_word(tsr_level level) {
+  return level == TSR_LEVEL_GLOBAL ? "a tensor"
+         : level == TSR_LEVEL_LIST ? "a sequence"
+                                   : "an optional";
+}
+
+/* What the output is declared to be; what is made where nothing is declared. */
 static tsr_status check_output_type(tsr_importer *im, const tsr_onnx_value_info *info,
-                                    const tsr_imported *made) {
-  if (!info->type || !info->type->tensor || info->type->tensor->elem_type == 0)
+                                    const tsr_imported *made, tsr_level *out_level) {
+  tsr_lower l = {.importer = im, .ir = im->ir, .b = &im->builder, .arena = im->arena};
+  tsr_level level, given = tsr_imported_level(&l, made);
+  bool text;
+  const tsr_onnx_tensor_type *type = items_of(info->type, &level);
+  *out_level = given;
+  if (!type || type->elem_type == 0)
     return TSR_OK;
-  tsr_dtype declared = tsr_onnx_dtype(info->type->tensor->elem_type);
-  if (declared != made->dtype)
+  bool wraps = (level == TSR_LEVEL_MAYBE && given == TSR_LEVEL_GLOBAL) ||
+               (level == TSR_LEVEL_MAYBE_LIST && given == TSR_LEVEL_LIST);
+  *out_level = level;
+  if (level != given && !wraps)
+    return tsr_fail(im->diag, TSR_ERR_TYPE,
+                    "output '%s' is declared to be %s but the graph makes %s", info->name,
+                    level_word(level), level_word(given));
+  tsr_dtype declared = tsr_onnx_element(type->elem_type, &text);
+  if (declared != made->dtype || text != made->text)
     return tsr_fail(im->diag, TSR_ERR_TYPE, "output '%s' is declared %s but the graph makes %s",
-                    info->name, tsr_onnx_dtype_name(info->type->tensor->elem_type),
-                    tsr_dtype_text(made->dtype));
-  const tsr_onnx_shape *shape = info->type->tensor->shape;
-  if (shape && shape->dims.count != made->rank)
+                    info->name, tsr_onnx_dtype_name(type->elem_type),
+                    made->text ? "strings" : tsr_dtype_text(made->dtype));
+  if (given == TSR_LEVEL_GLOBAL && type->shape && type->shape->dims.count != made->rank)
     return tsr_fail(im->diag, TSR_ERR_TYPE, "output '%s' is declared with rank %llu but has %u",
-                    info->name, (unsigned long long)shape->dims.count, made->rank);
+                    info->name, (unsigned long long)type->shape->dims.count, made->rank);
   return TSR_OK;
 }
 
 static tsr_status import_output(tsr_importer *im, const tsr_onnx_value_info *info) {
   tsr_imported *made = tsr_scope_find(im->scope, info->name);
   tsr_lower l = {.importer = im, .ir = im->ir, .b = &im->builder, .arena = im->arena};
+  tsr_level level;
   if (!made)
     return tsr_fail(im->diag, TSR_ERR_FORMAT, "output '%s' is made by no node", info->name);
-  if (made->kind == TSR_IMPORTED_SEQUENCE)
-    return add_unsupported(im, "output", info->name, opset_of(im, ""), "the output is a sequence");
   if (made->kind == TSR_IMPORTED_BROKEN)
     return made->note ? add_unsupported(im, "output", info->name, opset_of(im, ""), made->note)
                       : TSR_OK;
-  TSR_TRY(check_output_type(im, info, made));
-  tsr_graph_output(&im->builder, info->name, tsr_imported_value(&l, made));
+  TSR_TRY(check_output_type(im, info, made, &level));
+  bool maybe = level == TSR_LEVEL_MAYBE || level == TSR_LEVEL_MAYBE_LIST;
+  tsr_graph_output(&im->builder, info->name,
+                   maybe ? tsr_imported_maybe(&l, made) : tsr_imported_value(&l, made));
+  TSR_TRY(builder_status(im));
+  if (made->text)
+    tsr_op_set_bool(im->ir, tsr_region_get(im->ir, im->builder.region)->last, "text", true);
+  return builder_status(im);
+}
+
+/* The table of texts goes with the graph. */
+static tsr_status keep_texts(tsr_importer *im) {
+  uint32_t count = 0;
+  while (tsr_texts_get(im->texts, count))
+    count++;
+  const char **strings = tsr_arena_alloc_array(im->arena, count, sizeof *strings);
+  if (!strings)
+    return no_memory(im);
+  for (uint32_t i = 0; i < count; i++)
+    strings[i] = tsr_ir_intern(im->ir, tsr_texts_get(im->texts, i));
+  tsr_attr attr = {.key = tsr_ir_intern(im->ir, "texts"), .kind = TSR_ATTR_STRINGS, .count = count};
+  attr.u.strings = strings;
+  if (count > 1)
+    tsr_op_set_attr(im->ir, tsr_region_get(im->ir, im->builder.region)->parent, &attr);
   return builder_status(im);
 }
 
 static tsr_status import_graph(tsr_importer *im) {
-  const tsr_onnx_graph *graph = im->model->proto.graph;
+  const tsr_onnx_graph *graph = im->graph = im->model->proto.graph;
   if (graph->outputs.count == 0)
     return tsr_fail(im->diag, TSR_ERR_FORMAT, "the graph has no outputs");
   im->builder = tsr_graph_begin(im->ir, "main");
@@ -664,6 +767,7 @@ static tsr_status import_graph(tsr_importer *im) {
   TSR_TRY(import_nodes(im, graph->nodes.items, graph->nodes.count));
   for (uint64_t i = 0; i < graph->outputs.count; i++)
     TSR_TRY(import_output(im, &graph->outputs.items[i]));
+  TSR_TRY(keep_texts(im));
   return im->unsupported_count > 0 ? report_unsupported(im) : TSR_OK;
 }
 
@@ -698,10 +802,13 @@ tsr_status tsr_import_subgraph(tsr_lower *l, const tsr_onnx_graph *graph,
                     TSR_IMPORT_DEPTH_LIMIT);
   tsr_scope scope = {.parent = im->scope};
   tsr_scope *outer = im->scope;
+  const tsr_onnx_graph *outer_graph = im->graph;
   im->scope = &scope;
+  im->graph = graph;
   im->depth++;
   tsr_status status = bind_subgraph(im, graph, inputs, input_count, outputs, output_count);
   im->depth--;
+  im->graph = outer_graph;
   im->scope = outer;
   return status;
 }
@@ -721,7 +828,10 @@ tsr_status tsr_onnx_import(const tsr_onnx_model *model, const tsr_import_options
   *out_ir = NULL;
   TSR_TRY(tsr_ir_create(allocator, &im.ir));
   im.arena = tsr_ir_arena(im.ir);
-  tsr_status status = import_graph(&im);
+  tsr_status status = tsr_texts_create(NULL, 0, allocator, &im.texts);
+  if (status == TSR_OK)
+    status = import_graph(&im);
+  tsr_texts_destroy(im.texts);
   if (status != TSR_OK) {
     tsr_ir_destroy(im.ir);
     return status;

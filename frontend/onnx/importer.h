@@ -3,6 +3,7 @@
 #ifndef TSR_FRONTEND_ONNX_IMPORTER_H
 #define TSR_FRONTEND_ONNX_IMPORTER_H
 #include "frontend/onnx/lower.h"
+#include "runtime/host/text.h"
 
 typedef struct tsr_scope_slot {
   const char *name; /* NULL: free */
@@ -43,7 +44,9 @@ struct tsr_importer {
   uint32_t depth; /* of inlined functions and unrolled bodies */
   uint64_t node_budget;
   uint32_t fresh_dims;
-  tsr_expr wildcard; /* tsr_wildcard_dim, 0 until it is asked for */
+  tsr_expr wildcard;           /* tsr_wildcard_dim, 0 until it is asked for */
+  tsr_texts *texts;            /* of the model, by number */
+  const tsr_onnx_graph *graph; /* whose nodes are imported */
   tsr_unsupported *unsupported, **unsupported_end;
   uint32_t unsupported_count;
 };

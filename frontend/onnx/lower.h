@@ -151,12 +151,25 @@ tsr_type tsr_imported_join(tsr_lower *l, const tsr_imported *a, const tsr_import
 /* In types of lists and maybes: an extent that is not known. Stays the same through joins; values
  * taken out get dims of their own in its place. */
 tsr_expr tsr_wildcard_dim(tsr_lower *l);
+/* The shape that the model declares for the node's output; NULL: none, or not of a tensor. */
+const tsr_onnx_shape *tsr_declared_shape(tsr_lower *l, uint32_t output);
 /* A new dim 0..2^28 named "NODE.what[axis]" that the host binds where a value is made whose type is
  * the first to name it. */
 tsr_expr tsr_fresh_dim(tsr_lower *l, const char *what, uint32_t axis);
 /* An op of kind HOST with one result. */
-tsr_value tsr_host_op(tsr_lower *l, tsr_opcode code, const tsr_value *operands, uint32_t count,
-                      tsr_type result);
+tsr_value tsr_lower_host(tsr_lower *l, tsr_opcode code, const tsr_value *operands, uint32_t count,
+                         tsr_type result);
+
+/* --- texts; ops_string.c --- */
+/* The dtype of an element type; strings are I64, numbers of texts. */
+tsr_dtype tsr_onnx_element(int64_t data_type, bool *out_text);
+/* The number that the text has in the model; -1 (poison) when it holds a zero byte. */
+int64_t tsr_text_number(tsr_importer *importer, const char *text, uint64_t length);
+/* The same for each of an attribute's texts, NULL when absent. */
+const int64_t *tsr_lower_text_numbers(tsr_lower *l, const char *name, uint32_t *out_count);
+static inline bool tsr_lower_is_text(const tsr_lower *l, uint32_t input) {
+  return tsr_lower_has(l, input) && l->in[input]->text;
+}
 
 /* A negative axis counts from `rank`; false when out of range. */
 bool tsr_lower_axis(int64_t axis, uint32_t rank, uint32_t *out_axis);

@@ -19,10 +19,10 @@ static int64_t infer_attribute_type(const tsr_onnx_attribute *attribute) {
   static const struct {
     unsigned field;
     tsr_onnx_attribute_type type;
-  } rows[] = {{2, TSR_ONNX_FLOAT},   {3, TSR_ONNX_INT},           {4, TSR_ONNX_STRING},
-              {5, TSR_ONNX_TENSOR},  {6, TSR_ONNX_GRAPH},         {7, TSR_ONNX_FLOATS},
-              {8, TSR_ONNX_INTS},    {9, TSR_ONNX_STRINGS},       {10, TSR_ONNX_TENSORS},
-              {11, TSR_ONNX_GRAPHS}, {22, TSR_ONNX_SPARSE_TENSOR}};
+  } rows[] = {{2, TSR_ONNX_FLOAT},   {3, TSR_ONNX_INT},         {4, TSR_ONNX_STRING},
+              {5, TSR_ONNX_TENSOR},  {6, TSR_ONNX_GRAPH},       {7, TSR_ONNX_FLOATS},
+              {8, TSR_ONNX_INTS},    {9, TSR_ONNX_STRINGS},     {10, TSR_ONNX_TENSORS},
+              {11, TSR_ONNX_GRAPHS}, {14, TSR_ONNX_TYPE_PROTO}, {22, TSR_ONNX_SPARSE_TENSOR}};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
     if (TSR_WIRE_HAS(attribute, rows[i].field))
       return rows[i].type;
@@ -34,7 +34,8 @@ static tsr_status check_attribute(const tsr_onnx_data_source *source,
                                   const tsr_onnx_attribute *attribute) {
   bool missing = (attribute->type == TSR_ONNX_TENSOR && !attribute->t) ||
                  (attribute->type == TSR_ONNX_GRAPH && !attribute->g) ||
-                 (attribute->type == TSR_ONNX_SPARSE_TENSOR && !attribute->sparse_tensor);
+                 (attribute->type == TSR_ONNX_SPARSE_TENSOR && !attribute->sparse_tensor) ||
+                 (attribute->type == TSR_ONNX_TYPE_PROTO && !attribute->tp);
   if (missing && attribute->ref_attr_name[0] == '\0')
     return tsr_fail(source->diag, TSR_ERR_FORMAT, "attribute '%s' has no value of its type",
                     attribute->name);

@@ -32,6 +32,9 @@ bool tsr_fold_gather(tsr_lower *l);
 bool tsr_fold_moves(tsr_lower *l);
 bool tsr_fold_reduce(tsr_lower *l);
 
+/* Casts from and to strings: true when it is one, then out[0] or the status is set. */
+bool tsr_lower_text_cast(tsr_lower *l, tsr_dtype to, bool to_text, tsr_status *out_status);
+
 /* A name for a dim that the device finds out, after the node. */
 const char *tsr_fresh_dim_name(tsr_lower *l);
 

@@ -50,13 +50,18 @@ static tsr_status convert(tsr_lower *l, tsr_dtype dtype) {
 tsr_status tsr_lower_op_cast(tsr_lower *l) {
   TSR_TRY(tsr_lower_need(l, 1));
   int64_t to = tsr_lower_int(l, "to", 0);
-  tsr_dtype dtype = tsr_onnx_dtype(to);
+  bool text;
+  tsr_status status;
+  tsr_dtype dtype = tsr_onnx_element(to, &text);
   if (dtype == TSR_DTYPE_NONE)
     return tsr_lower_unsupported(l, "casting to %s (%lld)", tsr_onnx_dtype_name(to), (long long)to);
-  return convert(l, dtype);
+  return tsr_lower_text_cast(l, dtype, text, &status) ? status : convert(l, dtype);
 }
 
 tsr_status tsr_lower_op_cast_like(tsr_lower *l) {
   TSR_TRY(tsr_lower_need(l, 2));
-  return convert(l, l->in[1]->dtype);
+  tsr_dtype dtype = l->in[1]->dtype;
+  tsr_status status;
+  return tsr_lower_text_cast(l, dtype, tsr_lower_is_text(l, 1), &status) ? status
+                                                                         : convert(l, dtype);
 }

@@ -26,6 +26,16 @@ static void set_floats(tsr_lower *l, const float *numbers, uint64_t count, bool 
     tsr_lower_set_content(l, 0, TSR_F32, &dim, scalar ? 0 : 1, &content);
 }
 
+static void set_texts(tsr_lower *l, const tsr_wire_bytes *texts, uint64_t count, bool scalar) {
+  int64_t *numbers = tsr_lower_alloc(l, count + 1, sizeof *numbers);
+  for (uint64_t i = 0; numbers && i < count; i++)
+    numbers[i] = tsr_text_number(l->importer, texts[i].data, texts[i].size);
+  if (numbers)
+    set_ints(l, numbers, count, scalar);
+  if (l->out[0])
+    l->out[0]->text = true;
+}
+
 tsr_status tsr_lower_op_constant(tsr_lower *l) {
   const tsr_onnx_attribute *a = tsr_lower_attr(l, "value");
   if (a && a->type == TSR_ONNX_TENSOR) {
@@ -45,7 +55,11 @@ tsr_status tsr_lower_op_constant(tsr_lower *l) {
     set_floats(l, &a->f, 1, true);
   else if ((a = tsr_lower_attr(l, "value_floats")) && a->type == TSR_ONNX_FLOATS)
     set_floats(l, a->floats.items, a->floats.count, false);
+  else if ((a = tsr_lower_attr(l, "value_string")) && a->type == TSR_ONNX_STRING)
+    set_texts(l, &a->s, 1, true);
+  else if ((a = tsr_lower_attr(l, "value_strings")) && a->type == TSR_ONNX_STRINGS)
+    set_texts(l, a->strings.items, a->strings.count, false);
   else
-    return tsr_lower_unsupported(l, "a constant that is a string or a sparse tensor");
+    return tsr_lower_unsupported(l, "a constant that is a sparse tensor");
   return TSR_OK;
 }

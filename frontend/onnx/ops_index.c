@@ -51,6 +51,8 @@ tsr_status tsr_lower_op_scatter_elements(tsr_lower *l) {
   TSR_TRY(tsr_lower_axis_attr(l, "axis", 0, l->in[0]->rank, &axis));
   if (!combine)
     return tsr_lower_wrong(l, TSR_ERR_FORMAT, "unknown reduction");
+  if (tsr_lower_is_text(l, 0) && strcmp(combine, "none") != 0)
+    return tsr_lower_unsupported(l, "a reduction of strings");
   tsr_lower_set(l, 0,
                 tsr_graph_scatter_elements(l->b, tsr_lower_value(l, 0), tsr_lower_value(l, 1),
                                            tsr_lower_value(l, 2), axis, combine));
@@ -62,6 +64,8 @@ tsr_status tsr_lower_op_scatter_nd(tsr_lower *l) {
   TSR_TRY(tsr_lower_need(l, 3));
   if (!combine)
     return tsr_lower_wrong(l, TSR_ERR_FORMAT, "unknown reduction");
+  if (tsr_lower_is_text(l, 0) && strcmp(combine, "none") != 0)
+    return tsr_lower_unsupported(l, "a reduction of strings");
   tsr_lower_set(l, 0,
                 tsr_graph_scatter_nd(l->b, tsr_lower_value(l, 0), tsr_lower_value(l, 1),
                                      tsr_lower_value(l, 2), combine));

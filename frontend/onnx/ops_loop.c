@@ -128,7 +128,7 @@ static tsr_imported *unwrapped(tsr_lower *l, const tsr_onnx_value_info *info, ts
     dims[i] = x->dims[i] == wildcard && !list ? tsr_fresh_dim(l, "item", i) : x->dims[i];
   tsr_type type =
       tsr_type_make(l->ir, list ? TSR_LEVEL_LIST : TSR_LEVEL_GLOBAL, x->dtype, dims, x->rank);
-  tsr_imported *item = tsr_imported_new(l, tsr_host_op(l, TSR_OP_MAYBE_GET, &x->value, 1, type));
+  tsr_imported *item = tsr_imported_new(l, tsr_lower_host(l, TSR_OP_MAYBE_GET, &x->value, 1, type));
   if (item)
     item->text = x->text;
   return item;

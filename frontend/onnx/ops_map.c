@@ -23,7 +23,7 @@ static tsr_status list_item(tsr_lower *l, uint32_t input, tsr_value list, tsr_im
     dims[i] = info->dims[i] == wildcard ? tsr_fresh_dim(l, "item", i) : info->dims[i];
   tsr_type type = tsr_type_make(l->ir, TSR_LEVEL_GLOBAL, info->dtype, dims, info->rank);
   tsr_value operands[2] = {list, tsr_imported_value(l, number)};
-  *out = tsr_imported_new(l, tsr_host_op(l, TSR_OP_LIST_AT, operands, 2, type));
+  *out = tsr_imported_new(l, tsr_lower_host(l, TSR_OP_LIST_AT, operands, 2, type));
   return *out ? TSR_OK : TSR_ERR_OUT_OF_MEMORY;
 }
 
@@ -73,7 +73,7 @@ static tsr_status read_lists(tsr_lower *l, map *p) {
     p->lists[i].value = tsr_imported_list(l, x);
     tsr_value length = x->kind == TSR_IMPORTED_SEQUENCE
                            ? v_i64(l, (int64_t)x->item_count)
-                           : tsr_host_op(l, TSR_OP_LIST_LENGTH, &p->lists[i].value, 1, scalar);
+                           : tsr_lower_host(l, TSR_OP_LIST_LENGTH, &p->lists[i].value, 1, scalar);
     if (i == 0)
       first = length;
     else if (!known || x->kind == TSR_IMPORTED_LIST)

@@ -1,5 +1,5 @@
-/* TfIdfVectorizer over integers: each n-gram of the pool is compared with the row at every position
- * and distance at once. */
+/* TfIdfVectorizer over integers and texts: each n-gram of the pool is compared with the row at
+ * every position and distance at once. */
 #include "frontend/onnx/build.h"
 #include "frontend/onnx/op_table.h"
 #include <string.h>
@@ -99,13 +99,16 @@ static tsr_status read_grams(tsr_lower *l, grams *g) {
   memset(g, 0, sizeof *g);
   g->l = l;
   TSR_TRY(tsr_lower_need(l, 1));
-  g->pool = tsr_lower_ints(l, "pool_int64s", &g->pool_size);
+  bool text = tsr_lower_is_text(l, 0);
+  g->pool = text ? tsr_lower_text_numbers(l, "pool_strings", &g->pool_size)
+                 : tsr_lower_ints(l, "pool_int64s", &g->pool_size);
   g->columns = tsr_lower_ints(l, "ngram_indexes", &g->column_count);
   g->skips = tsr_lower_int(l, "max_skip_count", 0);
   g->least = tsr_lower_int(l, "min_gram_length", 1);
   g->most = tsr_lower_int(l, "max_gram_length", 1);
-  if (!g->pool || tsr_lower_attr(l, "pool_strings"))
-    return tsr_lower_unsupported(l, "pool_strings; pool_int64s is");
+  if (!g->pool)
+    return tsr_lower_wrong(l, TSR_ERR_FORMAT, "%s is missing",
+                           text ? "pool_strings" : "pool_int64s");
   if (g->skips < 0 || g->skips > 64)
     return tsr_lower_unsupported(l, "max_skip_count %lld; 0 to 64 are", (long long)g->skips);
   for (uint32_t i = 0; i < g->column_count; i++) {
@@ -158,13 +161,16 @@ tsr_status tsr_lower_op_tf_idf(tsr_lower *l) {
   if (idf)
     y = v_gt(l, y, v_number(l, y, 0));
   y = v_cast(l, y, TSR_F32);
+  /* The i-th weight is that of the i-th n-gram, wherever in the result it is counted. */
   if (!plain && weights) {
     double *numbers = tsr_lower_alloc(l, (uint64_t)g.outputs, sizeof *numbers);
-    if (weight_count < g.outputs)
-      return tsr_lower_wrong(l, TSR_ERR_SHAPE, "%u weights for %lld results", weight_count,
-                             (long long)g.outputs);
+    if (weight_count < g.column_count)
+      return tsr_lower_wrong(l, TSR_ERR_SHAPE, "%u weights for %u n-grams", weight_count,
+                             g.column_count);
     for (int64_t i = 0; numbers && i < g.outputs; i++)
-      numbers[i] = (double)weights[i];
+      numbers[i] = 0;
+    for (uint32_t i = 0; numbers && i < g.column_count; i++)
+      numbers[g.columns[i]] = (double)weights[i];
     if (numbers)
       y = v_mul(l, y, v_vector_float(l, TSR_F32, numbers, (uint32_t)g.outputs));
   }

@@ -385,12 +385,12 @@ static tsr_value collect(looping *p, uint32_t row, tsr_region body) {
   tsr_type type = tsr_type_make(l->ir, TSR_LEVEL_LIST, info->dtype, dims, info->rank);
   type = tsr_attempt_outer_type(l, &p->attempt, type);
   tsr_attempt_leave(l, &p->attempt);
-  tsr_value empty = tsr_host_op(l, TSR_OP_LIST_MAKE, NULL, 0, type);
+  tsr_value empty = tsr_lower_host(l, TSR_OP_LIST_MAKE, NULL, 0, type);
   if (empty)
     tsr_op_move_before(l->ir, tsr_value_get(l->ir, empty)->def, p->attempt.op);
   tsr_attempt_enter(l, &p->attempt, body);
   tsr_value operands[2] = {add_carried(p, empty, type), x};
-  return tsr_host_op(l, TSR_OP_LIST_INSERT, operands, 2, type);
+  return tsr_lower_host(l, TSR_OP_LIST_INSERT, operands, 2, type);
 }
 
 static tsr_value condition(looping *p) {
@@ -567,7 +567,7 @@ static tsr_value stack_list(tsr_repeat *r, const tsr_imported *list, uint32_t ro
   for (uint32_t i = 0; i < list->rank; i++)
     dims[i + 1] = list->dims[i] == wildcard ? tsr_fresh_dim(l, name, i + 1) : list->dims[i];
   tsr_type type = tsr_type_make(l->ir, TSR_LEVEL_GLOBAL, list->dtype, dims, list->rank + 1);
-  tsr_value y = tsr_host_op(l, TSR_OP_LIST_CONCAT, &list->value, 1, type);
+  tsr_value y = tsr_lower_host(l, TSR_OP_LIST_CONCAT, &list->value, 1, type);
   if (!y)
     return 0;
   tsr_op op = tsr_value_get(l->ir, y)->def;
