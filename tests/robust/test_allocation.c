@@ -87,6 +87,42 @@ static const char *const kernels_text =
     "  output %g {name = \"g\"}\n"
     "}\n";
 
+/* A loop with a growing tensor, a list and a branch, and texts: a host program of several parts. */
+static const char *const host_text =
+    "dim N in 1..100\n"
+    "dim S in 0..1000\n"
+    "dim T in 0..1000\n"
+    "dim R in 0..1000\n"
+    "graph @main {texts = [\"\", \"one\", \"two\"]} {\n"
+    "  %x = input {name = \"x\"} : f32[N, 4]\n"
+    "  %zero = const {value = 0} : i64[]\n"
+    "  %one = const {value = 1} : i64[]\n"
+    "  %go = const {value = true} : bool[]\n"
+    "  %none = list_make : list f32[4]\n"
+    "  %n, %all, %rows = loop carry(%i = %zero, %acc: f32[S, 4] = %x, %list = %none) "
+    "{limit = 3} {\n"
+    "    %j = add %i, %one : i64[]\n"
+    "    %more = concat %acc, %x {axis = 0} : f32[N + S, 4] from \"grow\"\n"
+    "    %row = reduce %more {axes = [0], combine = \"max\"} : f32[4]\n"
+    "    %first = eq %i, %zero : bool[]\n"
+    "    %kept = if %first {\n"
+    "      %twice = add %row, %row : f32[4]\n"
+    "      yield %twice\n"
+    "    } {\n"
+    "      yield %row\n"
+    "    } : f32[4] from \"if\"\n"
+    "    %longer = list_insert %list, %kept : list f32[4]\n"
+    "    yield %go, %j, %more, %longer\n"
+    "  } : i64[], f32[T, 4], list f32[4] from \"loop\"\n"
+    "  %whole = list_concat %rows {axis = 0, stack = true} : f32[R, 4]\n"
+    "  %words = const {value = [1, 2]} : i64[2]\n"
+    "  %pairs = text_concat %words, %words : i64[2]\n"
+    "  %big = exp %whole : f32[R, 4]\n"
+    "  output %all {name = \"all\"}\n"
+    "  output %big {name = \"big\"}\n"
+    "  output %pairs {name = \"pairs\", text = true}\n"
+    "}\n";
+
 static wire floats(const char *name, int64_t rows, int64_t columns) {
   wire t = {0}, data = {0};
   wire_int(&t, 1, rows);
@@ -151,6 +187,10 @@ static tsr_status use_module(const model *m, const tsr_module *module, tsr_exec 
   tsr_module_get_info(module, &info);
   for (uint32_t i = 0; i < info.output_count; i++) {
     DLManagedTensor *taken;
+    tsr_port_info port;
+    TSR_TRY(tsr_module_get_output(module, i, &port));
+    if (port.is_text != 0)
+      continue;
     TSR_TRY(tsr_exec_take_output(exec, i, &taken));
     taken->deleter(taken);
   }
@@ -263,12 +303,20 @@ START_TEST(text_fails_cleanly) {
 }
 END_TEST
 
+START_TEST(host_program_fails_cleanly) {
+  model m = {.text = host_text, .dims = {2, 4}, .rank = 2};
+  name_files(&m);
+  try_all(&m);
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("allocation");
   TCase *tests = tcase_create("all");
   tcase_set_timeout(tests, 0);
   tcase_add_test(tests, onnx_model_fails_cleanly);
   tcase_add_test(tests, text_fails_cleanly);
+  tcase_add_test(tests, host_program_fails_cleanly);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);
