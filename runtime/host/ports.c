@@ -51,10 +51,11 @@ static tsr_status bind_items(tsr_exec *exec, uint32_t index, const tsr_port_info
   host_input *input = &exec->host->inputs[index];
   const tsr_host_value *value = &exec->program->host_values[input_value(exec->host, index)];
   TSR_TRY(reserve_items(exec->host, input, count));
-  memset(input->items, 0, count * sizeof *input->items);
-  for (uint64_t i = 0; i < count; i++)
+  for (uint64_t i = 0; i < count; i++) {
+    memset(&input->items[i], 0, sizeof input->items[i]);
     TSR_TRY(tsr_exec_check_tensor(exec, "an item of input", info, value->first_dim, false,
                                   &items[i], &input->items[i]));
+  }
   input->count = count;
   return TSR_OK;
 }

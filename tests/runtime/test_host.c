@@ -321,6 +321,7 @@ END_TEST
 START_TEST(positions_are_checked) {
   static const int64_t ps[] = {4, -4, INT64_MIN, INT64_MAX};
   int32_t t[3] = {0}, q = 0;
+  int64_t p;
   model_list l = {{t, t, t}, {1, 2, 3}, 3};
   host_builder b;
   machine m;
@@ -330,7 +331,7 @@ START_TEST(positions_are_checked) {
   bind(m.exec, 1, t, 3);
   bind_scalar(m.exec, 3, &q, TSR_I32);
   for (int i = 0; i < 4; i++) {
-    int64_t p = ps[i];
+    p = ps[i];
     bind_scalar(m.exec, 2, &p, TSR_I64);
     refused(m.exec, tsr_exec_run(m.exec), TSR_ERR_SHAPE, "outside of a list of 3 items");
     p = 3;
@@ -583,6 +584,7 @@ START_TEST(outputs_are_views_bound_or_taken) {
   ck_assert_ptr_ne(view.data, x); /* of its own, though the model gives the input */
   must(m.exec, tsr_exec_take_output(m.exec, 0, &taken));
   must(m.exec, tsr_exec_take_output(m.exec, 1, &same));
+  taken->deleter(taken);
   ck_assert_int_eq(tsr_exec_output(m.exec, 0, &view), TSR_ERR_STATE);
   must(m.exec, tsr_exec_bind_output(m.exec, 0, &bound));
   x[0] = 100;
@@ -917,13 +919,13 @@ START_TEST(rules_of_host_tables) {
   RULE(b.host_steps[1].part = 1, "does not exist");
   RULE(b.host_steps[1].code = b.host_steps[0].code, "expression");
   RULE(b.regions[1].yield_count = 1, "carries not as many");
-  RULE(b.regions[0].param_count = 1, "not made yet");
+  RULE(b.regions[0].param_count = 1, "used before it is known");
   RULE(b.program.segment_count = 1, "inconsistent");
   RULE(b.program.image_bytes = 1, "inconsistent");
   RULE(b.host_constants[0].constant = 1, "constant value does not exist");
   RULE(b.constants[0].bytes = 2, "bytes do not fit");
   RULE(b.program.part_count = 0, "does not exist");
-  RULE(b.inputs[0].buffer = 2, "wrong buffer");
+  RULE(b.inputs[0].buffer = 2, "wrong input");
   RULE((other = b.program, other.part_count = 1, b.parts[0] = other, b.parts[0].parts = NULL),
        "tables of one");
 #undef RULE
