@@ -342,25 +342,3 @@ tsr_status tsr_lower_op_prelu(tsr_lower *l) {
   tsr_lower_set(l, 0, v_select(l, negative, v_mul(l, x, slope), x));
   return TSR_OK;
 }
-
-/* In inference it does nothing; the mask is all true. */
-tsr_status tsr_lower_op_dropout(tsr_lower *l) {
-  TSR_TRY(tsr_lower_need(l, 1));
-  int64_t training = 0;
-  double ratio = 0.5;
-  if (l->opset >= 12 && tsr_lower_has(l, 2)) {
-    if (!tsr_lower_scalar_int(l, 2, &training))
-      return tsr_lower_unknown(l, 2, "training_mode");
-    if (training && tsr_lower_has(l, 1) && !tsr_lower_scalar_float(l, 1, &ratio))
-      return tsr_lower_unknown(l, 1, "ratio");
-    if (training && ratio != 0)
-      return tsr_lower_unsupported(l, "training mode");
-  }
-  if (tsr_lower_wants(l, 1)) {
-    const tsr_imported *x = l->in[0];
-    tsr_dtype mask = l->opset >= 10 ? TSR_BOOL : x->dtype;
-    tsr_lower_set(l, 1, tsr_graph_splat(l->b, mask, 1, x->dims, x->rank));
-  }
-  tsr_lower_set_imported(l, 0, l->in[0]);
-  return TSR_OK;
-}
