@@ -238,7 +238,9 @@ tsr_status tsr_lower_op_conv_transpose(tsr_lower *l) {
 /* --- pools --- */
 
 /* ceil_mode: a last window that begins inside the input or its low padding counts, however far it
- * reaches; `out_extra` is what it needs beyond the padding. */
+ * reaches; `out_extra` is what it needs beyond the padding. Of the two limits the lesser is known,
+ * as they are one symbol apart from numbers: quotients that are not compared keep chains of pools
+ * short. */
 static void round_up(tsr_lower *l, tsr_value x, tsr_window *w, tsr_expr *out_extra) {
   for (uint32_t i = 0; i < w->spatial; i++) {
     out_extra[i] = e_int(l, 0);
@@ -246,11 +248,11 @@ static void round_up(tsr_lower *l, tsr_value x, tsr_window *w, tsr_expr *out_ext
       continue;
     tsr_expr begun = e_add(l, v_dim(l, x, i + 2), w->low[i]);
     tsr_expr room = e_sub(l, e_add(l, begun, w->high[i]), e_int(l, reach_of(w, i)));
-    tsr_expr last = tsr_expr_ceildiv_int(l->ir, room, w->strides[i]);
-    tsr_expr limit = tsr_expr_add_int(l->ir, begun, -1);
-    last = e_min(l, last, tsr_expr_floordiv_int(l->ir, limit, w->strides[i]));
+    tsr_expr rounded = tsr_expr_add_int(l->ir, room, w->strides[i] - 1);
+    tsr_expr least = e_min(l, rounded, tsr_expr_add_int(l->ir, begun, -1));
+    tsr_expr last = tsr_expr_floordiv_int(l->ir, least, w->strides[i]);
     tsr_expr needed = e_sub(l, tsr_expr_mul_int(l->ir, last, w->strides[i]), room);
-    out_extra[i] = e_max(l, needed, e_int(l, 0));
+    out_extra[i] = least == rounded ? needed : e_max(l, needed, e_int(l, 0));
   }
 }
 
@@ -265,8 +267,8 @@ static tsr_value pool(tsr_lower *l, tsr_value x, const char *combine, const tsr_
 
 /* Where each window's largest element stands in the input, by comparing every window position:
  * a window of the positions masked to where the maximum is. */
-static tsr_value pool_indices(tsr_lower *l, tsr_value x, const tsr_window *w,
-                              const tsr_expr *extra);
+static tsr_status pool_indices(tsr_lower *l, tsr_value x, const tsr_window *w,
+                               const tsr_expr *extra);
 
 tsr_status tsr_lower_op_max_pool(tsr_lower *l) {
   tsr_window w;
@@ -276,60 +278,70 @@ tsr_status tsr_lower_op_max_pool(tsr_lower *l) {
   TSR_TRY(tsr_window_read(l, x, 0, &w));
   round_up(l, x, &w, extra);
   tsr_lower_set(l, 0, pool(l, x, "max", &w, extra));
-  if (tsr_lower_wants(l, 1) && v_rank(l, x) == 4)
-    tsr_lower_set(l, 1, pool_indices(l, x, &w, extra));
-  return TSR_OK;
+  return tsr_lower_wants(l, 1) ? pool_indices(l, x, &w, extra) : TSR_OK;
 }
 
-/* The number of each element of a tensor of rank 4; column-major: the last two axes change roles.
+/* The number of each element of a tensor; column-major: the axes of the picture change their order.
  */
-static tsr_value element_numbers(tsr_lower *l, const tsr_expr *dims, bool column_major) {
-  static const int64_t swap[4] = {0, 1, 3, 2};
-  tsr_expr shape[4] = {dims[0], dims[1], dims[column_major ? 3 : 2], dims[column_major ? 2 : 3]};
-  tsr_expr all = e_mul(l, e_mul(l, dims[0], dims[1]), e_mul(l, dims[2], dims[3]));
-  tsr_value at = v_reshape(l, tsr_graph_iota(l->b, TSR_I64, &all, 1, 0), shape, 4);
-  return column_major ? tsr_graph_transpose(l->b, at, swap) : at;
+static tsr_value element_numbers(tsr_lower *l, const tsr_expr *dims, uint32_t rank,
+                                 bool column_major) {
+  int64_t order[TSR_MAX_RANK];
+  tsr_expr shape[TSR_MAX_RANK], all = e_int(l, 1);
+  for (uint32_t i = 0; i < rank; i++) {
+    order[i] = column_major && i >= 2 ? rank + 1 - i : i;
+    shape[i] = dims[order[i]];
+    all = e_mul(l, all, dims[i]);
+  }
+  tsr_value at = v_reshape(l, tsr_graph_iota(l->b, TSR_I64, &all, 1, 0), shape, rank);
+  return column_major ? tsr_graph_transpose(l->b, at, order) : at;
+}
+
+/* Offset number `which` inside a window, row-major. */
+static void window_offset(tsr_lower *l, const tsr_window *w, int64_t which, tsr_expr *start) {
+  for (uint32_t i = w->spatial; i-- > 0; which /= w->kernel[i])
+    start[i + 2] = e_int(l, which % w->kernel[i] * w->dilations[i]);
 }
 
 /* Each offset in the window gives one strided slice of the padded input; the first offset in
- * row-major order that reaches the maximum wins. Windows of up to 64 elements. */
-static tsr_value pool_indices(tsr_lower *l, tsr_value x, const tsr_window *w,
-                              const tsr_expr *extra) {
-  tsr_expr low[4], high[4], start[4], flat[4];
-  int64_t step[4] = {1, 1, w->strides[0], w->strides[1]};
-  for (uint32_t i = 0; i < 4; i++) {
+ * row-major order that reaches the maximum wins. */
+static tsr_status pool_indices(tsr_lower *l, tsr_value x, const tsr_window *w,
+                               const tsr_expr *extra) {
+  tsr_expr low[TSR_MAX_RANK], high[TSR_MAX_RANK], start[TSR_MAX_RANK], flat[TSR_MAX_RANK];
+  int64_t step[TSR_MAX_RANK], count = 1;
+  uint32_t rank = w->spatial + 2;
+  for (uint32_t i = 0; i < rank; i++) {
     low[i] = i < 2 ? e_int(l, 0) : w->low[i - 2];
     high[i] = i < 2 ? e_int(l, 0) : e_add(l, w->high[i - 2], extra[i - 2]);
     start[i] = e_int(l, 0);
+    step[i] = i < 2 ? 1 : w->strides[i - 2];
     flat[i] = v_dim(l, x, i);
+    if (i >= 2 && (count *= w->kernel[i - 2]) > 64)
+      return tsr_lower_unsupported(l, "indices of windows of more than 64 elements");
   }
-  if (w->kernel[0] * w->kernel[1] > 64)
-    return 0;
-  tsr_value at = element_numbers(l, flat, tsr_lower_int(l, "storage_order", 0) != 0);
+  tsr_value at = element_numbers(l, flat, rank, tsr_lower_int(l, "storage_order", 0) != 0);
   at = tsr_graph_pad(l->b, at, v_number(l, at, -1), low, high, NULL, "constant");
   double least = v_is_float(l, x) ? (double)-INFINITY : v_dtype(l, x) == TSR_I8 ? -128 : 0;
   tsr_value padded = tsr_graph_pad(l->b, x, v_number(l, x, least), low, high, NULL, "constant");
   tsr_value best = 0, best_at = 0, shape = pool(l, x, "max", w, extra);
-  for (int64_t r = 0; r < w->kernel[0]; r++)
-    for (int64_t c = 0; c < w->kernel[1]; c++) {
-      start[2] = e_int(l, r * w->dilations[0]);
-      start[3] = e_int(l, c * w->dilations[1]);
-      const tsr_type_info *type = shape ? v_type(l, shape) : NULL;
-      if (!type)
-        return 0;
-      tsr_value here = tsr_graph_slice(l->b, padded, start, step, type->dims);
-      tsr_value here_at = tsr_graph_slice(l->b, at, start, step, type->dims);
-      if (!best) {
-        best = here;
-        best_at = here_at;
-        continue;
-      }
-      tsr_value unset = v_lt(l, best_at, v_number(l, best_at, 0));
-      tsr_value wins = v_or(l, v_gt(l, here, best), unset);
-      best = v_select(l, wins, here, best);
-      best_at = v_select(l, wins, here_at, best_at);
+  for (int64_t which = 0; which < count; which++) {
+    window_offset(l, w, which, start);
+    const tsr_type_info *type = shape ? v_type(l, shape) : NULL;
+    if (!type)
+      return TSR_OK;
+    tsr_value here = tsr_graph_slice(l->b, padded, start, step, type->dims);
+    tsr_value here_at = tsr_graph_slice(l->b, at, start, step, type->dims);
+    if (!best) {
+      best = here;
+      best_at = here_at;
+      continue;
     }
-  return best_at;
+    tsr_value unset = v_lt(l, best_at, v_number(l, best_at, 0));
+    tsr_value wins = v_or(l, v_gt(l, here, best), unset);
+    best = v_select(l, wins, here, best);
+    best_at = v_select(l, wins, here_at, best_at);
+  }
+  tsr_lower_set(l, 1, best_at);
+  return TSR_OK;
 }
 
 static bool all_zero(tsr_lower *l, const tsr_expr *e, uint32_t count) {

@@ -454,6 +454,13 @@ Case("ms_f16_gqa", "GroupQueryAttention", halves(grouped(2, 4)), outputs=[F16] *
 Case("ms_f16_matmul_bits4", "MatMulNBits", halves([f32(2, 3, 32)] + narrow(3, 32, 16, 4, "packed")), outputs=[F16], K=32, N=3,
      bits=4, block_size=16, accuracy_level=1, **NB)
 
+# --- pools that round up, several in a row, of pictures of any size ---
+
+halving = dict(kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)
+chain = [helper.make_node("MaxPool", [f"p{i - 1}" if i else "x0"], [f"p{i}"], **halving) for i in range(4)]
+Case("pool_rounded_up", "MaxPool", [[f32(1, 2, 37, 50)], [f32(2, 2, 64, 33)], [f32(1, 2, 75, 130)]], domain="", before=chain,
+     names=["p3"], dims={0: ["N", None, "H", "W"]}, **halving)
+
 # --- choosing boxes: any number of them, all that do not overlap ---
 
 
