@@ -15,12 +15,18 @@ typedef struct cuda_launch {
   tsr_cu_tensor_map *maps;
 } cuda_launch;
 
-/* The launches of a stage as a graph, of the stage's link number `links` (0: none). */
+/* The launches of a stage as they are with link number `links` (0: none) and, in a part, inputs and
+ * outputs at `pointers`. */
 typedef struct cuda_graph {
-  tsr_cu_graph_exec exec;
   uint64_t links;
-  uint64_t run_links; /* the stage ran launch by launch with this link number */
+  void **pointers;
+  bool ran;  /* launch by launch */
+  bool made; /* `exec` is this graph; otherwise an earlier one, or NULL */
+  tsr_cu_graph_exec exec;
 } cuda_graph;
+
+/* Graphs of a stage: a part's inputs and outputs take turns with few addresses. */
+enum { CUDA_PART_GRAPHS = 4 };
 
 /* An input or output whose memory the exec copies. */
 typedef struct cuda_port {
@@ -46,7 +52,8 @@ struct cuda_exec {
   bool synchronous;           /* $TESSERA_CUDA_SYNC: every launch is waited for */
   DLDeviceType output_device; /* of outputs that are not bound */
   cuda_staging staging;
-  cuda_graph *graphs; /* by stage */
+  cuda_graph *graphs; /* by stage, graph_count each */
+  uint32_t graph_count, next_graph;
   cuda_port *inputs, *outputs;
   int64_t *read_values;       /* pinned, as many as a segment reads at most */
   tsr_cu_event begin, end;    /* around the launches of a run */
@@ -89,6 +96,8 @@ void tsr_cuda_suspects(const tsr_exec *exec, char *out, size_t size);
 
 /* Runs a linked stage, as a graph when it has run before with the same link. */
 TSR_WARN_UNUSED tsr_status tsr_cuda_run_stage(tsr_exec *exec, uint32_t index);
+/* Tables, once per exec. */
+TSR_WARN_UNUSED tsr_status tsr_cuda_create_graphs(tsr_exec *exec);
 void tsr_cuda_destroy_graphs(tsr_exec *exec);
 
 #endif

@@ -104,13 +104,12 @@ static tsr_status clear(tsr_exec *exec, void *data, uint64_t bytes) {
 static tsr_status create_tables(tsr_exec *exec) {
   cuda_exec *self = exec->cuda;
   const tsr_program *p = exec->program;
-  self->graphs =
-      (cuda_graph *)tsr_arena_alloc_array(&exec->memory, exec->stage_count, sizeof *self->graphs);
   self->inputs =
       (cuda_port *)tsr_arena_alloc_array(&exec->memory, p->input_count, sizeof *self->inputs);
   self->outputs =
       (cuda_port *)tsr_arena_alloc_array(&exec->memory, p->output_count, sizeof *self->outputs);
-  if (self->graphs == NULL || self->inputs == NULL || self->outputs == NULL)
+  TSR_TRY(tsr_cuda_create_graphs(exec));
+  if (self->inputs == NULL || self->outputs == NULL)
     return tsr_fail(&self->diag, TSR_ERR_OUT_OF_MEMORY, "out of memory while creating an exec");
   return tsr_cuda_create_launches(exec);
 }

@@ -46,16 +46,69 @@ static tsr_status run_launches(tsr_exec *exec, const exec_stage *stage) {
 
 /* ---- Graphs ---- */
 
+static uint32_t count_ports(const tsr_exec *exec) {
+  return exec->parent != NULL ? exec->program->input_count + exec->program->output_count : 0;
+}
+
+tsr_status tsr_cuda_create_graphs(tsr_exec *exec) {
+  cuda_exec *self = exec->cuda;
+  size_t graphs;
+  self->graph_count = exec->parent != NULL ? CUDA_PART_GRAPHS : 1;
+  graphs = (size_t)exec->stage_count * self->graph_count;
+  self->graphs = (cuda_graph *)tsr_arena_alloc_array(&exec->memory, graphs, sizeof *self->graphs);
+  for (size_t i = 0; self->graphs != NULL && i < graphs; i++) {
+    self->graphs[i].pointers =
+        (void **)tsr_arena_alloc_array(&exec->memory, count_ports(exec), sizeof(void *));
+    if (self->graphs[i].pointers == NULL)
+      self->graphs = NULL;
+  }
+  if (self->graphs == NULL)
+    return tsr_fail(&self->diag, TSR_ERR_OUT_OF_MEMORY, "out of memory while creating an exec");
+  return TSR_OK;
+}
+
 static void destroy_graph(const cuda_exec *self, cuda_graph *graph) {
   if (graph->exec != NULL)
     (void)self->device->driver.cuGraphExecDestroy(graph->exec);
   graph->exec = NULL;
-  graph->links = 0;
+  graph->made = false;
 }
 
 void tsr_cuda_destroy_graphs(tsr_exec *exec) {
-  for (uint32_t i = 0; exec->cuda->graphs != NULL && i < exec->stage_count; i++)
-    destroy_graph(exec->cuda, &exec->cuda->graphs[i]);
+  const cuda_exec *self = exec->cuda;
+  for (uint32_t i = 0; self->graphs != NULL && i < exec->stage_count * self->graph_count; i++)
+    destroy_graph(self, &self->graphs[i]);
+}
+
+static void *port_pointer(const tsr_exec *exec, uint32_t port) {
+  const tsr_program *p = exec->program;
+  uint32_t buffer =
+      port < p->input_count ? p->inputs[port].buffer : p->outputs[port - p->input_count].buffer;
+  return exec->buffers[buffer].pointer;
+}
+
+static bool is_same(const tsr_exec *exec, const cuda_graph *graph, uint64_t links) {
+  bool same = graph->links == links;
+  for (uint32_t i = 0; same && i < count_ports(exec); i++)
+    same = graph->pointers[i] == port_pointer(exec, i);
+  return same;
+}
+
+/* The graph of the stage as it is now linked, which may have to be made; another one's place when
+ * it is new. */
+static cuda_graph *find_graph(const tsr_exec *exec, uint32_t index) {
+  cuda_exec *self = exec->cuda;
+  cuda_graph *graphs = &self->graphs[index * self->graph_count], *graph;
+  uint64_t links = exec->stages[index].links;
+  for (uint32_t i = 0; i < self->graph_count; i++)
+    if (is_same(exec, &graphs[i], links))
+      return &graphs[i];
+  graph = &graphs[self->next_graph++ % self->graph_count];
+  graph->links = links;
+  graph->ran = graph->made = false;
+  for (uint32_t i = 0; i < count_ports(exec); i++)
+    graph->pointers[i] = port_pointer(exec, i);
+  return graph;
 }
 
 /* A capture that was begun is always ended, or the stream could not be used any more. */
@@ -98,25 +151,24 @@ static tsr_status instantiate(tsr_exec *exec, cuda_graph *to, tsr_cu_graph graph
   return tsr_cuda_check(self->device, &self->diag, result, "cannot make a graph of launches");
 }
 
-static tsr_status make_graph(tsr_exec *exec, uint32_t index) {
+static tsr_status make_graph(tsr_exec *exec, uint32_t index, cuda_graph *to) {
   cuda_exec *self = exec->cuda;
-  cuda_graph *to = &self->graphs[index];
   tsr_cu_graph graph;
   tsr_status status;
   TSR_TRY(capture(exec, &exec->stages[index], &graph));
   status = instantiate(exec, to, graph);
   (void)self->device->driver.cuGraphDestroy(graph);
   TSR_TRY(status);
-  to->links = exec->stages[index].links;
+  to->made = true;
   exec->stats.graph_captures++;
   return TSR_OK;
 }
 
-static tsr_status launch_graph(tsr_exec *exec, uint32_t index) {
+static tsr_status launch_graph(tsr_exec *exec, uint32_t index, const cuda_graph *graph) {
   cuda_exec *self = exec->cuda;
   const exec_stage *stage = &exec->stages[index];
   TSR_TRY(tsr_cuda_check(self->device, &self->diag,
-                         self->device->driver.cuGraphLaunch(self->graphs[index].exec, self->stream),
+                         self->device->driver.cuGraphLaunch(graph->exec, self->stream),
                          "cannot launch a graph"));
   exec->stats.graph_launches++;
   for (uint32_t i = 0; i < stage->launch_count; i++)
@@ -126,17 +178,16 @@ static tsr_status launch_graph(tsr_exec *exec, uint32_t index) {
 }
 
 /* A driver or stream that makes no graphs is not asked again. */
-static bool has_graph(tsr_exec *exec, uint32_t index) {
+static bool has_graph(tsr_exec *exec, uint32_t index, cuda_graph *graph) {
   cuda_exec *self = exec->cuda;
-  cuda_graph *graph = &self->graphs[index];
   const exec_stage *stage = &exec->stages[index];
   if (self->no_graphs || self->synchronous || exec->trace.file != NULL)
     return false;
-  if (graph->exec != NULL && graph->links == stage->links)
+  if (graph->made)
     return true;
-  if (graph->run_links != stage->links || count_launches(exec, stage) < FEWEST_LAUNCHES)
+  if (!graph->ran || count_launches(exec, stage) < FEWEST_LAUNCHES)
     return false;
-  if (make_graph(exec, index) == TSR_OK)
+  if (make_graph(exec, index, graph) == TSR_OK)
     return true;
   self->no_graphs = true;
   destroy_graph(self, graph);
@@ -148,12 +199,13 @@ static bool has_graph(tsr_exec *exec, uint32_t index) {
 tsr_status tsr_cuda_run_stage(tsr_exec *exec, uint32_t index) {
   cuda_exec *self = exec->cuda;
   const exec_stage *stage = &exec->stages[index];
+  cuda_graph *graph = find_graph(exec, index);
   exec->stats.launches += count_launches(exec, stage);
-  if (has_graph(exec, index))
-    return launch_graph(exec, index);
+  if (has_graph(exec, index, graph))
+    return launch_graph(exec, index, graph);
   if (self->diag.status != TSR_OK) /* the device died meanwhile */
     return self->diag.status;
   TSR_TRY(run_launches(exec, stage));
-  self->graphs[index].run_links = stage->links;
+  graph->ran = true;
   return TSR_OK;
 }

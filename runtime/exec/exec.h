@@ -100,7 +100,7 @@ typedef struct exec_stage {
   uint32_t first_launch, launch_count;
   uint64_t arena_bytes, temporary_bytes;
   exec_memory persistent; /* of the buffers that begin here and end in a later stage */
-  uint64_t links;         /* how often it was linked */
+  uint64_t links;         /* how often it was linked; not when a part's buffers are repointed */
   bool planned, linked;
   bool repointed; /* a launch of it is */
 } exec_stage;

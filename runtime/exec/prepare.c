@@ -234,7 +234,6 @@ static tsr_status relink_repointed(tsr_exec *exec, exec_stage *stage) {
     launch->repointed = false;
   }
   stage->repointed = false;
-  stage->links++;
   return TSR_OK;
 }
 

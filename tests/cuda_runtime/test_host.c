@@ -306,6 +306,51 @@ START_TEST(turns_do_not_wait) {
 }
 END_TEST
 
+/* Addresses of carried values take turns: after two runs of each of them, the part of two launches
+ * is launched as graphs. */
+START_TEST(turns_are_graphs) {
+  host_builder b;
+  machine m;
+  tsr_exec_stats stats;
+  tsr_program *part;
+  int32_t x[5] = {1, 2, 3, 4, 5};
+  DLTensor y;
+  static const tsr_buffer_desc buffers[] = {{TSR_BUFFER_INPUT, TSR_I32, 1, 0, 0},
+                                            {TSR_BUFFER_TEMPORARY, TSR_I32, 1, 0, 0},
+                                            {TSR_BUFFER_OUTPUT, TSR_I32, 1, 0, 0}};
+  static const tsr_port_desc outputs[] = {{"0", 2}};
+  static const uint32_t arguments[] = {0, 1, 1, 2};
+  static const tsr_launch_desc launches[] = {{0, 1, 0, 2, 0, 0}, {0, 1, 2, 2, 0, 0}};
+  static const tsr_segment_desc segments[] = {{0, 2, 0, 0}};
+  test_use_driver(true, "90");
+  build_counted(&b);
+  (void)hb_finish(&b);
+  part = &b.parts[0];
+  TEST_TABLE(*part, buffers, buffer_count, buffers);
+  TEST_TABLE(*part, outputs, output_count, outputs);
+  TEST_TABLE(*part, arguments, argument_count, arguments);
+  TEST_TABLE(*part, launches, launch_count, launches);
+  TEST_TABLE(*part, segments, segment_count, segments);
+  m = start(for_cuda(&b), NULL);
+  bind_vector(m.exec, 0, x, 5);
+  bind_vector(m.exec, 1, numbers, 60);
+  for (int run = 1; run <= 3; run++) {
+    must(m.exec, tsr_exec_run(m.exec));
+    must(m.exec, tsr_exec_output(m.exec, 0, &y));
+    for (int i = 0; i < 5; i++)
+      ck_assert_int_eq(((const int32_t *)y.data)[i], x[i] + 120);
+    tsr_exec_get_stats(m.exec, &stats);
+    ck_assert_uint_eq(stats.launches, 120);
+    /* In the first turn the input's address comes in. */
+    ck_assert_uint_ge(stats.graph_launches, (uint64_t)run * 60 - 10);
+    ck_assert_uint_le(stats.graph_captures, 6);
+  }
+  stop(m);
+  hb_end(&b);
+  ck_assert_int_eq(test_spy()->live, 0);
+}
+END_TEST
+
 START_TEST(device_tensors_in_and_out) {
   host_builder b;
   machine m;
@@ -465,6 +510,7 @@ int main(void) {
     tcase_add_loop_test(tests, failed_calls_of_the_driver, 0, count);
   }
   tcase_add_test(tests, turns_do_not_wait);
+  tcase_add_test(tests, turns_are_graphs);
   tcase_add_test(tests, device_tensors_in_and_out);
   tcase_add_test(tests, taken_results_outlive_host_programs);
   tcase_add_test(tests, traces_of_parts_on_a_device);
