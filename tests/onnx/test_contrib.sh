@@ -1,6 +1,6 @@
 #!/bin/sh
-# Operators of com.microsoft against results that ONNX Runtime gave (make_cases.py): all pass. Those of refused/ are not
-# imported, for the reason in their file `reason`.
+# Operators of com.microsoft and control flow against results that ONNX Runtime gave (make_cases.py): all pass. Those of
+# refused/ are not imported, for the reason in their file `reason`.
 set -u
 folder=tests/onnx
 scratch=$(mktemp -d)

@@ -1,0 +1,1 @@
+0ByJÀgÜ@pxE>,íy>gÜÀpxE¾,íy¾gÜÀpxE¾,íy¾gÜ@pxE>,íy>gÜÀpxE¾,íy¾gÜ@pxE>,íy>gÜ@pxE>,íy>gÜÀpxE¾,íy¾gÜÀpxE¾,íy¾gÜ@pxE>,íy>gÜ@pxE>,íy>gÜÀpxE¾,íy¾gÜ@pxE>,íy>gÜÀpxE¾,íy¾gÜÀpxE¾,íy¾gÜ@pxE>,íy>

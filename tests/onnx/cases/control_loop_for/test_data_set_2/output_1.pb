@@ -1,0 +1,1 @@
+(BrowsJ _Gz>Yì@	_CA=µ(BšCÜBjpCçCûJDàz¦DÒ[Ez@E,ŠEóŠÀEäÌFCä-F–ÛbFo‘F¸F¦ÄåFÀGã-G¦UQGg{G“P•Gp\°GLíÎG'NñG€æHl]!H×59HA›SH«ºpHJaˆH~ñ™H²&­HeÂHØæØH§ñH_;I8¹I

@@ -1,0 +1,1 @@
+ByJTg‹@pxE>,Ìy>g‹¿pxEæ,Ìyæg‹¿pxEæ,Ìyæg‹¿pxEæ,Ìyæg‹¿pxEæ,Ìyæg‹¿pxEæ,Ìyæg‹¿pxEæ,Ìyæ
