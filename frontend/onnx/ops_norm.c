@@ -99,7 +99,7 @@ tsr_status tsr_lower_op_group_norm(tsr_lower *l) {
   tsr_value x = tsr_lower_value(l, 0), wide = v_widen(l, x);
   uint32_t rank = v_rank(l, x);
   int64_t groups = tsr_lower_int(l, "num_groups", 0);
-  if (rank < 3 || rank >= TSR_MAX_RANK || groups < 1)
+  if (rank < 2 || rank >= TSR_MAX_RANK || groups < 1)
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "rank %u, %lld groups", rank, (long long)groups);
   for (uint32_t i = 0; i < rank; i++)
     dims[i] = split[i + (i > 0)] = v_dim(l, x, i);

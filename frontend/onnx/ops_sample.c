@@ -41,7 +41,10 @@ static tsr_value clamp_inside(const sampler *s, tsr_value x, uint32_t axis) {
   return v_min(l, v_max(l, x, v_number(l, x, 0)), last);
 }
 
+/* Cubic taps are padded one by one, as in PyTorch and ONNX Runtime. */
 static tsr_value apply_padding(const sampler *s, tsr_value x, uint32_t axis) {
+  if (s->taps == 4)
+    return x;
   if (s->pad == BORDER)
     return clamp_inside(s, x, axis);
   return s->pad == REFLECTION ? reflect(s, x, axis) : x;

@@ -566,6 +566,9 @@ static bool slice_one(tsr_lower *l, tsr_expr dim, tsr_expr from, tsr_expr to, in
   tsr_expr span = step > 0 ? e_sub(l, end, start) : e_sub(l, start, end);
   out->start = start;
   out->extent = e_max(l, zero, tsr_expr_ceildiv_int(l->ir, span, step > 0 ? step : -step));
+  /* Backwards, an axis of no elements has no last one to start at. */
+  if (step < 0)
+    out->extent = e_min(l, out->extent, dim);
   if (tsr_expr_equals_int(l->ir, out->extent, 0))
     out->start = zero;
   return true;
