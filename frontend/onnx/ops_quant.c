@@ -106,7 +106,10 @@ tsr_value tsr_dynamic_quantize(tsr_lower *l, tsr_value x, tsr_value *out_scale,
   tsr_value zero = v_number(l, x, 0);
   tsr_value high = v_max(l, rank ? tsr_graph_reduce(l->b, x, "max", axes, rank) : x, zero);
   tsr_value low = v_min(l, rank ? tsr_graph_reduce(l->b, x, "min", axes, rank) : x, zero);
-  tsr_value scale = v_div(l, v_sub(l, high, low), v_number(l, x, 255));
+  /* Of zeros alone the scale is 1, as in ONNX Runtime: the definition divides by 0. */
+  tsr_value range = v_sub(l, high, low);
+  tsr_value scale =
+      v_select(l, v_gt(l, range, zero), v_div(l, range, v_number(l, x, 255)), v_number(l, x, 1));
   tsr_value middle = v_round(l, v_clip(l, v_neg(l, v_div(l, low, scale)), 0, 255));
   *out_scale = scale;
   *out_point = v_cast(l, middle, TSR_U8);

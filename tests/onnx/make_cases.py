@@ -481,6 +481,26 @@ Case("nms_all", "NonMaxSuppression", nms(2**63 - 1, 0.3), **CHOICE)
 Case("nms_some", "NonMaxSuppression", nms(9, 0.5, 0.25), **CHOICE)
 Case("nms_centre", "NonMaxSuppression", nms(100, 0.1, 0.5), center_point_box=1, **CHOICE)
 
+# --- what fuzz_ort.py found; more of it, by seed, is in cases/fuzz_seed_* ---
+FOUND = dict(domain="", opset=18)
+Case("fuzz_slice_nothing_backwards", "Slice", [f32(2, 0), np.array([-1]), np.array([-9]), np.array([1]), np.array([-1])],
+     fixed=[1, 2, 3, 4], **FOUND)
+outside = np.array([[[[1.15, 0.9], [-1.3, 1.2], [0.3, -1.9]]]], np.float32)
+Case("fuzz_grid_sample_cubic_border", "GridSample", [f32(1, 2, 3, 4), outside], mode="bicubic", padding_mode="border", **FOUND)
+Case("fuzz_grid_sample_cubic_border_corners", "GridSample", [f32(1, 2, 3, 4), outside], mode="bicubic", padding_mode="border",
+     align_corners=1, **FOUND)
+Case("fuzz_tf_idf_weights", "TfIdfVectorizer", [i32(2, 3, 5, 5, 4)], mode="TFIDF", min_gram_length=1, max_gram_length=2,
+     max_skip_count=1, ngram_counts=[0, 3], ngram_indexes=[5, 2, 3, 4, 1, 0], pool_int64s=[2, 3, 5, 5, 4, 3, 2, 6, 1],
+     weights=[0.5, 1.0, 2.0, 0.25, 1.5, 3.0], **FOUND)
+INDICES = [TensorProto.FLOAT, TensorProto.INT64]
+Case("fuzz_max_pool_indices_1d", "MaxPool", [f32(2, 2, 7)], outputs=INDICES, kernel_shape=[3], strides=[2], pads=[1, 1], **FOUND)
+Case("fuzz_max_pool_indices_3d", "MaxPool", [f32(1, 2, 3, 4, 5)], outputs=INDICES, kernel_shape=[2, 2, 3], **FOUND)
+Case("fuzz_max_pool_indices_3d_columns", "MaxPool", [f32(1, 2, 3, 4, 5)], outputs=INDICES, kernel_shape=[2, 1, 2], storage_order=1,
+     dilations=[1, 1, 2], **FOUND)
+Case("fuzz_group_norm_rank_2", "GroupNormalization", [f32(3, 4), f32(4), f32(4)], num_groups=2, domain="", opset=21)
+Case("fuzz_dynamic_quantize_zeros", "DynamicQuantizeLinear", [np.zeros((2, 3), np.float32)],
+     outputs=[TensorProto.UINT8, TensorProto.FLOAT, TensorProto.UINT8], **FOUND)
+
 # --- refused ---
 
 
