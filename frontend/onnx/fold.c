@@ -114,6 +114,17 @@ static bool compare_symbolic(tsr_lower *l, tsr_opcode code, tsr_expr a, tsr_expr
   return *out >= 0;
 }
 
+/* Towards zero, by a divisor that is at least 1: a quotient each for what is above 0 and below. */
+static tsr_expr truncated_quotient(tsr_lower *l, tsr_expr a, tsr_expr b) {
+  tsr_expr zero = e_int(l, 0);
+  tsr_expr above = tsr_expr_binary(l->ir, TSR_INDEX_FLOORDIV, e_max(l, a, zero), b);
+  tsr_expr least = tsr_expr_add_int(l->ir, e_sub(l, zero, b), 1);
+  if (never_negative(l, e_sub(l, a, least)))
+    return above;
+  tsr_expr below = e_max(l, tsr_expr_mul_int(l->ir, a, -1), zero);
+  return e_sub(l, above, tsr_expr_binary(l->ir, TSR_INDEX_FLOORDIV, below, b));
+}
+
 static bool symbolic_result(tsr_lower *l, tsr_opcode code, tsr_expr a, tsr_expr b, tsr_expr *out) {
   int truth;
   switch (code) {
@@ -134,9 +145,10 @@ static bool symbolic_result(tsr_lower *l, tsr_opcode code, tsr_expr a, tsr_expr 
     return true;
   case TSR_OP_DIV:
   case TSR_OP_MOD:
-    if (!never_negative(l, a) || !never_negative(l, tsr_expr_add_int(l->ir, b, -1)))
+    if (!never_negative(l, tsr_expr_add_int(l->ir, b, -1)))
       return false;
-    *out = tsr_expr_binary(l->ir, code == TSR_OP_DIV ? TSR_INDEX_FLOORDIV : TSR_INDEX_MOD, a, b);
+    *out = code == TSR_OP_DIV ? truncated_quotient(l, a, b)
+                              : tsr_expr_binary(l->ir, TSR_INDEX_MOD, a, b);
     return true;
   default:
     if (tsr_opcode_info(code)->kind != TSR_KIND_COMPARE || !compare_symbolic(l, code, a, b, &truth))

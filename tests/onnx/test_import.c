@@ -101,6 +101,30 @@ START_TEST(shape_arithmetic_leaves_no_ops) {
 }
 END_TEST
 
+/* Integers are divided towards zero, also those that may be negative: S - 3 for a short S. */
+START_TEST(quotients_of_dims) {
+  static const int64_t one = 1, less = -3, four = 4, five = 5;
+  wire g = {0}, concat = onnx_node("Concat", "", "d m", "e");
+  onnx_int(&concat, "axis", 0);
+  onnx_add_node(&g, onnx_node("Shape", "", "x", "s"));
+  onnx_add_node(&g, onnx_node("Gather", "", "s one", "n"));
+  onnx_add_node(&g, onnx_node("Add", "", "n less", "t"));
+  onnx_add_node(&g, onnx_node("Div", "", "t four", "q"));
+  onnx_add_node(&g, onnx_node("Add", "", "q five", "d"));
+  onnx_add_node(&g, onnx_node("Mod", "", "t four", "m"));
+  onnx_add_node(&g, concat);
+  onnx_add_node(&g, onnx_node("Expand", "", "y e", "z"));
+  onnx_add_initializer(&g, onnx_ints("one", &one, 1));
+  onnx_add_initializer(&g, onnx_ints("less", &less, 1));
+  onnx_add_initializer(&g, onnx_ints("four", &four, 1));
+  onnx_add_initializer(&g, onnx_ints("five", &five, 1));
+  onnx_add_input(&g, onnx_value("x", ONNX_FLOAT, "B S"));
+  onnx_add_input(&g, onnx_value("y", ONNX_FLOAT, "1 1"));
+  untyped_output(&g, "z");
+  expect_text(onnx_model(g, 17), NULL, "f32[max(S - 3, 0) floordiv 4 + 5, (S + 1) mod 4]");
+}
+END_TEST
+
 START_TEST(dim_options) {
   tsr_import_dim dims[2] = {{"B", 4, 4}, {"S", 2, 128}};
   tsr_import_options options = {.dims = dims, .dim_count = 2};
@@ -397,6 +421,7 @@ int main(void) {
   TCase *tests = tcase_create("all");
   tcase_set_timeout(tests, 120);
   tcase_add_test(tests, shape_arithmetic_leaves_no_ops);
+  tcase_add_test(tests, quotients_of_dims);
   tcase_add_test(tests, dim_options);
   tcase_add_test(tests, assumed_inputs);
   tcase_add_test(tests, branches_of_if);
