@@ -18,7 +18,22 @@ cp -r $data/test_add cases/shape
 cp $data/test_add_bcast/test_data_set_0/input_1.pb cases/shape/test_data_set_0/
 cp -r $data/test_add cases/broken
 head -c 60 $data/test_add/model.onnx >cases/broken/model.onnx
-cp -r $data/test_strnormalizer_export_monday_casesensintive_lower cases/strings
+cp -r $data/test_adagrad cases/training
+# Strings, lists and optionals, as they are and with data that does not fit.
+words=test_strnormalizer_export_monday_casesensintive_lower
+cp -r $data/$words cases/strings
+cp -r $data/$words cases/otherstrings
+cp $data/test_strnormalizer_export_monday_casesensintive_upper/test_data_set_0/output_0.pb cases/otherstrings/test_data_set_0/
+cp -r $data/test_identity_sequence cases/list
+cp -r $data/test_identity_sequence cases/emptylist
+printf '' >cases/emptylist/test_data_set_0/output_0.pb
+cp -r $data/test_identity_sequence cases/nolist
+cp $data/test_add/test_data_set_0/input_0.pb cases/nolist/test_data_set_0/
+cp -r $data/test_identity_sequence cases/longlist
+printf '\032\377\377\377\177' >cases/longlist/test_data_set_0/input_0.pb
+cp -r $data/test_identity_opt cases/optional
+cp -r $data/test_identity_opt cases/absent
+printf '' >cases/absent/test_data_set_0/output_0.pb
 cp -r $data/test_add cases/twosets
 cp -r cases/wrong/test_data_set_0 cases/twosets/test_data_set_1
 
@@ -46,9 +61,17 @@ verdict '^PASS cases/right$'
 verdict '^FAIL cases/wrong output 0: element [0-9]+ is .* differ'
 verdict '^FAIL cases/shape .'
 verdict '^FAIL cases/broken .'
-verdict '^SKIP cases/strings .'
+verdict '^SKIP cases/training .'
+verdict '^PASS cases/strings$'
+verdict '^FAIL cases/otherstrings output 0: element 0 is "tuesday", not "TUESDAY"; 3 of 3 differ$'
+verdict '^PASS cases/list$'
+verdict '^FAIL cases/emptylist output 0: has [0-9]+ tensors, not 0$'
+verdict '^FAIL cases/nolist malformed protobuf .*in SequenceProto'
+verdict '^FAIL cases/longlist malformed protobuf .*a length reaches beyond the end$'
+verdict '^PASS cases/optional$'
+verdict '^FAIL cases/absent output 0: is there, not absent$'
 verdict '^FAIL cases/twosets output 0: '
-verdict '^1 passed, 4 failed, 1 skipped$'
+verdict '^4 passed, 9 failed, 1 skipped$'
 
 "$TESSERA" verify --quiet cases/right/ $data/test_relu >out 2>&1
 status 0 $?
