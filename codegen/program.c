@@ -46,6 +46,12 @@ static tsr_status add_output(building *b, tsr_op op) {
   tsr_value value = tsr_op_get(b->ir, op)->operands[0].value;
   tsr_port_desc port = {.name = tsr_op_string(b->ir, op, "name"), .buffer = b->storage[value] - 1};
   tsr_buffer_desc *buffers = b->t.buffers.items;
+  const tsr_port_desc *inputs = b->t.inputs.items;
+  const char *alias = tsr_op_string(b->ir, op, "alias");
+  for (uint32_t i = 0; alias != NULL && i < b->t.inputs.count; i++)
+    if (strcmp(inputs[i].name, alias) == 0)
+      port.alias = i + 1;
+  port.keep = tsr_op_bool(b->ir, op, "keep", false);
   if (b->storage[value] == 0 || buffers[port.buffer].kind != TSR_BUFFER_TEMPORARY)
     return tsr_fail(b->diag, TSR_ERR_INTERNAL, "output '%s' has no storage of its own", port.name);
   tsr_type_info type = tsr_tables_port_type(&b->t, op, value);
@@ -273,9 +279,6 @@ static tsr_status add_op(building *b, tsr_op op) {
   case TSR_OP_CONST:
     return add_constant(b, op);
   case TSR_OP_OUTPUT:
-    if (tsr_op_attr(b->ir, op, "alias") != NULL)
-      return tsr_tables_refuse(&b->t, op,
-                               "outputs that share an input's memory have no runtime yet");
     return add_output(b, op);
   case TSR_OP_RESHAPE:
     b->storage[data->results[0]] = b->storage[data->operands[0].value];

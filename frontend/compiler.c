@@ -68,6 +68,10 @@ static const char *missing_option(const tsr_compile_options *options) {
   for (uint32_t i = 0; i < options->dim_count; i++)
     if (options->dims == NULL || options->dims[i].name == NULL)
       return "a dim";
+  for (uint32_t i = 0; i < options->alias_count; i++)
+    if (options->aliases == NULL || options->aliases[i].output == NULL ||
+        options->aliases[i].input == NULL)
+      return "an alias";
   return NULL;
 }
 

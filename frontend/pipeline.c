@@ -131,17 +131,51 @@ static tsr_status import_onnx(const tsr_model_source *source, const tsr_compile_
   tsr_arena scratch;
   tsr_arena_init(&scratch, allocator);
   tsr_import_dim *dims = tsr_arena_alloc_array(&scratch, options->dim_count, sizeof *dims);
-  if (dims == NULL)
+  tsr_import_alias *aliases =
+      tsr_arena_alloc_array(&scratch, options->alias_count, sizeof *aliases);
+  if (dims == NULL || aliases == NULL) {
+    tsr_arena_reset(&scratch);
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
+  }
   for (uint32_t i = 0; i < options->dim_count; i++)
     dims[i] = (tsr_import_dim){options->dims[i].name, options->dims[i].lo, options->dims[i].hi};
+  for (uint32_t i = 0; i < options->alias_count; i++)
+    aliases[i] = (tsr_import_alias){options->aliases[i].output, options->aliases[i].input};
   tsr_import_options import = {.dims = dims,
                                .dim_count = options->dim_count,
+                               .aliases = aliases,
+                               .alias_count = options->alias_count,
                                .assumptions = source->assumptions,
                                .assumption_count = source->assumption_count};
   status = tsr_onnx_import(onnx, &import, allocator, diag, out_ir);
   tsr_arena_reset(&scratch);
   return status;
+}
+
+static tsr_op find_output(const tsr_ir *ir, const char *name) {
+  TSR_FOR_EACH_OP (ir, tsr_ir_top(ir), graph) {
+    if (tsr_op_get(ir, graph)->code != TSR_OP_GRAPH)
+      continue;
+    TSR_FOR_EACH_OP (ir, tsr_op_get(ir, graph)->regions[0], op)
+      if (tsr_op_get(ir, op)->code == TSR_OP_OUTPUT &&
+          strcmp(tsr_op_string(ir, op, "name"), name) == 0)
+        return op;
+  }
+  return 0;
+}
+
+/* The pass in_place looks at what is declared. */
+static tsr_status declare_aliases(tsr_ir *ir, const tsr_compile_options *options, tsr_diag *diag) {
+  for (uint32_t i = 0; i < options->alias_count; i++) {
+    tsr_op output = find_output(ir, options->aliases[i].output);
+    if (output == 0)
+      return tsr_fail(diag, TSR_ERR_NOT_FOUND,
+                      "the model has no output '%s', which is to live in "
+                      "the memory of input '%s'",
+                      options->aliases[i].output, options->aliases[i].input);
+    tsr_op_set_string(ir, output, "alias", options->aliases[i].input);
+  }
+  return tsr_ir_status(ir);
 }
 
 tsr_status tsr_model_import(const tsr_model_source *source, const tsr_compile_options *options,
@@ -151,11 +185,14 @@ tsr_status tsr_model_import(const tsr_model_source *source, const tsr_compile_op
   *out_onnx = NULL;
   if (source->graph != NULL) {
     TSR_TRY(tsr_ir_copy_in_order(source->graph, allocator, out_ir));
+    TSR_TRY(declare_aliases(*out_ir, options, diag));
     return tsr_ir_verify(*out_ir, diag);
   }
   bool text = source->text != NULL || has_suffix(source->path, ".tsr");
   tsr_status status = text ? import_text(source, options, allocator, diag, out_ir)
                            : import_onnx(source, options, allocator, diag, out_ir, out_onnx);
+  if (status == TSR_OK)
+    status = declare_aliases(*out_ir, options, diag);
   if (status != TSR_OK)
     tsr_diag_set_file(diag, source->path);
   return status;
@@ -416,12 +453,25 @@ static tsr_status lower_parts(target_build *build, tsr_op model) {
                                 &build->program);
 }
 
+/* The tensors of host programs change places; none is bound for good. */
+static tsr_status refuse_aliases(const tsr_ir *ir, tsr_op model, tsr_diag *diag) {
+  TSR_FOR_EACH_OP (ir, tsr_op_get(ir, model)->regions[0], op)
+    if (tsr_op_get(ir, op)->code == TSR_OP_OUTPUT && tsr_op_string(ir, op, "alias") != NULL)
+      return tsr_fail(diag, TSR_ERR_UNSUPPORTED,
+                      "output '%s' cannot live in the memory of input '%s' in a model with control "
+                      "flow, lists or texts",
+                      tsr_op_string(ir, op, "name"), tsr_op_string(ir, op, "alias"));
+  return TSR_OK;
+}
+
 /* What the host must do itself is told apart from what kernels do. */
 static tsr_status lower_model(target_build *build) {
   tsr_pass_options passes = {0};
   TSR_TRY(tsr_pass_run(build->ir, tsr_pass_find("segments"), &passes, build->diag));
   emit_ir(build, TSR_EMIT_MODEL, "model", "", build->ir);
   tsr_op model = find_top(build->ir, TSR_OP_MODEL);
+  if (model != 0)
+    TSR_TRY(refuse_aliases(build->ir, model, build->diag));
   return model == 0 ? lower_whole(build) : lower_parts(build, model);
 }
 

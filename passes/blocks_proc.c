@@ -105,6 +105,14 @@ static void emit_update(tsr_point *e, const char *combine, tsr_value update, tsr
   tsr_point_store(e, update, result, at, rank);
 }
 
+/* False: the elements that no update reaches are in their place already. */
+static bool keeps_rest(tsr_ir *ir, tsr_op scatter, tsr_op proc) {
+  bool in_place = tsr_op_bool(ir, scatter, "in_place", false);
+  if (in_place)
+    tsr_op_set_bool(ir, proc, "in_place", true);
+  return !in_place;
+}
+
 /* Updates in the order of the indices; the axes that indices do not address are parallel. */
 tsr_op tsr_lower_scatter_nd(tsr_ir *ir, tsr_op op) {
   const tsr_op_data *data = tsr_op_get(ir, op);
@@ -118,8 +126,10 @@ tsr_op tsr_lower_scatter_nd(tsr_ir *ir, tsr_op op) {
   tsr_point e = tsr_point_begin(ir, TSR_OP_PROC, op);
   tsr_value result = tsr_point_result(&e, type);
   tsr_point_axes(&e, TSR_ROLE_PAR, type->dims + width, type->rank - width, at + width);
-  tsr_point copy = emit_nest(&e, type->dims, width, at);
-  tsr_point_store(&copy, tsr_read(&copy, x, at, type->rank), result, at, type->rank);
+  if (keeps_rest(ir, op, e.op)) {
+    tsr_point copy = emit_nest(&e, type->dims, width, at);
+    tsr_point_store(&copy, tsr_read(&copy, x, at, type->rank), result, at, type->rank);
+  }
   tsr_point body = emit_nest(&e, places->dims, lead, place);
   memcpy(from, place, lead * sizeof *from);
   memcpy(from + lead, at + width, (type->rank - width) * sizeof *from);
@@ -141,8 +151,10 @@ tsr_op tsr_lower_scatter_elements(tsr_ir *ir, tsr_op op) {
   tsr_expr at[TSR_MAX_RANK], from[TSR_MAX_RANK], covered = 0;
   tsr_point e = begin_rows(ir, op, type, axis, at);
   tsr_value result = tsr_point_result(&e, type);
-  tsr_point copy = emit_nest(&e, &type->dims[axis], 1, &at[axis]);
-  tsr_point_store(&copy, tsr_read(&copy, x, at, type->rank), result, at, type->rank);
+  if (keeps_rest(ir, op, e.op)) {
+    tsr_point copy = emit_nest(&e, &type->dims[axis], 1, &at[axis]);
+    tsr_point_store(&copy, tsr_read(&copy, x, at, type->rank), result, at, type->rank);
+  }
   for (uint32_t i = 0; i < type->rank; i++)
     if (i != axis && places->dims[i] != type->dims[i])
       covered = tsr_inside(ir, covered, at[i], places->dims[i]);

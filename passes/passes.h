@@ -9,6 +9,7 @@
   X(segments, "what the host runs becomes a model, what devices run graphs that it calls")         \
   X(unpack, "no element shares a byte with others, so that any task may store any element")        \
   X(canonicalize, "fold, share and drop what later passes would otherwise carry along")            \
+  X(in_place, "updates of a state that the caller keeps move what is new, not the whole")          \
   X(to_blocks,                                                                                     \
     "every op becomes a loop nest with explicit subscripts, so that one rule fuses all")           \
   X(fuse, "intermediates stay in registers: producers move into consumers' subscripts")            \

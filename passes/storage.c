@@ -3,6 +3,7 @@
  * program tables can express. Blocks are added where that is not so yet. */
 #include "passes/passes.h"
 #include "passes/point.h"
+#include <string.h>
 
 static tsr_op defining_op(const tsr_ir *ir, tsr_value value) {
   const tsr_value_data *data = tsr_value_get(ir, value);
@@ -57,6 +58,126 @@ static void own_output(tsr_ir *ir, tsr_op output, bool *claimed) {
   }
   tsr_value copy = insert_copy(ir, output, value, tsr_value_get(ir, value)->type);
   tsr_op_set_operand(ir, output, 0, copy);
+}
+
+/* --- outputs in the memory of an input --- */
+
+static tsr_value input_of(const tsr_ir *ir, tsr_region region, const char *name) {
+  TSR_FOR_EACH_OP (ir, region, op)
+    if (tsr_op_get(ir, op)->code == TSR_OP_INPUT &&
+        strcmp(tsr_op_string(ir, op, "name"), name) == 0)
+      return tsr_op_get(ir, op)->results[0];
+  return 0;
+}
+
+static bool same_subscripts(const tsr_operand *a, const tsr_operand *b) {
+  if (a->subscript_count != b->subscript_count)
+    return false;
+  for (uint32_t i = 0; i < a->subscript_count; i++)
+    if (a->subscripts[i] != b->subscripts[i])
+      return false;
+  return true;
+}
+
+/* A block reads an old element only where it stores the new one: then both may be one memory. */
+static bool reads_in_step(const tsr_ir *ir, tsr_op block, tsr_value input, tsr_value result) {
+  const tsr_op_data *data = tsr_op_get(ir, block);
+  tsr_region body = data->code == TSR_OP_BLOCK ? data->regions[0] : 0;
+  const tsr_operand *to = NULL;
+  if (body == 0)
+    return false;
+  TSR_FOR_EACH_OP (ir, body, op) {
+    const tsr_op_data *inner = tsr_op_get(ir, op);
+    if (inner->code == TSR_OP_REDUCE || inner->region_count != 0)
+      return false;
+    if (inner->code == TSR_OP_STORE && inner->operands[1].value == result)
+      to = &inner->operands[1];
+  }
+  TSR_FOR_EACH_OP (ir, body, op) {
+    const tsr_op_data *inner = tsr_op_get(ir, op);
+    for (uint32_t i = 0; i < inner->operand_count; i++)
+      if (inner->operands[i].value != result && root_of(ir, inner->operands[i].value) == input &&
+          (to == NULL || inner->code != TSR_OP_LOAD || !same_subscripts(&inner->operands[i], to)))
+        return false;
+  }
+  return true;
+}
+
+/* `old` (or a view of it) where `op` or what is inside of it reads `input`. */
+static void read_instead(tsr_ir *ir, tsr_op outer, tsr_op op, tsr_value input, tsr_value old) {
+  const tsr_op_data *data = tsr_op_get(ir, op);
+  for (uint32_t i = 0; i < data->operand_count; i++) {
+    tsr_operand operand = data->operands[i];
+    if (root_of(ir, operand.value) != input)
+      continue;
+    tsr_type type = tsr_value_get(ir, operand.value)->type;
+    tsr_value view = old;
+    if (type != tsr_value_get(ir, old)->type) {
+      tsr_op reshape = tsr_op_insert_before(ir, outer, TSR_OP_RESHAPE);
+      tsr_op_add_operand(ir, reshape, old);
+      view = tsr_op_add_result(ir, reshape, type);
+      tsr_op_copy_origins(ir, reshape, outer);
+    }
+    if (operand.subscripted)
+      tsr_op_set_element(ir, op, i, view, operand.subscripts, operand.subscript_count);
+    else
+      tsr_op_set_operand(ir, op, i, view);
+  }
+  for (uint32_t r = 0; r < data->region_count; r++)
+    TSR_FOR_EACH_OP (ir, data->regions[r], inner)
+      read_instead(ir, outer, inner, input, old);
+}
+
+static bool reads_any(const tsr_ir *ir, tsr_op op, tsr_value input) {
+  const tsr_op_data *data = tsr_op_get(ir, op);
+  for (uint32_t i = 0; i < data->operand_count; i++)
+    if (root_of(ir, data->operands[i].value) == input)
+      return true;
+  for (uint32_t r = 0; r < data->region_count; r++)
+    TSR_FOR_EACH_OP (ir, data->regions[r], inner)
+      if (reads_any(ir, inner, input))
+        return true;
+  return false;
+}
+
+static bool uses_result(const tsr_ir *ir, tsr_op op, tsr_op maker) {
+  const tsr_op_data *data = tsr_op_get(ir, op);
+  for (uint32_t i = 0; i < data->operand_count; i++)
+    if (defining_op(ir, data->operands[i].value) == maker)
+      return true;
+  for (uint32_t r = 0; r < data->region_count; r++)
+    TSR_FOR_EACH_OP (ir, data->regions[r], inner)
+      if (uses_result(ir, inner, maker))
+        return true;
+  return false;
+}
+
+/* Puts `reader` before `writer` when nothing from there on is needed by it. */
+static bool move_before(tsr_ir *ir, tsr_op reader, tsr_op writer) {
+  if (reader == writer || tsr_op_get(ir, reader)->code != TSR_OP_BLOCK)
+    return false;
+  for (tsr_op op = writer; op != reader; op = tsr_op_get(ir, op)->next)
+    if (tsr_op_get(ir, op)->code == TSR_OP_RESIZE_DIM || uses_result(ir, reader, op))
+      return false;
+  tsr_op_move_before(ir, reader, writer);
+  return true;
+}
+
+/* Whatever reads the old contents when the new ones are being written, or later, is put before that
+ * or reads a copy that is made before. Reshapes read nothing. */
+static void save_old(tsr_ir *ir, tsr_region region, tsr_op output) {
+  tsr_value input = input_of(ir, region, tsr_op_string(ir, output, "alias"));
+  tsr_value result = root_of(ir, tsr_op_get(ir, output)->operands[0].value), old = 0;
+  tsr_op writer = defining_op(ir, result), next;
+  for (tsr_op op = writer; op != 0; op = next) {
+    next = tsr_op_get(ir, op)->next;
+    if (tsr_op_get(ir, op)->code == TSR_OP_RESHAPE || !reads_any(ir, op, input) ||
+        (op == writer && reads_in_step(ir, op, input, result)) || move_before(ir, op, writer))
+      continue;
+    if (old == 0)
+      old = insert_copy(ir, writer, input, tsr_value_get(ir, input)->type);
+    read_instead(ir, op, op, input, old);
+  }
 }
 
 /* True when the result is the first elements of the operand in row-major order. */
@@ -168,10 +289,15 @@ static tsr_status own_outputs(tsr_ir *ir, tsr_region region, tsr_diag *diag) {
   bool *claimed = tsr_arena_alloc(&scratch, tsr_value_count(ir) + 1);
   if (claimed == NULL)
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory in pass storage");
-  TSR_FOR_EACH_OP (ir, region, op) {
-    if (tsr_op_get(ir, op)->code == TSR_OP_OUTPUT)
-      own_output(ir, op, claimed);
-  }
+  for (int aliases = 1; aliases >= 0; aliases--) /* what is in place has no other place */
+    TSR_FOR_EACH_OP (ir, region, op) {
+      const char *alias = tsr_op_string(ir, op, "alias");
+      if (tsr_op_get(ir, op)->code == TSR_OP_OUTPUT && (alias != NULL) == (aliases != 0))
+        own_output(ir, op, claimed);
+    }
+  TSR_FOR_EACH_OP (ir, region, op)
+    if (tsr_op_get(ir, op)->code == TSR_OP_OUTPUT && tsr_op_string(ir, op, "alias") != NULL)
+      save_old(ir, region, op);
   tsr_arena_reset(&scratch);
   return tsr_ir_status(ir);
 }

@@ -46,9 +46,13 @@ typedef struct tsr_buffer_desc {
   uint32_t index;     /* input, output or constant number; 0 for temporaries */
 } tsr_buffer_desc;
 
+/* Of outputs: `alias` is the number of the input in whose memory it may live, + 1; 0: none. With
+ * `keep` its memory must start with that input's contents, which the runtime copies where the two
+ * are not one. */
 typedef struct tsr_port_desc {
   const char *name;
   uint32_t buffer;
+  uint32_t alias, keep;
 } tsr_port_desc;
 
 /* Constant data: bytes of one dense tensor. Equal bytes are stored once in the module's weight

@@ -1,5 +1,6 @@
 #include "frontend/cli/npy.h"
 #include "frontend/cli/session.h"
+#include "frontend/cli/state.h"
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -88,6 +89,21 @@ static tsr_status report_output(tsr_cli_session *session, uint32_t index, const 
   return status;
 }
 
+static tsr_status run_steps(tsr_cli_session *session) {
+  const uint64_t steps = (uint64_t)tsr_cli_count(session->args, TSR_OPTION_STEPS, 1);
+  tsr_cli_states states;
+  tsr_status status = tsr_cli_states_begin(session, &states);
+  for (uint64_t step = 1; status == TSR_OK && step <= steps; step++) {
+    status = tsr_cli_session_run(session);
+    if (status == TSR_OK)
+      status = tsr_cli_states_next(session, &states, step, step == steps);
+  }
+  if (status == TSR_OK && steps == 0)
+    status = tsr_fail(&session->diag, TSR_ERR_ARGUMENT, "--steps 0 runs nothing");
+  tsr_cli_states_end(&states);
+  return status;
+}
+
 static tsr_status run(tsr_cli_session *session) {
   const char *folder = tsr_cli_text(session->args, TSR_OPTION_OUTPUT_DIR, NULL);
   const char *trace = tsr_cli_text(session->args, TSR_OPTION_TRACE, NULL);
@@ -100,7 +116,7 @@ static tsr_status run(tsr_cli_session *session) {
     if (status != TSR_OK)
       return tsr_fail(&session->diag, status, "%s", tsr_exec_last_error(session->exec));
   }
-  TSR_TRY(tsr_cli_session_run(session));
+  TSR_TRY(run_steps(session));
   for (uint32_t i = 0; i < session->info.output_count; i++)
     TSR_TRY(report_output(session, i, folder));
   return TSR_OK;

@@ -44,6 +44,16 @@ static tsr_status parse_dim(const char *text, char **out_name, tsr_dim_range *ou
   return *out_name != NULL ? TSR_OK : tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
 }
 
+static tsr_status parse_alias(const char *text, char **out_name, tsr_alias *out_alias,
+                              tsr_diag *diag) {
+  const char *equals = strchr(text, '=');
+  if (equals == NULL || equals == text || equals[1] == '\0')
+    return tsr_fail(diag, TSR_ERR_ARGUMENT, "--alias wants OUTPUT=INPUT, not '%s'", text);
+  *out_name = strndup(text, (size_t)(equals - text));
+  *out_alias = (tsr_alias){*out_name, equals + 1};
+  return *out_name != NULL ? TSR_OK : tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
+}
+
 /* This executable, whose main knows the argument. */
 static const char *const cuda_worker[] = {"/proc/self/exe", "--cuda-compile-worker", NULL};
 
@@ -55,18 +65,27 @@ tsr_status tsr_cli_compile_options_begin(const tsr_cli_args *args,
   out_options->targets = calloc((size_t)target_count + 1, sizeof *out_options->targets);
   out_options->dims = calloc((size_t)dim_count + 1, sizeof *out_options->dims);
   out_options->dim_names = calloc((size_t)dim_count + 1, sizeof *out_options->dim_names);
-  if (out_options->targets == NULL || out_options->dims == NULL || out_options->dim_names == NULL)
+  int alias_count = count_given(args, TSR_OPTION_ALIAS);
+  out_options->aliases = calloc((size_t)alias_count + 1, sizeof *out_options->aliases);
+  out_options->alias_names = calloc((size_t)alias_count + 1, sizeof *out_options->alias_names);
+  if (out_options->targets == NULL || out_options->dims == NULL || out_options->dim_names == NULL ||
+      out_options->aliases == NULL || out_options->alias_names == NULL)
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
   for (int i = 0, position = 0; i < target_count; i++)
     out_options->targets[i] = tsr_cli_next(args, TSR_OPTION_TARGET, &position);
   for (int i = 0, position = 0; i < dim_count; i++)
     TSR_TRY(parse_dim(tsr_cli_next(args, TSR_OPTION_DIM, &position), &out_options->dim_names[i],
                       &out_options->dims[i], diag));
+  for (int i = 0, position = 0; i < alias_count; i++)
+    TSR_TRY(parse_alias(tsr_cli_next(args, TSR_OPTION_ALIAS, &position),
+                        &out_options->alias_names[i], &out_options->aliases[i], diag));
   out_options->options = (tsr_compile_options){
       .targets = out_options->targets,
       .target_count = (uint32_t)target_count,
       .dims = out_options->dims,
       .dim_count = (uint32_t)dim_count,
+      .aliases = out_options->aliases,
+      .alias_count = (uint32_t)alias_count,
       .precision = tsr_cli_text(args, TSR_OPTION_PRECISION, NULL),
       .threads = (uint32_t)tsr_cli_count(args, TSR_OPTION_THREADS, 0),
       .no_fuse = tsr_cli_has(args, TSR_OPTION_NO_FUSE),
@@ -80,6 +99,10 @@ tsr_status tsr_cli_compile_options_begin(const tsr_cli_args *args,
 void tsr_cli_compile_options_end(tsr_cli_compile_options *options) {
   for (char **name = options->dim_names; name != NULL && *name != NULL; name++)
     free(*name);
+  for (char **name = options->alias_names; name != NULL && *name != NULL; name++)
+    free(*name);
+  free(options->aliases);
+  free(options->alias_names);
   free(options->targets);
   free(options->dims);
   free(options->dim_names);

@@ -12,6 +12,8 @@ typedef struct tsr_cli_compile_options {
   const char **targets;
   tsr_dim_range *dims;
   char **dim_names;
+  tsr_alias *aliases;
+  char **alias_names;
 } tsr_cli_compile_options;
 
 TSR_WARN_UNUSED tsr_status tsr_cli_compile_options_begin(const tsr_cli_args *args,

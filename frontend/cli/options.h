@@ -57,6 +57,8 @@ typedef enum tsr_cli_kind {
     TSR_CLI_MODEL | TSR_CLI_ON(VERIFY) | TSR_CLI_ON(OPT) | TSR_CLI_ON(INSPECT),                    \
     "cpu (this machine), cpu:FEATURES such as cpu:x86-64-v3, cuda:sm_80, sm_89 or sm_90a")         \
   X(DIM, "--dim", "NAME=N", TEXT, TSR_CLI_MODEL, "fix a symbolic dim; NAME=LO..HI bounds it")      \
+  X(ALIAS, "--alias", "OUT=IN", TEXT, TSR_CLI_MODEL,                                               \
+    "output OUT is the next state of input IN and may live in its memory")                         \
   X(PRECISION, "--precision", "NAME", TEXT, TSR_CLI_MODEL,                                         \
     "f32, f32-strict (the same in this version), or tf32: faster matrix products on CUDA")         \
   X(NO_FUSE, "--no-fuse", NULL, FLAG, TSR_CLI_MODEL | TSR_CLI_ON(OPT), "one kernel per operation") \
@@ -70,6 +72,9 @@ typedef enum tsr_cli_kind {
     "an input's data, NAME=A.npy,B.npy of a list; others are random, optional ones absent")        \
   X(OUTPUT_DIR, "--output-dir", "DIR", TEXT, TSR_CLI_ON(RUN),                                      \
     "write DIR/NAME.npy per output, of a list DIR/NAME.0.npy and so on")                           \
+  X(STATE, "--state", "IN=OUT", TEXT, TSR_CLI_ON(RUN),                                             \
+    "output OUT is input IN of the next step; of floats for integers, where the largest is")       \
+  X(STEPS, "--steps", "N", COUNT, TSR_CLI_ON(RUN), "run N times, with --state in between (1)")     \
   X(TRACE, "--trace", "FILE.json", TEXT, TSR_CLI_ON(RUN),                                          \
     "write the time of every kernel, for Perfetto")                                                \
   X(RUNS, "--runs", "N", COUNT, TSR_CLI_ON(BENCH), "timed runs (100)")                             \

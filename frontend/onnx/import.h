@@ -20,11 +20,18 @@ typedef struct tsr_import_assumption {
   bool used; /* set by the import */
 } tsr_import_assumption;
 
+/* The output lives in the input's memory; tsr_compile_options.aliases. */
+typedef struct tsr_import_alias {
+  const char *output, *input;
+} tsr_import_alias;
+
 typedef struct tsr_import_options {
   const tsr_import_dim *dims;
   uint32_t dim_count;
   tsr_import_assumption *assumptions;
   uint32_t assumption_count;
+  const tsr_import_alias *aliases;
+  uint32_t alias_count;
 } tsr_import_options;
 
 /* Bounds of symbolic dims that no option narrows. */

@@ -209,6 +209,17 @@ bool tsr_lower_has(const tsr_lower *l, uint32_t input) {
   return input < l->in_count && l->in[input] != NULL;
 }
 
+bool tsr_lower_in_place(const tsr_lower *l, uint32_t output, uint32_t input) {
+  const tsr_import_options *options = l->importer->options;
+  if (!tsr_lower_wants(l, output) || !tsr_lower_has(l, input))
+    return false;
+  for (uint32_t i = 0; i < options->alias_count; i++)
+    if (strcmp(options->aliases[i].output, l->node->outputs.items[output]) == 0 &&
+        strcmp(options->aliases[i].input, l->node->inputs.items[input]) == 0)
+      return true;
+  return false;
+}
+
 bool tsr_lower_wants(const tsr_lower *l, uint32_t output) {
   return output < l->out_count && l->node->outputs.items[output][0] != '\0';
 }

@@ -123,6 +123,10 @@ bool tsr_lower_scalar_float(tsr_lower *l, uint32_t input, double *out_number);
 const int64_t *tsr_lower_list(tsr_lower *l, const char *name, uint32_t input, uint32_t *out_count,
                               bool *out_known);
 
+/* Whether the node's output is the model's output that is declared to live in the memory of the
+ * model's input that this input of the node is. */
+bool tsr_lower_in_place(const tsr_lower *l, uint32_t output, uint32_t input);
+
 void tsr_lower_set(tsr_lower *l, uint32_t output, tsr_value value);
 void tsr_lower_set_imported(tsr_lower *l, uint32_t output, tsr_imported *imported);
 /* `dims` and the content's arrays are kept. */

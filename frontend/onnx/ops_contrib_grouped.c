@@ -1,8 +1,10 @@
 /* com.microsoft.GroupQueryAttention. Every sequence of a batch has its own length: new keys stand
  * behind the past of their own sequence, whatever room the cache has, and positions count from
- * there. What the cache holds behind them is 0. */
+ * there. What the cache holds behind them is 0, unless it is updated in place: then it is as it
+ * was. */
 #include "frontend/onnx/attention.h"
 #include "frontend/onnx/op_table.h"
+#include "frontend/onnx/sizes.h"
 #include <math.h>
 
 enum {
@@ -31,7 +33,8 @@ typedef struct grouped {
   tsr_value past;  /* [B] keys of each sequence before the new ones; 0: none */
   tsr_value total; /* [B] keys of each sequence */
   tsr_value place; /* [B or 1, S] positions of the new tokens */
-  tsr_expr room;   /* keys in the present cache */
+  tsr_expr room;   /* keys that are looked at */
+  bool in_place;   /* the present cache is the past one with new rows, of which `room` are in use */
   tsr_dtype dtype;
 } grouped;
 
@@ -127,13 +130,18 @@ static tsr_status read_lengths(grouped *g) {
   g->place = tsr_graph_iota(l->b, TSR_I64, count, 2, 1);
   g->room = rows;
   if (tsr_lower_has(l, IN_PAST_KEY)) {
-    const tsr_content *content = tsr_lower_content(l, IN_TOTAL);
+    const tsr_content *content = tsr_size_content(l, IN_TOTAL, "total_sequence_length");
     if (!content || content->count != 1 || !content->exprs)
       return tsr_lower_unknown(l, IN_TOTAL, "total_sequence_length");
     if (l->in[IN_PAST_KEY]->rank != 4 || l->in[IN_PAST_VALUE]->rank != 4)
       return tsr_lower_wrong(l, TSR_ERR_SHAPE, "past_key of rank %u", l->in[IN_PAST_KEY]->rank);
     total = content->exprs[0];
-    g->room = e_max(l, total, l->in[IN_PAST_KEY]->dims[2]);
+    g->in_place = tsr_lower_in_place(l, 1, IN_PAST_KEY) && tsr_lower_in_place(l, 2, IN_PAST_VALUE);
+    g->room = g->in_place ? total : e_max(l, total, l->in[IN_PAST_KEY]->dims[2]);
+    if (g->in_place)
+      tsr_graph_check(l->b,
+                      tsr_expr_binary(l->ir, TSR_INDEX_LE, total, l->in[IN_PAST_KEY]->dims[2]),
+                      "total_sequence_length is larger than the cache");
     tsr_value before = v_sub(l, g->total, tsr_graph_index(l->b, TSR_I64, rows));
     tsr_value zero = tsr_graph_splat(l->b, TSR_I64, 0, &batch, 1);
     g->past = unless_prompt(g, total, before, zero);
@@ -203,6 +211,24 @@ static tsr_value present(const grouped *g, uint32_t input, tsr_value x) {
   return v_select(l, is_old, old, v_select(l, is_new, moved, v_number(l, x, 0)));
 }
 
+/* The cache with x [B, heads, S, D] at its positions, and as `out_used` the part of it that is
+ * looked at. */
+static tsr_value update(const grouped *g, uint32_t input, tsr_value x, tsr_value *out_used) {
+  tsr_lower *l = g->l;
+  if (!g->in_place) {
+    *out_used = present(g, input, x);
+    return v_cast(l, *out_used, g->dtype);
+  }
+  tsr_value cache = tsr_lower_value(l, input), rows = v_cast(l, x, v_dtype(l, cache));
+  if (!rows)
+    return 0;
+  tsr_value at = v_unsqueeze(l, v_unsqueeze(l, g->place, 1), 3);
+  at = tsr_graph_broadcast(l->b, at, v_type(l, rows)->dims, 4);
+  cache = tsr_graph_scatter_elements(l->b, cache, at, rows, 2, "none");
+  *out_used = v_cast(l, v_slice_axis(l, cache, 2, e_int(l, 0), g->room), v_dtype(l, x));
+  return cache;
+}
+
 /* Which keys each query may see, [B, 1, 1 or S, T]. A padded prompt has queries behind its own
  * length: they see no padding either. */
 static tsr_value visible(const grouped *g) {
@@ -257,12 +283,13 @@ tsr_status tsr_lower_op_contrib_grouped(tsr_lower *l) {
   g.q = head_norm(l, g.q, IN_QUERY_NORM);
   g.k = head_norm(l, g.k, IN_KEY_NORM);
   TSR_TRY(rotate(&g));
-  tsr_value k = present(&g, IN_PAST_KEY, g.k), v = present(&g, IN_PAST_VALUE, g.v);
+  tsr_value k = 0, v = 0, keys = update(&g, IN_PAST_KEY, g.k, &k);
+  tsr_value values = update(&g, IN_PAST_VALUE, g.v, &v);
   TSR_TRY(attend(&g, k, v, &y));
   tsr_lower_set(l, 0, y);
   if (tsr_lower_wants(l, 1))
-    tsr_lower_set(l, 1, v_cast(l, k, g.dtype));
+    tsr_lower_set(l, 1, keys);
   if (tsr_lower_wants(l, 2))
-    tsr_lower_set(l, 2, v_cast(l, v, g.dtype));
+    tsr_lower_set(l, 2, values);
   return TSR_OK;
 }

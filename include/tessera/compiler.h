@@ -72,6 +72,12 @@ typedef void (*tsr_emit_function)(void *context, const char *kind, const char *t
  * none. Valid during the call. */
 typedef void (*tsr_warning_function)(void *context, const char *target, const char *text);
 
+/* The output is the next state of the input (a decoder's cache): same dtype and shape, and both may
+ * be bound to one memory, which is then updated in place (tsr_exec_bind_output). */
+typedef struct tsr_alias {
+  const char *output, *input;
+} tsr_alias;
+
 /* Zero everything that is not wanted. */
 typedef struct tsr_compile_options {
   const char *const
@@ -101,6 +107,12 @@ typedef struct tsr_compile_options {
   const char *const *cuda_worker;
   const char *cuda_cache; /* folder of compiled kernels; NULL: $XDG_CACHE_HOME/tessera/cuda or
                              ~/.cache/tessera/cuda; "": none */
+  /* Outputs that may live in an input's memory. Where such an output is the input with some
+   * elements replaced (ScatterElements, ScatterND, TensorScatter, the caches of
+   * GroupQueryAttention), only these are written. NOT_FOUND: no such input or output; SHAPE: they
+   * differ in type. */
+  const tsr_alias *aliases;
+  uint32_t alias_count;
 } tsr_compile_options;
 
 /* The main of a process started as tsr_compile_options.cuda_worker: serves until its standard input

@@ -169,6 +169,8 @@ typedef struct tsr_port_info {
   int32_t is_text; /* 1: strings. Tensors of them are DLPack tensors of type kDLOpaqueHandle with 64
                       bits: data is an array of `const char *`, each ended by a zero byte; dtype is
                       then TSR_I64 */
+  const char *alias; /* of outputs: the input in whose memory the output may live, or NULL; see
+                        tsr_exec_bind_output */
 } tsr_port_info;
 
 typedef struct tsr_kernel_info {
@@ -317,7 +319,11 @@ TSR_WARN_UNUSED tsr_status tsr_exec_bind_input_name(tsr_exec *exec, const char *
                                                     const DLTensor *tensor);
 /* Lets output number `index` be written to the caller's memory until bound again; NULL returns it
  * to the exec. The shape must be the output's when the exec runs (SHAPE, from tsr_exec_run). It
- * must not overlap an input or another output. Errors as for inputs. */
+ * must not overlap an input or another output, but for the input that tsr_port_info.alias names:
+ * the output may be bound to exactly that input's memory, and then updates it in place. A cache
+ * that only gets new rows is not copied then; bound to other memory, the output gets the old
+ * contents first (tsr_exec_stats.kept_bytes). The model's author, or tsr_compile_options.aliases,
+ * declares such pairs. Errors as for inputs. */
 TSR_WARN_UNUSED tsr_status tsr_exec_bind_output(tsr_exec *exec, uint32_t index,
                                                 const DLTensor *tensor);
 TSR_WARN_UNUSED tsr_status tsr_exec_bind_output_name(tsr_exec *exec, const char *name,
@@ -401,6 +407,8 @@ typedef struct tsr_exec_stats {
   uint64_t graph_captures;   /* CUDA: graphs made or updated, */
   uint64_t graph_updates;    /* those of them that were updates of an earlier one, */
   uint64_t graph_launches;   /* and launched */
+  uint64_t kept_bytes; /* of the last run: copied from inputs to outputs that update them, as the
+                          two were bound to different memory (tsr_port_info.alias) */
 } tsr_exec_stats;
 void tsr_exec_get_stats(const tsr_exec *exec, tsr_exec_stats *out_stats);
 

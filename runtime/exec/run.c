@@ -87,12 +87,29 @@ static tsr_status check_inputs(tsr_exec *exec) {
   return TSR_OK;
 }
 
+/* Outputs that start with what an input holds, where the two are not one memory. */
+static tsr_status keep_contents(tsr_exec *exec, uint32_t stage) {
+  const tsr_program *p = exec->program;
+  for (uint32_t i = 0; i < p->output_count; i++) {
+    const exec_buffer *to = &exec->buffers[p->outputs[i].buffer], *from;
+    if (p->outputs[i].keep == 0 || to->first_stage != stage)
+      continue;
+    from = &exec->buffers[p->inputs[p->outputs[i].alias - 1].buffer];
+    if (to->pointer == from->pointer || to->bytes == 0)
+      continue;
+    TSR_TRY(exec->ops->copy(exec, to->pointer, to->bytes, from->pointer, to->bytes, to->bytes, 1));
+    exec->stats.kept_bytes += to->bytes;
+  }
+  return TSR_OK;
+}
+
 /* A part's inputs are there, and times are taken of the whole. */
 static tsr_status run_stages(tsr_exec *exec) {
   for (uint32_t i = 0; i < exec->stage_count; i++) {
     TSR_TRY(tsr_exec_prepare_stage(exec, i));
     if (i == 0 && exec->parent == NULL)
       TSR_TRY(exec->ops->begin(exec));
+    TSR_TRY(keep_contents(exec, i));
     TSR_TRY(exec->ops->run_stage(exec, i));
     TSR_TRY(run_reads(exec, i));
   }
@@ -125,6 +142,7 @@ tsr_status tsr_exec_run_async(tsr_exec *exec) {
   exec->begin_ns = tsr_time_ns();
   exec->results_valid = false;
   exec->stats.launches = 0;
+  exec->stats.kept_bytes = 0;
   exec->trace.count = 0;
   TSR_TRY(exec->ops->enter(exec));
   status = start(exec);

@@ -101,7 +101,7 @@ typedef struct tsm_dim {
 } tsm_dim;
 
 typedef struct tsm_port {
-  uint32_t name, buffer;
+  uint32_t name, buffer, alias, keep;
 } tsm_port;
 
 typedef struct tsm_constant {
@@ -145,7 +145,7 @@ typedef struct tsm_weight {
 _Static_assert(sizeof(tsm_header) == 128, "file layout");
 _Static_assert(sizeof(tsm_program) == 48 + 23 * sizeof(tsm_table), "file layout");
 _Static_assert(sizeof(tsm_table) == 16 && sizeof(tsm_dim) == 24, "file layout");
-_Static_assert(sizeof(tsm_port) == 8 && sizeof(tsm_constant) == 4, "file layout");
+_Static_assert(sizeof(tsm_port) == 16 && sizeof(tsm_constant) == 4, "file layout");
 _Static_assert(sizeof(tsm_check) == 16, "file layout");
 _Static_assert(sizeof(tsm_kernel) == 64 && sizeof(tsm_weight) == 24, "file layout");
 _Static_assert(sizeof(tsr_index_step) == 16 && sizeof(tsr_code) == 8, "file layout");

@@ -110,11 +110,13 @@ static tsr_status describe_ports(tsr_module *module, const tsr_port_desc *ports,
       (tsr_port_info *)tsr_arena_alloc_array(&module->arena, count, sizeof *infos);
   if (infos == NULL)
     return TSR_ERR_OUT_OF_MEMORY;
-  for (uint32_t i = 0; i < count; i++)
+  for (uint32_t i = 0; i < count; i++) {
+    infos[i].alias = ports[i].alias == 0 ? NULL : program->inputs[ports[i].alias - 1].name;
     TSR_TRY(
         program->host_region_count == 0
             ? describe_port(module, &ports[i], &infos[i])
             : describe_value(module, &ports[i], program->arguments[first_value + i], &infos[i]));
+  }
   *out_infos = infos;
   return TSR_OK;
 }

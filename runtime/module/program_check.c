@@ -131,6 +131,31 @@ static tsr_status check_ports(const checker *self, const tsr_port_desc *ports, u
   return TSR_OK;
 }
 
+static bool same_code(const tsr_program *p, tsr_code a, tsr_code b) {
+  return a.count == b.count && (a.count == 0 || memcmp(p->steps + a.first, p->steps + b.first,
+                                                       a.count * sizeof *p->steps) == 0);
+}
+
+/* Outputs that live in an input's memory are of its dtype and shape. */
+static tsr_status check_aliases(const checker *self) {
+  const tsr_program *p = self->program;
+  for (uint32_t i = 0; i < p->output_count; i++) {
+    const tsr_port_desc *port = &p->outputs[i];
+    const tsr_buffer_desc *to = &p->buffers[port->buffer], *from;
+    if (port->alias > p->input_count || port->keep > 1 || (port->keep != 0 && port->alias == 0))
+      return bad(self, "an output lives in no input's memory", i);
+    if (port->alias == 0)
+      continue;
+    from = &p->buffers[p->inputs[port->alias - 1].buffer];
+    if (from->dtype != to->dtype || from->rank != to->rank)
+      return bad(self, "an output lives in an input of another type", i);
+    for (uint32_t d = 0; d < to->rank; d++)
+      if (!same_code(p, p->codes[from->first_dim + d], p->codes[to->first_dim + d]))
+        return bad(self, "an output lives in an input of another shape", i);
+  }
+  return TSR_OK;
+}
+
 static tsr_status check_constants(const checker *self) {
   const tsr_program *p = self->program;
   for (uint32_t i = 0; i < p->constant_count; i++)
@@ -489,6 +514,7 @@ static tsr_status check_kernel_program(const tsr_program *program, bool part, ts
   TSR_TRY(check_no_host_tables(&self));
   TSR_TRY(check_ports(&self, program->inputs, program->input_count, TSR_BUFFER_INPUT));
   TSR_TRY(check_ports(&self, program->outputs, program->output_count, TSR_BUFFER_OUTPUT));
+  TSR_TRY(check_aliases(&self));
   TSR_TRY(check_maps(&self));
   TSR_TRY(check_kernels(&self));
   TSR_TRY(check_image(&self));

@@ -193,6 +193,8 @@ static const tsr_port_desc *read_ports(program_reader *self, const tsm_table *ta
   for (uint32_t i = 0; i < table->count; i++) {
     to[i].name = read_string(self, from[i].name);
     to[i].buffer = from[i].buffer;
+    to[i].alias = from[i].alias;
+    to[i].keep = from[i].keep;
   }
   return to;
 }

@@ -148,7 +148,7 @@ static tsr_status add_ports(writer *self, tsm_table *table, const tsr_port_desc 
                             uint32_t count) {
   TSR_TRY(begin_table(self, table, count));
   for (uint32_t i = 0; i < count; i++) {
-    tsm_port record = {0, ports[i].buffer};
+    tsm_port record = {0, ports[i].buffer, ports[i].alias, ports[i].keep};
     TSR_TRY(add_string(self, ports[i].name, &record.name));
     TSR_TRY(append(self, &self->meta, &record, sizeof record));
   }

@@ -1,0 +1,341 @@
+/* Outputs that live in an input's memory: only what is new is written, everything else keeps its
+ * bits; bound to other memory, the output gets the old contents first, and the results are the
+ * same. On the CPU and on the emulated device. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tessera/compiler.h>
+#include <tessera/runtime.h>
+
+enum { WIDTH = 16, ROOM = 24, STEPS = 6, PROMPT = 3 };
+
+static const char *const targets[] = {"cpu", "cuda-emulated:sm_80"};
+
+/* A decoder without attention: rows of %x go to places from %at on; what is read back are sums over
+ * the cache, old and new. `old` is read behind the writer in the text, from the memory that is
+ * overwritten. */
+static const char cache_text[] =
+    "dim S in 0..64\n"
+    "dim C in 0..4096\n"
+    "graph @cache {\n"
+    "  %x = input {name = \"x\"} : f32[S, 16]\n"
+    "  %at = input {name = \"at\"} : i64[]\n"
+    "  %c = input {name = \"cache\"} : f32[C, 16]\n"
+    "  %r = input {name = \"running\"} : f32[16]\n"
+    "  %two = const {value = 2} : f32[]\n"
+    "  %x2 = mul %x, %two : f32[S, 16]\n"
+    "  %i = iota {axis = 0} : i64[S, 16]\n"
+    "  %place = add %i, %at : i64[S, 16]\n"
+    "  %new = scatter_elements %c, %place, %x2 {axis = 0, combine = \"none\"} : f32[C, 16]\n"
+    "  %row = iota {axis = 0} : i64[C, 16]\n"
+    "  %s = index {value = S} : i64[]\n"
+    "  %end = add %at, %s : i64[]\n"
+    "  %used = lt %row, %end : bool[C, 16]\n"
+    "  %before = lt %row, %at : bool[C, 16]\n"
+    "  %zero = const {value = 0} : f32[]\n"
+    "  %a = select %used, %new, %zero : f32[C, 16]\n"
+    "  %sum = reduce %a {axes = [0], combine = \"add\"} : f32[16]\n"
+    "  %b = select %before, %c, %zero : f32[C, 16]\n"
+    "  %b2 = add %b, %a : f32[C, 16]\n"
+    "  %old = reduce %b2 {axes = [0], combine = \"add\"} : f32[16]\n"
+    "  %all = add %r, %sum : f32[16]\n"
+    "  %turned = slice %r {start = [15], step = [-1]} : f32[16]\n"
+    "  output %sum {name = \"sum\"}\n"
+    "  output %old {name = \"old\"}\n"
+    "  output %new {alias = \"cache\", name = \"cache2\"}\n"
+    "  output %all {alias = \"running\", name = \"running2\"}\n"
+    "  output %turned {name = \"turned\"}\n"
+    "}\n";
+
+/* The new contents need all of the old ones: written elsewhere first. */
+static const char turn_text[] = "graph @turn {\n"
+                                "  %x = input {name = \"x\"} : f32[16]\n"
+                                "  %y = slice %x {start = [15], step = [-1]} : f32[16]\n"
+                                "  output %y {alias = \"x\", name = \"y\"}\n"
+                                "}\n";
+
+typedef struct setup {
+  tsr_module *module;
+  tsr_exec *exec;
+} setup;
+
+static setup open_text(const char *text, const char *target, int32_t outputs) {
+  tsr_compile_options options = {.targets = &target, .target_count = 1};
+  tsr_exec_options exec_options = {
+      .size = sizeof exec_options, .threads = 1, .output_device = outputs};
+  const char *driver = getenv("TESSERA_EMULATED_DRIVER");
+  tsr_context *context;
+  tsr_message message;
+  setup made;
+  void *bytes;
+  size_t size;
+  if (strncmp(target, "cuda", 4) == 0) {
+    ck_assert_msg(driver != NULL, "TESSERA_EMULATED_DRIVER is the emulated driver's path");
+    setenv("TESSERA_CUDA_DRIVER", driver, 1);
+    setenv("TESSERA_EMULATED_SM", "80", 1);
+  }
+  ck_assert_int_eq(tsr_context_create(NULL, &context), TSR_OK);
+  tsr_status status =
+      tsr_compile_text(context, text, strlen(text), "state.tsr", &options, &bytes, &size);
+  ck_assert_msg(status == TSR_OK, "%s", tsr_context_error(context));
+  status = tsr_module_load_memory(bytes, size, NULL, &made.module, &message);
+  ck_assert_msg(status == TSR_OK, "%s", message.text);
+  tsr_bytes_release(context, bytes, size);
+  tsr_context_destroy(context);
+  status = tsr_exec_create(made.module, &exec_options, &made.exec, &message);
+  ck_assert_msg(status == TSR_OK, "%s", message.text);
+  return made;
+}
+
+static void close_setup(setup *s) {
+  tsr_exec_destroy(s->exec);
+  tsr_module_release(s->module);
+}
+
+static DLTensor tensor(void *data, tsr_dtype dtype, int32_t rank, int64_t *shape) {
+  return (DLTensor){.data = data,
+                    .device = {.device_type = kDLCPU},
+                    .ndim = rank,
+                    .dtype = tsr_dtype_to_dlpack(dtype),
+                    .shape = shape};
+}
+
+static void bind_in(tsr_exec *exec, const char *name, DLTensor data) {
+  tsr_status status = tsr_exec_bind_input_name(exec, name, &data);
+  ck_assert_msg(status == TSR_OK, "%s", tsr_exec_last_error(exec));
+}
+
+static void bind_out(tsr_exec *exec, const char *name, DLTensor data) {
+  tsr_status status = tsr_exec_bind_output_name(exec, name, &data);
+  ck_assert_msg(status == TSR_OK, "%s", tsr_exec_last_error(exec));
+}
+
+static void run(tsr_exec *exec) {
+  tsr_status status = tsr_exec_run(exec);
+  ck_assert_msg(status == TSR_OK, "%s", tsr_exec_last_error(exec));
+}
+
+static const float *output(tsr_exec *exec, const char *name) {
+  DLTensor view;
+  ck_assert_msg(tsr_exec_output_name(exec, name, &view) == TSR_OK, "%s", tsr_exec_last_error(exec));
+  return (const float *)view.data;
+}
+
+static uint64_t kept_bytes(const tsr_exec *exec) {
+  tsr_exec_stats stats;
+  tsr_exec_get_stats(exec, &stats);
+  return stats.kept_bytes;
+}
+
+/* What the cache must hold: rows that were written, twice the input's; the poison elsewhere. */
+static float row_value(int64_t row, int column) {
+  return (float)(row * 3 + column % 5);
+}
+
+static const uint32_t poison = 0x7fc0dead; /* a NaN that arithmetic would not keep */
+
+static void check_cache(const float *cache, int64_t used) {
+  for (int64_t r = 0; r < ROOM; r++)
+    for (int c = 0; c < WIDTH; c++) {
+      uint32_t bits;
+      memcpy(&bits, &cache[r * WIDTH + c], sizeof bits);
+      if (r < used)
+        ck_assert_msg(cache[r * WIDTH + c] == 2 * row_value(r, c), "row %lld: %g", (long long)r,
+                      (double)cache[r * WIDTH + c]);
+      else
+        ck_assert_msg(bits == poison, "row %lld was written: %08x", (long long)r, (unsigned)bits);
+    }
+}
+
+static float column_sum(int64_t rows, int column) {
+  float sum = 0;
+  for (int64_t r = 0; r < rows; r++)
+    sum += 2 * row_value(r, column);
+  return sum;
+}
+
+typedef struct state {
+  float x[PROMPT * WIDTH], cache[ROOM * WIDTH], running[WIDTH], expected[WIDTH];
+  int64_t at, x_shape[2], cache_shape[2], running_shape[1];
+} state;
+
+static void begin_state(state *s) {
+  memset(s, 0, sizeof *s);
+  s->x_shape[0] = PROMPT;
+  s->x_shape[1] = s->cache_shape[1] = s->running_shape[0] = WIDTH;
+  s->cache_shape[0] = ROOM;
+  for (int i = 0; i < ROOM * WIDTH; i++)
+    memcpy(&s->cache[i], &poison, sizeof poison);
+}
+
+static void bind_step(state *s, tsr_exec *exec) {
+  for (int64_t r = 0; r < s->x_shape[0]; r++)
+    for (int c = 0; c < WIDTH; c++)
+      s->x[r * WIDTH + c] = row_value(s->at + r, c);
+  bind_in(exec, "x", tensor(s->x, TSR_F32, 2, s->x_shape));
+  bind_in(exec, "at", tensor(&s->at, TSR_I64, 0, NULL));
+}
+
+/* After the run; `running` is what the caller's memory held before. */
+static void check_step(state *s, tsr_exec *exec) {
+  const float *sum = output(exec, "sum"), *old = output(exec, "old"),
+              *turned = output(exec, "turned"), *running = output(exec, "running2");
+  for (int c = 0; c < WIDTH; c++) {
+    float want = column_sum(s->at + s->x_shape[0], c);
+    ck_assert_msg(sum[c] == want, "sum %g, not %g", (double)sum[c], (double)want);
+    want += column_sum(s->at, c);
+    ck_assert_msg(old[c] == want, "old and new %g, not %g", (double)old[c], (double)want);
+    ck_assert_msg(turned[c] == s->expected[WIDTH - 1 - c], "turned %g, not %g", (double)turned[c],
+                  (double)s->expected[WIDTH - 1 - c]);
+  }
+  for (int c = 0; c < WIDTH; c++) {
+    s->expected[c] += sum[c];
+    ck_assert_msg(running[c] == s->expected[c], "running %g, not %g", (double)running[c],
+                  (double)s->expected[c]);
+  }
+  s->at += s->x_shape[0];
+  s->x_shape[0] = 1;
+}
+
+START_TEST(in_place_on_the_cpu) {
+  setup made = open_text(cache_text, "cpu", kDLCPU);
+  state s;
+  tsr_port_info info;
+  begin_state(&s);
+  ck_assert_int_eq(tsr_module_get_output(made.module, 2, &info), TSR_OK);
+  ck_assert_str_eq(info.alias, "cache");
+  ck_assert_int_eq(tsr_module_get_output(made.module, 0, &info), TSR_OK);
+  ck_assert_ptr_eq((void *)(uintptr_t)info.alias, NULL);
+  bind_in(made.exec, "cache", tensor(s.cache, TSR_F32, 2, s.cache_shape));
+  bind_out(made.exec, "cache2", tensor(s.cache, TSR_F32, 2, s.cache_shape));
+  bind_in(made.exec, "running", tensor(s.running, TSR_F32, 1, s.running_shape));
+  bind_out(made.exec, "running2", tensor(s.running, TSR_F32, 1, s.running_shape));
+  for (int step = 0; step < STEPS; step++) {
+    bind_step(&s, made.exec);
+    run(made.exec);
+    ck_assert_ptr_eq((const void *)output(made.exec, "cache2"), s.cache);
+    ck_assert_uint_eq(kept_bytes(made.exec), 0);
+    check_step(&s, made.exec);
+    check_cache(s.cache, s.at);
+  }
+  close_setup(&made);
+}
+END_TEST
+
+/* Every step reads one memory and writes another; the host's, for CUDA. */
+START_TEST(to_other_memory) {
+  setup made = open_text(cache_text, targets[_i], kDLCPU);
+  state s;
+  begin_state(&s);
+  for (int step = 0; step < STEPS; step++) {
+    bind_in(made.exec, "cache", tensor(s.cache, TSR_F32, 2, s.cache_shape));
+    bind_in(made.exec, "running", tensor(s.running, TSR_F32, 1, s.running_shape));
+    bind_step(&s, made.exec);
+    run(made.exec);
+    ck_assert_uint_eq(kept_bytes(made.exec), sizeof s.cache);
+    int64_t used = s.at;
+    check_cache(s.cache, used); /* the input is as it was */
+    check_step(&s, made.exec);
+    check_cache(output(made.exec, "cache2"), s.at);
+    memcpy(s.cache, output(made.exec, "cache2"), sizeof s.cache);
+    memcpy(s.running, output(made.exec, "running2"), sizeof s.running);
+  }
+  close_setup(&made);
+}
+END_TEST
+
+/* The output of a step stays on the device and is the input of the next. */
+START_TEST(in_place_on_the_device) {
+  setup made = open_text(cache_text, "cuda-emulated:sm_80", kDLCUDA);
+  state s;
+  begin_state(&s);
+  bind_in(made.exec, "cache", tensor(s.cache, TSR_F32, 2, s.cache_shape));
+  bind_in(made.exec, "running", tensor(s.running, TSR_F32, 1, s.running_shape));
+  for (int step = 0; step < STEPS; step++) {
+    DLTensor cache, running;
+    bind_step(&s, made.exec);
+    run(made.exec);
+    ck_assert_uint_eq(kept_bytes(made.exec), step == 0 ? sizeof s.cache : 0);
+    ck_assert_int_eq(tsr_exec_output_name(made.exec, "cache2", &cache), TSR_OK);
+    ck_assert_int_eq(tsr_exec_output_name(made.exec, "running2", &running), TSR_OK);
+    ck_assert_int_eq((int)cache.device.device_type, kDLCUDA);
+    s.at += s.x_shape[0];
+    s.x_shape[0] = 1;
+    bind_in(made.exec, "cache", cache);
+    bind_in(made.exec, "running", running);
+    bind_out(made.exec, "cache2", cache);
+    bind_out(made.exec, "running2", running);
+  }
+  float seen[ROOM * WIDTH]; /* one more step, to host memory */
+  bind_step(&s, made.exec);
+  bind_out(made.exec, "cache2", tensor(seen, TSR_F32, 2, s.cache_shape));
+  run(made.exec);
+  check_cache(seen, s.at + 1);
+  close_setup(&made);
+}
+END_TEST
+
+START_TEST(all_of_the_old_is_needed) {
+  setup made = open_text(turn_text, targets[_i], kDLCPU);
+  float x[WIDTH];
+  int64_t shape[1] = {WIDTH};
+  for (int i = 0; i < WIDTH; i++)
+    x[i] = (float)i;
+  bind_in(made.exec, "x", tensor(x, TSR_F32, 1, shape));
+  bind_out(made.exec, "y", tensor(x, TSR_F32, 1, shape));
+  run(made.exec);
+  for (int i = 0; i < WIDTH; i++)
+    ck_assert_msg(x[i] == (float)(WIDTH - 1 - i), "element %d is %g", i, (double)x[i]);
+  run(made.exec);
+  for (int i = 0; i < WIDTH; i++)
+    ck_assert_msg(x[i] == (float)i, "element %d is %g", i, (double)x[i]);
+  close_setup(&made);
+}
+END_TEST
+
+static void refused(const char *text, const tsr_alias *alias, tsr_status wanted,
+                    const char *message) {
+  tsr_compile_options options = {.aliases = alias, .alias_count = alias != NULL};
+  tsr_context *context;
+  void *bytes = NULL;
+  size_t size;
+  ck_assert_int_eq(tsr_context_create(NULL, &context), TSR_OK);
+  tsr_status status =
+      tsr_compile_text(context, text, strlen(text), "bad.tsr", &options, &bytes, &size);
+  ck_assert_int_eq(status, wanted);
+  ck_assert_msg(strstr(tsr_context_error(context), message) != NULL, "%s",
+                tsr_context_error(context));
+  tsr_context_destroy(context);
+}
+
+START_TEST(refusals) {
+  refused(cache_text, &(tsr_alias){"none", "cache"}, TSR_ERR_NOT_FOUND,
+          "the model has no output 'none'");
+  refused(cache_text, &(tsr_alias){"sum", "none"}, TSR_ERR_NOT_FOUND,
+          "output 'sum' cannot live in the memory of input 'none': there is no such input");
+  refused(cache_text, &(tsr_alias){"sum", "x"}, TSR_ERR_SHAPE, "it is f32[16], the input is f32[S");
+  refused(cache_text, &(tsr_alias){"sum", "running"}, TSR_ERR_ARGUMENT,
+          "another output lives there");
+  refused(cache_text, &(tsr_alias){"sum", NULL}, TSR_ERR_ARGUMENT, "alias");
+}
+END_TEST
+
+int main(void) {
+  Suite *suite = suite_create("state");
+  TCase *tests = tcase_create("tests");
+  SRunner *runner;
+  int failed;
+  tcase_set_timeout(tests, 300);
+  tcase_add_test(tests, in_place_on_the_cpu);
+  tcase_add_loop_test(tests, to_other_memory, 0, 2);
+  tcase_add_test(tests, in_place_on_the_device);
+  tcase_add_loop_test(tests, all_of_the_old_is_needed, 0, 2);
+  tcase_add_test(tests, refusals);
+  suite_add_tcase(suite, tests);
+  runner = srunner_create(suite);
+  srunner_run_all(runner, CK_ENV);
+  failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed == 0 ? 0 : 1;
+}
