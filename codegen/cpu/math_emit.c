@@ -142,10 +142,18 @@ LLVMValueRef tsr_math_emit(const tsr_math *math, tsr_math_fn fn, LLVMValueRef a,
   return y ? y : call_helper(&build, fn, a, b);
 }
 
+/* A constant that is no NaN: there one comparison does, which also keeps clear of LLVM 19, whose
+ * instcombine turns the two below into x > 0 where a is |x| and b is 0. */
+static bool is_constant_number(const tsr_math *math, LLVMValueRef b) {
+  return LLVMIsConstant(b) && LLVMIsNull(LLVMBuildFCmp(math->builder, LLVMRealUNO, b, b, "")) != 0;
+}
+
 /* x86's min and max return the second operand when one is NaN, so only a NaN in the first is left
- * to mend. */
-static LLVMValueRef pick(const tsr_math *math, LLVMRealPredicate better, LLVMValueRef a,
-                         LLVMValueRef b) {
+ * to mend. `better` is an ordered comparison, `or_nan` the same for unordered ones. */
+static LLVMValueRef pick(const tsr_math *math, LLVMRealPredicate better, LLVMRealPredicate or_nan,
+                         LLVMValueRef a, LLVMValueRef b) {
+  if (is_constant_number(math, b))
+    return LLVMBuildSelect(math->builder, LLVMBuildFCmp(math->builder, or_nan, a, b, ""), a, b, "");
   LLVMValueRef wins = LLVMBuildFCmp(math->builder, better, a, b, "");
   LLVMValueRef best = LLVMBuildSelect(math->builder, wins, a, b, "");
   LLVMValueRef is_nan = LLVMBuildFCmp(math->builder, LLVMRealUNO, a, a, "");
@@ -153,9 +161,9 @@ static LLVMValueRef pick(const tsr_math *math, LLVMRealPredicate better, LLVMVal
 }
 
 LLVMValueRef tsr_math_min(const tsr_math *math, LLVMValueRef a, LLVMValueRef b) {
-  return pick(math, LLVMRealOLT, a, b);
+  return pick(math, LLVMRealOLT, LLVMRealULT, a, b);
 }
 
 LLVMValueRef tsr_math_max(const tsr_math *math, LLVMValueRef a, LLVMValueRef b) {
-  return pick(math, LLVMRealOGT, a, b);
+  return pick(math, LLVMRealOGT, LLVMRealUGT, a, b);
 }
