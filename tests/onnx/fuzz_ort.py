@@ -1,0 +1,523 @@
+#!/usr/bin/env python3
+"""Random ONNX graphs, compiled and run by `tessera`, against ONNX Runtime.
+
+    python3 tests/onnx/fuzz_ort.py --graphs 5000            seeds 0 to 4999, in batches, then a table
+    python3 tests/onnx/fuzz_ort.py --seed 123 [--print]     one graph, exactly as in a run
+    python3 tests/onnx/fuzz_ort.py --seed 123 --keep DIR    as a directory for `tessera verify`
+    python3 tests/onnx/fuzz_ort.py --seed 123 --reduce      cut down as long as it fails, then written to DIR (--keep)
+
+Needs the packages onnx, onnxruntime, numpy and ml_dtypes. fuzz/operators.py is the list of operators, fuzz/graph.py the
+generator's means, fuzz/reference.py says how expected results and tolerances come about. A graph depends on its seed and on
+the versions of these packages. Its operator comes from the seed, too: number `seed mod operators` of the list, between a
+producer and a consumer of the kinds that seed / operators counts through, in a graph of random others.
+
+Batches go through `tessera verify` first; what its tolerance (1e-3) refuses is run again and compared by the derived one.
+"""
+import argparse
+import collections
+import os
+import pathlib
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "fuzz"))
+
+import ml_dtypes
+import numpy as np
+
+import graph as graphs
+import reference
+from explained import EXPLAINED
+from graph import Graph, Maker, Value
+import operators_models  # adds its rows
+from operators import ROWS
+from reference import FLOATS, TYPES, Reject, is_float
+
+KINDS = sorted({r.kind for r in ROWS})
+OPSETS = [8, 9, 10, 11, 12, 13, 13, 14, 15, 16, 17, 17, 18, 18, 19, 20, 21, 21, 22, 23, 23, 24, 25, 26]
+
+
+# --- making graphs ---
+
+
+def usable(row, opset):
+    return row.since <= opset <= row.until
+
+
+def attempt(graph, row, number, want=None, must=False):
+    """Adds a node of this row; None when that cannot be. `must`: it has to read `want`."""
+    before = dict(graph.values), list(graph.nodes), graph.names
+    maker = Maker(graph, reference.seeded(graph.seed, "attempt", number), want)
+    try:
+        made = row.make(maker, row)
+        if must and not maker.used_want:
+            raise Reject("the value does not fit")
+        check(graph, made, maker)
+        for value in made:
+            value.row = row
+        return made
+    except (Reject, reference.Narrower, IndexError, KeyError, ValueError, ZeroDivisionError) as error:
+        if DEBUG and not (must and "fit" in str(error)):
+            REASONS[row.name][f"{type(error).__name__} {error}"[:300]] += 1
+        graph.values, graph.nodes, graph.names = before
+        return None
+
+
+DEBUG = False
+REASONS = collections.defaultdict(collections.Counter)
+
+
+def check(graph, made, maker):
+    for value in made:
+        for array, members in zip(value.data, value.members):
+            if members and any(m.shape != array.shape for m in members):
+                raise Reject("a shape that rounding decides")
+            if is_float(array) and array.size:
+                with np.errstate(all="ignore"):
+                    wide = array.astype(np.float64)
+                    wild = not np.isfinite(wide).all() or np.abs(wide).max() > (1e4 if value.kind == "f16" else 1e9)
+                if wild and not maker.chance(0.05):
+                    raise Reject("not finite or large")
+            if members:
+                limit = reference.bounds(array, members)
+                with np.errstate(all="ignore"):
+                    loose = np.isinf(limit) if not is_float(array) else limit > 0.05 * np.abs(array.astype(np.float64)) + 0.01
+                if array.size and loose.mean() > 0.3:
+                    raise Reject("rounding decides too much")
+
+
+def generate(seed, length=None):
+    random = reference.seeded(seed, "plan")
+    count = len(ROWS)
+    star, turn = ROWS[seed % count], seed // count
+    # Producers and consumers of each row go through all kinds, in an order of the row's own.
+    order = reference.seeded(seed % count, "kinds").permutation(len(KINDS))
+    producer = KINDS[order[turn % len(KINDS)]]
+    consumer = KINDS[order[(turn * 7 + 3) % len(KINDS)]]
+    opset = int(random.choice([o for o in OPSETS if usable(star, o)]))
+    sets = int(random.choice([1, 1, 2, 3]))
+    graph = Graph(seed, opset, sets)
+    if sets > 1:
+        for name in ("N", "M")[: int(random.integers(1, 3))]:
+            sizes = tuple(int(s) for s in random.choice([1, 2, 3, 4, 5, 7, 8, 13, 16, 17, 31], sets, replace=False))
+            if random.random() < 0.1:
+                sizes = sizes[:-1] + (0,)
+            graph.symbols.setdefault(sizes, name)
+    rows = [r for r in ROWS if usable(r, opset)]
+    number = 0
+
+    def some(choices, want=None, must=False, tries=12):
+        nonlocal number
+        for _ in range(tries):
+            if not choices:
+                return None
+            number += 1
+            row = choices[int(random.integers(len(choices)))]
+            made = attempt(graph, row, number, want, must)
+            if made:
+                return made
+        return None
+
+    for _ in range(int(random.integers(0, 3))):
+        some(rows, tries=4)
+    middle = None
+    producers = [r for r in rows if r.kind == producer]
+    for _ in range(12):
+        before = dict(graph.values), list(graph.nodes), graph.names
+        first = some(producers, tries=6)
+        if first is None:
+            break
+        for value in first:
+            middle = some([star], value, must=True, tries=4)
+            if middle:
+                break
+        if middle:
+            break
+        graph.values, graph.nodes, graph.names = before
+    if middle is None:
+        middle = some([star], tries=40)
+    if middle is None:
+        return None
+    for value in middle:
+        if some([r for r in rows if r.kind == consumer], value, must=True, tries=16):
+            break
+    for _ in range(int(random.integers(0, 4))):
+        last = list(graph.values.values())[-1]
+        some(rows, last if random.random() < 0.6 else None, tries=6)
+    read = {n for node in graph.nodes for n in node.inputs}
+    results = [v for v in graph.values.values() if v.source == "node"]
+    graph.outputs = [v.name for v in results if v.name not in read or v in middle and random.random() < 0.3 or random.random() < 0.08]
+    return graph
+
+
+# --- running them ---
+
+
+def tessera(args, binary, timeout=240):
+    return subprocess.run([str(binary), *map(str, args)], capture_output=True, text=True, timeout=timeout)
+
+
+def verify(binary, folders, target=None):
+    """Per folder (verdict, reason)."""
+    out = {}
+    args = ["verify", *folders, "--threads", "1", "--quiet"] + (["--target", target, "--timeout", "300"] if target else [])
+    done = tessera(args, binary, 60 * len(folders))
+    for line in done.stdout.splitlines():
+        parts = line.split(" ", 2)
+        if parts[0] in ("PASS", "FAIL", "SKIP"):
+            out[parts[1]] = parts[0], parts[2] if len(parts) > 2 else ""
+    return out
+
+
+def results_of(binary, graph, number, folder):
+    """The outputs of one data set by `tessera run`, as arrays, or a line about the failure."""
+    args = ["run", folder / "model.onnx", "--output-dir", folder / "out", "--threads", "1", "--quiet"]
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    for value in graph.inputs():
+        np.save(folder / f"{value.name}.npy", value.data[number])
+        args += ["--input", f"{value.name}={folder / value.name}.npy"]
+    done = tessera(args, binary)
+    if done.returncode != 0:
+        return f"exit status {done.returncode}: {done.stderr.strip().splitlines()[-1:] or ''}"
+    arrays = {}
+    for name in graph.outputs:
+        array = np.load(folder / "out" / f"{name}.npy")
+        if array.dtype.kind == "V":
+            array = array.view(ml_dtypes.bfloat16)
+        arrays[name] = array
+    return arrays
+
+
+def compare(binary, graph, folder):
+    """None when all results are within the derived tolerance, else (output, what is wrong)."""
+    for number in range(graph.sets):
+        arrays = results_of(binary, graph, number, folder)
+        if isinstance(arrays, str):
+            return None, arrays
+        for name in graph.outputs:
+            value = graph.values[name]
+            wrong = reference.disagreement(arrays[name], value.data[number], value.members[number])
+            if wrong:
+                return name, f"data set {number}, output {name} of {value.node.op}: {wrong}"
+    return None
+
+
+def peer(graph):
+    """What ONNX Runtime makes of the whole graph: whether that agrees, too. A check of the reference, not of Tessera."""
+    if any(v.kind == "bf16" for v in graph.values.values()):
+        return None
+    try:
+        session = reference._session(graph.model())
+        for number in range(graph.sets):
+            results = session.run(None, {v.name: v.data[number] for v in graph.inputs()})
+            for name, array in zip(graph.outputs, results):
+                value = graph.values[name]
+                wrong = reference.disagreement(np.asarray(array), value.data[number], value.members[number])
+                if wrong:
+                    return f"data set {number}, output {name} of {value.node.op}: {wrong}"
+    except Exception as error:
+        return str(error)[:300]
+    return None
+
+
+def explanation(graph, reason):
+    for test, why in EXPLAINED:
+        if test(graph, reason):
+            return why
+    return None
+
+
+class Tally:
+    def __init__(self):
+        self.graphs = self.nodes = self.several = self.loose = 0
+        self.ops, self.pairs, self.differences, self.skips, self.opsets = (collections.Counter() for _ in range(5))
+        self.types = collections.defaultdict(set)
+        self.failed, self.explained, self.none, self.died, self.reasons = [], [], [], [], {}
+
+    def count(self, graph):
+        nodes, wanted = graph.live()
+        self.graphs += 1
+        self.several += graph.sets > 1
+        self.opsets[graph.opset] += 1
+        of = {}
+        for node in nodes:
+            value = next(graph.values[o] for o in node.outputs if o)
+            kind = value.row.kind if value.row else node.kind
+            name = value.row.name if value.row else node.op
+            self.nodes += 1
+            self.ops[name] += 1
+            self.types[name].add(next((graph.values[i].kind for i in node.inputs if i), value.kind))
+            for given in set(node.inputs):
+                if given in of:
+                    self.pairs[of[given], kind] += 1
+            for o in node.outputs:
+                of[o] = kind
+
+    def table(self):
+        print("\noperator                              nodes  types of the first operand")
+        for row in ROWS:
+            few = "  FEW" if self.ops[row.name] < 20 else ""
+            print(f"{row.name:36} {self.ops[row.name]:6}  {' '.join(sorted(self.types[row.name]))}{few}")
+        missing = [(a, b) for a in KINDS for b in KINDS if not self.pairs[a, b]]
+        print(f"\n{len(KINDS)} kinds, {len(KINDS) ** 2 - len(missing)} of {len(KINDS) ** 2} pairs of producer and consumer"
+              f"{', not: ' + ', '.join(f'{a} > {b}' for a, b in missing) if missing else ''}")
+        print(f"{self.graphs} graphs with {self.nodes} nodes, {self.several} of several data sets; {len(self.none)} seeds gave none: {self.none[:40]}")
+        if self.died:
+            print(f"ONNX Runtime died of seeds {self.died}")
+        print("opsets: " + ", ".join(f"{o}: {n}" for o, n in sorted(self.opsets.items())))
+        print(f"{len(self.explained)} explained:")
+        for why, n in collections.Counter(w for _, w in self.explained).items():
+            print(f"  {n} x {why}: seeds {[s for s, w in self.explained if w == why][:8]}")
+        print(f"{len(self.failed)} differences:")
+        for seed, reason in self.failed:
+            print(f"  seed {seed}: {reason}")
+
+
+def judge(args, graph, folder, verdict, reason, tally):
+    """None when the results are fine or explained."""
+    if verdict == "PASS":
+        return None
+    wrong = reason
+    if verdict == "FAIL" and " differ, by " in reason and not args.target:
+        found = compare(args.tessera, graph, folder)
+        if found is None:
+            return None
+        wrong = found[1]
+    why = explanation(graph, wrong)
+    if why:
+        tally.explained.append((graph.seed, why))
+        return None
+    return f"{verdict} {wrong}"
+
+
+def run_batch(args, seeds, tally, scratch, say):
+    batch = {}
+    for seed in seeds:
+        say(seed)
+        graph = generate(seed)
+        if graph is None:
+            tally.none.append(seed)
+            continue
+        tally.count(graph)
+        folder = scratch / str(seed)
+        graph.write(folder)
+        batch[str(folder)] = graph
+        if args.peer:
+            odd = peer(graph)
+            if odd:
+                print(f"peer: seed {seed}: {odd}", flush=True)
+    say(None)
+    verdicts = verify(args.tessera, list(batch), args.target) if batch else {}
+    for folder, graph in batch.items():
+        verdict, reason = verdicts.get(folder, ("FAIL", "verify said nothing"))
+        wrong = judge(args, graph, pathlib.Path(folder), verdict, reason, tally)
+        if wrong:
+            tally.failed.append((graph.seed, wrong))
+            print(f"seed {graph.seed}: {wrong}", flush=True)
+        shutil.rmtree(folder)
+    tally.reasons = {name: dict(reasons) for name, reasons in REASONS.items()}
+
+
+def in_child(args, seeds, tally, scratch):
+    """Runs a batch in a process of its own, as ONNX Runtime may die. Its tally, or the seed that it died of."""
+    sys.stdout.flush()
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        with os.fdopen(write, "wb") as pipe:
+            def say(seed):
+                pickle.dump(seed, pipe)
+                pipe.flush()
+
+            try:
+                run_batch(args, seeds, tally, scratch, say)
+                pickle.dump(tally, pipe)
+            except BaseException:
+                traceback.print_exc()
+                pipe.flush()
+                os._exit(1)
+        os._exit(0)
+    os.close(write)
+    last = None
+    with os.fdopen(read, "rb") as pipe:
+        while True:
+            try:
+                last = pickle.load(pipe)
+            except EOFError:
+                break
+    _, status = os.waitpid(child, 0)
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0:
+        raise SystemExit(1)
+    return last
+
+
+def run(args):
+    tally, scratch = Tally(), pathlib.Path(tempfile.mkdtemp(prefix="fuzz_ort"))
+    start = time.time()
+    seeds = list(range(args.first, args.first + args.graphs))
+    while seeds:
+        batch = seeds[: args.batch]
+        result = in_child(args, batch, tally, scratch)
+        if isinstance(result, Tally):
+            tally, seeds = result, seeds[args.batch :]
+        else:
+            tally.died.append(result)
+            seeds.remove(result)
+        print(f"[{tally.graphs} graphs, {len(tally.failed)} differences, {time.time() - start:.0f} s]", file=sys.stderr, flush=True)
+    shutil.rmtree(scratch)
+    tally.table()
+    if DEBUG:
+        for name, reasons in tally.reasons.items():
+            if tally.ops[name] < max(20, args.graphs // len(ROWS) * 0.8):
+                print(name, tally.ops[name], collections.Counter(reasons).most_common(4))
+    return 1 if tally.failed else 0
+
+
+# --- one graph ---
+
+
+def failing(args, graph, folder):
+    graph.write(folder)
+    verdict, reason = verify(args.tessera, [folder], args.target).get(str(folder), ("FAIL", "verify said nothing"))
+    return judge(args, graph, folder, verdict, reason, Tally())
+
+
+def again(graph, nodes, outputs, inputs, sets):
+    """The graph with these nodes, outputs and data, evaluated anew."""
+    small = Graph(graph.seed, graph.opset, len(sets))
+    for sizes, name in graph.symbols.items():
+        small.symbols[tuple(sizes[i] for i in sets)] = name
+    for value in graph.values.values():
+        if value.name in inputs or value.source != "node":
+            data = inputs.get(value.name) or value.data
+            small.values[value.name] = Value(value.name, value.kind, [data[i] for i in sets], "const" if value.source == "const" else "input")
+    if len(sets) == 1:
+        small.symbols = {}
+    for node in nodes:
+        if not set(node.outputs) & set(inputs):
+            small.add_node(node)
+            for o in node.outputs:
+                if o:
+                    small.values[o].row = graph.values[o].row
+    if any(o not in small.values or small.values[o].source != "node" for o in outputs):
+        raise Reject("an output is gone")
+    small.outputs = outputs
+    return small
+
+
+def smaller(args, graph, folder):
+    """Graphs with less in them, the greatest cuts first."""
+    nodes, wanted = graph.live()
+    everything = list(range(graph.sets))
+    if graph.sets > 1:
+        for i in everything:
+            yield lambda i=i: again(graph, nodes, graph.outputs, {}, [i])
+    if len(graph.outputs) > 1:
+        for name in graph.outputs:
+            yield lambda name=name: again(graph, nodes, [name], {}, everything)
+            yield lambda name=name: again(graph, nodes, [o for o in graph.outputs if o != name], {}, everything)
+    for node in reversed(nodes):
+        for name in node.outputs:
+            if name and name not in graph.outputs:
+                value = graph.values[name]
+                yield lambda name=name, value=value: again(graph, nodes, graph.outputs, {name: value.data}, everything)
+                yield lambda name=name: again(graph, nodes, [name], {}, everything)
+    sizes = {s for v in graph.values.values() if v.source != "node" and v.name in wanted for a in v.data for s in a.shape if s > 1}
+    for size in sorted(sizes, reverse=True):
+        for less in sorted({1, 2, size // 2, size - 1} - {size}):
+            inputs = {}
+            for v in graph.values.values():
+                if v.source != "node" and v.name in wanted and any(size in a.shape for a in v.data):
+                    inputs[v.name] = [a[tuple(slice(less) if s == size else slice(None) for s in a.shape)] for a in v.data]
+            yield lambda inputs=inputs: again(graph, nodes, graph.outputs, inputs, everything)
+
+
+def reduce(args, graph, folder):
+    reason = failing(args, graph, folder)
+    if not reason:
+        print("it does not fail")
+        return graph
+    print(reason)
+    progress, until = True, time.time() + args.reduce_time
+    while progress and time.time() < until:
+        progress = False
+        for make in smaller(args, graph, folder):
+            if time.time() > until:
+                break
+            try:
+                less = make()
+            except (Reject, IndexError, ValueError, KeyError):
+                continue
+            before, after = weight(graph), weight(less)
+            if after >= before:
+                continue
+            found = failing(args, less, folder)
+            if found and category(found) == category(reason):
+                graph, progress = less, True
+                print(f"{len(graph.live()[0])} nodes: {found}", flush=True)
+                break
+    return graph
+
+
+def category(reason):
+    """Failures of one kind stay one while a graph gets smaller."""
+    if " differ" in reason and "element" in reason:
+        return "numbers"
+    return re.sub(r"'[^']*'|\[[^]]*\]|[0-9]+|\b[uif]\b|node \S+ ", "", reason)[:60]
+
+
+def weight(graph):
+    nodes, wanted = graph.live()
+    return len(nodes) * 10000 + graph.sets * 1000 + len(graph.outputs) * 100 + sum(
+        a.size for v in graph.values.values() if v.source != "node" and v.name in wanted for a in v.data)
+
+
+def one(args):
+    graph = generate(args.seed)
+    if graph is None:
+        print("this seed gives no graph")
+        return 0
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix="fuzz_ort"))
+    folder = scratch / "case"
+    if args.reduce:
+        graph = reduce(args, graph, folder)
+    print(graph.text())
+    if args.peer:
+        print("peer:", peer(graph))
+    wrong = failing(args, graph, folder)
+    if args.keep:
+        graph.write(args.keep)
+    shutil.rmtree(scratch)
+    print(wrong or "no difference")
+    return 1 if wrong else 0
+
+
+def main():
+    global DEBUG
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    root = pathlib.Path(__file__).resolve().parents[2]
+    parser.add_argument("--tessera", type=pathlib.Path, default=root / "build/release/frontend/tessera")
+    parser.add_argument("--graphs", type=int, default=100)
+    parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--batch", type=int, default=50)
+    parser.add_argument("--target", help="for verify, whose tolerance then decides alone")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--keep", type=pathlib.Path)
+    parser.add_argument("--reduce", action="store_true")
+    parser.add_argument("--reduce-time", type=float, default=120, help="seconds")
+    parser.add_argument("--peer", action="store_true", help="also compare ONNX Runtime's run of the whole graph: tests the reference")
+    parser.add_argument("--debug", action="store_true", help="why operators could not be placed")
+    args = parser.parse_args()
+    DEBUG = args.debug
+    return one(args) if args.seed is not None else run(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
