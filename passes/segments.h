@@ -21,7 +21,7 @@ typedef struct tsr_segments {
   uint32_t maker_count;
   uint32_t *first_maker; /* by dim: number + 1 among the makers */
   uint8_t *dim_live, *op_live, *value_live;
-  /* By op: made of constants alone, by whoever needs it. */
+  /* By op, not 0: made of constants alone, by whoever needs it. */
   uint8_t *is_free;
   /* By value: the host takes it, or another graph than its own does. */
   uint8_t *on_host, *exported;

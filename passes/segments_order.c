@@ -334,15 +334,29 @@ static void find_live(liveness *l, tsr_op graph) {
 
 /* --- what is made of constants alone --- */
 
+enum { MAX_FREE_DEPTH = 200 };
+
+/* 1 + the most ops between it and a constant; 0: not free, or copied by nobody any more. */
+static uint8_t free_depth(const tsr_segments *s, const tsr_op_data *data) {
+  uint8_t depth = 1;
+  if (data->result_count == 0 || data->region_count != 0 || data->code == TSR_OP_INPUT ||
+      data->code == TSR_OP_RESIZE_DIM)
+    return 0;
+  for (uint32_t i = 0; i < data->operand_count; i++) {
+    uint8_t below = s->is_free[tsr_value_get(s->ir, data->operands[i].value)->def];
+    if (below == 0 || below == MAX_FREE_DEPTH)
+      return 0;
+    if (below >= depth)
+      depth = (uint8_t)(below + 1);
+  }
+  return depth;
+}
+
 static void find_free(tsr_segments *s, tsr_region region) {
   TSR_FOR_EACH_OP (s->ir, region, op) {
     const tsr_op_data *data = tsr_op_get(s->ir, op);
     bool host = tsr_op_of_host(s->ir, op);
-    bool is_free = !host && data->result_count != 0 && data->region_count == 0 &&
-                   data->code != TSR_OP_INPUT && data->code != TSR_OP_RESIZE_DIM;
-    for (uint32_t i = 0; i < data->operand_count && is_free; i++)
-      is_free = s->is_free[tsr_value_get(s->ir, data->operands[i].value)->def];
-    s->is_free[op] = is_free;
+    s->is_free[op] = host ? 0 : free_depth(s, data);
     for (uint32_t r = 0; r < data->region_count && host; r++)
       find_free(s, data->regions[r]);
   }
@@ -420,7 +434,7 @@ static void note_export(void *context, tsr_op user, tsr_value value) {
   const numbering *n = (const numbering *)context;
   tsr_op maker = tsr_value_get(n->s->ir, value)->def;
   (void)user;
-  if (n->s->is_free[maker])
+  if (n->s->is_free[maker] != 0)
     return;
   if (tsr_op_get(n->s->ir, maker)->parent != n->region || n->s->level[maker] != n->level)
     n->s->exported[value] = 1;

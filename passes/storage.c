@@ -51,6 +51,8 @@ static tsr_value insert_copy(tsr_ir *ir, tsr_op before, tsr_value from, tsr_type
 
 static void own_output(tsr_ir *ir, tsr_op output, bool *claimed) {
   tsr_value value = tsr_op_get(ir, output)->operands[0].value;
+  if (tsr_type_of_host(tsr_value_type(ir, value)))
+    return;
   tsr_value root = root_of(ir, value);
   if (is_computed(ir, root) && !claimed[root]) {
     claimed[root] = true;

@@ -2,6 +2,7 @@
  * after the pass `segments`: both are run op by op by a small interpreter, which also demands that
  * each dim has a value, and the right one, wherever it is used. Each graph of a model stands alone.
  */
+#include "ir/const_bytes.h"
 #include "ir/copy.h"
 #include "ir/graph_build.h"
 #include "passes/passes.h"
@@ -342,8 +343,11 @@ static cell run_binary(machine *m, const tsr_op_data *op) {
 
 static cell run_const(machine *m, tsr_op op) {
   const tsr_type_info *type = tsr_value_type(m->ir, tsr_op_get(m->ir, op)->results[0]);
+  double number;
+  int64_t integer;
+  ck_assert(tsr_const_splat(m->ir, op, &number, &integer));
   return number_cell(m, type->rank == 0 ? 1 : eval(m, type->dims[0]),
-                     tsr_op_float(m->ir, op, "value", 0));
+                     type->dtype == TSR_F32 ? number : (double)integer);
 }
 
 static cell run_reduce(machine *m, const tsr_op_data *op, bool negate) {
@@ -551,7 +555,9 @@ static void compare(const machine *a, const machine *b) {
     for (uint32_t k = 0; k < a->outputs[i].count; k++) {
       tensor x = a->outputs[i].items[k], y = b->outputs[i].items[k];
       ck_assert_int_eq(x.count, y.count);
-      ck_assert_int_eq(memcmp(x.data, y.data, (size_t)x.count * sizeof(double)), 0);
+      for (int64_t e = 0; e < x.count; e++)
+        ck_assert_msg(x.data[e] == y.data[e], "seed %u: element %d of output %u is %g, not %g",
+                      (unsigned)a->seed, (int)e, i, y.data[e], x.data[e]);
     }
   }
 }
@@ -591,11 +597,76 @@ START_TEST(models_mean_what_graphs_do) {
 }
 END_TEST
 
+static void must_pass(tsr_ir *ir, const char *name, uint64_t seed) {
+  tsr_diag diag = {0};
+  ck_assert_msg(tsr_pass_run(ir, tsr_pass_find(name), NULL, &diag) == TSR_OK, "seed %u, %s: %s",
+                (unsigned)seed, name, diag.message);
+}
+
+/* Rules, folding and sharing see what regions take from around them. */
+START_TEST(canonical_graphs_mean_the_same) {
+  uint32_t compared = 0;
+  for (uint64_t seed = 1000; seed < 1000 + SEEDS; seed++) {
+    tsr_ir *ir = random_graph(seed);
+    machine before = run(ir, seed);
+    must_pass(ir, "canonicalize", seed);
+    machine after = run(ir, seed);
+    must_pass(ir, "segments", seed);
+    must_pass(ir, "canonicalize", seed);
+    machine last = run(ir, seed);
+    if (!before.too_large && !after.too_large && !last.too_large) {
+      compare(&before, &after);
+      compare(&before, &last);
+      compared++;
+    }
+    tsr_arena_reset(&before.arena);
+    tsr_arena_reset(&after.arena);
+    tsr_arena_reset(&last.arena);
+    tsr_ir_destroy(ir);
+  }
+  ck_assert_uint_gt(compared, SEEDS / 2);
+}
+END_TEST
+
+/* All passes leave verified IR, whether the graph was cut before them or not. */
+START_TEST(every_pass_takes_control_flow) {
+  static const char *const names[] = {"unpack", "canonicalize", "to_blocks", "fuse", "storage"};
+  for (uint64_t seed = 2000; seed < 2020; seed++)
+    for (int cut = 0; cut < 2; cut++) {
+      tsr_ir *ir = random_graph(seed);
+      if (cut != 0)
+        must_pass(ir, "segments", seed);
+      for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        must_pass(ir, names[i], seed);
+      tsr_ir_destroy(ir);
+    }
+}
+END_TEST
+
+/* What is made of constants alone is copied, but not without end. */
+START_TEST(long_chains_of_constants) {
+  tsr_ir *ir;
+  ck_assert_int_eq(tsr_ir_create(tsr_allocator_default(), &ir), TSR_OK);
+  tsr_builder b = tsr_graph_begin(ir, "main");
+  tsr_value x = tsr_graph_scalar(&b, TSR_F32, 1), list;
+  tsr_type type = tsr_type_make(ir, TSR_LEVEL_LIST, TSR_F32, NULL, 0);
+  for (int i = 0; i < 100000; i++)
+    x = tsr_graph_unary(&b, TSR_OP_SIN, x);
+  tsr_graph_host(&b, TSR_OP_LIST_MAKE, &x, 1, &type, 1, &list);
+  tsr_graph_output(&b, "list", list);
+  must_pass(ir, "segments", 0);
+  tsr_ir_destroy(ir);
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("segments");
   TCase *tests = tcase_create("random");
   tcase_set_timeout(tests, 120);
   tcase_add_test(tests, models_mean_what_graphs_do);
+  tcase_add_test(tests, canonical_graphs_mean_the_same);
+  tcase_add_test(tests, every_pass_takes_control_flow);
+  tcase_add_test(tests, long_chains_of_constants);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);
