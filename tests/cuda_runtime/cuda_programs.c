@@ -254,8 +254,9 @@ tsr_program test_special_program(tsr_arena *arena, const char *target, const cha
                                             {TSR_BUFFER_OUTPUT, TSR_F32, 2, 0, 0},
                                             {TSR_BUFFER_OUTPUT, TSR_F32, 2, 0, 1},
                                             {TSR_BUFFER_OUTPUT, TSR_I64, 0, 0, 2}};
-  static const tsr_port_desc inputs[] = {{"x", 0}};
-  static const tsr_port_desc outputs[] = {{"y", 1}, {"z", 2}, {"w", 3}};
+  static const tsr_port_desc inputs[] = {{.name = "x", .buffer = 0}};
+  static const tsr_port_desc outputs[] = {
+      {.name = "y", .buffer = 1}, {.name = "z", .buffer = 2}, {.name = "w", .buffer = 3}};
   static const tsr_kernel_desc kernels[] = {
       {.name = "boxes",
        .symbol = "boxes",
@@ -308,7 +309,7 @@ tsr_program test_broken_program(tsr_arena *arena, const char *target) {
                                             {TSR_BUFFER_TEMPORARY, TSR_I32, 1, 0, 0},
                                             {TSR_BUFFER_TEMPORARY, TSR_I32, 1, 0, 0},
                                             {TSR_BUFFER_OUTPUT, TSR_I32, 1, 0, 0}};
-  static const tsr_port_desc outputs[] = {{"y", 3}};
+  static const tsr_port_desc outputs[] = {{.name = "y", .buffer = 3}};
   static const tsr_kernel_desc kernels[] = {
       {.name = "first", .symbol = "add_one", .nodes = "Add_0", .threads = 32},
       {.name = "second", .symbol = "outside", .nodes = "Scatter_1", .threads = 32},

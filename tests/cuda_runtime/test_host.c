@@ -318,7 +318,7 @@ START_TEST(turns_are_graphs) {
   static const tsr_buffer_desc buffers[] = {{TSR_BUFFER_INPUT, TSR_I32, 1, 0, 0},
                                             {TSR_BUFFER_TEMPORARY, TSR_I32, 1, 0, 0},
                                             {TSR_BUFFER_OUTPUT, TSR_I32, 1, 0, 0}};
-  static const tsr_port_desc outputs[] = {{"0", 2}};
+  static const tsr_port_desc outputs[] = {{.name = "0", .buffer = 2}};
   static const uint32_t arguments[] = {0, 1, 1, 2};
   static const tsr_launch_desc launches[] = {{0, 1, 0, 2, 0, 0}, {0, 1, 2, 2, 0, 0}};
   static const tsr_segment_desc segments[] = {{0, 2, 0, 0}};

@@ -18,8 +18,8 @@ static inline tsr_program test_cuda_program(tsr_arena *arena, const char *target
   static const tsr_buffer_desc buffers[] = {{TSR_BUFFER_INPUT, TSR_F32, 2, 0, 0},
                                             {TSR_BUFFER_OUTPUT, TSR_F32, 2, 0, 0},
                                             {TSR_BUFFER_OUTPUT, TSR_I64, 0, 0, 1}};
-  static const tsr_port_desc inputs[] = {{"x", 0}};
-  static const tsr_port_desc outputs[] = {{"y", 1}, {"z", 2}};
+  static const tsr_port_desc inputs[] = {{.name = "x", .buffer = 0}};
+  static const tsr_port_desc outputs[] = {{.name = "y", .buffer = 1}, {.name = "z", .buffer = 2}};
   static const tsr_kernel_desc kernels[] = {
       {.name = "k0",
        .symbol = "k0",

@@ -118,13 +118,15 @@ static inline void hb_yield(host_builder *b, uint32_t region, uint32_t value) {
 
 static inline uint32_t hb_input(host_builder *b, const char *name, uint32_t value) {
   uint32_t index = b->program.input_count++;
-  b->inputs[index] = (tsr_port_desc){name, hb_buffer(b, value, TSR_BUFFER_INPUT, index)};
+  b->inputs[index] =
+      (tsr_port_desc){.name = name, .buffer = hb_buffer(b, value, TSR_BUFFER_INPUT, index)};
   return hb_param(b, 0, value);
 }
 
 static inline void hb_output(host_builder *b, const char *name, uint32_t value) {
   uint32_t index = b->program.output_count++;
-  b->outputs[index] = (tsr_port_desc){name, hb_buffer(b, value, TSR_BUFFER_OUTPUT, index)};
+  b->outputs[index] =
+      (tsr_port_desc){.name = name, .buffer = hb_buffer(b, value, TSR_BUFFER_OUTPUT, index)};
   hb_yield(b, 0, value);
 }
 
@@ -233,8 +235,10 @@ static inline uint32_t hb_part(host_builder *b, uint32_t kernel, uint32_t inputs
                                tsr_dtype dtype) {
   static const tsr_index_step steps[] = {{TSR_INDEX_DIM, 0}, {TSR_INDEX_INT, 1}};
   static const tsr_code codes[] = {{0, 1}};
-  static const tsr_port_desc ports[] = {{"0", 0}, {"1", 1}},
-                             outputs[][1] = {{{"0", 0}}, {{"0", 1}}, {{"0", 2}}};
+  static const tsr_port_desc ports[] = {{.name = "0", .buffer = 0}, {.name = "1", .buffer = 1}},
+                             outputs[][1] = {{{.name = "0", .buffer = 0}},
+                                             {{.name = "0", .buffer = 1}},
+                                             {{.name = "0", .buffer = 2}}};
   static const uint32_t arguments[] = {0, 1, 2};
   static const tsr_segment_desc segments[] = {{0, 1, 0, 0}};
   tsr_program *p = &b->parts[b->program.part_count];

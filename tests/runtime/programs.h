@@ -97,8 +97,8 @@ static inline tsr_program test_chain_program(void) {
       {TSR_BUFFER_OUTPUT, TSR_I32, 1, 0, 0},    {TSR_BUFFER_CONSTANT, TSR_I32, 1, 1, 0},
       {TSR_BUFFER_CONSTANT, TSR_I32, 1, 1, 1},  {TSR_BUFFER_OUTPUT, TSR_I32, 1, 1, 1},
   };
-  static const tsr_port_desc inputs[] = {{"x", 0}};
-  static const tsr_port_desc outputs[] = {{"y", 4}, {"z", 7}};
+  static const tsr_port_desc inputs[] = {{.name = "x", .buffer = 0}};
+  static const tsr_port_desc outputs[] = {{.name = "y", .buffer = 4}, {.name = "z", .buffer = 7}};
   static const tsr_constant_desc constants[] = {{test_weight, sizeof test_weight, 0},
                                                 {test_same_weight, sizeof test_same_weight, 0}};
   static const tsr_variant_desc variants[] = {
@@ -144,8 +144,8 @@ static inline tsr_program test_filter_program(void) {
       {TSR_BUFFER_TEMPORARY, TSR_I32, 1, 0, 0}, {TSR_BUFFER_TEMPORARY, TSR_I64, 0, 0, 0},
       {TSR_BUFFER_TEMPORARY, TSR_I32, 1, 1, 0}, {TSR_BUFFER_OUTPUT, TSR_I32, 1, 1, 0},
   };
-  static const tsr_port_desc inputs[] = {{"x", 0}, {"b", 1}};
-  static const tsr_port_desc outputs[] = {{"y", 5}};
+  static const tsr_port_desc inputs[] = {{.name = "x", .buffer = 0}, {.name = "b", .buffer = 1}};
+  static const tsr_port_desc outputs[] = {{.name = "y", .buffer = 5}};
   static const tsr_variant_desc variants[] = {
       {{0, 0}, ADD_ONE, 1, {{0, 1}}},
       {{0, 0}, COUNT, 1, {{5, 1}}},

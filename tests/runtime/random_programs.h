@@ -37,7 +37,8 @@ static uint32_t new_buffer(generator *self, uint32_t dim) {
     if (p->output_count < TEST_LENGTH(names)) {
       buffer->kind = TSR_BUFFER_OUTPUT;
       buffer->index = p->output_count;
-      self->outputs[p->output_count] = (tsr_port_desc){names[p->output_count], p->buffer_count};
+      self->outputs[p->output_count] =
+          (tsr_port_desc){.name = names[p->output_count], .buffer = p->buffer_count};
       p->output_count++;
     }
   }
@@ -111,7 +112,7 @@ static void generate(generator *self, uint64_t seed) {
   }
   self->steps[MOST_DIMS] = (tsr_index_step){TSR_INDEX_INT, 1};
   self->buffers[p->buffer_count++] = (tsr_buffer_desc){TSR_BUFFER_INPUT, TSR_I32, 1, 0, 0};
-  self->inputs[0] = (tsr_port_desc){"x", 0};
+  self->inputs[0] = (tsr_port_desc){.name = "x", .buffer = 0};
   for (uint32_t s = 0; s < dims; s++) {
     uint32_t first = p->launch_count, reads = p->read_count, count = pick(self, 7);
     self->known_dims = s + 1;

@@ -346,6 +346,8 @@ START_TEST(each_rule_is_checked) {
   BREAK(tsr_port_desc, inputs, input_count, 1, buffer = 0, "wrong input");
   BREAK(tsr_port_desc, inputs, input_count, 1, name = NULL, "no name");
   BREAK(tsr_port_desc, outputs, output_count, 0, buffer = 77, "wrong");
+  BREAK(tsr_port_desc, outputs, output_count, 0, alias = 77, "no input's memory");
+  BREAK(tsr_port_desc, outputs, output_count, 0, keep = 1, "no input's memory");
   BREAK(tsr_kernel_desc, kernels, kernel_count, 0, entry = sizeof test_image, "outside the code");
   BREAK(tsr_kernel_desc, kernels, kernel_count, 0, scratch_bytes = UINT64_MAX, "scratch");
   BREAK(tsr_kernel_desc, kernels, kernel_count, 0, dim_count = 2, "kernel's dims");
