@@ -155,6 +155,7 @@ void tsr_host_add_stats(const tsr_exec *exec, tsr_exec_stats *inout_stats) {
     inout_stats->scratch_bytes += part.scratch_bytes;
     inout_stats->temporary_bytes += part.temporary_bytes;
     inout_stats->launches += part.launches;
+    inout_stats->kept_bytes += part.kept_bytes;
     inout_stats->plans += part.plans;
     inout_stats->graph_captures += part.graph_captures;
     inout_stats->graph_updates += part.graph_updates;

@@ -278,7 +278,7 @@ tsr_status tsr_host_run(tsr_exec *exec) {
   self->explained = false;
   tsr_host_forget_outputs(self);
   for (uint32_t i = 0; i < exec->program->part_count; i++)
-    self->parts[i].exec->stats.launches = 0;
+    self->parts[i].exec->stats.launches = self->parts[i].exec->stats.kept_bytes = 0;
   status = run_model(self);
   if (status != TSR_OK)
     forget(self);

@@ -497,8 +497,8 @@ static tsr_status check_ports(const checker *self, const tsr_port_desc *ports, u
   const tsr_program *p = self->program;
   for (uint32_t i = 0; i < count; i++) {
     uint32_t value = p->arguments[first_value + i], buffer = ports[i].buffer;
-    if (ports[i].name == NULL)
-      return bad(self, "an input or output has no name", i);
+    if (ports[i].name == NULL || (ports[i].alias | ports[i].keep) != 0)
+      return bad(self, "an input or output has no name, or lives in another's memory", i);
     if (p->host_values[value].kind != TSR_HOST_TENSOR)
       continue;
     if (buffer >= p->buffer_count || p->buffers[buffer].kind != buffer_kind ||
@@ -525,9 +525,9 @@ static tsr_status check_model(checker *self) {
 static tsr_status check_empty(const checker *self) {
   const tsr_program *p = self->program;
   if ((p->kernel_count | p->kernel_dim_count | p->map_count | p->variant_count | p->launch_count |
-       p->segment_count | p->read_count) != 0 ||
+       p->segment_count | p->read_count | p->check_count) != 0 ||
       p->image_bytes != 0)
-    return bad(self, "a host program has kernels or launches of its own", 0);
+    return bad(self, "a host program has kernels, launches or checks of its own", 0);
   for (uint32_t i = 0; i < p->buffer_count; i++)
     if (p->buffers[i].kind == TSR_BUFFER_TEMPORARY)
       return bad(self, "a host program has temporary buffers", i);

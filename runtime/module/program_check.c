@@ -139,6 +139,9 @@ static bool same_code(const tsr_program *p, tsr_code a, tsr_code b) {
 /* Outputs that live in an input's memory are of its dtype and shape. */
 static tsr_status check_aliases(const checker *self) {
   const tsr_program *p = self->program;
+  for (uint32_t i = 0; i < p->input_count; i++)
+    if ((p->inputs[i].alias | p->inputs[i].keep) != 0)
+      return bad(self, "an input lives in another's memory", i);
   for (uint32_t i = 0; i < p->output_count; i++) {
     const tsr_port_desc *port = &p->outputs[i];
     const tsr_buffer_desc *to = &p->buffers[port->buffer], *from;

@@ -10,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { LARGEST_BLOCK = 1 << 22, LARGEST_INPUT = 1 << 12 };
+enum { LARGEST_BLOCK = 1 << 22, LARGEST_INPUT = 1 << 12, MOST_TURNS = 8, MOST_LOOPS = 4 };
 
 // A table may ask for any number of bytes.
 static void *allocate(void *context, size_t size, size_t alignment) {
@@ -63,25 +63,51 @@ static void repair(uint8_t *bytes, size_t size) {
   memcpy(bytes, &header, sizeof header);
 }
 
-// Binds input `index` with 3 for every dim that is not fixed; memory stays small.
-static int bind_input(tsr_exec *exec, const tsr_module *module, uint32_t index, void *memory) {
+// Binds input `index` with 3 for every dim that is not fixed; memory stays small. Lists have two
+// such tensors; strings are "".
+static int bind_input(tsr_exec *exec, const tsr_module *module, uint32_t index, void *memory,
+                      void *strings) {
   tsr_port_info info;
   int64_t shape[TSR_MAX_RANK], count = 1;
-  DLTensor tensor;
+  DLTensor items[2];
+  uint32_t rank;
   if (tsr_module_get_input(module, index, &info) != TSR_OK)
     return 0;
-  for (uint32_t d = 0; d < info.rank; d++) {
-    shape[d] = info.dims[d] >= 0 ? info.dims[d] : 3;
+  rank = info.rank == TSR_ANY_RANK ? 1 : info.rank;
+  for (uint32_t d = 0; d < rank; d++) {
+    shape[d] = info.rank != TSR_ANY_RANK && info.dims[d] >= 0 ? info.dims[d] : 3;
     if (__builtin_mul_overflow(count, shape[d], &count) || count > LARGEST_INPUT / 8)
       return 0;
   }
-  memset(&tensor, 0, sizeof tensor);
-  tensor.data = memory;
-  tensor.device.device_type = kDLCPU;
-  tensor.ndim = (int32_t)info.rank;
-  tensor.dtype = tsr_dtype_to_dlpack(info.dtype);
-  tensor.shape = shape;
-  return tsr_exec_bind_input(exec, index, &tensor) == TSR_OK;
+  memset(items, 0, sizeof items);
+  items[0].data = info.is_text != 0 ? strings : memory;
+  items[0].device.device_type = kDLCPU;
+  items[0].ndim = (int32_t)rank;
+  items[0].dtype =
+      info.is_text != 0 ? (DLDataType){kDLOpaqueHandle, 64, 1} : tsr_dtype_to_dlpack(info.dtype);
+  items[0].shape = shape;
+  items[1] = items[0];
+  if (info.kind == TSR_PORT_LIST || info.kind == TSR_PORT_OPTIONAL_LIST)
+    return tsr_exec_bind_input_list(exec, index, items, 2) == TSR_OK;
+  if (info.kind == TSR_PORT_OPTIONAL && index % 2 == 1)
+    return tsr_exec_bind_input_absent(exec, index) == TSR_OK;
+  return tsr_exec_bind_input(exec, index, items) == TSR_OK;
+}
+
+// Loops run as long as their program says, which may be for ever; these take a few turns.
+static int loops_end(const tsr_program *p) {
+  int loops = 0;
+  for (uint32_t i = 0; i < p->host_step_count; i++) {
+    const tsr_code code = p->host_steps[i].code;
+    const tsr_index_step *limit = &p->steps[code.first];
+    if (p->host_steps[i].op != TSR_HOST_LOOP)
+      continue;
+    if (code.count != 1 || (limit->op == TSR_INDEX_INT && limit->operand > MOST_TURNS) ||
+        (limit->op == TSR_INDEX_DIM && p->dims[limit->operand].source != TSR_DIM_FROM_INPUT))
+      return 0;
+    loops++;
+  }
+  return loops <= MOST_LOOPS;
 }
 
 static void run(tsr_module *module, const tsr_allocator *allocator) {
@@ -91,10 +117,14 @@ static void run(tsr_module *module, const tsr_allocator *allocator) {
   tsr_module_info info;
   tsr_exec *exec;
   void *memory = calloc(1, LARGEST_INPUT);
+  const char *strings[LARGEST_INPUT / 8];
   uint32_t bound = 0;
+  for (size_t i = 0; i < LARGEST_INPUT / 8; i++)
+    strings[i] = "";
   tsr_module_get_info(module, &info);
-  if (memory != NULL && tsr_exec_create(module, &options, &exec, NULL) == TSR_OK) {
-    while (bound < info.input_count && bind_input(exec, module, bound, memory))
+  if (loops_end(tsr_module_program(module)) && memory != NULL &&
+      tsr_exec_create(module, &options, &exec, NULL) == TSR_OK) {
+    while (bound < info.input_count && bind_input(exec, module, bound, memory, strings))
       bound++;
     for (int i = 0; i < 2 && bound == info.input_count; i++)
       if (tsr_exec_run(exec) != TSR_OK)
