@@ -9,6 +9,11 @@ static bool is_one(const tsr_ir *ir, tsr_expr dim) {
   return tsr_expr_equals_int(ir, dim, 1);
 }
 
+/* Of a tensor without elements every subscript is as good as any other, and division by 0 none. */
+static bool is_none(const tsr_ir *ir, tsr_expr dim) {
+  return tsr_expr_equals_int(ir, dim, 0);
+}
+
 static bool skip_ones(const tsr_ir *ir, axes *a) {
   while (a->next < a->type->rank && is_one(ir, a->type->dims[a->next]))
     a->next++;
@@ -50,11 +55,11 @@ static tsr_expr join(tsr_ir *ir, const axes *from, uint32_t end, const tsr_expr 
 static void part(tsr_ir *ir, const axes *to, uint32_t end, tsr_expr flat, tsr_expr *out) {
   bool outermost = true;
   for (uint32_t i = to->next; i < end; i++) {
-    if (is_one(ir, to->type->dims[i])) {
+    tsr_expr inner = product(ir, to->type, i + 1, end);
+    if (is_one(ir, to->type->dims[i]) || is_none(ir, to->type->dims[i]) || is_none(ir, inner)) {
       out[i] = tsr_expr_int(ir, 0);
       continue;
     }
-    tsr_expr inner = product(ir, to->type, i + 1, end);
     out[i] = tsr_expr_binary(ir, TSR_INDEX_FLOORDIV, flat, inner);
     if (!outermost)
       out[i] = tsr_expr_binary(ir, TSR_INDEX_MOD, out[i], to->type->dims[i]);

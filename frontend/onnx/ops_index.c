@@ -133,8 +133,15 @@ tsr_status tsr_lower_op_hardmax(tsr_lower *l) {
   uint32_t rank = v_rank(l, x);
   TSR_TRY(tsr_lower_axis_attr(l, "axis", l->opset < 13 ? 1 : -1, rank, &axis));
   tsr_expr dims[TSR_MAX_RANK];
-  for (uint32_t i = 0; i < rank; i++)
+  bool empty = false;
+  for (uint32_t i = 0; i < rank; i++) {
     dims[i] = v_dim(l, x, i);
+    empty |= tsr_expr_equals_int(l->ir, dims[i], 0);
+  }
+  if (empty) {
+    tsr_lower_set(l, 0, x);
+    return TSR_OK;
+  }
   if (l->opset < 13) {
     tsr_expr two[2] = {e_int(l, 1), e_int(l, 1)};
     for (uint32_t i = 0; i < rank; i++)

@@ -492,6 +492,11 @@ Case("fuzz_grid_sample_cubic_border_corners", "GridSample", [f32(1, 2, 3, 4), ou
 Case("fuzz_tf_idf_weights", "TfIdfVectorizer", [i32(2, 3, 5, 5, 4)], mode="TFIDF", min_gram_length=1, max_gram_length=2,
      max_skip_count=1, ngram_counts=[0, 3], ngram_indexes=[5, 2, 3, 4, 1, 0], pool_int64s=[2, 3, 5, 5, 4, 3, 2, 6, 1],
      weights=[0.5, 1.0, 2.0, 0.25, 1.5, 3.0], **FOUND)
+Case("fuzz_hardmax_nothing", "Hardmax", [f32(2, 0)], **FOUND)
+Case("fuzz_reshape_nothing", "ReduceSum", [f32(5, 2, 0, 3)], names=["flat"], keepdims=0, **FOUND, before=[
+    helper.make_node("Exp", ["x0"], ["e"]),
+    helper.make_node("Constant", [], ["shape"], value=helper.make_tensor("shape", TensorProto.INT64, [1], [0])),
+    helper.make_node("Reshape", ["e", "shape"], ["flat"], allowzero=1)])
 INDICES = [TensorProto.FLOAT, TensorProto.INT64]
 Case("fuzz_max_pool_indices_1d", "MaxPool", [f32(2, 2, 7)], outputs=INDICES, kernel_shape=[3], strides=[2], pads=[1, 1], **FOUND)
 Case("fuzz_max_pool_indices_3d", "MaxPool", [f32(1, 2, 3, 4, 5)], outputs=INDICES, kernel_shape=[2, 2, 3], **FOUND)
