@@ -330,6 +330,10 @@ TSR_WARN_UNUSED tsr_status tsr_exec_bind_output_name(tsr_exec *exec, const char 
                                                      const DLTensor *tensor);
 
 /* ---- Lists, optionals and strings (tsr_port_info.kind, is_text) ----
+ * Models that have them, or control flow, run step by step on the host, which calls kernels where
+ * there is something to compute; tsr_exec_run_async waits where the host needs a value: a condition
+ * that is computed, a position in a list. A loop of the model that does not end does not return.
+ *
  * A tensor bound to an optional makes it present. Strings are copied when the exec runs; those of
  * outputs belong to the exec and are valid until its next run. All of this is in host memory; lists
  * of tensors may lie on the device as other inputs may. */
@@ -347,8 +351,9 @@ TSR_WARN_UNUSED tsr_status tsr_exec_bind_input_absent(tsr_exec *exec, uint32_t i
  */
 TSR_WARN_UNUSED tsr_status tsr_exec_output_count(tsr_exec *exec, uint32_t index,
                                                  uint64_t *out_count, int32_t *out_present);
-/* Tensor number `item` of that output: as tsr_exec_output, which is the same with item 0. Outputs
- * that are not of kind TENSOR cannot be bound or taken (STATE). Errors: ARGUMENT, STATE. */
+/* Tensor number `item` of that output: as tsr_exec_output, which is the same with item 0 (ARGUMENT
+ * when there is none). Outputs that are not of kind TENSOR, and strings, cannot be bound or taken
+ * (STATE). Errors: ARGUMENT, STATE. */
 TSR_WARN_UNUSED tsr_status tsr_exec_output_item(tsr_exec *exec, uint32_t index, uint64_t item,
                                                 DLTensor *out_tensor);
 
