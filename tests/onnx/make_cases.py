@@ -16,6 +16,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 import control_cases
+import text_cases
 
 MS = "com.microsoft"
 cases = []
@@ -98,7 +99,7 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--into", type=pathlib.Path, default=pathlib.Path(__file__).parent)
     args = parser.parse_args()
-    for case in cases + control_cases.models:
+    for case in cases + control_cases.models + text_cases.models:
         if case.name.startswith(args.only):
             folder = args.into / ("refused" if case.refused else "cases") / case.name
             shutil.rmtree(folder, ignore_errors=True)

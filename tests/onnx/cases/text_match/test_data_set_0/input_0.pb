@@ -1,0 +1,1 @@
+2abc2A9.é2x29a2_b.c.d2	abcdefghi2ab.1Bx

@@ -1,0 +1,1 @@
+2The2CAT2the2dogBx
