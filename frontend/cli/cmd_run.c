@@ -24,37 +24,57 @@ static void safe_name(const char *name, char *out) {
   out[length] = '\0';
 }
 
-/* The file of output `index`, without its ending: names that become equal are told apart by the
- * output's number. */
-static void file_name(const tsr_cli_session *session, uint32_t index, char *out, size_t out_size) {
-  char mine[MAX_NAME + 1] = "", other[MAX_NAME + 1];
-  tsr_port_info port;
-  bool unique = true;
-  if (tsr_module_get_output(session->module, index, &port) == TSR_OK)
-    safe_name(port.name, mine);
-  for (uint32_t i = 0; i < index; i++) {
-    if (tsr_module_get_output(session->module, i, &port) != TSR_OK)
-      continue;
-    safe_name(port.name, other);
-    if (strcmp(mine, other) == 0)
-      unique = false;
+/* The file of an output without its ending; those of a list have ".0", ".1" and so on behind it. */
+typedef struct file_stem {
+  char text[MAX_NAME + 48];
+  bool is_list;
+} file_stem;
+
+/* Whether `other` is a name that an item of the list `list` has. */
+static bool is_item_of(const file_stem *other, const file_stem *list) {
+  const size_t length = strlen(list->text);
+  const char *rest = other->text + length;
+  return list->is_list && strncmp(other->text, list->text, length) == 0 && *rest == '.' &&
+         rest[1] != '\0' && rest[1 + strspn(rest + 1, "0123456789")] == '\0';
+}
+
+static bool clash(const file_stem *a, const file_stem *b) {
+  return strcmp(a->text, b->text) == 0 || is_item_of(a, b) || is_item_of(b, a);
+}
+
+/* Names that clash with an earlier one are told apart by the output's number. */
+static tsr_status choose_stems(tsr_cli_session *session, file_stem *stems) {
+  for (uint32_t i = 0; i < session->info.output_count; i++) {
+    static const char *const tellers[] = {"", ".", "_"};
+    char name[MAX_NAME + 1];
+    tsr_port_info port;
+    bool fits = false;
+    TSR_TRY(tsr_module_get_output(session->module, i, &port));
+    safe_name(port.name, name);
+    stems[i].is_list = tsr_port_is_list(&port);
+    for (uint32_t trial = 0; !fits; trial++) {
+      const char *teller = tellers[trial < 2 ? trial : 2];
+      snprintf(stems[i].text, sizeof stems[i].text, "%s", name);
+      if (*teller != '\0')
+        snprintf(stems[i].text, sizeof stems[i].text, "%s%s%" PRIu32, name, teller,
+                 trial < 3 ? i : i + trial);
+      fits = true;
+      for (uint32_t earlier = 0; earlier < i && fits; earlier++)
+        fits = !clash(&stems[i], &stems[earlier]);
+    }
   }
-  if (unique)
-    snprintf(out, out_size, "%s", mine);
-  else
-    snprintf(out, out_size, "%s.%u", mine, (unsigned)index);
+  return TSR_OK;
 }
 
 /* FOLDER/NAME.npy, of a list FOLDER/NAME.0.npy, NAME.1.npy and so on. */
-static tsr_status write_output(tsr_cli_session *session, uint32_t index, const tsr_port_info *port,
+static tsr_status write_output(tsr_cli_session *session, const file_stem *stem,
                                const tsr_host_items *items, const char *folder) {
-  char name[MAX_NAME + 32], path[4096];
-  file_name(session, index, name, sizeof name);
+  char path[4096];
   for (uint64_t i = 0; i < items->count; i++) {
-    if (tsr_port_is_list(port))
-      snprintf(path, sizeof path, "%s/%s.%" PRIu64 ".npy", folder, name, i);
+    if (stem->is_list)
+      snprintf(path, sizeof path, "%s/%s.%" PRIu64 ".npy", folder, stem->text, i);
     else
-      snprintf(path, sizeof path, "%s/%s.npy", folder, name);
+      snprintf(path, sizeof path, "%s/%s.npy", folder, stem->text);
     TSR_TRY(tsr_npy_write(path, &items->items[i], &session->diag));
   }
   return TSR_OK;
@@ -73,7 +93,8 @@ static void print_output(const tsr_port_info *port, const tsr_host_items *items)
   }
 }
 
-static tsr_status report_output(tsr_cli_session *session, uint32_t index, const char *folder) {
+static tsr_status report_output(tsr_cli_session *session, uint32_t index, const file_stem *stem,
+                                const char *folder) {
   tsr_host_items items;
   tsr_port_info port;
   tsr_status status = TSR_OK;
@@ -82,10 +103,21 @@ static tsr_status report_output(tsr_cli_session *session, uint32_t index, const 
   if (items.absent)
     printf("%s: absent\n", port.name);
   else if (folder != NULL)
-    status = write_output(session, index, &port, &items, folder);
+    status = write_output(session, stem, &items, folder);
   else
     print_output(&port, &items);
   tsr_port_release(&items);
+  return status;
+}
+
+static tsr_status report_outputs(tsr_cli_session *session, const char *folder) {
+  file_stem *stems = calloc(session->info.output_count + 1, sizeof *stems);
+  if (stems == NULL)
+    return tsr_fail(&session->diag, TSR_ERR_OUT_OF_MEMORY, "no memory for the outputs");
+  tsr_status status = choose_stems(session, stems);
+  for (uint32_t i = 0; i < session->info.output_count && status == TSR_OK; i++)
+    status = report_output(session, i, &stems[i], folder);
+  free(stems);
   return status;
 }
 
@@ -117,9 +149,7 @@ static tsr_status run(tsr_cli_session *session) {
       return tsr_fail(&session->diag, status, "%s", tsr_exec_last_error(session->exec));
   }
   TSR_TRY(run_steps(session));
-  for (uint32_t i = 0; i < session->info.output_count; i++)
-    TSR_TRY(report_output(session, i, folder));
-  return TSR_OK;
+  return report_outputs(session, folder);
 }
 
 int tsr_cli_run(const tsr_cli_args *args) {

@@ -121,4 +121,19 @@ MODEL
 expect 0 '^list again\.1: f32\[1, 1\] min 1 ' "$TESSERA" run ranks.tsr --input list=pair.npy,square.npy
 expect 0 '^length: i64\[\] min 0 ' "$TESSERA" run ranks.tsr --input list=
 expect 1 "^error: input 'list' is a list of tensors of any rank: give it by --input" "$TESSERA" bench ranks.tsr
+
+# Files of a list and of other outputs do not overwrite each other.
+cat >clash.tsr <<'MODEL'
+graph @main {
+  %list = input {name = "list"} : list f32[1]
+  %x = input {name = "x"} : f32[1]
+  output %list {name = "y"}
+  output %x {name = "y.1"}
+  output %x {name = "y/1"}
+  output %list {name = "y"}
+}
+MODEL
+"$TESSERA" run clash.tsr --input list=one.npy,two.npy --input x=one.npy --output-dir clash >out 2>&1 || fail "run with clashing names"
+printf '%s\n' y.0.npy y.1.npy y.1.1.npy y_1.npy y_3.0.npy y_3.1.npy | sort >wanted
+ls clash | sort | cmp -s - wanted || fail "wrong files: $(ls clash)"
 exit $failed
