@@ -9,4 +9,6 @@ def has(graph, *ops):
 EXPLAINED = [
     (lambda graph, reason: "symbolic dims differ until --dim" in reason or re.search(r"shapes .*[a-z]_.* do not broadcast", reason),
      "dims of different names never broadcast nor join, so sizes that only the data says fit nothing (frontend/onnx/README.md)"),
+    (lambda graph, reason: "elements are taken from an axis of extent 0" in reason and has(graph, "Hardmax"),
+     "Hardmax along an axis that the data leaves without elements is an error when it runs"),
 ]

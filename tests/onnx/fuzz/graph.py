@@ -9,7 +9,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 import reference
-from reference import FLOATS, MEMBERS, TYPES, UNIT, Reject, Results, kind_of, tensor
+from reference import FEW, FLOATS, TYPES, UNIT, Reject, kind_of, tensor
 
 MOST_ELEMENTS = 6000
 SIGNED = ("i8", "i16", "i32", "i64")
@@ -68,8 +68,8 @@ class Node:
 class Graph:
     """`values` by name, `nodes` in order, `outputs` by name."""
 
-    def __init__(self, seed, opset, sets):
-        self.seed, self.opset, self.sets = seed, opset, sets
+    def __init__(self, seed, opset, sets, members=FEW):
+        self.seed, self.opset, self.sets, self.member_count = seed, opset, sets, members
         self.values, self.nodes, self.outputs = {}, [], []
         self.symbols = {}  # sizes per data set -> name
         self.names = 0
@@ -89,7 +89,7 @@ class Graph:
         for number in range(self.sets):
             arrays = [None if v is None else v.data[number] for v in given]
             members = [[None if v is None else v.members[number][m] if v.members[number] else v.data[number] for v in given]
-                       for m in range(MEMBERS)]
+                       for m in range(self.member_count)]
             if runner is None:
                 runner = reference.Runner(node, arrays, self.opset)
             random = reference.seeded(self.seed, node.outputs, number)

@@ -117,6 +117,13 @@ def tokens(g, width, kind="f32", rank=(3, 3), most=9):
     return g.pick(kind, rank, -30, 30, fit, fresh)
 
 
+def some_keys(mask):
+    """The first key is never masked, so that causal rows have one, too."""
+    for array in mask.data:
+        array[..., 0] = 1
+    return mask
+
+
 def attention_ms(g, r):
     heads, size, width = g.choice([1, 2, 4]), g.choice([1, 4, 8]), g.choice([3, 6, 8])
     x = tokens(g, width)
@@ -127,7 +134,7 @@ def attention_ms(g, r):
     if g.chance(0.3):
         mask = g.fresh("i32", [b], 1, max(1, min(s)))
     elif g.chance(0.3):
-        mask = g.fresh("i32", [b, s], 0, 1)
+        mask = some_keys(g.fresh("i32", [b, s], 0, 1))
     attrs = {"num_heads": heads, "unidirectional": g.maybe(0.4, 1), "scale": g.maybe(0.3, 0.5)}
     return emit(g, r, [x, g.fresh("f32", [width, 3 * h], const=1), bias, mask], attrs, types=["f32"])
 
@@ -160,7 +167,7 @@ def multi_head(g, r):
     inputs = [q, g.fresh("f32", [b, t, heads * size]), g.fresh("f32", [b, t, heads * v_size]),
               g.fresh("f32", [heads * (2 * size + v_size)], const=1) if g.chance(0.4) else None]
     mask = g.choice([None, None, "end", "rows"])
-    inputs.append(None if mask is None else g.fresh("i32", [b], 1, min(t)) if mask == "end" else g.fresh("i32", [b, t], 0, 1))
+    inputs.append(None if mask is None else g.fresh("i32", [b], 1, min(t)) if mask == "end" else some_keys(g.fresh("i32", [b, t], 0, 1)))
     if g.chance(0.2):
         inputs.append(g.fresh("f32", [1, heads, s, t]))
     attrs = {"num_heads": heads, "scale": g.maybe(0.3, 0.5), "unidirectional": 1 if t == s and g.chance(0.3) else None}
@@ -282,7 +289,7 @@ def recurrent(g, r):
         inputs.append(g.fresh("f32", [d, 3 * hidden]) if g.chance(0.2) else None)
     if r.op == "GRU":
         attrs["linear_before_reset"] = g.maybe(0.6, g.int(0, 1))
-    if g.chance(0.2):
+    if g.chance(0.2) and r.op != "LSTM":
         attrs["clip"] = 1.5
     outputs = [True, g.chance(0.6)] + ([g.chance(0.6)] if r.op == "LSTM" else [])
     return emit(g, r, inputs, attrs, outputs)
