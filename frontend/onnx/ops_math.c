@@ -311,7 +311,15 @@ ACTIVATION(softsign, SOFTSIGN)
 ACTIVATION(mish, MISH)
 ACTIVATION(swish, SWISH)
 ACTIVATION(gelu, GELU)
-ACTIVATION(shrink, SHRINK)
+
+/* Integers are shrunk as floats, by a bias that is none. */
+tsr_status tsr_lower_op_shrink(tsr_lower *l) {
+  TSR_TRY(tsr_lower_need(l, 1));
+  tsr_value x = tsr_lower_value(l, 0);
+  tsr_value wide = v_is_float(l, x) ? v_widen(l, x) : v_cast(l, x, TSR_F64);
+  tsr_lower_set(l, 0, v_cast(l, activate(l, SHRINK, wide), v_dtype(l, x)));
+  return TSR_OK;
+}
 
 /* a * sigmoid(alpha * a) * b. */
 tsr_status tsr_lower_op_swiglu(tsr_lower *l) {
