@@ -125,6 +125,24 @@ static tsr_expr truncated_quotient(tsr_lower *l, tsr_expr a, tsr_expr b) {
   return e_sub(l, above, tsr_expr_binary(l->ir, TSR_INDEX_FLOORDIV, below, b));
 }
 
+/* What the bounds of dims do not decide: an expression that is 0 or 1. */
+static tsr_expr comparison(tsr_lower *l, tsr_opcode code, tsr_expr a, tsr_expr b) {
+  switch (code) {
+  case TSR_OP_EQ:
+    return tsr_expr_binary(l->ir, TSR_INDEX_EQ, a, b);
+  case TSR_OP_NE:
+    return tsr_expr_binary(l->ir, TSR_INDEX_NE, a, b);
+  case TSR_OP_LT:
+    return tsr_expr_binary(l->ir, TSR_INDEX_LT, a, b);
+  case TSR_OP_GE:
+    return tsr_expr_binary(l->ir, TSR_INDEX_LE, b, a);
+  case TSR_OP_GT:
+    return tsr_expr_binary(l->ir, TSR_INDEX_LT, b, a);
+  default:
+    return tsr_expr_binary(l->ir, TSR_INDEX_LE, a, b);
+  }
+}
+
 static bool symbolic_result(tsr_lower *l, tsr_opcode code, tsr_expr a, tsr_expr b, tsr_expr *out) {
   int truth;
   switch (code) {
@@ -150,10 +168,14 @@ static bool symbolic_result(tsr_lower *l, tsr_opcode code, tsr_expr a, tsr_expr 
     *out = code == TSR_OP_DIV ? truncated_quotient(l, a, b)
                               : tsr_expr_binary(l->ir, TSR_INDEX_MOD, a, b);
     return true;
+  case TSR_OP_AND:
+  case TSR_OP_OR:
+    *out = tsr_expr_binary(l->ir, code == TSR_OP_AND ? TSR_INDEX_AND : TSR_INDEX_OR, a, b);
+    return true;
   default:
-    if (tsr_opcode_info(code)->kind != TSR_KIND_COMPARE || !compare_symbolic(l, code, a, b, &truth))
+    if (tsr_opcode_info(code)->kind != TSR_KIND_COMPARE)
       return false;
-    *out = e_int(l, truth);
+    *out = compare_symbolic(l, code, a, b, &truth) ? e_int(l, truth) : comparison(l, code, a, b);
     return true;
   }
 }
@@ -181,6 +203,8 @@ static bool integer_binary(tsr_lower *l, tsr_opcode code, tsr_dtype in, tsr_dtyp
     out->e = e_int(l, number);
     return true;
   }
+  if ((code == TSR_OP_AND || code == TSR_OP_OR) && in != TSR_BOOL)
+    return false;
   return small(l, a.e) && small(l, b.e) && symbolic_result(l, code, a.e, b.e, &out->e);
 }
 
@@ -263,8 +287,8 @@ static bool integer_unary(tsr_lower *l, tsr_opcode code, tsr_dtype dtype, tsr_ex
                           tsr_expr *out) {
   int64_t number;
   bool known = tsr_expr_is_int(l->ir, x, &number);
-  if (code == TSR_OP_NOT && dtype == TSR_BOOL && known)
-    *out = e_int(l, !number);
+  if (code == TSR_OP_NOT && dtype == TSR_BOOL)
+    *out = known ? e_int(l, !number) : tsr_expr_binary(l->ir, TSR_INDEX_EQ, x, e_int(l, 0));
   else if (code == TSR_OP_NEG && (!known || number != INT64_MIN) &&
            tsr_dtype_class_of(dtype) == TSR_CLASS_INT)
     *out = tsr_expr_mul_int(l->ir, x, -1);

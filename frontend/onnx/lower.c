@@ -237,6 +237,13 @@ static tsr_value place_constant(tsr_lower *l, const tsr_imported *imported, cons
   return tsr_graph_const(l->b, imported->dtype, dims, imported->rank, data, copy);
 }
 
+/* A truth is an integer of the host first. */
+static tsr_value place_expression(tsr_lower *l, tsr_dtype dtype, tsr_expr expr) {
+  if (dtype != TSR_BOOL)
+    return tsr_graph_index(l->b, dtype, expr);
+  return tsr_graph_cast(l->b, tsr_graph_index(l->b, TSR_I64, expr), TSR_BOOL);
+}
+
 /* Content with symbolic dims: one index op per element. */
 static tsr_value place_expressions(tsr_lower *l, const tsr_imported *imported) {
   const tsr_content *content = imported->content;
@@ -245,10 +252,10 @@ static tsr_value place_expressions(tsr_lower *l, const tsr_imported *imported) {
   if (!parts)
     return 0;
   if (imported->rank == 0)
-    return tsr_graph_index(l->b, imported->dtype, content->exprs[0]);
+    return place_expression(l, imported->dtype, content->exprs[0]);
   for (uint64_t i = 0; i < content->count; i++)
     parts[i] =
-        tsr_graph_reshape(l->b, tsr_graph_index(l->b, imported->dtype, content->exprs[i]), &one, 1);
+        tsr_graph_reshape(l->b, place_expression(l, imported->dtype, content->exprs[i]), &one, 1);
   tsr_value all =
       content->count == 1 ? parts[0] : tsr_graph_concat(l->b, parts, (uint32_t)content->count, 0);
   return tsr_graph_reshape(l->b, all, imported->dims, imported->rank);

@@ -161,6 +161,43 @@ static tsr_status finish_if(choice *c) {
   return TSR_OK;
 }
 
+/* What a condition over dims is unless they have one special value: extents are seldom equal to a
+ * number. */
+static bool usual_truth(const tsr_ir *ir, tsr_expr expr, bool *out) {
+  tsr_expr_node node = tsr_expr_get(ir, expr);
+  bool a, b;
+  switch (node.op) {
+  case TSR_INDEX_EQ:
+    if (tsr_expr_equals_int(ir, node.b, 0) && usual_truth(ir, node.a, &a)) {
+      *out = !a;
+      return true;
+    }
+    *out = false;
+    return true;
+  case TSR_INDEX_NE:
+    *out = true;
+    return true;
+  case TSR_INDEX_AND:
+  case TSR_INDEX_OR:
+    *out = node.op == TSR_INDEX_OR;
+    return (usual_truth(ir, node.a, &a) && a == *out) || (usual_truth(ir, node.b, &b) && b == *out);
+  default:
+    return false;
+  }
+}
+
+/* The branches' results are of different ranks, so that one is all that a program can be made for:
+ * the usual one. The run fails for sizes that take the other. */
+static tsr_status take_usual(tsr_lower *l, const tsr_onnx_graph *const *graphs, tsr_expr condition,
+                             bool truth) {
+  tsr_expr zero = e_int(l, 0);
+  tsr_graph_check(
+      l->b, truth ? condition : tsr_expr_binary(l->ir, TSR_INDEX_EQ, condition, zero),
+      "for these sizes its result has another rank than usual, which takes --dim NAME=N "
+      "when compiling");
+  return tsr_import_subgraph(l, graphs[truth ? 0 : 1], NULL, 0, l->out, l->out_count);
+}
+
 /* The condition is data, or an expression over dims that their bounds do not decide. */
 static tsr_status choose(tsr_lower *l, const tsr_onnx_graph *const *graphs) {
   choice c = {.l = l};
@@ -190,6 +227,11 @@ static tsr_status choose(tsr_lower *l, const tsr_onnx_graph *const *graphs) {
     return status;
   tsr_attempt_drop(l, &c.attempt);
   int64_t assumed;
+  bool usual;
+  if (symbolic && usual_truth(l->ir, content->exprs[0], &usual)) {
+    tsr_attempt_forget_reports(l, &c.attempt);
+    return take_usual(l, graphs, content->exprs[0], usual);
+  }
   if (!tsr_lower_scalar_int(l, 0, &assumed))
     return status;
   tsr_attempt_forget_reports(l, &c.attempt);

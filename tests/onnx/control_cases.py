@@ -121,6 +121,35 @@ Model("if_shape", """(float[N, 3] x, float[3, 3] w) => (float[N, 3] y) {
                    else_branch = e () => (float[N, 3] b) { p = MatMul (x, w)  q = MatMul (p, w)  b = Neg (q) }>
 }""", [{"x": f32(n, 3), "w": f32(3, 3)} for n in (1, 4, 5, 9)])
 
+Model("if_rank_usual", """(float[N, M, 3] x) => (float[N, K, 3] y) {
+    m = Shape <start = 1, end = 2> (x)
+    zero = Constant <value_ints = [0]> ()
+    one = Constant <value_ints = [1]> ()
+    q = Equal (m, one)
+    c = Squeeze (q, zero)
+    s = If (c) <then_branch = t () => (float[N, 3] a) { k = Constant <value_ints = [1]> ()  a = Squeeze (x, k) },
+                else_branch = e () => (float[N, M, 3] b) { b = Identity (x) }>
+    y = Neg (s)
+}""", [{"x": f32(n, m, 3)} for n, m in ((1, 2), (3, 4))])
+
+Model("if_shapes_combined", """(float[N, M] x, float[4, 3] w) => (float[K, L] y, float z, bool[1] b) {
+    n = Shape <start = 0, end = 1> (x)
+    m = Shape <start = 1> (x)
+    four = Constant <value_ints = [4]> ()
+    wide = Equal (m, four)
+    high = GreaterOrEqual (n, m)
+    narrow = Not (wide)
+    first = And (wide, high)
+    flat = Constant <value_ints = [0]> ()
+    c = Squeeze (first, flat)
+    b = Or (c, narrow)
+    f = Cast <to = 1> (high)
+    z = Squeeze (f, flat)
+    y = If (c) <then_branch = t () => (float[N, 3] p) { four2 = Constant <value_ints = [-1, 4]> ()
+                                                       q = Reshape (x, four2)  p = MatMul (q, w) },
+                else_branch = e () => (float[N, M] r) { k = Where (b, x, x)  s = Exp (k)  r = Mul (s, f) }>
+}""", [{"x": f32(n, m), "w": f32(4, 3)} for n, m in ((5, 4), (2, 4), (2, 8), (3, 2))])
+
 Model("if_rank_decided", """(float[N, 3] x) => (float[N, 3] y) {
     s = Shape (x)
     one = Constant <value_int = 1> ()
