@@ -400,7 +400,8 @@ TSR_WARN_UNUSED tsr_status tsr_exec_set_trace(tsr_exec *exec, const char *path);
 
 typedef struct tsr_exec_stats {
   uint64_t arena_bytes; /* temporaries that share memory; the high-water mark of the last plan */
-  uint64_t persistent_bytes; /* temporaries that live across a read of a dim */
+  uint64_t persistent_bytes; /* temporaries that live across a read of a dim; of a model that runs
+                                step by step on the host, all values between its steps */
   uint64_t output_bytes;     /* outputs that the exec allocated */
   uint64_t scratch_bytes;    /* of all workers; CUDA: what empty tensors point to */
   uint64_t temporary_bytes;  /* sum of all temporaries, as if none shared memory */

@@ -144,6 +144,8 @@ tsr_status tsr_host_prepare_trace(tsr_exec *exec) {
 
 /* Parts share one arena. */
 void tsr_host_add_stats(const tsr_exec *exec, tsr_exec_stats *inout_stats) {
+  if (exec->host != NULL)
+    inout_stats->persistent_bytes += exec->host->tensor_bytes;
   for (uint32_t i = 0; exec->host != NULL && i < exec->program->part_count; i++) {
     tsr_exec_stats part;
     if (exec->host->parts[i].exec == NULL)

@@ -90,6 +90,7 @@ struct host_exec {
   tsr_texts *texts;
   tsr_arena run_memory;  /* of results */
   tsr_arena step_memory; /* of one step */
+  uint64_t tensor_bytes; /* memory of all tensors, those in slots too */
   bool explained;        /* the error has its step's nodes */
 };
 typedef struct host_exec host_exec;

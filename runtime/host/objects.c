@@ -11,10 +11,15 @@ static tsr_status out_of_memory(host_exec *self) {
 
 /* ---- Tensors ---- */
 
-static void destroy_tensor(host_exec *self, host_tensor *tensor) {
-  const tsr_allocator *allocator = self->exec->allocator;
+static void release_memory(host_exec *self, host_tensor *tensor) {
+  self->tensor_bytes -= tensor->memory.bytes;
   if (tensor->memory.data != NULL)
     self->exec->ops->release(self->exec, &tensor->memory);
+}
+
+static void destroy_tensor(host_exec *self, host_tensor *tensor) {
+  const tsr_allocator *allocator = self->exec->allocator;
+  release_memory(self, tensor);
   allocator->release(allocator->context, tensor, sizeof *tensor);
 }
 
@@ -62,9 +67,9 @@ static tsr_status take_from_slot(host_exec *self, host_slot *slot, uint64_t byte
   }
   had = tensor->memory.bytes;
   if (had < bytes) {
-    if (tensor->memory.data != NULL)
-      self->exec->ops->release(self->exec, &tensor->memory);
+    release_memory(self, tensor);
     status = self->exec->ops->allocate(self->exec, &tensor->memory, with_slack(had, bytes));
+    self->tensor_bytes += tensor->memory.bytes;
   }
   if (status != TSR_OK) {
     destroy_tensor(self, tensor);

@@ -298,6 +298,7 @@ static tsr_status move_memory(host_exec *self, host_tensor *tensor, exec_output 
     exec_memory memory = output->own;
     output->own = tensor->memory;
     tensor->memory = memory;
+    self->tensor_bytes = self->tensor_bytes + memory.bytes - output->own.bytes;
     return TSR_OK;
   }
   TSR_TRY(tsr_exec_grow(self->exec, &output->own, tensor->bytes, &moved));

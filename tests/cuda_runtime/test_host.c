@@ -466,6 +466,41 @@ START_TEST(failed_calls_of_the_driver) {
 }
 END_TEST
 
+/* A part whose kernel writes outside of its buffer; waited for at the end, or (1) at once. */
+START_TEST(broken_parts_are_named) {
+  static const tsr_kernel_desc kernels[] = {{.name = "outside", .nodes = "Scatter_1"}};
+  host_builder b;
+  machine m;
+  tsr_exec *other;
+  char text[2048];
+  test_use_driver(false, "90");
+  if (_i == 1)
+    (void)setenv("TESSERA_CUDA_SYNC", "1", 1);
+  build_counted(&b);
+  (void)hb_finish(&b);
+  TEST_TABLE(b.parts[0], kernels, kernel_count, kernels);
+  m = start(for_cuda(&b), NULL);
+  hb_end(&b);
+  ck_assert_int_eq(tsr_exec_create(m.module, NULL, &other, NULL), TSR_OK);
+  bind_vector(m.exec, 0, numbers, 4);
+  bind_vector(m.exec, 1, numbers, 3);
+  bind_vector(other, 0, numbers, 4);
+  bind_vector(other, 1, numbers, 3);
+  ck_assert_int_eq(tsr_exec_run(m.exec), TSR_ERR_DEVICE);
+  (void)snprintf(text, sizeof text, "%s", tsr_exec_last_error(m.exec));
+  ck_assert_msg(strstr(text, _i == 1 ? "in kernel 'outside' (Scatter_1)"
+                                     : "latest first: kernel 'outside' (Scatter_1), kernel "
+                                       "'outside' (Scatter_1), kernel 'outside'") != NULL,
+                "%s", text);
+  ck_assert_int_eq(tsr_exec_run(m.exec), TSR_ERR_DEVICE);
+  ck_assert_msg(strstr(tsr_exec_last_error(m.exec), "'outside' (Scatter_1)") != NULL, "%s",
+                tsr_exec_last_error(m.exec));
+  ck_assert_int_eq(tsr_exec_run(other), TSR_ERR_DEVICE);
+  tsr_exec_destroy(other);
+  stop(m);
+}
+END_TEST
+
 START_TEST(traces_of_parts_on_a_device) {
   host_builder b;
   machine m;
@@ -514,6 +549,7 @@ int main(void) {
   tcase_add_test(tests, device_tensors_in_and_out);
   tcase_add_test(tests, taken_results_outlive_host_programs);
   tcase_add_test(tests, traces_of_parts_on_a_device);
+  tcase_add_loop_test(tests, broken_parts_are_named, 0, 2);
   suite_add_tcase(suite, tests);
   runner = srunner_create(suite);
   srunner_run_all(runner, CK_NORMAL);

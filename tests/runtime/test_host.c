@@ -149,6 +149,8 @@ START_TEST(many_turns_need_no_new_memory) {
   tsr_exec_get_stats(exec, &after);
   ck_assert_int_le(atomic_load(&heap.calls) - calls, 4);
   ck_assert_uint_eq(before.plans, after.plans);
+  ck_assert_uint_ge(after.persistent_bytes, 2 * sizeof x);
+  ck_assert_uint_le(after.persistent_bytes, 4 * sizeof x);
   tsr_exec_destroy(exec);
   tsr_module_release(module);
   ck_assert_int_eq(atomic_load(&heap.live), 0);
