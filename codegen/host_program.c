@@ -3,6 +3,7 @@
  */
 #include "codegen/host_program.h"
 #include "codegen/program_tables.h"
+#include "runtime/module/program_check.h"
 #include <string.h>
 
 typedef struct building {
@@ -13,6 +14,7 @@ typedef struct building {
   bool *known;      /* by dim id: has a value at this point of the walk */
   tsr_dim *trail;   /* the known dims in the order in which they became so */
   uint32_t trail_count;
+  uint32_t depth; /* regions around */
 } building;
 
 /* --- dims --- */
@@ -267,6 +269,11 @@ static tsr_status fill_region(building *b, tsr_region region, uint32_t number);
 static tsr_status add_regions(building *b, tsr_op op, tsr_host_step *step) {
   const tsr_op_data *data = tsr_op_get(b->t.ir, op);
   static const tsr_host_region none;
+  if (data->region_count != 0 && b->depth + 1 >= TSR_PROGRAM_MAX_DEPTH)
+    return tsr_fail(b->t.diag, TSR_ERR_LIMIT,
+                    "branches and loops are more than %d deep in each other",
+                    TSR_PROGRAM_MAX_DEPTH - 1);
+  b->depth++;
   step->first_region = b->regions.count;
   step->region_count = step->op == TSR_HOST_IF ? 2 : data->region_count;
   for (uint32_t i = 0; i < step->region_count; i++)
