@@ -62,6 +62,24 @@ enum {
 const tsr_onnx_attribute *tsr_importer_attribute(const tsr_importer *importer,
                                                  const tsr_onnx_node *node, const char *name);
 
+/* --- import.c and ports.c --- */
+/* Collects what cannot be imported; the import goes on to find all of it. */
+TSR_WARN_UNUSED tsr_status tsr_importer_unsupported(tsr_importer *im, const char *op,
+                                                    const char *node, int64_t opset,
+                                                    const char *reason);
+/* The builder's failure, if there was one, as the import's. */
+TSR_WARN_UNUSED tsr_status tsr_importer_status(tsr_importer *im);
+tsr_status tsr_importer_no_memory(tsr_importer *im);
+/* Gives a name its value; out of memory when `imported` is NULL. */
+TSR_WARN_UNUSED tsr_status tsr_importer_bind(tsr_importer *im, const char *name,
+                                             tsr_imported *imported);
+/* A value that could not be imported; `note` says why unless a node already did. */
+tsr_imported *tsr_importer_broken(tsr_importer *im, const char *note);
+/* 0 when the model imports no such domain. */
+int64_t tsr_importer_opset(const tsr_importer *im, const char *domain);
+TSR_WARN_UNUSED tsr_status tsr_import_inputs(tsr_importer *im, const tsr_onnx_graph *graph);
+TSR_WARN_UNUSED tsr_status tsr_import_output(tsr_importer *im, const tsr_onnx_value_info *info);
+
 /* NULL when the name is not visible. */
 tsr_imported *tsr_scope_find(const tsr_scope *scope, const char *name);
 /* False when memory is out. */
