@@ -580,12 +580,20 @@ static tsr_status upload(tsr_exec *exec, void *to, const void *from, uint64_t by
   return done(exec, upload_bytes(exec->cuda, to, from, bytes, place));
 }
 
+/* Nothing else is on its way to the host. When this fails `to` may be gone before the copies are
+ * handed out. */
 static tsr_status fetch_bytes(tsr_exec *exec, void *to, const void *from, uint64_t bytes) {
   cuda_exec *self = exec->cuda;
-  TSR_TRY(tsr_cuda_download(&self->staging, to, from, bytes, &self->diag));
-  TSR_TRY(tsr_cuda_synchronize(exec, "cannot read a result"));
-  tsr_cuda_staging_complete(&self->staging);
-  return TSR_OK;
+  tsr_status status = tsr_cuda_download(&self->staging, to, from, bytes, &self->diag);
+  if (status == TSR_OK)
+    status = tsr_cuda_synchronize(exec, "cannot read a result");
+  if (status == TSR_OK) {
+    tsr_cuda_staging_complete(&self->staging);
+    return TSR_OK;
+  }
+  (void)self->device->driver.cuStreamSynchronize(self->stream);
+  tsr_cuda_staging_forget(&self->staging);
+  return status;
 }
 
 static tsr_status fetch(tsr_exec *exec, void *to, const void *from, uint64_t bytes) {
