@@ -1,14 +1,15 @@
 /* Random graphs with control flow from text to results: compiled to host programs, run on this
- * machine's CPU, and compared with the interpreter of tests/passes. */
+ * machine's CPU and on the emulated device, and compared with the interpreter of tests/passes. */
 #include "tests/passes/control_flow.h"
 #include <stdlib.h>
 #include <tessera/compiler.h>
 #include <tessera/runtime.h>
 
-enum { SEEDS = 40 };
+enum { SEEDS = 40, EMULATED_SEEDS = 6 };
 
-static tsr_module *compile(tsr_context *context, tsr_ir *ir, void **out_bytes, size_t *out_size) {
-  tsr_compile_options options = {.threads = 1};
+static tsr_module *compile(tsr_context *context, const char *target, tsr_ir *ir, void **out_bytes,
+                           size_t *out_size) {
+  tsr_compile_options options = {.targets = &target, .target_count = 1, .threads = 1};
   tsr_module_options how = {.size = sizeof how};
   tsr_module *module = NULL;
   tsr_message message;
@@ -65,8 +66,10 @@ static void compare_outputs(tsr_exec *exec, const machine *m) {
   ck_assert_uint_eq(m->output_count, KINDS);
   for (uint32_t i = 0; i < KINDS; i++) {
     uint64_t count;
-    ck_assert_int_eq(tsr_exec_output_count(exec, i, &count, NULL), TSR_OK);
+    int32_t present;
+    ck_assert_int_eq(tsr_exec_output_count(exec, i, &count, &present), TSR_OK);
     ck_assert_uint_eq(count, m->outputs[i].count);
+    ck_assert_int_eq(present, i != MAYBE || count == 1);
     for (uint32_t k = 0; k < count; k++) {
       tensor want = m->outputs[i].items[k];
       DLTensor got;
@@ -80,11 +83,11 @@ static void compare_outputs(tsr_exec *exec, const machine *m) {
   }
 }
 
-START_TEST(random_models) {
+static void check_models(const char *target, uint64_t first, uint32_t count) {
   tsr_context *context;
   uint32_t compared = 0;
   ck_assert_int_eq(tsr_context_create(NULL, &context), TSR_OK);
-  for (uint64_t seed = 0; seed < SEEDS; seed++) {
+  for (uint64_t seed = first; seed < first + count; seed++) {
     tsr_ir *ir = random_graph(seed);
     machine m = run(ir, seed);
     if (!m.too_large) {
@@ -92,7 +95,7 @@ START_TEST(random_models) {
       size_t size;
       tsr_exec *exec = NULL;
       tsr_message message;
-      tsr_module *module = compile(context, ir, &bytes, &size);
+      tsr_module *module = compile(context, target, ir, &bytes, &size);
       ck_assert_msg(tsr_exec_create(module, NULL, &exec, &message) == TSR_OK, "%s", message.text);
       bind_inputs(exec, &m);
       for (int turn = 0; turn < 2; turn++) {
@@ -108,8 +111,21 @@ START_TEST(random_models) {
     tsr_arena_reset(&m.arena);
     tsr_ir_destroy(ir);
   }
-  ck_assert_uint_gt(compared, SEEDS / 2);
+  ck_assert_uint_gt(compared, count / 2);
   tsr_context_destroy(context);
+}
+
+START_TEST(random_models) {
+  check_models("cpu", 0, SEEDS);
+}
+END_TEST
+
+START_TEST(random_models_on_the_emulated_device) {
+  const char *driver = getenv("TESSERA_EMULATED_DRIVER");
+  ck_assert_msg(driver != NULL, "TESSERA_EMULATED_DRIVER is the emulated driver's path");
+  setenv("TESSERA_CUDA_DRIVER", driver, 1);
+  setenv("TESSERA_EMULATED_SM", "80", 1);
+  check_models("cuda-emulated:sm_80", 5000, EMULATED_SEEDS);
 }
 END_TEST
 
@@ -118,6 +134,7 @@ int main(void) {
   TCase *tests = tcase_create("random");
   tcase_set_timeout(tests, 300);
   tcase_add_test(tests, random_models);
+  tcase_add_test(tests, random_models_on_the_emulated_device);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);

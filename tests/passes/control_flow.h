@@ -13,8 +13,8 @@ enum { MAX_VALUES = 64, MAX_EXTENT = 1 << 12, MAX_DEPTH = 3, MAX_NUMBER = 1 << 2
 
 /* --- random graphs --- */
 
-/* What may be used: vectors, f32 and i64 scalars, bools, lists of vectors. */
-typedef enum value_kind { VECTOR, REAL, WHOLE, TRUTH, LIST, KINDS } value_kind;
+/* What may be used: vectors, f32 and i64 scalars, bools, lists of vectors, maybes of vectors. */
+typedef enum value_kind { VECTOR, REAL, WHOLE, TRUTH, LIST, MAYBE, KINDS } value_kind;
 
 typedef struct scope {
   tsr_value values[KINDS][MAX_VALUES];
@@ -54,6 +54,14 @@ static inline tsr_type vector_type(generator *g, tsr_expr extent) {
   return tsr_type_make(g->b.ir, TSR_LEVEL_GLOBAL, TSR_F32, &extent, 1);
 }
 
+static inline tsr_type maybe_type(generator *g) {
+  return tsr_type_make(g->b.ir, TSR_LEVEL_MAYBE, TSR_F32, NULL, TSR_RANK_ANY);
+}
+
+static inline tsr_type scalar_type(generator *g, tsr_dtype dtype) {
+  return tsr_type_make(g->b.ir, TSR_LEVEL_GLOBAL, dtype, NULL, 0);
+}
+
 static inline tsr_type list_type(generator *g) {
   return tsr_type_make(g->b.ir, TSR_LEVEL_LIST, TSR_F32, NULL, TSR_RANK_ANY);
 }
@@ -66,8 +74,10 @@ static inline tsr_value host(generator *g, tsr_opcode code, const tsr_value *ope
                              uint32_t count, tsr_type type) {
   tsr_value out = 0;
   tsr_op op = tsr_graph_host(&g->b, code, operands, count, &type, 1, &out);
-  if (code == TSR_OP_LIST_CONCAT)
+  if (code == TSR_OP_LIST_CONCAT || code == TSR_OP_LIST_SPLIT)
     tsr_op_set_int(g->b.ir, op, "axis", 0);
+  if (code == TSR_OP_LIST_CONCAT)
+    tsr_op_set_bool(g->b.ir, op, "reverse", below(g, 2) != 0);
   return out;
 }
 
@@ -115,28 +125,55 @@ static inline void add_device_op(generator *g, scope *s) {
   }
 }
 
-static inline void add_host_op(generator *g, scope *s) {
-  tsr_value two[2] = {pick(g, s, LIST), pick(g, s, VECTOR)};
-  switch (below(g, 5)) {
+/* Lists are never empty and what is taken out is there. */
+static inline void add_list_op(generator *g, scope *s, unsigned what) {
+  tsr_value zero = tsr_graph_scalar_int(&g->b, TSR_I64, 0);
+  tsr_value some[3] = {pick(g, s, LIST), pick(g, s, VECTOR), zero};
+  tsr_value two[2] = {pick(g, s, VECTOR), tsr_graph_scalar_int(&g->b, TSR_I64, 2)};
+  switch (what) {
   case 0:
-    two[0] = pick(g, s, VECTOR);
+    two[1] = pick(g, s, VECTOR);
     add(g, s, LIST, host(g, TSR_OP_LIST_MAKE, two, 2, list_type(g)));
     return;
   case 1:
-    add(g, s, LIST, host(g, TSR_OP_LIST_INSERT, two, 2, list_type(g)));
+    add(g, s, LIST, host(g, TSR_OP_LIST_INSERT, some, 2 + below(g, 2), list_type(g)));
     return;
   case 2:
-    two[1] = tsr_graph_scalar_int(&g->b, TSR_I64, below(g, 2) == 0 ? 0 : -1);
-    add(g, s, VECTOR, host(g, TSR_OP_LIST_AT, two, 2, vector_type(g, fresh(g))));
+    some[1] = below(g, 2) == 0 ? zero : tsr_graph_scalar_int(&g->b, TSR_I64, -1);
+    add(g, s, VECTOR, host(g, TSR_OP_LIST_AT, some, 2, vector_type(g, fresh(g))));
     return;
   case 3:
-    add(g, s, WHOLE,
-        host(g, TSR_OP_LIST_LENGTH, two, 1,
-             tsr_type_make(g->b.ir, TSR_LEVEL_GLOBAL, TSR_I64, NULL, 0)));
+    add(g, s, WHOLE, host(g, TSR_OP_LIST_LENGTH, some, 1, scalar_type(g, TSR_I64)));
+    return;
+  case 4:
+    some[0] = host(g, TSR_OP_LIST_SPLIT, two, 1 + below(g, 2), list_type(g));
+    add(g, s, LIST, host(g, TSR_OP_LIST_INSERT, some, 2, list_type(g)));
+    return;
+  case 5:
+    some[0] = host(g, TSR_OP_LIST_INSERT, some, 2, list_type(g));
+    some[1] = zero;
+    add(g, s, LIST, host(g, TSR_OP_LIST_ERASE, some, 1 + below(g, 2), list_type(g)));
     return;
   default:
-    add(g, s, VECTOR, host(g, TSR_OP_LIST_CONCAT, two, 1, vector_type(g, fresh(g))));
+    add(g, s, VECTOR, host(g, TSR_OP_LIST_CONCAT, some, 1, vector_type(g, fresh(g))));
     return;
+  }
+}
+
+static inline void add_host_op(generator *g, scope *s) {
+  tsr_value x = pick(g, s, VECTOR), made;
+  unsigned what = below(g, 10);
+  if (what < 7) {
+    add_list_op(g, s, what);
+  } else if (what == 7) {
+    add(g, s, MAYBE, host(g, TSR_OP_MAYBE_MAKE, &x, below(g, 2), maybe_type(g)));
+  } else if (what == 8) {
+    x = pick(g, s, MAYBE);
+    add(g, s, TRUTH, host(g, TSR_OP_MAYBE_HAS, &x, 1, scalar_type(g, TSR_BOOL)));
+  } else {
+    made = host(g, TSR_OP_MAYBE_MAKE, &x, 1, maybe_type(g));
+    add(g, s, MAYBE, made);
+    add(g, s, VECTOR, host(g, TSR_OP_MAYBE_GET, &made, 1, vector_type(g, fresh(g))));
   }
 }
 
@@ -150,10 +187,10 @@ static inline void choose(generator *g, const scope *s, const value_kind *kinds,
 
 /* Extents of what regions yield are new to what is behind them. */
 static inline void add_if(generator *g, scope *s) {
-  static const value_kind kinds[4] = {VECTOR, WHOLE, LIST, VECTOR};
-  tsr_value yields[4], results[4];
-  tsr_type types[4];
-  uint32_t count = 1 + below(g, 4);
+  static const value_kind kinds[5] = {VECTOR, WHOLE, LIST, MAYBE, VECTOR};
+  tsr_value yields[5], results[5];
+  tsr_type types[5];
+  uint32_t count = 1 + below(g, 5);
   tsr_op op = tsr_graph_if_begin(&g->b, pick(g, s, TRUTH));
   scope inside = *s;
   add_ops(g, &inside, 1 + below(g, 6));
@@ -169,25 +206,35 @@ static inline void add_if(generator *g, scope *s) {
     add(g, s, kinds[i], results[i]);
 }
 
+/* Without a limit, the first carried value counts the turns. */
 static inline void add_loop(generator *g, scope *s) {
-  static const value_kind kinds[5] = {WHOLE, VECTOR, LIST, REAL, VECTOR};
-  tsr_value starts[5], args[5], next[5], results[5];
-  tsr_type types[5], after[5];
-  uint32_t count = 1 + below(g, 5);
+  static const value_kind kinds[6] = {WHOLE, VECTOR, LIST, REAL, MAYBE, VECTOR};
+  tsr_value starts[6], args[6], next[6], results[6];
+  tsr_type types[6], after[6];
+  uint32_t count = 1 + below(g, 6);
+  bool counts = below(g, 4) == 0;
   choose(g, s, kinds, count, starts);
+  if (counts)
+    starts[0] = tsr_graph_scalar_int(&g->b, TSR_I64, below(g, 3));
   for (uint32_t i = 0; i < count; i++) {
     types[i] = kinds[i] == VECTOR ? vector_type(g, fresh(g)) : type_of(g, starts[i]);
     after[i] = kinds[i] == VECTOR ? vector_type(g, fresh(g)) : types[i];
   }
-  tsr_expr limit =
-      below(g, 3) == 0 ? read_size(g, pick(g, s, WHOLE)) : tsr_expr_int(g->b.ir, below(g, 4));
+  tsr_expr limit = counts             ? 0
+                   : below(g, 3) == 0 ? read_size(g, pick(g, s, WHOLE))
+                                      : tsr_expr_int(g->b.ir, below(g, 4));
   tsr_op op = tsr_graph_loop_begin(&g->b, limit, starts, types, count, args);
   scope inside = *s;
   for (uint32_t i = 0; i < count; i++)
     add(g, &inside, kinds[i], args[i]);
   add_ops(g, &inside, 1 + below(g, 7));
   choose(g, &inside, kinds, count, next);
-  tsr_graph_loop_end(&g->b, op, pick(g, &inside, TRUTH), next, after, count, results);
+  tsr_value go_on = pick(g, &inside, TRUTH);
+  if (counts) {
+    next[0] = tsr_graph_binary(&g->b, TSR_OP_ADD, args[0], tsr_graph_scalar_int(&g->b, TSR_I64, 1));
+    go_on = tsr_graph_binary(&g->b, TSR_OP_LT, next[0], tsr_graph_scalar_int(&g->b, TSR_I64, 4));
+  }
+  tsr_graph_loop_end(&g->b, op, go_on, next, after, count, results);
   for (uint32_t i = 0; i < count; i++)
     add(g, s, kinds[i], results[i]);
 }
@@ -223,6 +270,7 @@ static inline tsr_ir *random_graph(uint64_t seed) {
   add(&g, &s, TRUTH, tsr_graph_input(&g.b, "c", TSR_BOOL, NULL, 0));
   add(&g, &s, REAL, tsr_graph_scalar(&g.b, TSR_F32, 3));
   add(&g, &s, LIST, host(&g, TSR_OP_LIST_MAKE, s.values[VECTOR], 1, list_type(&g)));
+  add(&g, &s, MAYBE, host(&g, TSR_OP_MAYBE_MAKE, NULL, 0, maybe_type(&g)));
   add_ops(&g, &s, 12 + below(&g, 20));
   for (unsigned i = 0; i < KINDS; i++) {
     (void)snprintf(name, sizeof name, "%u", i);
@@ -239,7 +287,7 @@ typedef struct tensor {
   double *data;
 } tensor;
 
-/* A tensor is a cell of one. */
+/* A tensor is a cell of one, an absent maybe one of none. */
 typedef struct cell {
   uint32_t count;
   tensor *items;
@@ -358,41 +406,74 @@ static inline cell run_reduce(machine *m, const tsr_op_data *op, bool negate) {
   return made;
 }
 
-static inline cell run_list_op(machine *m, const tsr_op_data *op) {
-  cell first = m->values[op->operands[0].value], made;
+static inline cell run_concat(machine *m, cell list, bool reverse) {
   int64_t total = 0;
+  cell made;
+  for (uint32_t i = 0; i < list.count; i++)
+    total += list.items[i].count;
+  m->too_large = m->too_large || total > MAX_EXTENT;
+  made = number_cell(m, m->too_large ? 0 : total, 0);
+  total = 0;
+  for (uint32_t i = 0; i < list.count && !m->too_large; i++) {
+    tensor item = list.items[reverse ? list.count - 1 - i : i];
+    memcpy(made.items[0].data + total, item.data, (size_t)item.count * sizeof(double));
+    total += item.count;
+  }
+  return made;
+}
+
+static inline cell run_split(machine *m, tensor whole, int64_t size) {
+  cell made = new_cell(m, (uint32_t)((whole.count + size - 1) / size));
+  for (uint32_t i = 0; i < made.count; i++) {
+    int64_t left = whole.count - (int64_t)i * size;
+    made.items[i] = (tensor){left < size ? left : size, whole.data + (int64_t)i * size};
+  }
+  return made;
+}
+
+/* The list without item `without`, and with room for `more`. */
+static inline cell copy_list(machine *m, cell list, uint32_t without, uint32_t more) {
+  cell made = new_cell(m, list.count + more);
+  made.count = 0;
+  for (uint32_t i = 0; i < list.count; i++)
+    if (i != without)
+      made.items[made.count++] = list.items[i];
+  return made;
+}
+
+static inline cell run_list_op(machine *m, tsr_op op_id) {
+  static const cell none;
+  const tsr_op_data *op = tsr_op_get(m->ir, op_id);
+  cell first = op->operand_count == 0 ? none : m->values[op->operands[0].value], made;
   switch (op->code) {
   case TSR_OP_LIST_MAKE:
+  case TSR_OP_MAYBE_MAKE:
     made = new_cell(m, op->operand_count);
     for (uint32_t i = 0; i < op->operand_count; i++)
       made.items[i] = m->values[op->operands[i].value].items[0];
     return made;
+  case TSR_OP_MAYBE_GET:
+    return first;
+  case TSR_OP_MAYBE_HAS:
+  case TSR_OP_LIST_LENGTH:
+    return number_cell(m, 1, first.count);
   case TSR_OP_LIST_INSERT:
-    made = new_cell(m, first.count + 1);
-    memcpy(made.items, first.items, first.count * sizeof *made.items);
-    made.items[first.count] = m->values[op->operands[1].value].items[0];
+    made = copy_list(m, first, UINT32_MAX, 1);
+    if (op->operand_count == 3)
+      memmove(made.items + 1, made.items, made.count * sizeof *made.items);
+    made.items[op->operand_count == 3 ? 0 : made.count] = m->values[op->operands[1].value].items[0];
+    made.count++;
     return made;
+  case TSR_OP_LIST_ERASE:
+    return copy_list(m, first, op->operand_count == 2 ? 0 : first.count - 1, 0);
   case TSR_OP_LIST_AT:
     made = new_cell(m, 1);
     made.items[0] = first.items[scalar_of(m, op, 1) < 0 ? first.count - 1 : 0];
     return made;
-  case TSR_OP_LIST_LENGTH:
-    return number_cell(m, 1, first.count);
+  case TSR_OP_LIST_SPLIT:
+    return run_split(m, first.items[0], op->operand_count == 2 ? (int64_t)scalar_of(m, op, 1) : 1);
   default:
-    for (uint32_t i = 0; i < first.count; i++)
-      total += first.items[i].count;
-    if (total > MAX_EXTENT) {
-      m->too_large = true;
-      return number_cell(m, 0, 0);
-    }
-    made = number_cell(m, total, 0);
-    total = 0;
-    for (uint32_t i = 0; i < first.count; i++) {
-      memcpy(made.items[0].data + total, first.items[i].data,
-             (size_t)first.items[i].count * sizeof(double));
-      total += first.items[i].count;
-    }
-    return made;
+    return run_concat(m, first, tsr_op_bool(m->ir, op_id, "reverse", false));
   }
 }
 
@@ -419,7 +500,9 @@ static inline void run_loop(machine *m, tsr_op loop) {
   const tsr_op_data *op = tsr_op_get(m->ir, loop);
   const tsr_region_data *body = tsr_region_get(m->ir, op->regions[0]);
   const tsr_attr *attr = tsr_op_attr(m->ir, loop, "limit");
-  int64_t limit = attr->kind == TSR_ATTR_INT ? attr->u.integer : eval(m, attr->u.expr);
+  int64_t limit = attr == NULL                 ? INT64_MAX
+                  : attr->kind == TSR_ATTR_INT ? attr->u.integer
+                                               : eval(m, attr->u.expr);
   size_t bytes = tsr_dim_count(m->ir) * sizeof *m->dims;
   int64_t *before = tsr_arena_alloc(&m->arena, bytes);
   cell carried[8], yields[8];
@@ -480,7 +563,7 @@ static inline void run_op(machine *m, tsr_op op, cell *yields) {
   const tsr_op_data *data = tsr_op_get(m->ir, op);
   switch (data->code) {
   case TSR_OP_INPUT:
-    if (m->values[data->results[0]].count == 0)
+    if (m->values[data->results[0]].items == NULL)
       run_input(m, op);
     return;
   case TSR_OP_OUTPUT:
@@ -518,7 +601,7 @@ static inline void run_op(machine *m, tsr_op op, cell *yields) {
     break;
   }
   if (tsr_opcode_info(data->code)->kind == TSR_KIND_HOST) {
-    cell made = run_list_op(m, data);
+    cell made = run_list_op(m, op);
     if (!m->too_large)
       set_value(m, data->results[0], made, true);
   } else {
