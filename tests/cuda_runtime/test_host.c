@@ -466,6 +466,54 @@ START_TEST(failed_calls_of_the_driver) {
 }
 END_TEST
 
+/* Creates an exec, the `fail_at`-th allocation of which fails and all later ones. */
+static tsr_status create_with(const machine *m, test_heap *heap, int fail_at, tsr_exec **out_exec) {
+  tsr_exec_options options = {.size = sizeof options};
+  tsr_status status;
+  test_heap_init(heap, fail_at);
+  options.allocator = &heap->allocator;
+  status = tsr_exec_create(m->module, &options, out_exec, NULL);
+  ck_assert(status == TSR_OK || status == TSR_ERR_OUT_OF_MEMORY);
+  heap->fail_at = 0;
+  return status;
+}
+
+/* For every k, over create and over the first run. */
+START_TEST(host_memory_may_end_anywhere) {
+  const model *what = &models[_i];
+  tsr_status status = TSR_ERR_OUT_OF_MEMORY;
+  host_builder b;
+  machine m;
+  test_heap heap;
+  tsr_exec *exec;
+  int failures = 0;
+  test_use_driver(true, "90");
+  what->build(&b);
+  (void)hb_finish(&b);
+  m = start(for_cuda(&b), NULL);
+  hb_end(&b);
+  for (int k = 1; status != TSR_OK; k++) {
+    status = create_with(&m, &heap, k, &exec);
+    tsr_exec_destroy(exec);
+    ck_assert_int_eq(atomic_load(&heap.live), 0);
+  }
+  for (status = TSR_ERR_OUT_OF_MEMORY; status != TSR_OK; failures++) {
+    ck_assert_int_eq(create_with(&m, &heap, 0, &exec), TSR_OK);
+    (void)what->bind(exec, 1);
+    heap.fail_at = atomic_load(&heap.calls) + 1 + failures;
+    status = tsr_exec_run(exec);
+    ck_assert(status == TSR_OK || status == TSR_ERR_OUT_OF_MEMORY);
+    heap.fail_at = 0;
+    must(exec, tsr_exec_run(exec));
+    tsr_exec_destroy(exec);
+    ck_assert_int_eq(atomic_load(&heap.live), 0);
+  }
+  ck_assert_int_gt(failures, 1);
+  stop(m);
+  ck_assert_int_eq(test_spy()->live, 0);
+}
+END_TEST
+
 /* A part whose kernel writes outside of its buffer; waited for at the end, or (1) at once. */
 START_TEST(broken_parts_are_named) {
   static const tsr_kernel_desc kernels[] = {{.name = "outside", .nodes = "Scatter_1"}};
@@ -543,6 +591,7 @@ int main(void) {
   if (TEST_HAS_KERNELS) {
     tcase_add_loop_test(tests, the_same_as_on_the_cpu, 0, count);
     tcase_add_loop_test(tests, failed_calls_of_the_driver, 0, count);
+    tcase_add_loop_test(tests, host_memory_may_end_anywhere, 0, count);
   }
   tcase_add_test(tests, turns_do_not_wait);
   tcase_add_test(tests, turns_are_graphs);
