@@ -17,7 +17,8 @@ typedef struct resize {
   const char *rounding;  /* nearest_mode */
   double cubic_a, extrapolation;
   bool exclude_outside, antialias, crop;
-  double scales[TSR_MAX_RANK]; /* 0: sizes / extent, not known */
+  double scales[TSR_MAX_RANK];    /* 0: sizes / extent, not known */
+  tsr_value factor[TSR_MAX_RANK]; /* f64, of a scale that is data; 0: it is not */
   tsr_expr sizes[TSR_MAX_RANK];
   bool given[TSR_MAX_RANK]; /* the axis takes part */
   double roi_start[TSR_MAX_RANK], roi_end[TSR_MAX_RANK];
@@ -215,8 +216,9 @@ static tsr_value as_f64(tsr_lower *l, tsr_expr e) {
 static tsr_value symbolic_source(tsr_lower *l, const resize *r, uint32_t axis, tsr_expr in,
                                  tsr_expr out) {
   tsr_value at = v_cast(l, tsr_graph_iota(l->b, TSR_I64, &out, 1, 0), TSR_F64);
-  tsr_value scale = r->scales[axis] > 0 ? tsr_graph_scalar(l->b, TSR_F64, r->scales[axis])
-                                        : v_div(l, as_f64(l, out), as_f64(l, in));
+  tsr_value scale = r->factor[axis]       ? r->factor[axis]
+                    : r->scales[axis] > 0 ? tsr_graph_scalar(l->b, TSR_F64, r->scales[axis])
+                                          : v_div(l, as_f64(l, out), as_f64(l, in));
   tsr_value half = v_div(l, v_add_number(l, at, 0.5), scale);
   if (strcmp(r->transform, "asymmetric") == 0)
     return v_div(l, at, scale);
@@ -230,6 +232,8 @@ static tsr_value symbolic_source(tsr_lower *l, const resize *r, uint32_t axis, t
     return v_select(l, v_gt(l, last, v_number(l, last, 0)), half, v_number(l, half, 0));
   if (strcmp(r->transform, "align_corners") != 0)
     return 0;
+  if (r->factor[axis])
+    last = v_add_number(l, v_mul(l, as_f64(l, in), scale), -1);
   tsr_value span = v_add_number(l, as_f64(l, in), -1);
   return v_div(l, v_mul(l, at, span), v_max(l, last, v_number(l, last, 1)));
 }
@@ -250,17 +254,44 @@ static tsr_value gather_inside(tsr_lower *l, tsr_value x, uint32_t axis, tsr_val
   return tsr_graph_gather(l->b, x, v_cast(l, inside, TSR_I64), axis);
 }
 
+/* a t^3 + b t^2 + c t + d */
+static tsr_value cubic_of(tsr_lower *l, tsr_value t, double a, double b, double c, double d) {
+  tsr_value y = v_add_number(l, v_mul_number(l, t, a), b);
+  y = v_add_number(l, v_mul(l, y, t), c);
+  return v_add_number(l, v_mul(l, y, t), d);
+}
+
+/* Four taps around `base`, at distances 1 + t, t, 1 - t and 2 - t: cubic_weight. */
+static tsr_value cubic_symbolic(tsr_lower *l, const resize *r, tsr_value x, uint32_t axis,
+                                tsr_value base, tsr_value t) {
+  tsr_value sum = 0;
+  double a = r->cubic_a;
+  for (int k = -1; k <= 2; k++) {
+    tsr_value far = k <= 0 ? v_add_number(l, t, -k) : v_sub(l, v_number(l, t, k), t);
+    tsr_value weight = k == 0 || k == 1 ? cubic_of(l, far, a + 2, -(a + 3), 0, 1)
+                                        : cubic_of(l, far, a, -5 * a, 8 * a, -4 * a);
+    weight = v_along(l, v_cast(l, weight, v_dtype(l, x)), axis, v_rank(l, x));
+    tsr_value part = v_mul(l, gather_inside(l, x, axis, v_add_number(l, base, k)), weight);
+    sum = sum ? v_add(l, sum, part) : part;
+  }
+  return sum;
+}
+
 static tsr_status resize_symbolic(tsr_lower *l, const resize *r, uint32_t axis, tsr_value *x) {
   tsr_expr in = v_dim(l, *x, axis), out = r->sizes[axis];
   uint32_t rank = v_rank(l, *x);
   tsr_value at = out ? symbolic_source(l, r, axis, in, out) : 0;
-  if (!at || r->mode == CUBIC || r->antialias || r->crop || r->exclude_outside)
+  if (!at || r->antialias || r->crop || r->exclude_outside)
     return tsr_lower_unsupported(l, "a symbolic extent along axis %u", axis);
   if (r->mode == NEAREST) {
     *x = gather_inside(l, *x, axis, symbolic_round(l, r, at));
     return TSR_OK;
   }
   tsr_value base = v_floor(l, at);
+  if (r->mode == CUBIC) {
+    *x = cubic_symbolic(l, r, *x, axis, base, v_sub(l, at, base));
+    return TSR_OK;
+  }
   tsr_value weight = v_along(l, v_cast(l, v_sub(l, at, base), v_dtype(l, *x)), axis, rank);
   tsr_value first = gather_inside(l, *x, axis, base);
   tsr_value second = gather_inside(l, *x, axis, v_add_number(l, base, 1));
@@ -361,6 +392,36 @@ static tsr_status use_scales(tsr_lower *l, tsr_value x, const axis_list *list, c
   return TSR_OK;
 }
 
+/* Scales that a run computes. Those of the two outer axes of a picture, batch and channels, must be
+ * 1, which the run checks: what follows has to know the channels. */
+static tsr_status read_scales(tsr_lower *l, tsr_value x, uint32_t input, const axis_list *list,
+                              resize *r) {
+  int64_t count;
+  uint32_t outer = v_rank(l, x) >= 3 ? 2 : 0;
+  tsr_value scales = v_cast(l, tsr_lower_value(l, input), TSR_F64), wrong = 0;
+  if (v_rank(l, scales) != 1 || !v_static_dim(l, scales, 0, &count) || count != list->count ||
+      r->crop)
+    return tsr_lower_unknown(l, input, "scales");
+  for (uint32_t i = 0; i < list->count; i++) {
+    uint32_t axis = (uint32_t)list->axes[i];
+    tsr_value scale = tsr_size_element(l, scales, i);
+    tsr_value bad = axis < outer ? v_ne(l, scale, v_number(l, scale, 1))
+                                 : v_not(l, v_gt(l, scale, v_number(l, scale, 0)));
+    wrong = wrong ? v_or(l, wrong, bad) : bad;
+    if (axis < outer)
+      continue;
+    tsr_value size = v_floor(l, v_mul(l, as_f64(l, v_dim(l, x, axis)), scale));
+    r->factor[axis] = scale;
+    r->scales[axis] = 0;
+    r->sizes[axis] = tsr_size_read(l, v_cast(l, size, TSR_I64), 0, "size", axis, 0);
+  }
+  if (wrong)
+    tsr_size_check(l, wrong,
+                   outer > 0 ? "scales of batch and channels are 1, others above 0"
+                             : "scales are above 0");
+  return TSR_OK;
+}
+
 /* keep_aspect_ratio_policy: one scale for all axes, the smallest or the largest. */
 static tsr_status keep_aspect(tsr_lower *l, tsr_value x, const axis_list *list, resize *r) {
   const char *policy = tsr_lower_text(l, "keep_aspect_ratio_policy", "stretch");
@@ -451,7 +512,8 @@ static tsr_status read_target(tsr_lower *l, tsr_value x, const axis_list *list, 
   }
   const tsr_content *scales = tsr_lower_content(l, at);
   if (!scales || !scales->floats)
-    return tsr_lower_unknown(l, at, "scales");
+    return tsr_lower_has(l, at) ? read_scales(l, x, at, list, r)
+                                : tsr_lower_unknown(l, at, "scales");
   return use_scales(l, x, list, scales->floats, scales->count, r);
 }
 

@@ -2,6 +2,8 @@
  * flattened spatial axes. */
 #include "frontend/onnx/build.h"
 #include "frontend/onnx/op_table.h"
+#include "frontend/onnx/sizes.h"
+#include <math.h>
 #include "frontend/onnx/window.h"
 #include <string.h>
 
@@ -382,27 +384,63 @@ typedef struct roi_axis {
   tsr_value low, high; /* neighbouring positions, f32 [rois, points] */
   tsr_value weight;    /* of `high` */
   tsr_value inside;    /* bool */
+  tsr_value real;      /* bool: one of the region's samples; 0: all are */
+  tsr_value count;     /* of the region's samples in a cell, f32 [rois, 1]; 0: the same for all */
 } roi_axis;
+
+/* Samples per cell along an axis: so many for all regions (`fixed`, > 0), or as many as a region
+ * has pixels per cell, of which `most` is the greatest number. */
+typedef struct roi_samples {
+  int64_t fixed;
+  tsr_expr most;
+} roi_samples;
 
 static tsr_value roi_column(tsr_lower *l, tsr_value rois, int64_t at) {
   return v_slice_axis(l, rois, 1, e_int(l, at), e_int(l, 1));
 }
 
-/* Sample coordinates along one axis (`number` 0: y, 1: x): `cells` cells with `samples` each
- * between the region's ends. */
-static roi_axis place_samples(tsr_lower *l, tsr_value rois, int64_t number, int64_t cells,
-                              int64_t samples, tsr_value extent, bool half_pixel) {
-  roi_axis a;
+/* Where the regions begin along one axis (`number` 0: y, 1: x), and their lengths, f32 [rois, 1].
+ */
+static tsr_value roi_length(tsr_lower *l, tsr_value rois, int64_t number, bool half_pixel,
+                            tsr_value *out_start) {
   double scale = (double)tsr_lower_float(l, "spatial_scale", 1), offset = half_pixel ? 0.5 : 0;
   tsr_value start = roi_column(l, rois, 1 - number), end = roi_column(l, rois, 3 - number);
   start = v_add_number(l, v_mul_number(l, start, scale), -offset);
   end = v_add_number(l, v_mul_number(l, end, scale), -offset);
   tsr_value length = v_sub(l, end, start);
-  if (!half_pixel)
-    length = v_max(l, length, v_number(l, length, 1));
-  tsr_expr dims[2] = {e_int(l, 1), e_int(l, cells * samples)};
-  tsr_value at = tsr_graph_iota(l->b, v_dtype(l, rois), dims, 2, 1);
-  at = v_mul_number(l, v_add_number(l, at, 0.5), 1.0 / (double)(cells * samples));
+  *out_start = start;
+  return half_pixel ? length : v_max(l, length, v_number(l, length, 1));
+}
+
+/* Pixels per cell, rounded up: samples of each region. */
+static tsr_value roi_counts(tsr_lower *l, tsr_value rois, int64_t number, int64_t cells,
+                            bool half_pixel) {
+  tsr_value start, length = roi_length(l, rois, number, half_pixel, &start);
+  tsr_value count = v_unary(l, TSR_OP_CEIL, v_mul_number(l, length, 1 / (double)cells));
+  return v_max(l, count, v_number(l, count, 0));
+}
+
+/* Sample coordinates along one axis: `cells` cells between the region's ends with their samples. */
+static roi_axis place_samples(tsr_lower *l, tsr_value rois, int64_t number, int64_t cells,
+                              roi_samples samples, tsr_value extent, bool half_pixel) {
+  roi_axis a = {0};
+  tsr_value start, length = roi_length(l, rois, number, half_pixel, &start), at;
+  tsr_expr grid[3] = {e_int(l, 1), e_int(l, cells), samples.most};
+  tsr_expr dims[2] = {e_int(l, 1), e_mul(l, grid[1], samples.most)};
+  if (samples.fixed > 0) {
+    at = tsr_graph_iota(l->b, v_dtype(l, rois), dims, 2, 1);
+    at = v_mul_number(l, v_add_number(l, at, 0.5), 1.0 / (double)(cells * samples.fixed));
+  } else {
+    tsr_value cell = tsr_graph_iota(l->b, v_dtype(l, rois), grid, 3, 1);
+    tsr_value sample = tsr_graph_iota(l->b, v_dtype(l, rois), grid, 3, 2);
+    cell = v_reshape(l, cell, dims, 2);
+    sample = v_reshape(l, sample, dims, 2);
+    a.count = roi_counts(l, rois, number, cells, half_pixel);
+    a.real = v_lt(l, sample, a.count);
+    tsr_value share = v_max(l, a.count, v_number(l, a.count, 1));
+    at = v_add(l, v_div(l, v_add_number(l, sample, 0.5), share), cell);
+    at = v_mul_number(l, at, 1 / (double)cells);
+  }
   at = v_add(l, start, v_mul(l, length, at));
   a.inside = v_and(l, v_ge(l, at, v_number(l, at, -1)), v_le(l, at, extent));
   tsr_value last = v_add_number(l, extent, -1);
@@ -461,6 +499,30 @@ static tsr_value interpolated(tsr_lower *l, tsr_value image, tsr_value width, co
   return mix(l, top, bottom, roi_spread(l, y->weight, true));
 }
 
+/* The greatest number of samples of any region along an axis, read by the host. */
+static roi_samples roi_most(tsr_lower *l, tsr_value rois, int64_t number, int64_t cells,
+                            int64_t fixed, bool half_pixel) {
+  roi_samples s = {fixed, e_int(l, fixed)};
+  static const int64_t both[2] = {0, 1};
+  if (fixed > 0)
+    return s;
+  tsr_value counts = roi_counts(l, rois, number, cells, half_pixel);
+  tsr_value most = tsr_graph_reduce(l->b, counts, "max", both, 2);
+  most = v_max(l, most, v_number(l, most, 0)); /* without regions */
+  s.most = tsr_size_read(l, v_cast(l, most, TSR_I64), 0, number == 0 ? "rows" : "columns",
+                         UINT32_MAX, 0);
+  return s;
+}
+
+/* Of sums over as many samples as each region has, the mean; a region without any gives 0. */
+static tsr_value share_of_samples(tsr_lower *l, tsr_value value, const roi_axis *y,
+                                  const roi_axis *x, bool greatest) {
+  tsr_value count = v_unsqueeze(l, v_unsqueeze(l, v_mul(l, y->count, x->count), 2), 3);
+  if (!greatest)
+    return v_div(l, value, v_max(l, count, v_number(l, count, 1)));
+  return v_select(l, v_gt(l, count, v_number(l, count, 0)), value, v_number(l, value, 0));
+}
+
 tsr_status tsr_lower_op_roi_align(tsr_lower *l) {
   static const int64_t sample_axes[2] = {3, 5};
   int64_t rows = tsr_lower_int(l, "output_height", 1),
@@ -475,8 +537,8 @@ tsr_status tsr_lower_op_roi_align(tsr_lower *l) {
   bool greatest = tsr_lower_text_is(l, "mode", "avg", "max");
   if (!greatest && !tsr_lower_text_is(l, "mode", "avg", "avg"))
     return tsr_lower_wrong(l, TSR_ERR_FORMAT, "mode '%s'", tsr_lower_text(l, "mode", "avg"));
-  if (samples < 1 || samples > 64)
-    return tsr_lower_unsupported(l, "a sampling_ratio that each region decides, or over 64");
+  if (samples < 0 || samples > 64)
+    return tsr_lower_unsupported(l, "a sampling_ratio of %lld; 0 to 64 are", (long long)samples);
   const char *usual = l->opset < 16 ? "output_half_pixel" : "half_pixel";
   bool half = tsr_lower_text_is(l, "coordinate_transformation_mode", usual, "half_pixel");
   tsr_value wide = v_cast(l, x, TSR_F32), rois = v_cast(l, tsr_lower_value(l, 1), TSR_F32);
@@ -484,8 +546,10 @@ tsr_status tsr_lower_op_roi_align(tsr_lower *l) {
   tsr_value height = v_extent(l, x, &axis, 1, TSR_F32);
   axis = 3;
   tsr_value width = v_extent(l, x, &axis, 1, TSR_F32);
-  roi_axis y = place_samples(l, rois, 0, rows, samples, height, half);
-  roi_axis z = place_samples(l, rois, 1, columns, samples, width, half);
+  roi_samples down = roi_most(l, rois, 0, rows, samples, half);
+  roi_samples across = roi_most(l, rois, 1, columns, samples, half);
+  roi_axis y = place_samples(l, rois, 0, rows, down, height, half);
+  roi_axis z = place_samples(l, rois, 1, columns, across, width, half);
   tsr_value image = tsr_graph_gather(l->b, wide, tsr_lower_value(l, 2), 0);
   tsr_expr flat[3] = {v_dim(l, image, 0), v_dim(l, image, 1),
                       e_mul(l, v_dim(l, x, 2), v_dim(l, x, 3))};
@@ -494,12 +558,22 @@ tsr_status tsr_lower_op_roi_align(tsr_lower *l) {
       greatest ? greatest_corner(l, image, width, &y, &z) : interpolated(l, image, width, &y, &z);
   tsr_value inside = v_and(l, roi_spread(l, y.inside, true), roi_spread(l, z.inside, false));
   value = v_select(l, inside, value, v_number(l, value, 0));
-  tsr_expr cells[6] = {flat[0],           flat[1],           e_int(l, rows),
-                       e_int(l, samples), e_int(l, columns), e_int(l, samples)};
+  if (y.real) {
+    tsr_value real = v_and(l, roi_spread(l, y.real, true), roi_spread(l, z.real, false));
+    value = v_select(l, real, value, v_number(l, value, greatest ? (double)-INFINITY : 0));
+  }
+  tsr_expr cells[6] = {flat[0], flat[1], e_int(l, rows), down.most, e_int(l, columns), across.most};
   tsr_expr dims[4] = {flat[0], flat[1], cells[2], cells[4]};
   value = v_reshape(l, value, cells, 6);
-  value = greatest ? v_reduce_keep(l, value, "max", sample_axes, 2)
-                   : v_mean_keep(l, value, sample_axes, 2);
-  tsr_lower_set(l, 0, v_cast(l, v_reshape(l, value, dims, 4), v_dtype(l, x)));
+  if (greatest)
+    value = v_reduce_keep(l, value, "max", sample_axes, 2);
+  else if (samples > 0)
+    value = v_mean_keep(l, value, sample_axes, 2);
+  else
+    value = v_reduce_keep(l, value, "add", sample_axes, 2);
+  value = v_reshape(l, value, dims, 4);
+  if (samples == 0)
+    value = share_of_samples(l, value, &y, &z, greatest);
+  tsr_lower_set(l, 0, v_cast(l, value, v_dtype(l, x)));
   return TSR_OK;
 }

@@ -508,6 +508,20 @@ Case("fuzz_group_norm_rank_2", "GroupNormalization", [f32(3, 4), f32(4), f32(4)]
 Case("fuzz_dynamic_quantize_zeros", "DynamicQuantizeLinear", [np.zeros((2, 3), np.float32)],
      outputs=[TensorProto.UINT8, TensorProto.FLOAT, TensorProto.UINT8], **FOUND)
 
+# --- regions with as many samples as they have pixels, scales that are data ---
+rois = [np.array([[0, 0, 9, 7], [1.5, 2, 4, 11], [3, 3, 3.2, 3.1], [-2, 0, 30, 5]], np.float32), np.array([0, 1, 1, 0])]
+for name, op, attrs in (("", 16, {}), ("_old", 10, {}), ("_max", 16, {"mode": "max"}),
+                        ("_pixel", 16, {"coordinate_transformation_mode": "output_half_pixel"})):
+    Case("roi_samples" + name, "RoiAlign", [f32(2, 3, 12, 10), *rois], domain="", opset=op, dims={1: ["R", None], 2: ["R"]},
+         output_height=3, output_width=2, sampling_ratio=0, spatial_scale=0.9, **attrs)
+NONE = np.zeros(0, np.float32)
+for name, attrs in (("linear", {"mode": "linear"}), ("nearest", {"mode": "nearest"}), ("cubic", {"mode": "cubic"}),
+                    ("corners", {"mode": "linear", "coordinate_transformation_mode": "align_corners"}),
+                    ("floor", {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"})):
+    Case("resize_scales_" + name, "Resize",
+         [[f32(1, 2, 5, 7), None, np.array([1, 1, *hw], np.float32)] for hw in ((2, 3), (1.75, 0.75) if name != "corners" else (1.6, 2), (0.4, 1))],
+         domain="", dims={0: [None, None, "H", "W"]}, **attrs)
+
 # --- refused ---
 
 
