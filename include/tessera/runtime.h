@@ -393,9 +393,10 @@ tsr_status tsr_exec_last_status(const tsr_exec *exec);
 const char *tsr_exec_last_error(const tsr_exec *exec);
 
 /* From now on every run appends one event per launch (kernel, ONNX nodes, tasks, times; those of a
- * device by its own clock) to the file `path`, which is created anew, in the JSON array form of the
- * Trace Event Format that Perfetto and chrome://tracing read. NULL ends it and closes the file.
- * Waits for what is under way. Errors: IO, OUT_OF_MEMORY; CUDA: DEVICE. */
+ * device by its own clock), and per operation on lists, optionals and strings, to the file `path`,
+ * which is created anew, in the JSON array form of the Trace Event Format that Perfetto and
+ * chrome://tracing read. NULL ends it and closes the file. Waits for what is under way. Errors: IO,
+ * OUT_OF_MEMORY; CUDA: DEVICE. */
 TSR_WARN_UNUSED tsr_status tsr_exec_set_trace(tsr_exec *exec, const char *path);
 
 typedef struct tsr_exec_stats {

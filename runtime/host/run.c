@@ -1,3 +1,4 @@
+#include "runtime/clock.h"
 #include "runtime/host/host.h"
 #include "runtime/module/program_check.h"
 #include <stdio.h>
@@ -221,9 +222,30 @@ static tsr_status explain(host_exec *self, const tsr_host_step *step, tsr_status
   return tsr_exec_fail(self->exec, status, "%s: %s", op_text(step->op), text);
 }
 
+/* What the host does itself, by its clock; calls have their launches' events. */
+static tsr_status trace_operation(host_exec *self, uint32_t index) {
+  const tsr_host_step *step = &self->program->host_steps[index];
+  tsr_trace *trace = &self->exec->trace;
+  tsr_trace_event event = {
+      .name = op_text(step->op), .nodes = step->nodes, .begin_ns = tsr_time_ns()};
+  tsr_status status = run_operation(self, index);
+  event.end_ns = tsr_time_ns();
+  trace->events = &event;
+  trace->count = 1;
+  if (tsr_trace_flush(trace) != TSR_OK && status == TSR_OK)
+    status = tsr_exec_fail(self->exec, TSR_ERR_IO, "cannot write the trace file");
+  trace->events = NULL;
+  return status;
+}
+
+static bool has_steps(const tsr_host_step *step) {
+  return step->op == TSR_HOST_CALL || step->op == TSR_HOST_IF || step->op == TSR_HOST_LOOP;
+}
+
 static tsr_status run_step(host_exec *self, uint32_t index) {
   const tsr_host_step *step = &self->program->host_steps[index];
-  tsr_status status = run_operation(self, index);
+  bool traced = self->exec->trace.file != NULL && !has_steps(step);
+  tsr_status status = traced ? trace_operation(self, index) : run_operation(self, index);
   if (status == TSR_OK)
     status =
         make(self, self->program->arguments + step->first_result, step->result_count, "result");

@@ -1034,7 +1034,7 @@ START_TEST(traces_show_the_parts) {
   size_t length;
   int events = 0;
   FILE *file;
-  build_counted(&b);
+  build_growing(&b);
   m = start(&b);
   (void)snprintf(path, sizeof path, "%s/%ld-host.json", folder != NULL ? folder : "/tmp",
                  (long)getpid());
@@ -1052,6 +1052,10 @@ START_TEST(traces_show_the_parts) {
   (void)fclose(file);
   (void)remove(path);
   for (const char *at = text; (at = strstr(at, "\"name\":\"add_one\"")) != NULL; at++)
+    events++;
+  ck_assert_int_eq(events, 10);
+  events = 0;
+  for (const char *at = text; (at = strstr(at, "\"name\":\"list_insert\"")) != NULL; at++)
     events++;
   ck_assert_int_eq(events, 10);
   ck_assert_ptr_nonnull(strstr(text, "\n]\n"));
