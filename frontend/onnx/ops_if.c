@@ -205,6 +205,7 @@ static tsr_status choose(tsr_lower *l, const tsr_onnx_graph *const *graphs) {
   bool symbolic = content && content->count == 1 && content->exprs;
   tsr_value condition = symbolic ? 0 : v_to_scalar(l, tsr_lower_value(l, 0));
   c.attempt = tsr_attempt_begin(l, TSR_OP_IF);
+  TSR_TRY(tsr_ir_status(l->ir));
   if (symbolic)
     tsr_op_set_expr(l->ir, c.attempt.op, "cond", content->exprs[0]);
   else

@@ -178,6 +178,7 @@ static tsr_status unroll(tsr_repeat *r, int64_t turns, bool *out_done) {
   if (!begin_unrolling(&u, r, turns))
     return TSR_ERR_OUT_OF_MEMORY;
   tsr_attempt a = tsr_attempt_begin(r->l, TSR_OP_IF);
+  TSR_TRY(tsr_ir_status(r->l->ir));
   while (good && more && turn < turns)
     good = unroll_turn(&u, turn++, &more, &status) && !r->broken;
   if (status != TSR_OK && status != TSR_ERR_UNSUPPORTED)
@@ -286,6 +287,7 @@ static tsr_status begin_body(looping *p) {
   make_starts(p);
   TSR_TRY(tsr_ir_status(l->ir));
   p->attempt = tsr_attempt_begin(l, TSR_OP_LOOP);
+  TSR_TRY(tsr_ir_status(l->ir));
   if (r->limit)
     tsr_op_set_expr(l->ir, p->attempt.op, "limit", r->limit);
   p->number = r->counts ? add_carried(p, p->zero, tsr_value_get(l->ir, p->zero)->type) : 0;

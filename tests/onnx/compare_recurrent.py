@@ -4,9 +4,9 @@ parameters, clipping, symbolic sizes. Needs onnx, onnxruntime, numpy:
 
     python3 tests/onnx/compare_recurrent.py TESSERA [--count 200] [--seed 1]
 
-Differences are measured against the largest element of a result: steps carry the rounding of earlier steps on. Gates
-get activations that are bounded, so that this stays little; Affine, ScaledTanh and ThresholdedRelu always get their
-parameters, for which ONNX Runtime takes 0 where the standard has other defaults.
+Steps carry the rounding of earlier steps on, and some nodes make much of it: a difference may be eight times what ONNX
+Runtime's own results change by when the inputs change in their last bits, measured against the largest element. Affine,
+ScaledTanh and ThresholdedRelu always get their parameters: without, ONNX Runtime takes 0, not the standard's defaults.
 """
 import argparse
 import pathlib
@@ -20,7 +20,6 @@ import control_cases as cases
 
 ACTIVATIONS = ["Affine", "Relu", "LeakyRelu", "ThresholdedRelu", "Tanh", "ScaledTanh", "Sigmoid", "HardSigmoid", "Elu",
                "Softsign", "Softplus"]
-GATES = ["Sigmoid", "HardSigmoid", "Tanh", "Softsign"]
 ALPHA, BETA = {"Affine", "LeakyRelu", "ThresholdedRelu", "ScaledTanh", "HardSigmoid", "Elu"}, {"Affine", "ScaledTanh",
                                                                                                "HardSigmoid"}
 
@@ -41,7 +40,7 @@ def random_model(r, number):
         attrs["clip"] = round(float(r.uniform(0.3, 2)), 2)
     if r.random() < 0.5:
         per = {"RNN": 1, "GRU": 2, "LSTM": 3}[op]
-        names = [str(r.choice(GATES if i % per == 0 and per > 1 else ACTIVATIONS)) for i in range(directions * per)]
+        names = [str(n) for n in r.choice(ACTIVATIONS, directions * per)]
         attrs["activations"] = names
         alphas, betas = sum(n in ALPHA for n in names), sum(n in BETA for n in names)
         if alphas and (r.random() < 0.7 or {"Affine", "ScaledTanh", "ThresholdedRelu"} & set(names)):
@@ -59,8 +58,27 @@ def random_model(r, number):
     return model, f"{op} {given} {attrs} {sizes}"
 
 
+def nudged(inputs):
+    """The inputs with all floats changed in their last bits, once up and once down."""
+    for sign in (1, -1):
+        yield {n: (x * np.float32(1 + sign * 2e-7)).astype(x.dtype) if x.dtype == np.float32 else x
+               for n, x in inputs.items()}
+
+
+def apart(one, other):
+    """The largest difference between results, of those that overflow in the finite elements."""
+    most = 0.0
+    for a, b in zip(one, other):
+        finite = np.isfinite(a) & np.isfinite(b)
+        if not finite.all() and np.isfinite(b).all():
+            return np.inf
+        scale = max(1.0, float(np.max(np.abs(b[finite]), initial=0)))
+        most = max(most, float(np.max(np.abs(a[finite] - b[finite]), initial=0)) / scale)
+    return most
+
+
 def difference(tessera, folder, model, inputs):
-    """The largest difference over all results, or what tessera said."""
+    """The difference and what it may be, or what tessera said."""
     command = [tessera, "run", "--quiet", folder / "model.tsm", "--output-dir", folder]
     for name, x in inputs.items():
         np.save(folder / f"{name}.npy", x)
@@ -68,13 +86,11 @@ def difference(tessera, folder, model, inputs):
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         return done.stderr.strip()
-    most = 0.0
-    for name, wanted in zip([o.name for o in model.model.graph.output], model.results(inputs)):
-        got = np.load(folder / f"{name}.npy")
-        if got.shape != wanted.shape:
-            return f"{name} is {got.shape}, not {wanted.shape}"
-        most = max(most, float(np.max(np.abs(got - wanted))) / max(1.0, float(np.max(np.abs(wanted)))))
-    return most
+    wanted = model.results(inputs)
+    got = [np.load(folder / f"{o.name}.npy") for o in model.model.graph.output]
+    if [x.shape for x in got] != [x.shape for x in wanted]:
+        return f"shapes are {[x.shape for x in got]}, not {[x.shape for x in wanted]}"
+    return apart(got, wanted), 2e-6 + 8 * max(apart(model.results(x), wanted) for x in nudged(inputs))
 
 
 def main():
@@ -89,16 +105,16 @@ def main():
         for number in range(args.count):
             model, text = random_model(r, number)
             (folder / "model.onnx").write_bytes(model.model.SerializeToString())
-            done = subprocess.run([args.tessera, "compile", "--quiet", folder / "model.onnx", "-o", folder / "model.tsm"],
-                                  capture_output=True, text=True)
+            command = [args.tessera, "compile", "--quiet", folder / "model.onnx", "-o", folder / "model.tsm"]
+            done = subprocess.run(command, capture_output=True, text=True)
             found = [done.stderr.strip()] if done.returncode else \
                 [difference(args.tessera, folder, model, inputs) for inputs in model.sets]
-            wrong = [f for f in found if isinstance(f, str) or not f <= 2e-5]
+            wrong = [f for f in found if isinstance(f, str) or not f[0] <= f[1]]
             bad += bool(wrong)
-            worst = max([worst] + [f for f in found if not isinstance(f, str)])
+            worst = max([worst] + [f[0] / f[1] for f in found if not isinstance(f, str) and np.isfinite(f[1])])
             if wrong:
                 print(f"{number}: {wrong[0]}: {text}")
-    print(f"{args.count} nodes, {bad} differ; largest difference {worst:.2g}")
+    print(f"{args.count} nodes, {bad} differ; largest difference: {worst:.2g} of what it may be")
     sys.exit(bad > 0)
 
 
