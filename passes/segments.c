@@ -211,47 +211,82 @@ static void copy_end(cutting *c, tsr_region from, tsr_region to) {
 }
 
 /* Inputs, and constants that the host needs. */
-static uint32_t start_region(cutting *c, tsr_region from, tsr_region to) {
-  uint32_t levels = 0;
+static void start_region(cutting *c, tsr_region from, tsr_region to) {
   TSR_FOR_EACH_OP (c->s.ir, from, op) {
     const tsr_op_data *data = data_of(c, op);
-    if (!c->s.op_live[op])
-      continue;
-    if (data->code == TSR_OP_INPUT ||
-        (data->code == TSR_OP_CONST && c->s.on_host[data->results[0]] &&
-         tsr_is_host_constant(&c->s, data->results[0])))
+    if (c->s.op_live[op] && (data->code == TSR_OP_INPUT ||
+                             (data->code == TSR_OP_CONST && c->s.on_host[data->results[0]] &&
+                              tsr_is_host_constant(&c->s, data->results[0]))))
       clone_host(c, op, to);
-    levels = c->s.level[op] + 1 > levels ? c->s.level[op] + 1 : levels;
   }
-  return levels;
 }
 
-static bool belongs(const cutting *c, tsr_op op, uint32_t level) {
+/* What a segment or a group runs: live, not a port, and not made by whoever needs it. */
+static bool has_turn(const cutting *c, tsr_op op) {
   tsr_opcode code = data_of(c, op)->code;
-  return c->s.op_live[op] && c->s.level[op] == level && code != TSR_OP_INPUT &&
-         code != TSR_OP_OUTPUT && code != TSR_OP_YIELD;
+  return c->s.op_live[op] && code != TSR_OP_INPUT && code != TSR_OP_OUTPUT &&
+         code != TSR_OP_YIELD && (!c->s.is_free[op] || tsr_is_made_free(&c->s, op));
 }
 
-/* Device and host take turns: segment 0, group 0, segment 1 .. */
+/* The ops of a region by turns, in their order within each: segment 0, group 0, segment 1 .. */
+typedef struct turns {
+  tsr_op *ops;
+  uint32_t *start; /* by turn, and the end */
+  uint32_t count;
+} turns;
+
+static uint32_t turn_of(const cutting *c, tsr_op op) {
+  return 2 * c->s.level[op] + (tsr_op_of_host(c->s.ir, op) ? 1 : 0);
+}
+
+static bool list_turns(cutting *c, tsr_region region, turns *out) {
+  uint32_t ops = 0;
+  *out = (turns){0};
+  TSR_FOR_EACH_OP (c->s.ir, region, op) {
+    if (!has_turn(c, op))
+      continue;
+    ops++;
+    out->count = turn_of(c, op) + 1 > out->count ? turn_of(c, op) + 1 : out->count;
+  }
+  size_t starts = (size_t)out->count + 2;
+  out->ops = (tsr_op *)tsr_arena_alloc_array(c->s.arena, (size_t)ops + 1, sizeof *out->ops);
+  out->start = (uint32_t *)tsr_arena_alloc_array(c->s.arena, starts, sizeof *out->start);
+  if (out->ops == NULL || out->start == NULL)
+    return tsr_ir_poison(c->s.ir, TSR_ERR_OUT_OF_MEMORY, "out of memory") != 0;
+  memset(out->start, 0, starts * sizeof *out->start);
+  TSR_FOR_EACH_OP (c->s.ir, region, op)
+    if (has_turn(c, op))
+      out->start[turn_of(c, op) + 2]++;
+  for (uint32_t turn = 2; turn < starts; turn++)
+    out->start[turn] += out->start[turn - 1];
+  TSR_FOR_EACH_OP (c->s.ir, region, op)
+    if (has_turn(c, op))
+      out->ops[out->start[turn_of(c, op) + 1]++] = op;
+  return true;
+}
+
+static void copy_host(cutting *c, tsr_op op, tsr_region to) {
+  tsr_opcode code = data_of(c, op)->code;
+  if (code == TSR_OP_IF || code == TSR_OP_LOOP)
+    copy_control(c, op, to);
+  else
+    clone_host(c, op, to);
+}
+
+/* Device and host take turns. */
 static void cut_region(cutting *c, tsr_region from, tsr_region to) {
-  uint32_t levels = start_region(c, from, to);
-  for (uint32_t level = 0; level < levels && tsr_ir_status(c->s.ir) == TSR_OK; level++) {
-    c->member_count = 0;
-    TSR_FOR_EACH_OP (c->s.ir, from, op)
-      if (belongs(c, op, level) && !tsr_op_of_host(c->s.ir, op) &&
-          (!c->s.is_free[op] || tsr_is_made_free(&c->s, op)))
-        c->members[c->member_count++] = op;
-    if (c->member_count != 0)
+  turns order;
+  start_region(c, from, to);
+  if (!list_turns(c, from, &order))
+    return;
+  for (uint32_t turn = 0; turn < order.count && tsr_ir_status(c->s.ir) == TSR_OK; turn++) {
+    uint32_t first = order.start[turn], end = order.start[turn + 1];
+    c->members = order.ops + first;
+    c->member_count = end - first;
+    if (turn % 2 == 0 && first != end)
       make_graph(c, to);
-    TSR_FOR_EACH_OP (c->s.ir, from, op) {
-      tsr_opcode code = data_of(c, op)->code;
-      if (!belongs(c, op, level) || !tsr_op_of_host(c->s.ir, op))
-        continue;
-      if (code == TSR_OP_IF || code == TSR_OP_LOOP)
-        copy_control(c, op, to);
-      else
-        clone_host(c, op, to);
-    }
+    for (uint32_t i = first; turn % 2 == 1 && i < end; i++)
+      copy_host(c, order.ops[i], to);
   }
   TSR_FOR_EACH_OP (c->s.ir, from, op)
     if (data_of(c, op)->code == TSR_OP_OUTPUT)
@@ -275,8 +310,7 @@ static tsr_status cut_graph(tsr_ir *ir, tsr_op graph, tsr_arena *arena, tsr_diag
   c.in_model = value_table(&c);
   c.in_graph = value_table(&c);
   c.touched = value_table(&c);
-  c.members = (tsr_op *)tsr_arena_alloc_array(arena, (size_t)c.s.op_count + 1, sizeof *c.members);
-  if (c.in_model == NULL || c.in_graph == NULL || c.touched == NULL || c.members == NULL)
+  if (c.in_model == NULL || c.in_graph == NULL || c.touched == NULL)
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory while cutting a graph");
   tsr_op model = tsr_op_insert_before(ir, graph, TSR_OP_MODEL);
   const tsr_op_data *data = tsr_op_get(ir, graph);
@@ -294,8 +328,8 @@ static tsr_status cut_graph(tsr_ir *ir, tsr_op graph, tsr_arena *arena, tsr_diag
 static bool needs_host(const tsr_ir *ir, tsr_op graph) {
   TSR_FOR_EACH_OP (ir, tsr_op_get(ir, graph)->regions[0], op) {
     const tsr_op_data *data = tsr_op_get(ir, op);
-    bool list = data->code == TSR_OP_INPUT &&
-                tsr_value_type(ir, data->results[0])->level >= TSR_LEVEL_LIST;
+    bool list =
+        data->code == TSR_OP_INPUT && tsr_value_type(ir, data->results[0])->level >= TSR_LEVEL_LIST;
     if (list || tsr_op_of_host(ir, op) || tsr_op_bool(ir, op, "text", false))
       return true;
   }
