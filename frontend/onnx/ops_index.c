@@ -133,15 +133,8 @@ tsr_status tsr_lower_op_hardmax(tsr_lower *l) {
   uint32_t rank = v_rank(l, x);
   TSR_TRY(tsr_lower_axis_attr(l, "axis", l->opset < 13 ? 1 : -1, rank, &axis));
   tsr_expr dims[TSR_MAX_RANK];
-  bool empty = false;
-  for (uint32_t i = 0; i < rank; i++) {
+  for (uint32_t i = 0; i < rank; i++)
     dims[i] = v_dim(l, x, i);
-    empty |= tsr_expr_equals_int(l->ir, dims[i], 0);
-  }
-  if (empty) {
-    tsr_lower_set(l, 0, x);
-    return TSR_OK;
-  }
   if (l->opset < 13) {
     tsr_expr two[2] = {e_int(l, 1), e_int(l, 1)};
     for (uint32_t i = 0; i < rank; i++)
@@ -149,7 +142,11 @@ tsr_status tsr_lower_op_hardmax(tsr_lower *l) {
     flat = v_reshape(l, x, two, 2);
     axis = 1;
   }
+  /* Where the axis has no elements, neither has the result, and nobody asks which is largest. */
+  bool checks = l->b->checks;
+  l->b->checks = false;
   tsr_value best = v_unsqueeze(l, tsr_graph_arg_reduce(l->b, flat, "max", axis, false), axis);
+  l->b->checks = checks;
   tsr_value here = v_eq(
       l, positions(l, v_type(l, x) ? v_type(l, flat)->dims : dims, v_rank(l, flat), axis), best);
   tsr_lower_set(l, 0, v_reshape(l, v_cast(l, here, v_dtype(l, x)), dims, rank));

@@ -494,6 +494,7 @@ Case("fuzz_tf_idf_weights", "TfIdfVectorizer", [i32(2, 3, 5, 5, 4)], mode="TFIDF
      max_skip_count=1, ngram_counts=[0, 3], ngram_indexes=[5, 2, 3, 4, 1, 0], pool_int64s=[2, 3, 5, 5, 4, 3, 2, 6, 1],
      weights=[0.5, 1.0, 2.0, 0.25, 1.5, 3.0], **FOUND)
 Case("fuzz_hardmax_nothing", "Hardmax", [f32(2, 0)], **FOUND)
+Case("fuzz_hardmax_dims", "Hardmax", [[f32(2, 3)], [f32(2, 0)]], dims={0: [None, "N"]}, **FOUND)
 Case("fuzz_reshape_nothing", "ReduceSum", [f32(5, 2, 0, 3)], names=["flat"], keepdims=0, **FOUND, before=[
     helper.make_node("Exp", ["x0"], ["e"]),
     helper.make_node("Constant", [], ["shape"], value=helper.make_tensor("shape", TensorProto.INT64, [1], [0])),
