@@ -2,13 +2,8 @@
 import re
 
 
-def has(graph, *ops):
-    return any(n.op in ops for n in graph.live()[0])
-
-
 EXPLAINED = [
-    (lambda graph, reason: "symbolic dims differ until --dim" in reason or re.search(r"shapes .*[a-z]_.* do not broadcast", reason),
+    (lambda graph, reason: "symbolic dims differ until --dim" in reason or re.search(r"shapes .*[a-z]_.* do not broadcast", reason)
+     or re.search(r"the extents \S+_n\d+ and \S+ must be equal|the extents \S+ and \S+_n\d+ must be equal", reason),
      "dims of different names never broadcast nor join, so sizes that only the data says fit nothing (frontend/onnx/README.md)"),
-    (lambda graph, reason: "elements are taken from an axis of extent 0" in reason and has(graph, "Hardmax"),
-     "Hardmax along an axis that the data leaves without elements is an error when it runs"),
 ]

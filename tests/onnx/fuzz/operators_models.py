@@ -471,7 +471,7 @@ def window(g, r):
 
 
 for name in ("HannWindow", "HammingWindow", "BlackmanWindow"):
-    row(name, "signal", window, Class(4, 64), since=17)
+    row(name, "signal", window, Class(4, 64, ones=8), since=17)  # sums of cosines that cancel at the ends
 
 
 def dft(g, r):

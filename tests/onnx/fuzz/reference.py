@@ -23,7 +23,7 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper
 
-MEMBERS = 6
+MEMBERS = 24  # of which none sees a decision between equals go the other way once in 2^24 times
 FEW = 2  # while a graph is made; the others are computed where `tessera verify` finds a difference
 TRACE = False  # print every node before it runs: ONNX Runtime dies of some
 SAFETY = 8.0
@@ -62,10 +62,10 @@ class Narrower(Exception):
 class Class:
     """backward, forward: units of roundoff. `exact`: a result that is representable is given exactly (IEEE operations).
     `inputs`: the inputs that the backward error is in. `terms`: a function of the node's arrays that gives n. `absolute`: units
-    of the larger of 1 and the operand, for what ends in x g(x) or g(x) - 1 with a bounded g that cancels. `norm`: units of the first operand's norm."""
+    of the larger of 1 and the operand, for what ends in x g(x) or g(x) - 1 with a bounded g that cancels. `norm`: units of the first operand's norm. `ones`: units of 1."""
 
-    def __init__(self, backward, forward, exact=False, inputs=(0,), terms=None, absolute=0, norm=0):
-        self.absolute, self.norm = absolute, norm
+    def __init__(self, backward, forward, exact=False, inputs=(0,), terms=None, absolute=0, norm=0, ones=0):
+        self.absolute, self.norm, self.ones = absolute, norm, ones
         self.backward, self.forward, self.exact, self.inputs, self.terms = backward, forward, exact, inputs, terms
 
 
@@ -278,7 +278,7 @@ def run(runner, klass, arrays, members, random):
                 units = klass.forward
                 if klass.exact and runner.way == "f64":
                     units = np.where(raw_m[i] == array.astype(raw_m[i].dtype), 0.0, units)
-                floor = 0.0
+                floor = float(klass.ones)
                 if klass.absolute and array.shape == arrays[0].shape:
                     floor = klass.absolute * np.maximum(1.0, np.abs(arrays[0].astype(np.float64)))
                 if klass.norm:
