@@ -137,8 +137,8 @@ typedef struct seen {
   int calls;
 } seen;
 
-static void see(void *user, const char *kind, const char *target, const char *part, const char *text,
-                size_t size) {
+static void see(void *user, const char *kind, const char *target, const char *part,
+                const char *text, size_t size) {
   seen *s = user;
   s->calls++;
   ck_assert_str_eq(target, "cuda:sm_90a");
@@ -222,7 +222,8 @@ START_TEST(spills_are_told) {
   }
   ck_assert_ptr_nonnull(strstr(warnings, "cuda:sm_80: kernel k0 (Conv_1): registers are spilled"));
   ck_assert_ptr_nonnull(strstr(warnings, "cuda:sm_80: kernel k1 (Conv_2): registers are spilled"));
-  const char *manifest = tsr_manifest(&tables, &program, &arena);
+  const tsr_manifest_part part = {.name = "", .program = &tables, .cuda = &program};
+  const char *manifest = tsr_manifest(&tables, &part, 1, &arena);
   ck_assert_ptr_nonnull(strstr(manifest, "\"spill_store_bytes\": "));
   ck_assert_ptr_null(strstr(manifest, "\"spill_store_bytes\": 0"));
   tsr_arena_reset(&arena);
