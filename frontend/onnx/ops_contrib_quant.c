@@ -113,8 +113,6 @@ static tsr_status read_narrow(tsr_lower *l, narrow *p) {
     return tsr_lower_unsupported(l, "bits = %lld", (long long)p->bits);
   if (tsr_lower_int(l, "weight_prepacked", 0) != 0)
     return tsr_lower_unsupported(l, "weight_prepacked = 1");
-  if (tsr_lower_has(l, IN_GROUPS))
-    return tsr_lower_unsupported(l, "input 4 (g_idx)");
   const int64_t most = 1 << 28;
   if (p->k < 1 || p->k > most || p->n < 1 || p->n > most || p->block < 8 || p->block > most ||
       (p->block & (p->block - 1)) != 0)
@@ -124,6 +122,17 @@ static tsr_status read_narrow(tsr_lower *l, narrow *p) {
   if (l->in[IN_B]->dtype != TSR_U8)
     return tsr_lower_unsupported(l, "B of type %s", tsr_dtype_text(l->in[IN_B]->dtype));
   return TSR_OK;
+}
+
+/* [N or 1, blocks or 1, 1] as [.., K]: of the group that g_idx gives each column. */
+static tsr_value by_group(const narrow *p, tsr_value x) {
+  tsr_lower *l = p->l;
+  tsr_expr flat[2] = {v_dim(l, x, 0), v_dim(l, x, 1)};
+  if (v_rank(l, x) != 3)
+    return x;
+  tsr_value group = v_cast(l, tsr_lower_value(l, IN_GROUPS), TSR_I64);
+  group = v_slice_axis(l, group, 0, e_int(l, 0), e_int(l, p->k));
+  return tsr_graph_gather(l->b, v_reshape(l, x, flat, 2), group, 1);
 }
 
 /* A times the transpose of (code - zero) * scale. */
@@ -139,10 +148,15 @@ tsr_status tsr_lower_op_contrib_matmul_nbits(tsr_lower *l) {
   TSR_TRY(read_zeros(&p, dtype, &zeros));
   tsr_value codes = unpack(&p, v_reshape(l, tsr_lower_value(l, IN_B), words, 3));
   tsr_value scales = v_cast(l, v_reshape(l, tsr_lower_value(l, IN_SCALES), each, 3), dtype);
-  tsr_value w = v_mul(l, v_sub(l, v_cast(l, codes, dtype), zeros), scales);
+  tsr_value w = v_cast(l, codes, dtype);
+  bool listed = tsr_lower_has(l, IN_GROUPS);
+  if (!listed)
+    w = v_mul(l, v_sub(l, w, zeros), scales);
   w = v_reshape(l, w, rows, 2);
   if (p.k < p.blocks * p.block)
     w = v_slice_axis(l, w, 1, e_int(l, 0), e_int(l, p.k));
+  if (listed)
+    w = v_mul(l, v_sub(l, w, by_group(&p, zeros)), by_group(&p, scales));
   tsr_value y = v_matmul(l, wide, w, false, true);
   if (tsr_lower_has(l, IN_BIAS))
     y = v_add(l, y, v_cast(l, tsr_lower_value(l, IN_BIAS), dtype));
