@@ -467,7 +467,7 @@ void tsr_graph_topk(tsr_builder *b, tsr_value x, tsr_expr k, uint32_t axis, bool
   memcpy(dims, type->dims, type->rank * sizeof *dims);
   if (b->checks)
     tsr_graph_check(b, tsr_expr_binary(b->ir, TSR_INDEX_LE, k, dims[axis]),
-                    "k is larger than the axis");
+                    "K is larger than the axis");
   dims[axis] = k;
   tsr_op_set_int(b->ir, op, "axis", axis);
   tsr_op_set_bool(b->ir, op, "largest", largest);

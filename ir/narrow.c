@@ -12,8 +12,7 @@ tsr_status tsr_dim_narrow(tsr_ir *ir, const char *name, int64_t lo, int64_t hi, 
                     name, (long long)data->lo, (long long)data->hi, (long long)lo, (long long)hi);
   data->lo = lo;
   data->hi = hi;
-  if (data->hint < lo || data->hint > hi)
-    data->hint = hi;
+  data->hint = data->hint < lo ? lo : data->hint > hi ? hi : data->hint;
   tsr_expr_refresh_intervals(ir);
   return TSR_OK;
 }

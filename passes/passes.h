@@ -7,6 +7,7 @@
 /* X(NAME, why it stands there). The function is tsr_pass_NAME. */
 #define TSR_PASS_LIST(X)                                                                           \
   X(segments, "what the host runs becomes a model, what devices run graphs that it calls")         \
+  X(equal_dims, "dims that checks make equal are one, so that shapes meet without reshapes")       \
   X(unpack, "no element shares a byte with others, so that any task may store any element")        \
   X(canonicalize, "fold, share and drop what later passes would otherwise carry along")            \
   X(in_place, "updates of a state that the caller keeps move what is new, not the whole")          \

@@ -480,7 +480,7 @@ static void choose_variant(tsr_nest *nest, const tsr_schedule *first, tsr_expr e
 uint32_t tsr_schedule_variants(tsr_nest *nest, const tsr_schedule *first, tsr_schedule *out,
                                uint32_t most) {
   enum { LEAST_END = 64 };
-  const double gain = 1.3, loss = 1.7;
+  const double gain = 1.1, loss = 1.7;
   if (nest->target->kind == TSR_TARGET_CUDA) {
     const tsr_expr guarded = tsr_mma_guarded(nest);
     return tsr_default_cuda_variants(nest, first, guarded == 0 ? 1 : low_end(nest, guarded), out,

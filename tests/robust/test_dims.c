@@ -170,7 +170,7 @@ static const dims_case cases[] = {
      .constants = 1,
      .constant = {3},
      .count = 4,
-     .sets = {{{{5, 2}}, "node: k is larger than the axis (M = 2)"},
+     .sets = {{{{5, 2}}, "node: K is larger than the axis (M = 2)"},
               {{{0, 7}}, NULL},
               {{{5, 3}}, NULL},
               {{{2, 13}}, NULL}}},

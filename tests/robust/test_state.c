@@ -1,12 +1,15 @@
 /* Outputs that live in an input's memory: only what is new is written, everything else keeps its
  * bits; bound to other memory, the output gets the old contents first, and the results are the
  * same. On the CPU and on the emulated device. */
+#include "tests/onnx/model_writer.h"
 #include <check.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <tessera/compiler.h>
 #include <tessera/runtime.h>
+#include <unistd.h>
 
 enum { WIDTH = 16, ROOM = 24, STEPS = 6, PROMPT = 3 };
 
@@ -294,6 +297,150 @@ START_TEST(all_of_the_old_is_needed) {
 }
 END_TEST
 
+/* --- GroupQueryAttention --- */
+
+enum { HEADS = 2, HEAD_WIDTH = 8, CAPACITY = 12, ONNX_INT32 = 6 };
+
+static void write_grouped_model(const char *path) {
+  wire g = {0}, domain = {0};
+  wire node = onnx_node("GroupQueryAttention", "gqa", "q k v pk pv last total", "y pk2 pv2");
+  wire_text(&node, 7, "com.microsoft");
+  onnx_int(&node, "num_heads", 2 * HEADS);
+  onnx_int(&node, "kv_num_heads", HEADS);
+  onnx_add_node(&g, node);
+  onnx_add_input(&g, onnx_value("q", ONNX_FLOAT, "B S 32"));
+  onnx_add_input(&g, onnx_value("k", ONNX_FLOAT, "B S 16"));
+  onnx_add_input(&g, onnx_value("v", ONNX_FLOAT, "B S 16"));
+  onnx_add_input(&g, onnx_value("pk", ONNX_FLOAT, "B 2 C 8"));
+  onnx_add_input(&g, onnx_value("pv", ONNX_FLOAT, "B 2 C 8"));
+  onnx_add_input(&g, onnx_value("last", ONNX_INT32, "B"));
+  onnx_add_input(&g, onnx_value("total", ONNX_INT32, ""));
+  static const char *const outputs[] = {"y", "pk2", "pv2"};
+  for (int i = 0; i < 3; i++) {
+    wire info = {0};
+    wire_text(&info, 1, outputs[i]);
+    onnx_add_output(&g, info);
+  }
+  wire model = onnx_model(g, 20);
+  wire_text(&domain, 1, "com.microsoft");
+  wire_int(&domain, 2, 1);
+  wire_message(&model, 8, domain);
+  FILE *file = fopen(path, "wb");
+  ck_assert_msg(file != NULL, "cannot write %s", path);
+  ck_assert_uint_eq(fwrite(model.data, 1, model.size, file), model.size);
+  fclose(file);
+  free(model.data);
+}
+
+static setup open_grouped(bool in_place) {
+  static const tsr_alias aliases[] = {{"pk2", "pk"}, {"pv2", "pv"}};
+  tsr_compile_options options = {.aliases = aliases, .alias_count = in_place ? 2 : 0};
+  const char *folder = getenv("TESSERA_TEST_TMP");
+  char path[200];
+  tsr_context *context;
+  tsr_message message;
+  setup made;
+  void *bytes;
+  size_t size;
+  (void)snprintf(path, sizeof path, "%s/grouped-%ld.onnx", folder != NULL ? folder : "/tmp",
+                 (long)getpid());
+  write_grouped_model(path);
+  ck_assert_int_eq(tsr_context_create(NULL, &context), TSR_OK);
+  tsr_status status = tsr_compile_file_to_memory(context, path, &options, &bytes, &size);
+  ck_assert_msg(status == TSR_OK, "%s", tsr_context_error(context));
+  ck_assert_int_eq(tsr_module_load_memory(bytes, size, NULL, &made.module, &message), TSR_OK);
+  tsr_bytes_release(context, bytes, size);
+  tsr_context_destroy(context);
+  ck_assert_int_eq(tsr_exec_create(made.module, NULL, &made.exec, &message), TSR_OK);
+  (void)unlink(path);
+  return made;
+}
+
+typedef struct grouped {
+  float q[PROMPT * 32], k[PROMPT * 16], v[PROMPT * 16];
+  float keys[HEADS * CAPACITY * HEAD_WIDTH], values[HEADS * CAPACITY * HEAD_WIDTH];
+  int32_t last, total;
+  int64_t q_shape[3], k_shape[3], cache_shape[4], last_shape[1];
+} grouped;
+
+static void begin_grouped(grouped *g, float behind) {
+  memset(g, 0, sizeof *g);
+  g->q_shape[0] = g->k_shape[0] = g->cache_shape[0] = g->last_shape[0] = 1;
+  g->q_shape[2] = 32;
+  g->k_shape[2] = 16;
+  g->cache_shape[1] = HEADS;
+  g->cache_shape[2] = CAPACITY;
+  g->cache_shape[3] = HEAD_WIDTH;
+  for (size_t i = 0; i < sizeof g->keys / sizeof *g->keys; i++)
+    g->keys[i] = g->values[i] = behind;
+}
+
+static float fraction(int64_t i) {
+  return (float)((i * 37 + 11) % 64 - 32) / 32;
+}
+
+static void bind_grouped(grouped *g, tsr_exec *exec, int32_t rows) {
+  g->q_shape[1] = g->k_shape[1] = rows;
+  g->total += rows;
+  g->last = g->total - 1;
+  for (int64_t i = 0; i < rows * 32; i++)
+    g->q[i] = fraction(i + g->total);
+  for (int64_t i = 0; i < rows * 16; i++) {
+    g->k[i] = fraction(3 * i + g->total);
+    g->v[i] = fraction(5 * i + 2 * g->total);
+  }
+  bind_in(exec, "q", tensor(g->q, TSR_F32, 3, g->q_shape));
+  bind_in(exec, "k", tensor(g->k, TSR_F32, 3, g->k_shape));
+  bind_in(exec, "v", tensor(g->v, TSR_F32, 3, g->k_shape));
+  bind_in(exec, "pk", tensor(g->keys, TSR_F32, 4, g->cache_shape));
+  bind_in(exec, "pv", tensor(g->values, TSR_F32, 4, g->cache_shape));
+  bind_in(exec, "last", tensor(&g->last, TSR_I32, 1, g->last_shape));
+  bind_in(exec, "total", tensor(&g->total, TSR_I32, 0, NULL));
+}
+
+/* Rows in use as the other cache has them, the rest as it was. */
+static void compare_caches(const float *ours, const float *theirs, int32_t used, float behind) {
+  for (int i = 0; i < HEADS * CAPACITY * HEAD_WIDTH; i++) {
+    float want = i / HEAD_WIDTH % CAPACITY < used ? theirs[i] : behind;
+    ck_assert_msg(ours[i] == want, "element %d of the cache is %g, not %g", i, (double)ours[i],
+                  (double)want);
+  }
+}
+
+START_TEST(grouped_attention) {
+  setup ours = open_grouped(true), plain = open_grouped(false);
+  const float behind = 1e30f; /* finite, as what no query sees is multiplied by 0 */
+  grouped a, b;
+  begin_grouped(&a, behind);
+  begin_grouped(&b, 0);
+  bind_out(ours.exec, "pk2", tensor(a.keys, TSR_F32, 4, a.cache_shape));
+  bind_out(ours.exec, "pv2", tensor(a.values, TSR_F32, 4, a.cache_shape));
+  for (int step = 0; step < STEPS; step++) {
+    bind_grouped(&a, ours.exec, step == 0 ? PROMPT : 1);
+    bind_grouped(&b, plain.exec, step == 0 ? PROMPT : 1);
+    run(ours.exec);
+    run(plain.exec);
+    ck_assert_uint_eq(kept_bytes(ours.exec), 0);
+    const float *y = output(ours.exec, "y"), *want = output(plain.exec, "y");
+    for (int64_t i = 0; i < a.q_shape[1] * 32; i++)
+      ck_assert_msg(fabsf(y[i] - want[i]) <= 1e-5f * (1 + fabsf(want[i])), "step %d: %g, not %g",
+                    step, (double)y[i], (double)want[i]);
+    compare_caches(a.keys, output(plain.exec, "pk2"), a.total, behind);
+    compare_caches(a.values, output(plain.exec, "pv2"), a.total, behind);
+    memcpy(b.keys, output(plain.exec, "pk2"), sizeof b.keys);
+    memcpy(b.values, output(plain.exec, "pv2"), sizeof b.values);
+  }
+  a.total = CAPACITY; /* and one more */
+  bind_grouped(&a, ours.exec, 1);
+  ck_assert_int_eq(tsr_exec_run(ours.exec), TSR_ERR_SHAPE);
+  ck_assert_msg(strstr(tsr_exec_last_error(ours.exec),
+                       "gqa: total_sequence_length is larger than the cache") != NULL,
+                "%s", tsr_exec_last_error(ours.exec));
+  close_setup(&ours);
+  close_setup(&plain);
+}
+END_TEST
+
 static void refused(const char *text, const tsr_alias *alias, tsr_status wanted,
                     const char *message) {
   tsr_compile_options options = {.aliases = alias, .alias_count = alias != NULL};
@@ -331,6 +478,7 @@ int main(void) {
   tcase_add_loop_test(tests, to_other_memory, 0, 2);
   tcase_add_test(tests, in_place_on_the_device);
   tcase_add_loop_test(tests, all_of_the_old_is_needed, 0, 2);
+  tcase_add_test(tests, grouped_attention);
   tcase_add_test(tests, refusals);
   suite_add_tcase(suite, tests);
   runner = srunner_create(suite);
