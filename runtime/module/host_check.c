@@ -367,7 +367,7 @@ static tsr_status check_loop(checker *self, const tsr_host_step *step, uint32_t 
 /* Axes are within the rank that the table says; with TSR_HOST_ANY_RANK the run says it. */
 static bool numbers_fit(const checker *self, const tsr_host_step *step) {
   const tsr_program *p = self->program;
-  const int64_t *numbers = p->host_numbers + step->first_number;
+  const int64_t *numbers = step->number_count == 0 ? NULL : p->host_numbers + step->first_number;
   uint32_t rank;
   switch (step->op) {
   case TSR_HOST_LIST_SPLIT:
