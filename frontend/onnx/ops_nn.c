@@ -315,7 +315,7 @@ static tsr_status pool_indices(tsr_lower *l, tsr_value x, const tsr_window *w,
     start[i] = e_int(l, 0);
     step[i] = i < 2 ? 1 : w->strides[i - 2];
     flat[i] = v_dim(l, x, i);
-    if (i >= 2 && (count *= w->kernel[i - 2]) > 64)
+    if (i >= 2 && (w->kernel[i - 2] > 64 || (count *= w->kernel[i - 2]) > 64))
       return tsr_lower_unsupported(l, "indices of windows of more than 64 elements");
   }
   tsr_value at = element_numbers(l, flat, rank, tsr_lower_int(l, "storage_order", 0) != 0);
