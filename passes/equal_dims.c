@@ -82,6 +82,8 @@ static void read_check(equal *e, tsr_op check) {
 static tsr_type renamed(const equal *e, tsr_type type) {
   const tsr_type_info *info = tsr_type_get(e->ir, type);
   tsr_expr dims[TSR_MAX_RANK];
+  if (tsr_type_of_host(info))
+    return type;
   for (uint32_t i = 0; i < info->rank; i++)
     dims[i] = substitute(e, info->dims[i]);
   return tsr_type_make(e->ir, info->level, info->dtype, dims, info->rank);

@@ -354,7 +354,7 @@ static inline double scalar_of(const machine *m, const tsr_op_data *op, uint32_t
 }
 
 static inline double checked(machine *m, double number) {
-  m->too_large = m->too_large || number > MAX_NUMBER || number < -MAX_NUMBER;
+  m->too_large = m->too_large || number > (double)MAX_NUMBER || number < -(double)MAX_NUMBER;
   return m->too_large ? 0 : number;
 }
 
