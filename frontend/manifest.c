@@ -80,14 +80,19 @@ static void put_code(writer *w, const tsr_program *program, tsr_code code) {
   put_string(w, text);
 }
 
-static void put_codes(writer *w, const tsr_program *program, const tsr_code *codes,
-                      uint32_t count) {
+static void put_code_list(writer *w, const tsr_program *program, const tsr_code *codes,
+                          uint32_t count) {
   put(w, "[");
   for (uint32_t i = 0; i < count; i++) {
     put(w, i == 0 ? "" : ", ");
     put_code(w, program, codes[i]);
   }
   put(w, "]");
+}
+
+/* Entries of program->codes, which is NULL where there are none. */
+static void put_codes(writer *w, const tsr_program *program, uint32_t first, uint32_t count) {
+  put_code_list(w, program, count == 0 ? NULL : program->codes + first, count);
 }
 
 /* The bytes that a constant takes in the emitted weights. */
@@ -135,7 +140,7 @@ static void put_buffers(writer *w, const tsr_program *program) {
     put(w,
         "    {\"kind\": \"%s\", \"index\": %u, \"dtype\": \"%s\", \"dims\": ", kinds[buffer->kind],
         buffer->index, tsr_dtype_text((tsr_dtype)buffer->dtype));
-    put_codes(w, program, program->codes + buffer->first_dim, buffer->rank);
+    put_codes(w, program, buffer->first_dim, buffer->rank);
     put(w, "}%s\n", i + 1 == program->buffer_count ? "" : ",");
   }
   put(w, "  ],\n");
@@ -197,7 +202,7 @@ static void put_maps(writer *w, const tsr_program *program, const tsr_kernel_des
     put(w,
         "%s{\"argument\": %u, \"dtype\": \"%s\", \"swizzle\": %u, \"dims\": ", m == 0 ? "" : ", ",
         map->argument, tsr_dtype_text((tsr_dtype)map->dtype), map->swizzle);
-    put_codes(w, program, program->codes + map->first_dim, map->rank);
+    put_codes(w, program, map->first_dim, map->rank);
     put(w, ", \"box\": [");
     for (uint32_t i = 0; i < map->rank; i++)
       put(w, "%s%u", i == 0 ? "" : ", ", map->box[i]);
@@ -282,7 +287,7 @@ static void put_launches(writer *w, const tsr_program *program) {
       put(w, "%s{\"kernel\": %u, \"guard\": ", v == 0 ? "" : ", ", variant->kernel);
       put_code(w, program, variant->guard);
       put(w, ", \"grid\": ");
-      put_codes(w, program, variant->grid, variant->grid_rank);
+      put_code_list(w, program, variant->grid, variant->grid_rank);
       put(w, "}");
     }
     put(w, "]}%s\n", i + 1 == program->launch_count ? "" : ",");
@@ -292,18 +297,21 @@ static void put_launches(writer *w, const tsr_program *program) {
 
 /* --- of host programs --- */
 
-static void put_numbers(writer *w, const char *key, const uint32_t *numbers, uint32_t count) {
+/* `count` entries of a table, which is NULL where it has none. */
+static void put_numbers(writer *w, const char *key, const uint32_t *table, uint32_t first,
+                        uint32_t count) {
   put(w, "\"%s\": [", key);
   for (uint32_t i = 0; i < count; i++)
-    put(w, "%s%u", i == 0 ? "" : ", ", numbers[i]);
+    put(w, "%s%u", i == 0 ? "" : ", ", table[first + i]);
   put(w, "]");
 }
 
-static void put_texts(writer *w, const char *key, const char *const *texts, uint32_t count) {
+static void put_texts(writer *w, const char *key, const char *const *table, uint32_t first,
+                      uint32_t count) {
   put(w, "\"%s\": [", key);
   for (uint32_t i = 0; i < count; i++) {
     put(w, i == 0 ? "" : ", ");
-    put_string(w, texts[i]);
+    put_string(w, table[first + i]);
   }
   put(w, "]");
 }
@@ -315,7 +323,7 @@ static void put_value(writer *w, const tsr_program *program, const tsr_host_valu
       value->text != 0 ? "text" : tsr_dtype_text((tsr_dtype)value->dtype));
   if (value->rank != TSR_HOST_ANY_RANK) {
     put(w, ", \"dims\": ");
-    put_codes(w, program, program->codes + value->first_dim, value->rank);
+    put_codes(w, program, value->first_dim, value->rank);
   }
   for (uint32_t i = 0; value->kind == TSR_HOST_TENSOR && i < value->rank; i++) {
     uint32_t bind = program->arguments[value->first_bind + i];
@@ -338,9 +346,9 @@ static void put_step(writer *w, const tsr_program *program, const tsr_host_step 
   put(w, "    {\"op\": \"%s\", ", texts[step->op]);
   if (step->op == TSR_HOST_CALL)
     put(w, "\"part\": %u, ", step->part);
-  put_numbers(w, "operands", program->arguments + step->first_operand, step->operand_count);
+  put_numbers(w, "operands", program->arguments, step->first_operand, step->operand_count);
   put(w, ", ");
-  put_numbers(w, "results", program->arguments + step->first_result, step->result_count);
+  put_numbers(w, "results", program->arguments, step->first_result, step->result_count);
   if (step->region_count != 0)
     put(w, ", \"regions\": [");
   for (uint32_t i = 0; i < step->region_count; i++)
@@ -354,7 +362,7 @@ static void put_step(writer *w, const tsr_program *program, const tsr_host_step 
   for (uint32_t i = 0; i < step->number_count; i++)
     put(w, "%s%" PRId64, i == 0 ? "" : ", ", program->host_numbers[step->first_number + i]);
   put(w, "], ");
-  put_texts(w, "texts", program->host_texts + step->first_text, step->text_count);
+  put_texts(w, "texts", program->host_texts, step->first_text, step->text_count);
   put(w, ", \"nodes\": ");
   put_string(w, step->nodes);
   put(w, "}");
@@ -362,9 +370,9 @@ static void put_step(writer *w, const tsr_program *program, const tsr_host_step 
 
 static void put_region(writer *w, const tsr_program *program, const tsr_host_region *region) {
   put(w, "    {\"first_step\": %u, \"steps\": %u, ", region->first_step, region->step_count);
-  put_numbers(w, "parameters", program->arguments + region->first_param, region->param_count);
+  put_numbers(w, "parameters", program->arguments, region->first_param, region->param_count);
   put(w, ", ");
-  put_numbers(w, "yields", program->arguments + region->first_yield, region->yield_count);
+  put_numbers(w, "yields", program->arguments, region->first_yield, region->yield_count);
   put(w, "}");
 }
 
@@ -380,7 +388,7 @@ static void put_host(writer *w, const tsr_program *program) {
     put(w, "%s{\"value\": %u, \"constant\": %u}", i == 0 ? "" : ", ",
         program->host_constants[i].value, program->host_constants[i].constant);
   put(w, "],\n  ");
-  put_texts(w, "texts", program->texts, program->text_count);
+  put_texts(w, "texts", program->texts, 0, program->text_count);
   put(w, ",\n  \"regions\": [\n");
   for (uint32_t i = 0; i < program->host_region_count; i++) {
     put_region(w, program, &program->host_regions[i]);
