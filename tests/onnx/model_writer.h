@@ -3,7 +3,7 @@
 #define TSR_TESTS_ONNX_MODEL_WRITER_H
 #include "tests/onnx/wire_writer.h"
 
-enum { ONNX_FLOAT = 1, ONNX_INT64 = 7, ONNX_STRING = 8, ONNX_BOOL = 9 };
+enum { ONNX_FLOAT = 1, ONNX_INT64 = 7, ONNX_STRING = 8, ONNX_BOOL = 9, ONNX_COMPLEX64 = 14 };
 
 /* Splits "a b c" into texts of field `field`; "-" stands for the empty name. */
 static inline void wire_texts(wire *w, unsigned field, const char *names) {

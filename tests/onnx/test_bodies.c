@@ -290,7 +290,7 @@ END_TEST
 int main(void) {
   Suite *suite = suite_create("onnx_bodies");
   TCase *cases = tcase_create("bodies");
-  tcase_set_timeout(cases, 60);
+  tcase_set_timeout(cases, 300);
   tcase_add_loop_test(cases, nested_loops_are_tried_few_times, 0, 3);
   tcase_add_test(cases, nested_branches);
   tcase_add_test(cases, unsupported_nodes_are_reported_once);
