@@ -202,6 +202,27 @@ Case("list_ranks", """(seq(float[N, 2]) s, int64 at) => (float[M, 2] y) {
     z = SequenceAt (s, at)
 }""", [{"s": [f32(1, 2), f32(3, 2)], "at": i64(0)}, {"s": [f32(2, 2)], "at": i64(0)}])
 
+# --- rows of ai.onnx.ml ---
+Case("ml_rows", """(float[N, 3] x, int64[N, 2] k) => (float[N, 3] a, float[N, 3] b, float[N, 3] c, float[N, 3] d, float[N, 5] e, float[N, 3] f, float[N, 2] g) {
+    a = ai.onnx.ml.Scaler <offset = [1.0, 2.0, 0.5], scale = [2.0, 0.25, -1.0]> (x)
+    b = ai.onnx.ml.Normalizer <norm = "L2"> (x)
+    c = ai.onnx.ml.Normalizer <norm = "L1"> (x)
+    m = Abs (x)
+    d = ai.onnx.ml.Normalizer <norm = "MAX"> (m)
+    i = ai.onnx.ml.Imputer <imputed_value_int64s = [7, 8], replaced_value_int64 = 0> (k)
+    g = ai.onnx.ml.Scaler <offset = [0.5], scale = [3.0]> (i)
+    e = ai.onnx.ml.FeatureVectorizer <inputdimensions = [3, 2]> (x, g)
+    f = ai.onnx.ml.Imputer <imputed_value_floats = [1.5], replaced_value_float = 0.0> (x)
+}""", [{"x": np.where(f32(n, 3) > 0.6, 0, f32(n, 3)).astype(np.float32), "k": i64([[0, 1], [2, 0], [3, 4]])[:n]} for n in (3, 1)])
+
+Case("ml_linear", """(float[N, 3] x) => (float[N, 2] r, string[N] s, float[N, 3] t, int64[N] k, float[N, 2] u) {
+    r = ai.onnx.ml.LinearRegressor <coefficients = [1.0, -2.0, 0.5, 3.0, 0.25, -1.0], intercepts = [0.5, -0.5], targets = 2> (x)
+    s, t = ai.onnx.ml.LinearClassifier <coefficients = [1.0, -2.0, 0.5, 3.0, 0.25, -1.0, -3.0, 1.0, 2.0],
+        intercepts = [0.5, -0.5, 0.25], classlabels_strings = ["a", "b", "c"], post_transform = "SOFTMAX"> (x)
+    k, u = ai.onnx.ml.LinearClassifier <coefficients = [1.0, -2.0, 0.5, -1.0, 2.0, -0.5], intercepts = [0.5, -0.5],
+        classlabels_ints = [3, 9], post_transform = "LOGISTIC"> (x)
+}""", [{"x": f32(5, 3)}, {"x": f32(1, 3)}])
+
 # --- random numbers: what their distribution bounds by six standard deviations, and what a seed says ---
 Case("random_normal", """() => (bool mean, bool spread, bool same, bool other, bool tails) {
     x = RandomNormal <shape = [100, 1000], seed = 3.0, mean = 2.0, scale = 0.5> ()
