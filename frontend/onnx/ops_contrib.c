@@ -189,7 +189,7 @@ tsr_status tsr_lower_op_contrib_rms_norm(tsr_lower *l) {
   tsr_value y = v_mul(l, v_mul(l, wide, inverse), v_cast(l, scale, v_dtype(l, wide)));
   tsr_lower_set(l, 0, v_cast(l, y, v_dtype(l, scale)));
   if (tsr_lower_wants(l, 1))
-    tsr_lower_set(l, 1, inverse);
+    tsr_lower_set(l, 1, v_cast(l, inverse, TSR_F32));
   return TSR_OK;
 }
 

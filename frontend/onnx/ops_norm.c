@@ -147,10 +147,14 @@ tsr_status tsr_lower_op_layer_norm(tsr_lower *l) {
   tsr_value inverse = inverse_deviation(l, m.variance, epsilon_of(l));
   tsr_value y = scale_and_bias(l, v_mul(l, m.centred, inverse), 1);
   tsr_lower_set(l, 0, v_cast(l, y, v_dtype(l, x)));
+  /* The moments have the type that they are kept in, of float64 too. */
+  tsr_dtype kept = tsr_onnx_dtype(tsr_lower_int(l, "stash_type", 1));
+  if (kept == TSR_DTYPE_NONE)
+    return tsr_lower_wrong(l, TSR_ERR_TYPE, "stash_type");
   if (tsr_lower_wants(l, 1))
-    tsr_lower_set(l, 1, m.mean);
+    tsr_lower_set(l, 1, v_cast(l, m.mean, kept));
   if (tsr_lower_wants(l, 2))
-    tsr_lower_set(l, 2, inverse);
+    tsr_lower_set(l, 2, v_cast(l, inverse, kept));
   return TSR_OK;
 }
 

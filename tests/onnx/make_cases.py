@@ -513,6 +513,8 @@ Case("fuzz_reshape_nothing", "ReduceSum", [f32(5, 2, 0, 3)], names=["flat"], kee
     helper.make_node("Constant", [], ["shape"], value=helper.make_tensor("shape", TensorProto.INT64, [1], [0])),
     helper.make_node("Reshape", ["e", "shape"], ["flat"], allowzero=1)])
 Case("fuzz_shrink_integers", "Shrink", [i32(5083, -7, 0, 1)], outputs=[TensorProto.INT32], bias=0.6, lambd=0.5, **FOUND)
+Case("fuzz_layer_norm_moments", "LayerNormalization", [f32(2, 3, 4).astype(np.float64), f32(3, 4).astype(np.float64)], axis=1,
+     outputs=[TensorProto.DOUBLE, TensorProto.FLOAT, TensorProto.FLOAT], **FOUND)
 INDICES = [TensorProto.FLOAT, TensorProto.INT64]
 Case("fuzz_max_pool_indices_1d", "MaxPool", [f32(2, 2, 7)], outputs=INDICES, kernel_shape=[3], strides=[2], pads=[1, 1], **FOUND)
 Case("fuzz_max_pool_indices_3d", "MaxPool", [f32(1, 2, 3, 4, 5)], outputs=INDICES, kernel_shape=[2, 2, 3], **FOUND)
