@@ -1,7 +1,7 @@
 /* Dims that must be equal but are not known to be: other names, arithmetic on dims, sizes that are
  * data. They are taken for equal, a check of the program makes sure of it, and the operand gets the
- * other's dims by a reshape, which moves nothing. A symbolic dim beside another is never taken for
- * a 1 that broadcasts. */
+ * other's dims by a reshape, which moves nothing. A symbolic dim beside another is taken for a 1
+ * that broadcasts only if it can be no more than that. */
 #include "ir/graph_build.h"
 #include <string.h>
 
@@ -99,6 +99,24 @@ tsr_value tsr_graph_agree_dim(tsr_builder *b, tsr_value x, uint32_t axis, tsr_ex
   return with_dim(b, x, axis, dim);
 }
 
+/* An extent of 0 or 1, such as that of the last row of a picture that may be empty. */
+static bool one_at_most(const tsr_builder *b, tsr_expr dim) {
+  int64_t number;
+  tsr_expr room = tsr_expr_sub(b->ir, tsr_expr_int(b->ir, 1), dim);
+  return !tsr_expr_is_int(b->ir, dim, &number) && tsr_expr_prove_nonnegative(b->ir, room, NULL, 0);
+}
+
+/* Axis `axis` of a result of rank `rank` becomes 1 in the operands that have the extent there. */
+static void narrow(tsr_builder *b, tsr_value *operands, uint32_t count, uint32_t axis,
+                   uint32_t rank, tsr_expr extent) {
+  for (uint32_t i = 0; i < count; i++) {
+    const tsr_type_info *type = tsr_value_type(b->ir, operands[i]);
+    uint32_t own = axis + type->rank - rank;
+    if (axis + type->rank >= rank && type->dims[own] == extent)
+      operands[i] = tsr_graph_agree_dim(b, operands[i], own, tsr_expr_int(b->ir, 1));
+  }
+}
+
 void tsr_graph_agree_broadcast(tsr_builder *b, tsr_value *operands, uint32_t count) {
   tsr_expr all[TSR_MAX_RANK];
   uint32_t rank = 0;
@@ -117,7 +135,14 @@ void tsr_graph_agree_broadcast(tsr_builder *b, tsr_value *operands, uint32_t cou
       tsr_expr dim = a + type->rank < rank ? 0 : type->dims[a + type->rank - rank];
       if (dim == 0 || dim == all[a] || is_one(b, dim))
         continue;
-      all[a] = is_one(b, all[a]) ? dim : tsr_graph_agree(b, all[a], dim);
+      bool beside = !is_one(b, all[a]);
+      if (beside && one_at_most(b, dim)) {
+        narrow(b, operands, count, a, rank, dim);
+        continue;
+      }
+      if (beside && one_at_most(b, all[a]))
+        narrow(b, operands, count, a, rank, all[a]);
+      all[a] = !beside || one_at_most(b, all[a]) ? dim : tsr_graph_agree(b, all[a], dim);
       if (all[a] == 0)
         return;
     }

@@ -477,6 +477,12 @@ chain = [helper.make_node("MaxPool", [f"p{i - 1}" if i else "x0"], [f"p{i}"], **
 Case("pool_rounded_up", "MaxPool", [[f32(1, 2, 37, 50)], [f32(2, 2, 64, 33)], [f32(1, 2, 75, 130)]], domain="", before=chain,
      names=["p3"], dims={0: ["N", None, "H", "W"]}, **halving)
 
+# --- the last row of pictures of any height broadcasts ---
+
+last = helper.make_node("Slice", ["x0", "x1", "x2", "x3"], ["row"])
+Case("broadcast_last_row", "Div", [[f32(n, h, 3), np.array([-1]), np.array([2**63 - 1]), np.array([1])] for n, h in ((2, 5), (1, 1), (3, 8))],
+     domain="", before=[last], names=["x0", "row"], fixed=[1, 2, 3], dims={0: ["N", "H", None]})
+
 # --- choosing boxes: any number of them, all that do not overlap ---
 
 
