@@ -97,8 +97,8 @@ tsr_status tsr_lower_op_contrib_fused_matmul(tsr_lower *l) {
   return TSR_OK;
 }
 
-static tsr_status apply_activation(tsr_lower *l, tsr_value *x) {
-  double alpha = (double)tsr_lower_float(l, "activation_alpha", 0.01f);
+/* `alpha` and `beta` as the activation's own operator has them. */
+static tsr_status apply_activation(tsr_lower *l, tsr_value *x, double alpha, double beta) {
   const char *name = tsr_lower_text(l, "activation", "");
   tsr_value zero = v_number(l, *x, 0);
   if (strcmp(name, "Relu") == 0)
@@ -109,6 +109,10 @@ static tsr_status apply_activation(tsr_lower *l, tsr_value *x) {
     *x = v_sigmoid(l, *x);
   else if (strcmp(name, "Tanh") == 0)
     *x = v_tanh(l, *x);
+  else if (strcmp(name, "Clip") == 0)
+    *x = v_clip(l, *x, alpha, beta);
+  else if (strcmp(name, "HardSigmoid") == 0)
+    *x = v_clip(l, v_add_number(l, v_mul_number(l, *x, alpha), beta), 0, 1);
   else if (name[0] != '\0')
     return tsr_lower_unsupported(l, "activation = '%s'", name);
   return TSR_OK;
@@ -119,8 +123,26 @@ tsr_status tsr_lower_op_contrib_fused_gemm(tsr_lower *l) {
   if (!l->out[0])
     return TSR_OK;
   tsr_value y = tsr_imported_value(l, l->out[0]), wide = v_widen(l, y);
-  TSR_TRY(apply_activation(l, &wide));
+  double alpha = (double)tsr_lower_float(l, "activation_alpha", 0.01f);
+  double beta = (double)tsr_lower_float(l, "activation_beta", 1);
+  TSR_TRY(apply_activation(l, &wide, alpha, beta));
   tsr_lower_set(l, 0, v_cast(l, wide, v_dtype(l, y)));
+  return TSR_OK;
+}
+
+/* Input 3 is added to the convolution's result before the activation. */
+tsr_status tsr_lower_op_contrib_fused_conv(tsr_lower *l) {
+  uint32_t count;
+  const float *params = tsr_lower_floats(l, "activation_params", &count);
+  TSR_TRY(tsr_lower_op_conv(l));
+  if (!l->out[0])
+    return TSR_OK;
+  tsr_value y = tsr_imported_value(l, l->out[0]);
+  if (tsr_lower_has(l, 3))
+    y = v_add(l, y, tsr_lower_value(l, 3));
+  TSR_TRY(apply_activation(l, &y, count > 0 ? (double)params[0] : 0.01,
+                           count > 1 ? (double)params[1] : 1));
+  tsr_lower_set(l, 0, y);
   return TSR_OK;
 }
 

@@ -170,6 +170,13 @@ Case("ms_fused_matmul_batch_all", "FusedMatMul", [f32(4, 2, 2, 3), f32(4, 2, 2, 
 Case("ms_transpose_matmul", "TransposeMatMul", [f32(2, 4, 3), f32(4, 5)], transA=1, alpha=2.0)
 Case("ms_fused_gemm_relu", "FusedGemm", [f32(3, 4), f32(4, 5), f32(5)], fixed=[1, 2], dims={0: ["N", None]},
      activation="Relu", alpha=0.5, beta=2.0)
+picture, filters, added = f32(2, 3, 7, 9), f32(4, 3, 3, 3), f32(2, 4, 7, 9)
+CONV = dict(fixed=[1, 2], dims={0: ["N", None, "H", "W"], 3: ["N", None, "H", "W"]}, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+Case("ms_fused_conv_relu", "FusedConv", [picture, filters, f32(4)], activation="Relu", **CONV)
+Case("ms_fused_conv_clip", "FusedConv", [picture, filters], activation="Clip", activation_params=[0.0, 0.5], **CONV)
+Case("ms_fused_conv_leaky", "FusedConv", [picture, filters, f32(4)], activation="LeakyRelu", activation_params=[0.2], **CONV)
+Case("ms_fused_conv_hard", "FusedConv", [picture, filters, f32(4)], activation="HardSigmoid", activation_params=[0.2, 0.4], **CONV)
+Case("ms_fused_conv_sum", "FusedConv", [picture, filters, f32(4), added], activation="Relu", **CONV)
 Case("ms_fused_gemm_leaky", "FusedGemm", [f32(3, 4), f32(5, 4)], transB=1, activation="LeakyRelu", activation_alpha=0.1)
 Case("ms_fused_gemm_sigmoid", "FusedGemm", [f32(4, 3), f32(4, 5), f32(3, 1)], transA=1, activation="Sigmoid")
 Case("ms_fused_gemm_tanh", "FusedGemm", [f32(3, 4), f32(4, 5)], activation="Tanh")
