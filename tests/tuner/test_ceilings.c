@@ -14,7 +14,8 @@ START_TEST(figures) {
       tsr_ceilings_measure((uint32_t)_i, 0.4, tsr_allocator_default(), &diag, found);
   ck_assert_msg(status == TSR_OK, "%s", diag.message);
   for (int i = 0; i < TSR_CEILING_COUNT; i++) {
-    ck_assert_msg(isfinite(found[i].median) && found[i].median >= 0, "%s", tsr_ceiling_text(i));
+    ck_assert_msg(isfinite(found[i].median) && found[i].median >= 0, "%s",
+                  tsr_ceiling_text((tsr_ceiling)i));
     ck_assert_double_le(found[i].least, found[i].median);
     ck_assert_double_le(found[i].median, found[i].most);
   }
