@@ -45,10 +45,17 @@ struct host_slot {
   uint32_t count;
 };
 
-/* Slices of host_exec.dying. */
-typedef struct host_dying {
-  uint32_t first, count;
-} host_dying;
+/* A value whose register can be emptied; `direct`: its last use is by the step itself, not inside
+ * of its regions. */
+typedef struct host_death {
+  uint32_t value;
+  bool direct;
+} host_death;
+
+/* A slice of host_exec.deaths. */
+typedef struct host_deaths {
+  uint64_t first, count;
+} host_deaths;
 
 typedef struct host_part {
   tsr_exec *exec;
@@ -81,10 +88,8 @@ struct host_exec {
   host_slot *slots;      /* by value */
   host_slot copies;      /* of what outputs may not share */
   host_object ***yields; /* by region: what it gave, on its way */
-  uint32_t *last_use;    /* by value: step of its region, or LAST_AT_END */
-  bool *captured;        /* by value: the last use is inside of that step's regions */
-  uint32_t *dying;       /* values */
-  host_dying *step_ends, *region_ends;
+  host_death *deaths;
+  host_deaths *step_ends, *region_ends; /* by step, behind it; by region, behind its yields */
   host_input *inputs;
   host_output *outputs;
   tsr_texts *texts;
@@ -95,8 +100,6 @@ struct host_exec {
 };
 typedef struct host_exec host_exec;
 
-enum { HOST_LAST_AT_END = UINT32_MAX };
-
 /* ---- create.c; between tsr_exec's `create` and `destroy`. Where the program is no host program,
  * the functions for every exec do nothing. ---- */
 
@@ -106,6 +109,8 @@ TSR_WARN_UNUSED tsr_status tsr_host_prepare_trace(tsr_exec *exec);
 void tsr_host_add_stats(const tsr_exec *exec, tsr_exec_stats *inout_stats);
 /* lifetimes.c: last uses. */
 TSR_WARN_UNUSED tsr_status tsr_host_find_last_uses(host_exec *self);
+/* Nothing needs `value` after this step, which uses it, nor the step's regions. */
+bool tsr_host_dies(const host_exec *self, uint32_t step, uint32_t value);
 
 /* ---- objects.c ---- */
 

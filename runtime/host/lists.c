@@ -19,8 +19,7 @@ static void give(const list_step *s, host_object *object) {
 }
 
 static bool dies_here(const list_step *s, uint32_t operand) {
-  return s->self->last_use[s->operands[operand]] == s->index &&
-         !s->self->captured[s->operands[operand]];
+  return tsr_host_dies(s->self, s->index, s->operands[operand]);
 }
 
 /* The list of an operand to be changed, with room for `more` items: itself when nobody else holds

@@ -209,19 +209,37 @@ static host_tensor *item_of(const host_output *output, uint64_t item) {
                                 : (host_tensor *)(void *)output->value;
 }
 
-/* Item number `item` becomes a copy, if it is the caller's or a constant's. */
-static tsr_status own(host_exec *self, host_output *output, uint64_t item) {
+static bool is_alike(const host_tensor *a, const host_tensor *b) {
+  return a->data == b->data && a->bytes == b->bytes && a->rank == b->rank &&
+         memcmp(a->shape, b->shape, a->rank * sizeof a->shape[0]) == 0;
+}
+
+/* Item number `item` becomes a copy, if it is the caller's or a constant's; the same as the item
+ * before it when both are the same. `before` is what that was. */
+static tsr_status own(host_exec *self, host_output *output, uint64_t item,
+                      host_tensor *inout_before) {
   host_tensor *from = item_of(output, item), *tensor;
-  if (from->owns || from->bytes == 0)
+  tsr_status status = TSR_OK;
+  if (from->owns || from->bytes == 0) {
+    inout_before->data = NULL;
     return TSR_OK;
-  TSR_TRY(tsr_host_new_tensor(self, &self->copies, from->dtype, from->rank, from->shape, &tensor));
+  }
+  if (item != 0 && is_alike(from, inout_before)) {
+    tensor = item_of(output, item - 1);
+    (void)tsr_host_retain(&tensor->object);
+  } else {
+    TSR_TRY(
+        tsr_host_new_tensor(self, &self->copies, from->dtype, from->rank, from->shape, &tensor));
+    *inout_before = *from;
+  }
   if (output->value->is_list)
     ((host_list *)(void *)output->value)->items[item] = tensor;
   else
     output->value = &tensor->object;
-  TSR_TRY(copy_tensor(self, tensor->data, from));
+  if (tensor->object.references == 1)
+    status = copy_tensor(self, tensor->data, from);
   tsr_host_release(self, &from->object);
-  return TSR_OK;
+  return status;
 }
 
 static tsr_status show_strings(host_exec *self, uint32_t index, uint64_t item) {
@@ -270,6 +288,7 @@ static tsr_status show_items(host_exec *self, uint32_t index) {
   tsr_exec *exec = self->exec;
   host_output *output = &self->outputs[index];
   uint64_t count = count_items(output), bytes = 0;
+  host_tensor before = {.data = NULL};
   output->offsets =
       (uint64_t *)tsr_arena_alloc_array(&self->run_memory, count, sizeof *output->offsets);
   if (output->offsets == NULL)
@@ -283,7 +302,7 @@ static tsr_status show_items(host_exec *self, uint32_t index) {
   for (uint64_t i = 0; i < count; i++) {
     const host_tensor *item = item_of(output, i);
     if (output->view.direct)
-      TSR_TRY(own(self, output, i));
+      TSR_TRY(own(self, output, i, &before));
     else
       TSR_TRY(exec->ops->show(exec, (unsigned char *)output->view.data + output->offsets[i],
                               item->data, item->bytes));

@@ -101,9 +101,9 @@ static tsr_status make(host_exec *self, const uint32_t *values, uint32_t count, 
 
 /* ---- Control ---- */
 
-static void end_uses(host_exec *self, const host_dying *dying) {
-  for (uint32_t i = 0; i < dying->count; i++)
-    tsr_host_clear(self, self->dying[dying->first + i]);
+static void end_uses(host_exec *self, const host_deaths *list) {
+  for (uint64_t i = 0; i < list->count; i++)
+    tsr_host_clear(self, self->deaths[list->first + i].value);
 }
 
 /* What the region gave, as references in `yields`, and nothing of it in registers. */
@@ -167,7 +167,7 @@ static tsr_status run_loop(host_exec *self, uint32_t step_index) {
   for (uint32_t i = 0; i < step->operand_count; i++)
     self->registers[params[i]] = tsr_host_retain(self->registers[operands[i]]);
   for (uint32_t i = 0; i < step->operand_count; i++) /* so that the loop may change its lists */
-    if (self->last_use[operands[i]] == step_index && !self->captured[operands[i]])
+    if (tsr_host_dies(self, step_index, operands[i]))
       tsr_host_clear(self, operands[i]);
   for (int64_t turn = 0; turn < limit && go_on; turn++)
     TSR_TRY(run_turn(self, step->first_region, &go_on));

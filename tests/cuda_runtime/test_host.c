@@ -238,7 +238,7 @@ static const model models[] = {
     {build_if_operand, bind_if},    {build_if_dim, bind_if},
     {build_full_lists, bind_lists}, {build_pieces, bind_pieces},
     {build_growing, bind_growing},  {build_maybes, bind_maybes},
-    {build_strings, bind_strings},
+    {build_strings, bind_strings},  {build_branches, bind_growing},
 };
 
 /* ---- Tests ---- */

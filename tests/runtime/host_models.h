@@ -231,6 +231,43 @@ static inline void build_growing(host_builder *b) {
   hb_output(b, "all", all);
 }
 
+/* As many turns as l has elements: x is appended to a list, in one branch (x has elements) or in
+ * the other (none, then twice). */
+static inline void build_branches(host_builder *b) {
+  uint32_t n, l, x, more, go, none, body, list, then, once, twice, first, next, result;
+  tsr_host_step *step;
+  hb_begin(b);
+  n = hb_dim(b, "N", TSR_DIM_FROM_INPUT, 0, 100);
+  l = hb_dim(b, "L", TSR_DIM_FROM_INPUT, 0, 1 << 20);
+  x = hb_input(b, "x", hb_tensor(b, TSR_I32, SHAPE(BIND(n))));
+  more = hb_input(b, "l", hb_tensor(b, TSR_I32, SHAPE(BIND(l))));
+  (void)more;
+  go = hb_constant(b, hb_tensor(b, TSR_BOOL, SCALAR), &test_yes, 1);
+  none = hb_list(b, ANY_SHAPE);
+  (void)hb_step(b, 0, TSR_HOST_LIST_MAKE, NO_VALUES, VALUES(none));
+  body = hb_regions(b, 1);
+  list = hb_param(b, body, hb_list(b, ANY_SHAPE));
+  then = hb_regions(b, 2);
+  once = hb_list(b, ANY_SHAPE);
+  first = hb_list(b, ANY_SHAPE);
+  twice = hb_list(b, ANY_SHAPE);
+  (void)hb_step(b, then, TSR_HOST_LIST_INSERT, VALUES(list, x), VALUES(once));
+  hb_yield(b, then, once);
+  (void)hb_step(b, then + 1, TSR_HOST_LIST_INSERT, VALUES(list, x), VALUES(first));
+  (void)hb_step(b, then + 1, TSR_HOST_LIST_INSERT, VALUES(first, x), VALUES(twice));
+  hb_yield(b, then + 1, twice);
+  next = hb_list(b, ANY_SHAPE);
+  step = hb_step(b, body, TSR_HOST_IF, NO_VALUES, VALUES(next));
+  step->code = hb_code(b, DIM(n));
+  step->first_region = then;
+  step->region_count = 2;
+  hb_yield(b, body, go);
+  hb_yield(b, body, next);
+  result = hb_list(b, ANY_SHAPE);
+  (void)hb_loop(b, 0, body, DIM(l), VALUES(none), VALUES(result));
+  hb_output(b, "list", result);
+}
+
 /* Inputs: 0 an optional vector m, 1 an optional list o of vectors, 2 a vector x. Outputs: 0 m; 1
  * whether m is there; 2 m + 1, or x; 3 o, or the list m', x where m' is 2; 4 an absent one; 5 o. */
 static inline void build_maybes(host_builder *b) {

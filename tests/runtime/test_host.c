@@ -466,6 +466,40 @@ START_TEST(shapes_grow_in_loops) {
 }
 END_TEST
 
+/* Appending never copies the list, also inside of an if: the arrays of items double. */
+START_TEST(lists_grow_in_place) {
+  enum { TURNS = 3000 };
+  static int32_t l[TURNS];
+  int32_t x[2] = {4, 5};
+  host_builder b;
+  test_heap heap;
+  tsr_module *module;
+  tsr_exec_options options = {.size = sizeof options, .threads = 1};
+  tsr_exec *exec;
+  build_branches(&b);
+  test_heap_init(&heap, 0);
+  options.allocator = &heap.allocator;
+  module = load(hb_finish(&b), NULL);
+  hb_end(&b);
+  must(NULL, tsr_exec_create(module, &options, &exec, NULL));
+  for (int64_t n = 0; n <= 2; n += 2) {
+    uint64_t count;
+    int calls = atomic_load(&heap.calls);
+    bind(exec, 0, x, n);
+    bind(exec, 1, l, TURNS);
+    must(exec, tsr_exec_run(exec));
+    ck_assert_int_le(atomic_load(&heap.calls) - calls, 30);
+    must(exec, tsr_exec_output_count(exec, 0, &count, NULL));
+    ck_assert_uint_eq(count, n == 0 ? 2 * TURNS : TURNS);
+    check_vector(exec, 0, 0, x, n);
+    check_vector(exec, 0, count - 1, x, n);
+  }
+  tsr_exec_destroy(exec);
+  tsr_module_release(module);
+  ck_assert_int_eq(atomic_load(&heap.live), 0);
+}
+END_TEST
+
 /* ---- Maybes ---- */
 
 START_TEST(optionals_are_there_or_not) {
@@ -817,9 +851,9 @@ static void if_by_dim(host_builder *b) {
   build_if(b, 1);
 }
 
-static const test_builder builders[] = {build_counted, nested_twice,     if_by_operand,
-                                        if_by_dim,     lists_with_items, build_pieces,
-                                        build_growing, build_maybes,     build_strings};
+static const test_builder builders[] = {
+    build_counted, nested_twice,  if_by_operand, if_by_dim,     lists_with_items,
+    build_pieces,  build_growing, build_maybes,  build_strings, build_branches};
 
 /* Every 32-bit word of a table, one after the other, becomes something else. */
 static void mutate(const tsr_program *p, void *table, size_t bytes, const uint32_t *values,
@@ -1107,6 +1141,7 @@ static Suite *suite(void) {
     tcase_add_test(tc, positions_are_checked);
     tcase_add_test(tc, tensors_are_split_and_joined);
     tcase_add_test(tc, shapes_grow_in_loops);
+    tcase_add_test(tc, lists_grow_in_place);
     tcase_add_test(tc, optionals_are_there_or_not);
     tcase_add_test(tc, strings_go_in_and_out);
     tcase_add_test(tc, outputs_are_views_bound_or_taken);
