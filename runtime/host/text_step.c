@@ -46,9 +46,10 @@ tsr_status tsr_host_text_step(host_exec *self, const tsr_host_step *step) {
   if (status != TSR_OK)
     return status;
   tsr_diag_clear(&diag);
+  const int64_t *numbers = step->number_count == 0 ? NULL : p->host_numbers + step->first_number;
+  const char *const *words = step->text_count == 0 ? NULL : p->host_texts + step->first_text;
   status =
-      tsr_text_run((tsr_host_op)step->op, p->host_numbers + step->first_number,
-                   p->host_texts + step->first_text, step->text_count, self->texts, operands,
+      tsr_text_run((tsr_host_op)step->op, numbers, words, step->text_count, self->texts, operands,
                    step->operand_count, results, step->result_count, &self->step_memory, &diag);
   if (status == TSR_ERR_OUT_OF_MEMORY)
     return out_of_memory(self);
