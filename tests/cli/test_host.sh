@@ -57,6 +57,8 @@ expect 0 '^loop.tsm: median ' "$TESSERA" bench loop.tsm --runs 3 --dim T=4 --qui
 [ "$(cd texts && echo *)" = "ll.main.0.ll manifest.json model.tsr tile.main.0.tsr" ] || fail "wrong files: $(ls texts)"
 expect 0 '^// @main\.0$' "$TESSERA" compile loop.tsr --emit tile
 expect 0 '^; @main\.0$' "$TESSERA" compile loop.tsr --emit ll
+expect 0 '^// @main\.0$' "$TESSERA" compile loop.tsr --target cuda:sm_80 --emit cu
+expect 0 '"function": ' "$TESSERA" compile loop.tsr --target cuda:sm_80 --emit manifest
 expect 0 'call %i, %acc, %x' "$TESSERA" compile loop.tsr --emit model
 grep -q '"op": "loop", .*"limit": "T"' texts/manifest.json || fail "no loop in the manifest"
 grep -q '"kind": "tensor", "dtype": "f32", "dims": \["S"\], "binds": \["S"\]' texts/manifest.json || fail "S is bound nowhere"
