@@ -399,6 +399,68 @@ Model("loop_list", """(int64 n, float[5] x) => (float[M] y, int64 count) {
     count = SequenceLength (all)
 }""", [{"n": i64(t), "x": f32(5)} for t in (1, 2, 5)])
 
+Model("loop_cache", """(int64 n, float[1, H] q, float[H, H] w) => (float[1, H] y, float[T, H] cache) {
+    yes = Constant <value = bool {1}> ()
+    y, cache = Loop (n, yes, q, q) <body = b (int64 i, bool go, float[1, H] a, float[K, H] kv)
+        => (bool on, float[1, H] s, float[L, H] kv2) {
+        on = Identity (go)  p = MatMul (a, w)  kv2 = Concat <axis = 0> (kv, p)
+        t = Transpose <perm = [1, 0]> (kv2)  sc = MatMul (p, t)  sm = Softmax <axis = -1> (sc)  s = MatMul (sm, kv2) }>
+}""", [{"n": i64(t), "q": f32(1, 4), "w": f32(4, 4) / 2} for t in (0, 1, 6)])
+
+Model("loop_over_result", """(bool c, float[N] x) => (float[M] y, float z) {
+    r = If (c) <then_branch = t () => (float[K] a) { a = Concat <axis = 0> (x, x) },
+                else_branch = e () => (float[N] b) { b = Exp (x) }>
+    n = Size (r)
+    yes = Constant <value = bool {1}> ()
+    zero = Constant <value_float = 0.0> ()
+    z, y = Loop (n, yes, zero) <body = b (int64 i, bool go, float a) => (bool on, float s, float row) {
+        on = Identity (go)  v = Gather <axis = 0> (r, i)  s = Add (a, v)  row = Neg (s) }>
+}""", both(x=f32(3)) + both(x=f32(20)))
+
+Model("loop_nonzero", """(int64 n, float[N] x) => (int64[1, M] y, int64[T] counts) {
+    yes = Constant <value = bool {1}> ()
+    start = NonZero (x)
+    y, counts = Loop (n, yes, start) <body = b (int64 i, bool go, int64[1, K] a) => (bool on, int64[1, L] s, int64 k) {
+        on = Identity (go)  f = Cast <to = 1> (i)  d = Sub (x, f)  z = Constant <value_float = 0.0> ()
+        m = Max (d, z)  s = NonZero (m)  k = Size (s) }>
+}""", [{"n": i64(t), "x": np.array([0, 1, 2.5, 3, 0], np.float32)} for t in (0, 2, 5)])
+
+Model("loop_in_scan", """(float[T, N] x) => (float[T, N] y) {
+    y = Scan <num_scan_inputs = 1, body = b (float[N] a) => (float[N] r) {
+        many = Constant <value_int = 300> ()  yes = Constant <value = bool {1}> ()
+        r = Loop (many, yes, a) <body = bb (int64 i, bool go, float[N] c) => (bool on, float[N] d) {
+            on = Identity (go)  k = Constant <value_float = 0.99> ()  d = Mul (c, k) }> }> (x)
+}""", [{"x": f32(t, 3)} for t in (1, 4)])
+
+Model("loop_queue", """(int64 n, float[N] x) => (float[M] y, int64 k) {
+    yes = Constant <value = bool {1}> ()
+    d = Add (x, x)
+    e = Exp (x)
+    queue = SequenceConstruct (x, d, e)
+    s = Loop (n, yes, queue) <body = b (int64 i, bool go, seq(float[K]) a) => (bool on, seq(float[K]) r) {
+        on = Identity (go)  zero = Constant <value_int = 0> ()  first = SequenceAt (a, zero)
+        t = SequenceErase (a, zero)  u = Neg (first)  r = SequenceInsert (t, u) }>
+    k = SequenceLength (s)
+    y = ConcatFromSequence <axis = 0> (s)
+}""", [{"n": i64(t), "x": f32(3)} for t in (0, 1, 5)])
+
+Model("loop_divisor", """(int64 a, int64 b) => (int64 g) {
+    zero = Constant <value_int = 0> ()
+    none = Equal (b, zero)
+    c = Not (none)
+    g, rest = Loop (, c, a, b) <body = bb (int64 i, bool go, int64 p, int64 q) => (bool on, int64 r, int64 s) {
+        r = Identity (q)  s = Mod (p, q)  z = Constant <value_int = 0> ()  e = Equal (s, z)  on = Not (e) }>
+}""", [{"a": i64(a), "b": i64(b)} for a, b in ((12, 18), (7, 0), (100, 75))])
+
+Model("loop_types", """(int64 n, double[N] x, bool[N] m, int8[N] q)
+        => (double[N] y, bool[N] w, int8[N] p, bool[T, N] rows) {
+    yes = Constant <value = bool {1}> ()
+    y, w, p, rows = Loop (n, yes, x, m, q) <body = b (int64 i, bool go, double[N] a, bool[N] c, int8[N] d)
+        => (bool on, double[N] s, bool[N] e, int8[N] f, bool[N] row) {
+        on = Identity (go)  s = Add (a, a)  e = Not (c)  f = Add (d, d)  row = Identity (e) }>
+}""", [{"n": i64(t), "x": f32(3).astype(np.float64), "m": np.array([True, False, True]),
+        "q": np.array([1, 50, -70], np.int8)} for t in (1, 4)])
+
 # --- Scan ---
 Model("scan_sum", """(float[2] start, float[T, 2] x) => (float[2] last, float[T, 2] y) {
     last, y = Scan <num_scan_inputs = 1, body = b (float[2] s, float[2] a) => (float[2] t, float[2] row) {
