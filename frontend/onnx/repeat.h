@@ -38,8 +38,7 @@ TSR_WARN_UNUSED tsr_status tsr_repeat_run(tsr_repeat *r);
 /* The rows in a tensor along a new axis, the last turn's first with `backward`. 0: not possible,
  * with the node's reason. */
 tsr_value tsr_repeat_stack(tsr_repeat *r, uint32_t row, uint32_t axis, bool backward);
-/* Slice `number` of x along the axis, which goes; x of `extent` slices is read from its end with
- * `backward`. */
+/* Slice `number` of x along the axis, which goes; counted from the last one with `backward`. */
 tsr_value tsr_repeat_slice(tsr_lower *l, tsr_value x, uint32_t axis, tsr_imported *number,
                            bool backward);
 
