@@ -165,7 +165,8 @@ void tsr_graph_agree_concat(tsr_builder *b, tsr_value *parts, uint32_t count, ui
     for (uint32_t i = 1; i < count && all != 0; i++)
       all = tsr_graph_agree(b, all, tsr_value_type(b->ir, parts[i])->dims[a]);
     for (uint32_t i = 0; i < count && all != 0; i++)
-      parts[i] = with_dim(b, parts[i], a, all);
+      if ((parts[i] = with_dim(b, parts[i], a, all)) == 0)
+        return;
   }
 }
 
@@ -186,5 +187,7 @@ void tsr_graph_agree_einsum(tsr_builder *b, const char *spec, tsr_value *x, tsr_
         return;
       *x = with_dim(b, *x, i, agreed);
       *y = with_dim(b, *y, k, agreed);
+      if (*x == 0 || *y == 0)
+        return;
     }
 }
