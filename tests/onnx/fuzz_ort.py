@@ -176,9 +176,10 @@ def verify(binary, folders, target=None):
     return out
 
 
-def results_of(binary, graph, number, folder):
+def results_of(binary, graph, number, folder, target=None):
     """The outputs of one data set by `tessera run`, as arrays, or a line about the failure."""
     args = ["run", folder / "model.onnx", "--output-dir", folder / "out", "--threads", "1", "--quiet"]
+    args += ["--target", target] if target else []
     shutil.rmtree(folder / "out", ignore_errors=True)
     for value in graph.inputs():
         np.save(folder / f"{value.name}.npy", value.data[number])
@@ -195,12 +196,12 @@ def results_of(binary, graph, number, folder):
     return arrays
 
 
-def compare(binary, graph, folder):
+def compare(binary, graph, folder, target=None):
     """None when all results are within the derived tolerance, else (output, what is wrong)."""
     if graph.member_count < reference.MEMBERS:
         graph = again(graph, graph.live()[0], graph.outputs, {}, list(range(graph.sets)))
     for number in range(graph.sets):
-        arrays = results_of(binary, graph, number, folder)
+        arrays = results_of(binary, graph, number, folder, target)
         if isinstance(arrays, str):
             return None, arrays
         for name in graph.outputs:
@@ -287,8 +288,8 @@ def judge(args, graph, folder, verdict, reason, tally):
     if verdict == "PASS":
         return None
     wrong = reason
-    if verdict == "FAIL" and " differ, by " in reason and not args.target:
-        found = compare(args.tessera, graph, folder)
+    if verdict == "FAIL" and " differ, by " in reason:
+        found = compare(args.tessera, graph, folder, args.target)
         if found is None:
             return None
         wrong = found[1]
@@ -510,7 +511,7 @@ def main():
     parser.add_argument("--graphs", type=int, default=100)
     parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--batch", type=int, default=50)
-    parser.add_argument("--target", help="for verify, whose tolerance then decides alone")
+    parser.add_argument("--target", help="such as cuda-emulated:sm_80")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--keep", type=pathlib.Path)
     parser.add_argument("--reduce", action="store_true")
