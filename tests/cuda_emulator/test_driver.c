@@ -147,6 +147,37 @@ START_TEST(streams_keep_their_order) {
 }
 END_TEST
 
+START_TEST(rows_are_copied) {
+  begin("0");
+  tsr_cu_pointer x = device(), y = device();
+  float back[10];
+  tsr_cu_copy_2d copy = {.from_kind = TSR_CU_MEMORY_DEVICE,
+                         .from_device = x + 4,
+                         .from_pitch = 16,
+                         .to_kind = TSR_CU_MEMORY_DEVICE,
+                         .to_device = y,
+                         .to_pitch = 8,
+                         .row_bytes = 8,
+                         .rows = 5};
+  OK(cuMemcpyHtoDAsync_v2(x, r.host, BYTES, r.a));
+  OK(cuMemcpy2DAsync_v2(&copy, r.a));
+  OK(cuMemcpyDtoHAsync_v2(back, y, sizeof back, r.a));
+  for (int i = 0; i < 10; ++i)
+    ck_assert(back[i] == r.host[1 + i / 2 * 4 + i % 2]);
+  copy.rows = BYTES;
+  GIVES(1, cuMemcpy2DAsync_v2(&copy, r.a));
+  copy.rows = 5;
+  copy.row_bytes = 12;
+  GIVES(1, cuMemcpy2DAsync_v2(&copy, r.a));
+  copy.row_bytes = 8;
+  copy.to_kind = TSR_CU_MEMORY_HOST;
+  GIVES(1, cuMemcpy2DAsync_v2(&copy, r.a));
+  OK(cuMemFree_v2(x));
+  OK(cuMemFree_v2(y));
+  end();
+}
+END_TEST
+
 /* Behind a copy in another stream, with and without the event that orders the two. */
 static bool launch_is_behind_copy(bool waits) {
   tsr_cu_pointer x = device(), y = device();
@@ -545,6 +576,7 @@ int main(void) {
   tcase_add_loop_test(tc, missing_wait_is_found_at_random, 0, count - 2);
   tcase_add_loop_test(tc, null_stream_orders_blocking_streams, 0, count);
   tcase_add_test(tc, findings_stay);
+  tcase_add_test(tc, rows_are_copied);
   tcase_add_test(tc, memory_is_watched);
   tcase_add_test(tc, limits_of_launches);
   tcase_add_test(tc, many_kernels_and_rows_of_blocks);
