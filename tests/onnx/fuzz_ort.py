@@ -368,7 +368,10 @@ def run(args):
     seeds = list(range(args.first, args.first + args.graphs))
     while seeds:
         batch = seeds[: args.batch]
-        result = in_child(args, batch, tally, scratch)
+        try:
+            result = in_child(args, batch, tally, scratch)
+        except KeyboardInterrupt:
+            break
         if isinstance(result, Tally):
             tally, seeds = result, seeds[args.batch :]
         else:
