@@ -432,12 +432,9 @@ END_TEST
 
 static const char *written(tsr_dtype dtype, double value) {
   static char text[TSR_NUMBER_TEXT];
-  double store;
-  if (dtype == TSR_F32)
-    *(float *)(void *)&store = (float)value;
-  else
-    store = value;
-  size_t length = tsr_number_format(dtype, &store, 0, text);
+  float narrow = (float)value;
+  const void *data = dtype == TSR_F32 ? (const void *)&narrow : (const void *)&value;
+  size_t length = tsr_number_format(dtype, data, 0, text);
   ck_assert_uint_eq(length, strlen(text));
   return text;
 }
