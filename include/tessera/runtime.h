@@ -323,7 +323,8 @@ TSR_WARN_UNUSED tsr_status tsr_exec_bind_input_name(tsr_exec *exec, const char *
  * the output may be bound to exactly that input's memory, and then updates it in place. A cache
  * that only gets new rows is not copied then; bound to other memory, the output gets the old
  * contents first (tsr_exec_stats.kept_bytes). The model's author, or tsr_compile_options.aliases,
- * declares such pairs. Errors as for inputs. */
+ * declares such pairs. Errors as for inputs; memory that overlaps an input is refused by
+ * tsr_exec_run (ARGUMENT). */
 TSR_WARN_UNUSED tsr_status tsr_exec_bind_output(tsr_exec *exec, uint32_t index,
                                                 const DLTensor *tensor);
 TSR_WARN_UNUSED tsr_status tsr_exec_bind_output_name(tsr_exec *exec, const char *name,

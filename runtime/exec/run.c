@@ -75,11 +75,34 @@ static tsr_status run_reads(tsr_exec *exec, uint32_t index) {
   return TSR_OK;
 }
 
+static bool overlap(const exec_binding *a, const exec_binding *b) {
+  uintptr_t from = (uintptr_t)a->data, other = (uintptr_t)b->data;
+  return a->bound && b->bound && a->bytes != 0 && b->bytes != 0 && from < other + b->bytes &&
+         other < from + a->bytes;
+}
+
+/* An output may be bound to the memory of the input that it updates, to exactly that, and to no
+ * other's. */
+static tsr_status check_overlaps(tsr_exec *exec) {
+  const tsr_program *p = exec->program;
+  for (uint32_t o = 0; o < p->output_count; o++)
+    for (uint32_t i = 0; i < p->input_count; i++)
+      if (overlap(&exec->outputs[o].caller, &exec->inputs[i]) &&
+          (p->outputs[o].alias != i + 1 || exec->outputs[o].caller.data != exec->inputs[i].data))
+        return tsr_exec_fail(exec, TSR_ERR_ARGUMENT,
+                             "output '%s' is bound to memory of input '%s', which it does not "
+                             "update in place",
+                             p->outputs[o].name, p->inputs[i].name);
+  return TSR_OK;
+}
+
 static tsr_status check_inputs(tsr_exec *exec) {
   for (uint32_t i = 0; i < exec->program->input_count; i++)
     if (!exec->inputs[i].bound)
       return tsr_exec_fail(exec, TSR_ERR_STATE, "input '%s' is not bound",
                            exec->program->inputs[i].name);
+  if (exec->inputs_changed || !exec->stages[0].linked) /* as after every binding */
+    TSR_TRY(check_overlaps(exec));
   if (!exec->inputs_changed)
     return TSR_OK;
   TSR_TRY(tsr_exec_bind_dims(exec));

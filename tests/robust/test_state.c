@@ -441,6 +441,27 @@ START_TEST(grouped_attention) {
 }
 END_TEST
 
+START_TEST(foreign_memory) {
+  setup made = open_text(cache_text, "cpu", kDLCPU);
+  state s;
+  begin_state(&s);
+  bind_in(made.exec, "cache", tensor(s.cache, TSR_F32, 2, s.cache_shape));
+  bind_in(made.exec, "running", tensor(s.running, TSR_F32, 1, s.running_shape));
+  bind_step(&s, made.exec);
+  bind_out(made.exec, "sum", tensor(s.cache, TSR_F32, 1, s.running_shape));
+  ck_assert_int_eq(tsr_exec_run(made.exec), TSR_ERR_ARGUMENT);
+  ck_assert_str_eq(tsr_exec_last_error(made.exec),
+                   "output 'sum' is bound to memory of input 'cache', which it does not update in "
+                   "place");
+  bind_out(made.exec, "sum", tensor(s.expected, TSR_F32, 1, s.running_shape));
+  bind_out(made.exec, "running2", tensor(s.cache + 3, TSR_F32, 1, s.running_shape));
+  ck_assert_int_eq(tsr_exec_run(made.exec), TSR_ERR_ARGUMENT);
+  bind_out(made.exec, "running2", tensor(s.running, TSR_F32, 1, s.running_shape));
+  run(made.exec);
+  close_setup(&made);
+}
+END_TEST
+
 static void refused(const char *text, const tsr_alias *alias, tsr_status wanted,
                     const char *message) {
   tsr_compile_options options = {.aliases = alias, .alias_count = alias != NULL};
@@ -478,6 +499,7 @@ int main(void) {
   tcase_add_loop_test(tests, to_other_memory, 0, 2);
   tcase_add_test(tests, in_place_on_the_device);
   tcase_add_loop_test(tests, all_of_the_old_is_needed, 0, 2);
+  tcase_add_test(tests, foreign_memory);
   tcase_add_test(tests, grouped_attention);
   tcase_add_test(tests, refusals);
   suite_add_tcase(suite, tests);
