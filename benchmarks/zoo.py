@@ -126,10 +126,13 @@ def bench_peer(session, feeds):
 
 def try_size(module, session, feeds, sizes, timing):
     names = [o.name for o in session.get_outputs()]
-    wanted = session.run(None, feeds)
+    row = {"sizes": sizes, "error": None}
+    try:  # exporters leave sizes of the example behind in some graphs
+        wanted = session.run(None, feeds)
+    except Exception as error:
+        return row | {"skipped": "ONNX Runtime fails: " + last_line(str(error))[:200]}
     inputs = module.put(feeds)
     why, actual = module.run(inputs, names)
-    row = {"sizes": sizes, "error": None}
     if not why:
         row["error"], why = compare(names, actual, wanted)
     if why:
@@ -145,6 +148,9 @@ def try_size(module, session, feeds, sizes, timing):
 
 def say(name, row):
     sizes = " ".join(f"{k}={v}" for k, v in row["sizes"].items())
+    if "skipped" in row:
+        print(f"skip {name:26} {sizes}: {row['skipped']}", flush=True)
+        return
     if "fails" in row:
         print(f"FAIL {name:26} {sizes}: {row['fails']}", flush=True)
         return
@@ -176,15 +182,8 @@ def try_model(tessera, folder, name, timing):
         print(f"     {name}: compiled in {module.seconds:.1f} s of processor time", flush=True)
         for number, sizes in enumerate(about["sizes"]):
             feeds = feeds_of(folder, about, sizes, number)
-            try:
-                case = try_size(module, session, feeds, sizes, timing)
-            except onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException as error:
-                case = {"sizes": sizes, "error": None, "skipped": "ONNX Runtime fails: " + last_line(str(error))[:200]}
-                print(f"skip {name} {sizes}: {case['skipped']}")
-                row["cases"].append(case)
-                continue
-            say(name, case)
-            row["cases"].append(case)
+            row["cases"].append(try_size(module, session, feeds, sizes, timing))
+            say(name, row["cases"][-1])
     return row
 
 
@@ -203,32 +202,49 @@ def output(*command):
     return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
-def main():
-    tessera, folder, results, *wanted = sys.argv[1:]
-    names = sorted(f[:-5] for f in os.listdir(folder) if f.endswith(".json"))
-    names = [n for n in names if not wanted or n in wanted or n.split(".")[0] in wanted]
-    timing = os.environ.get("ZOO_TIMING", "1") != "0"
-    rows = [try_model(tessera, folder, name, timing) for name in names]
-    failed = [r for r in rows if bad(r)]
-    left = [r for r in rows if "not_exported" in r]
-    kinds = {r["model"] for r in rows} - {r["model"] for r in failed} - ({r["model"] for r in left} - {r["model"] for r in rows if "not_exported" not in r})
-    print(f"{len(rows) - len(failed) - len(left)} exports of {len(kinds)} models pass, {len(failed)} fail, {len(left)} could not be exported")
+def stamp():
+    """What a row was made with; rows of one file may stem from several runs."""
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"date": now, "commit": os.environ.get("ZOO_COMMIT") or output("git", "rev-parse", "--short=12", "HEAD")}
+
+
+def write(path, rows):
+    """Replaces the rows of the same models and exporters in the file, keeps the others."""
     report = {
         "benchmark": "zoo",
-        "date": now,
-        "commit": output("git", "rev-parse", "--short=12", "HEAD"),
         "cpu": device(),
         "peer": f"ONNX Runtime {onnxruntime.__version__}",
         "threads": 1,
         "tolerance": "max |a - e| <= 1e-3 max |e| per output",
         "versions": json.loads(os.environ.get("ZOO_VERSIONS", "{}")),
-        "rows": rows,
     }
-    if not wanted:
-        with open(results, "w") as file:
-            json.dump(report, file, indent=1)
-            file.write("\n")
+    kept = []
+    if os.path.exists(path):
+        with open(path) as file:
+            kept = json.load(file)["rows"]
+    new = {(r["model"], r["exporter"]) for r in rows}
+    kept = [r for r in kept if (r["model"], r["exporter"]) not in new]
+    report["rows"] = sorted(kept + rows, key=lambda r: (r["model"], r["exporter"]))
+    with open(path + ".part", "w") as file:
+        json.dump(report, file, indent=1)
+        file.write("\n")
+    os.replace(path + ".part", path)
+
+
+def main():
+    tessera, folder, results, *wanted = sys.argv[1:]
+    names = sorted(f[:-5] for f in os.listdir(folder) if f.endswith(".json"))
+    names = [n for n in names if not wanted or n in wanted or n.split(".")[0] in wanted]
+    timing = os.environ.get("ZOO_TIMING", "1") != "0"
+    rows = []
+    for name in names:
+        rows.append(try_model(tessera, folder, name, timing) | stamp())
+        write(results, rows)
+    failed = [r for r in rows if bad(r)]
+    left = [r for r in rows if "not_exported" in r]
+    passed = [r for r in rows if not bad(r) and "not_exported" not in r]
+    models = {r["model"] for r in passed} - {r["model"] for r in failed}
+    print(f"{len(passed)} exports of {len(models)} models pass, {len(failed)} fail, {len(left)} could not be exported")
     return 1 if failed else 0
 
 

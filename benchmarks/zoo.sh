@@ -3,7 +3,7 @@
 # Real models against ONNX Runtime: magika and the three of rapidocr-onnxruntime on real inputs, and architectures of
 # torchvision and transformers with random weights as torch.onnx's two exporters write them (zoo_models.py has the list).
 # One compiled module per model serves several sizes of its dynamic dims. Prints errors and, for information, times on one
-# thread; writes benchmarks/results/zoo.json when all models ran; ends with status 1 when a model fails.
+# thread; writes the rows of benchmarks/results/zoo.json anew; ends with status 1 when a model fails.
 #
 # PYTHON=FILE uses that interpreter, which has the packages below, in place of a virtual environment under build/ (with
 # PyTorch about 1 GB; several GB where only PyPI can be reached). TESSERA=FILE: that compiler, nothing is built.
