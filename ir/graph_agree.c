@@ -71,17 +71,6 @@ static tsr_value spread(tsr_builder *b, tsr_value x, const tsr_expr *all, uint32
   return with_dims(b, x, dims);
 }
 
-tsr_value tsr_graph_agree_dims(tsr_builder *b, tsr_value x, const tsr_expr *wanted, uint32_t rank) {
-  if (!b->checks || x == 0)
-    return x;
-  const tsr_type_info *type = tsr_value_type(b->ir, x);
-  for (uint32_t i = 0; i < type->rank; i++)
-    if (!is_one(b, type->dims[i]) && i + rank >= type->rank &&
-        tsr_graph_agree(b, type->dims[i], wanted[i + rank - type->rank]) == 0)
-      return x;
-  return spread(b, x, wanted, rank);
-}
-
 static tsr_value with_dim(tsr_builder *b, tsr_value x, uint32_t axis, tsr_expr dim) {
   tsr_expr dims[TSR_MAX_RANK];
   const tsr_type_info *type = tsr_value_type(b->ir, x);
@@ -100,10 +89,26 @@ tsr_value tsr_graph_agree_dim(tsr_builder *b, tsr_value x, uint32_t axis, tsr_ex
 }
 
 /* An extent of 0 or 1, such as that of the last row of a picture that may be empty. */
-static bool one_at_most(const tsr_builder *b, tsr_expr dim) {
+bool tsr_graph_one_at_most(const tsr_builder *b, tsr_expr dim) {
   int64_t number;
   tsr_expr room = tsr_expr_sub(b->ir, tsr_expr_int(b->ir, 1), dim);
   return !tsr_expr_is_int(b->ir, dim, &number) && tsr_expr_prove_nonnegative(b->ir, room, NULL, 0);
+}
+
+tsr_value tsr_graph_agree_dims(tsr_builder *b, tsr_value x, const tsr_expr *wanted, uint32_t rank) {
+  if (!b->checks || x == 0)
+    return x;
+  for (uint32_t i = 0; i < tsr_value_type(b->ir, x)->rank; i++) {
+    const tsr_type_info *type = tsr_value_type(b->ir, x);
+    if (is_one(b, type->dims[i]) || i + rank < type->rank)
+      continue;
+    tsr_expr to = wanted[i + rank - type->rank];
+    if (to != type->dims[i] && tsr_graph_one_at_most(b, type->dims[i]))
+      x = tsr_graph_agree_dim(b, x, i, tsr_expr_int(b->ir, 1));
+    else if (tsr_graph_agree(b, type->dims[i], to) == 0)
+      return x;
+  }
+  return spread(b, x, wanted, rank);
 }
 
 /* Axis `axis` of a result of rank `rank` becomes 1 in the operands that have the extent there. */
@@ -136,13 +141,13 @@ void tsr_graph_agree_broadcast(tsr_builder *b, tsr_value *operands, uint32_t cou
       if (dim == 0 || dim == all[a] || is_one(b, dim))
         continue;
       bool beside = !is_one(b, all[a]);
-      if (beside && one_at_most(b, dim)) {
+      if (beside && tsr_graph_one_at_most(b, dim)) {
         narrow(b, operands, count, a, rank, dim);
         continue;
       }
-      if (beside && one_at_most(b, all[a]))
+      if (beside && tsr_graph_one_at_most(b, all[a]))
         narrow(b, operands, count, a, rank, all[a]);
-      all[a] = !beside || one_at_most(b, all[a]) ? dim : tsr_graph_agree(b, all[a], dim);
+      all[a] = !beside || tsr_graph_one_at_most(b, all[a]) ? dim : tsr_graph_agree(b, all[a], dim);
       if (all[a] == 0)
         return;
     }

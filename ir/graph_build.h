@@ -140,6 +140,8 @@ void tsr_graph_agree_einsum(tsr_builder *b, const char *spec, tsr_value *x, tsr_
 tsr_value tsr_graph_agree_dim(tsr_builder *b, tsr_value x, uint32_t axis, tsr_expr dim);
 /* The operand's last axes that are not 1 get the extents of `dims`. */
 tsr_value tsr_graph_agree_dims(tsr_builder *b, tsr_value x, const tsr_expr *dims, uint32_t rank);
+/* A symbolic extent of 0 or 1: beside another extent it broadcasts, if it is 1. */
+bool tsr_graph_one_at_most(const tsr_builder *b, tsr_expr dim);
 /* What two dims that must be equal are from here on; 0 when they cannot be. */
 tsr_expr tsr_graph_agree(tsr_builder *b, tsr_expr x, tsr_expr y);
 

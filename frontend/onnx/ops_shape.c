@@ -349,9 +349,13 @@ tsr_status tsr_lower_op_expand(tsr_lower *l) {
   for (uint32_t i = 0; i < rank; i++) {
     tsr_expr own = i + x->rank < rank ? e_int(l, 1) : x->dims[i + x->rank - rank];
     tsr_expr want = i + count < rank ? e_int(l, 1) : shape->exprs[i + count - rank];
-    dims[i] = tsr_expr_equals_int(l->ir, own, 1)    ? want
-              : tsr_expr_equals_int(l->ir, want, 1) ? own
-                                                    : tsr_graph_agree(l->b, own, want);
+    bool differ = own != want && !tsr_expr_equals_int(l->ir, want, 1);
+    if (tsr_expr_equals_int(l->ir, own, 1) || (differ && tsr_graph_one_at_most(l->b, own)))
+      dims[i] = want;
+    else if (differ && tsr_graph_one_at_most(l->b, want))
+      dims[i] = tsr_graph_agree(l->b, want, e_int(l, 1)) ? own : 0;
+    else
+      dims[i] = differ ? tsr_graph_agree(l->b, own, want) : own;
     if (!dims[i])
       return tsr_lower_wrong(l, TSR_ERR_SHAPE, "the input does not broadcast to the shape");
   }

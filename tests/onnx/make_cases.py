@@ -490,6 +490,10 @@ last = helper.make_node("Slice", ["x0", "x1", "x2", "x3"], ["row"])
 Case("broadcast_last_row", "Div", [[f32(n, h, 3), np.array([-1]), np.array([2**63 - 1]), np.array([1])] for n, h in ((2, 5), (1, 1), (3, 8))],
      domain="", before=[last], names=["x0", "row"], fixed=[1, 2, 3], dims={0: ["N", "H", None]})
 
+spread = helper.make_node("Slice", ["x0", "x1", "x2", "x3"], ["row"])
+Case("expand_first_row", "Expand", [[f32(n, 3), np.array([0]), np.array([1]), np.array([0]), np.array([5, 3])] for n in (4, 1)],
+     domain="", before=[spread], names=["row", "x4"], fixed=[1, 2, 3, 4], dims={0: ["N", None]})
+
 # --- choosing boxes: any number of them, all that do not overlap ---
 
 
