@@ -61,6 +61,7 @@ PRODUCT = Class(0, 2, inputs=(0, 1), terms=contracted)
 NORM = Class(4, 16, inputs=(0, 1, 2, 3, 4), terms=reduced)
 ATTENTION = Class(8, 16, inputs=(0, 1, 2, 4, 5, 6, 7), terms=contracted)
 RECURRENT = Class(16, 64, inputs=(0, 1, 2, 3), terms=contracted)
+RESIZED = Class(16, 16)  # scales are exact: what they make of sizes must not change
 SAMPLED = Class(16, 16, inputs=(0, 1, 2, 3, 4))  # positions are computed, then looked up
 
 
@@ -1366,8 +1367,8 @@ def resize(g, r):
         raise Reject("rank")
     if g.opset < 11:
         if g.opset == 7 or upsample and g.opset < 9:
-            return emit(g, r, [x], {**attrs, "scales": scales}, klass=SAMPLED)
-        return emit(g, r, [x, g.const("f32", scales)], attrs, klass=SAMPLED if mode != "nearest" else EXACT)
+            return emit(g, r, [x], {**attrs, "scales": scales}, klass=RESIZED)
+        return emit(g, r, [x, g.const("f32", scales)], attrs, klass=RESIZED if mode != "nearest" else EXACT)
     places = ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"] + (["half_pixel_symmetric"] if g.opset >= 19 else [])
     attrs["coordinate_transformation_mode"] = g.maybe(0.8, g.choice(places))
     if mode == "nearest":
@@ -1387,7 +1388,7 @@ def resize(g, r):
         inputs[2] = g.const("f32", scales)
         if g.opset < 13:
             inputs[1] = g.const("f32", [])
-    return emit(g, r, inputs, attrs, klass=SAMPLED)
+    return emit(g, r, inputs, attrs, klass=RESIZED)
 
 
 def fixed_sizes(g, x):
