@@ -315,6 +315,10 @@ static tsr_status resize_axis(tsr_lower *l, const resize *r, uint32_t axis, tsr_
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "extent %lld along axis %u", (long long)out, axis);
   if (in == out && r->scales[axis] == 1 && !r->crop)
     return TSR_OK;
+  if (out == 0) {
+    *x = v_slice_axis(l, *x, axis, e_int(l, 0), e_int(l, 0));
+    return TSR_OK;
+  }
   if (out > MAX_EXTENT)
     return tsr_lower_unsupported(l, "an extent of %lld along axis %u", (long long)out, axis);
   TSR_TRY(plan_axis(l, r, axis, in, out, &plan));

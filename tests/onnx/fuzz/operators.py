@@ -1376,8 +1376,14 @@ def resize(g, r):
     if mode == "cubic":
         attrs["cubic_coeff_a"] = g.maybe(0.5, -0.5)
         attrs["exclude_outside"] = g.maybe(0.4, g.int(0, 1))
-    if g.opset >= 18 and mode != "nearest" and g.chance(0.3):
+    # The reference truncates to integers, ONNX Runtime rounds where it antialiases; the standard says neither.
+    if g.opset >= 18 and mode != "nearest" and x.kind == "f32" and g.chance(0.3):
         attrs["antialias"] = 1
+    # Where extent times scale is no whole number, the standard's own cases align the corners of that length, ONNX Runtime those of the
+    # whole one.
+    if attrs["coordinate_transformation_mode"] == "align_corners" and not by_sizes:
+        if any(n * s % 1 for sizes, s in zip(x.shape, scales) for n in sizes):
+            raise Reject("align_corners of a fractional length")
     inputs = [x, None, None, None]
     if by_sizes:
         sizes = [[d[i] if k < 2 else g_size for k, (d, g_size) in enumerate(zip(x.shape, [0, 0] + fixed_sizes(g, x)))] for i in range(g.sets)]
