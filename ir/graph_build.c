@@ -9,8 +9,7 @@ tsr_builder tsr_graph_begin(tsr_ir *ir, const char *name) {
   return builder;
 }
 
-/* A new op with plain operands; 0 when an operand is poisoned. */
-static tsr_op begin(tsr_builder *b, tsr_opcode code, const tsr_value *operands, uint32_t count) {
+tsr_op tsr_graph_op(tsr_builder *b, tsr_opcode code, const tsr_value *operands, uint32_t count) {
   for (uint32_t i = 0; i < count; i++)
     if (operands[i] == 0)
       return 0;
@@ -42,14 +41,14 @@ static void declare(tsr_builder *b, tsr_op op, tsr_dtype dtype, const tsr_expr *
 
 tsr_value tsr_graph_input(tsr_builder *b, const char *name, tsr_dtype dtype, const tsr_expr *dims,
                           uint32_t rank) {
-  tsr_op op = begin(b, TSR_OP_INPUT, NULL, 0);
+  tsr_op op = tsr_graph_op(b, TSR_OP_INPUT, NULL, 0);
   tsr_op_set_string(b->ir, op, "name", name);
   declare(b, op, dtype, dims, rank);
   return finish(b, op, 1);
 }
 
 void tsr_graph_output(tsr_builder *b, const char *name, tsr_value value) {
-  tsr_op op = begin(b, TSR_OP_OUTPUT, &value, 1);
+  tsr_op op = tsr_graph_op(b, TSR_OP_OUTPUT, &value, 1);
   if (op != 0)
     tsr_op_set_string(b->ir, op, "name", name);
 }
@@ -66,7 +65,7 @@ void tsr_graph_check(tsr_builder *b, tsr_expr holds, const char *text) {
     return;
   }
   char *whole = tsr_arena_printf(tsr_ir_arena(b->ir), "%s%s%s", origin, between, text);
-  tsr_op op = begin(b, TSR_OP_CHECK, NULL, 0);
+  tsr_op op = tsr_graph_op(b, TSR_OP_CHECK, NULL, 0);
   if (whole == NULL)
     (void)tsr_ir_poison(b->ir, TSR_ERR_OUT_OF_MEMORY, "out of memory");
   if (op == 0 || whole == NULL)
@@ -90,7 +89,7 @@ tsr_value tsr_graph_const(tsr_builder *b, tsr_dtype dtype, const int64_t *dims, 
   int64_t bytes = tsr_dtype_bytes(dtype, count);
   if (bytes < 0)
     return tsr_ir_poison(b->ir, TSR_ERR_SHAPE, "constant with an overflowing shape");
-  tsr_op op = begin(b, TSR_OP_CONST, NULL, 0);
+  tsr_op op = tsr_graph_op(b, TSR_OP_CONST, NULL, 0);
   tsr_op_set_int(b->ir, op, "data", tsr_const_add(b->ir, dtype, data, (uint64_t)bytes, copy));
   declare(b, op, dtype, exprs, rank);
   return finish(b, op, 1);
@@ -105,7 +104,7 @@ tsr_value tsr_graph_splat(tsr_builder *b, tsr_dtype dtype, double value, const t
     tsr_value scalar = tsr_graph_scalar_int(b, dtype, (int64_t)value);
     return rank == 0 ? scalar : tsr_graph_broadcast(b, scalar, dims, rank);
   }
-  tsr_op op = begin(b, TSR_OP_CONST, NULL, 0);
+  tsr_op op = tsr_graph_op(b, TSR_OP_CONST, NULL, 0);
   tsr_op_set_float(b->ir, op, "value", value);
   declare(b, op, dtype, dims, rank);
   return finish(b, op, 1);
@@ -118,7 +117,7 @@ tsr_value tsr_graph_scalar(tsr_builder *b, tsr_dtype dtype, double value) {
 tsr_value tsr_graph_scalar_int(tsr_builder *b, tsr_dtype dtype, int64_t value) {
   if (tsr_dtype_class_of(dtype) == TSR_CLASS_FLOAT)
     return tsr_graph_scalar(b, dtype, (double)value);
-  tsr_op op = begin(b, TSR_OP_CONST, NULL, 0);
+  tsr_op op = tsr_graph_op(b, TSR_OP_CONST, NULL, 0);
   tsr_op_set_int(b->ir, op, "value", value);
   declare(b, op, dtype, NULL, 0);
   return finish(b, op, 1);
@@ -126,38 +125,38 @@ tsr_value tsr_graph_scalar_int(tsr_builder *b, tsr_dtype dtype, int64_t value) {
 
 tsr_value tsr_graph_iota(tsr_builder *b, tsr_dtype dtype, const tsr_expr *dims, uint32_t rank,
                          uint32_t axis) {
-  tsr_op op = begin(b, TSR_OP_IOTA, NULL, 0);
+  tsr_op op = tsr_graph_op(b, TSR_OP_IOTA, NULL, 0);
   tsr_op_set_int(b->ir, op, "axis", axis);
   declare(b, op, dtype, dims, rank);
   return finish(b, op, 1);
 }
 
 tsr_value tsr_graph_index(tsr_builder *b, tsr_dtype dtype, tsr_expr value) {
-  tsr_op op = begin(b, TSR_OP_INDEX, NULL, 0);
+  tsr_op op = tsr_graph_op(b, TSR_OP_INDEX, NULL, 0);
   tsr_op_set_expr(b->ir, op, "value", value);
   declare(b, op, dtype, NULL, 0);
   return finish(b, op, 1);
 }
 
 tsr_value tsr_graph_unary(tsr_builder *b, tsr_opcode code, tsr_value x) {
-  return finish(b, begin(b, code, &x, 1), 1);
+  return finish(b, tsr_graph_op(b, code, &x, 1), 1);
 }
 
 tsr_value tsr_graph_binary(tsr_builder *b, tsr_opcode code, tsr_value x, tsr_value y) {
   tsr_value operands[2] = {x, y};
   tsr_graph_agree_broadcast(b, operands, 2);
-  return finish(b, begin(b, code, operands, 2), 1);
+  return finish(b, tsr_graph_op(b, code, operands, 2), 1);
 }
 
 tsr_value tsr_graph_select(tsr_builder *b, tsr_value condition, tsr_value x, tsr_value y) {
   tsr_value operands[3] = {condition, x, y};
   tsr_graph_agree_broadcast(b, operands, 3);
-  return finish(b, begin(b, TSR_OP_SELECT, operands, 3), 1);
+  return finish(b, tsr_graph_op(b, TSR_OP_SELECT, operands, 3), 1);
 }
 
 /* A one-operand op whose result has the operand's shape and another dtype. */
 static tsr_value retyped(tsr_builder *b, tsr_opcode code, tsr_value x, tsr_dtype dtype) {
-  tsr_op op = begin(b, code, &x, 1);
+  tsr_op op = tsr_graph_op(b, code, &x, 1);
   if (op == 0)
     return 0;
   const tsr_type_info *type = tsr_value_type(b->ir, x);
@@ -178,7 +177,7 @@ tsr_value tsr_graph_bitcast(tsr_builder *b, tsr_value x, tsr_dtype dtype) {
 /* A one-operand op whose result has the operand's dtype and a given shape. */
 static tsr_op reshaped(tsr_builder *b, tsr_opcode code, tsr_value x, const tsr_expr *dims,
                        uint32_t rank) {
-  tsr_op op = begin(b, code, &x, 1);
+  tsr_op op = tsr_graph_op(b, code, &x, 1);
   if (op != 0)
     declare(b, op, tsr_value_type(b->ir, x)->dtype, dims, rank);
   return op;
@@ -219,7 +218,7 @@ tsr_value tsr_graph_broadcast(tsr_builder *b, tsr_value x, const tsr_expr *dims,
 }
 
 tsr_value tsr_graph_transpose(tsr_builder *b, tsr_value x, const int64_t *perm) {
-  tsr_op op = begin(b, TSR_OP_TRANSPOSE, &x, 1);
+  tsr_op op = tsr_graph_op(b, TSR_OP_TRANSPOSE, &x, 1);
   if (op != 0)
     tsr_op_set_ints(b->ir, op, "perm", perm, tsr_value_type(b->ir, x)->rank);
   return finish(b, op, 1);
@@ -239,7 +238,7 @@ tsr_value tsr_graph_slice(tsr_builder *b, tsr_value x, const tsr_expr *start, co
 tsr_value tsr_graph_pad(tsr_builder *b, tsr_value x, tsr_value value, const tsr_expr *low,
                         const tsr_expr *high, const int64_t *interior, const char *mode) {
   tsr_value operands[2] = {x, value};
-  tsr_op op = begin(b, TSR_OP_PAD, operands, 2);
+  tsr_op op = tsr_graph_op(b, TSR_OP_PAD, operands, 2);
   if (op == 0)
     return 0;
   uint32_t rank = tsr_value_type(b->ir, x)->rank;
@@ -261,7 +260,7 @@ tsr_value tsr_graph_concat(tsr_builder *b, const tsr_value *parts, uint32_t coun
     tsr_graph_agree_concat(b, agreed, count, axis);
     parts = agreed;
   }
-  tsr_op op = begin(b, TSR_OP_CONCAT, parts, count);
+  tsr_op op = tsr_graph_op(b, TSR_OP_CONCAT, parts, count);
   if (op != 0)
     tsr_op_set_int(b->ir, op, "axis", axis);
   return finish(b, op, 1);
@@ -269,7 +268,7 @@ tsr_value tsr_graph_concat(tsr_builder *b, const tsr_value *parts, uint32_t coun
 
 tsr_value tsr_graph_reduce(tsr_builder *b, tsr_value x, const char *combine, const int64_t *axes,
                            uint32_t count) {
-  tsr_op op = begin(b, TSR_OP_REDUCE, &x, 1);
+  tsr_op op = tsr_graph_op(b, TSR_OP_REDUCE, &x, 1);
   if (op != 0) {
     tsr_op_set_string(b->ir, op, "combine", combine);
     tsr_op_set_ints(b->ir, op, "axes", axes, count);
@@ -296,7 +295,7 @@ tsr_value tsr_graph_arg_reduce(tsr_builder *b, tsr_value x, const char *combine,
       rows = i == axis ? rows : tsr_expr_mul(b->ir, rows, type->dims[i]);
     check_not_empty(b, type->dims[axis], rows);
   }
-  tsr_op op = begin(b, TSR_OP_ARG_REDUCE, &x, 1);
+  tsr_op op = tsr_graph_op(b, TSR_OP_ARG_REDUCE, &x, 1);
   if (op != 0) {
     tsr_op_set_int(b->ir, op, "axis", axis);
     tsr_op_set_string(b->ir, op, "combine", combine);
@@ -308,7 +307,7 @@ tsr_value tsr_graph_arg_reduce(tsr_builder *b, tsr_value x, const char *combine,
 tsr_value tsr_graph_einsum(tsr_builder *b, const char *spec, tsr_value x, tsr_value y) {
   tsr_graph_agree_einsum(b, spec, &x, &y);
   tsr_value operands[2] = {x, y};
-  tsr_op op = begin(b, TSR_OP_EINSUM, operands, 2);
+  tsr_op op = tsr_graph_op(b, TSR_OP_EINSUM, operands, 2);
   if (op != 0)
     tsr_op_set_string(b->ir, op, "spec", spec);
   return finish(b, op, 1);
@@ -340,7 +339,7 @@ tsr_value tsr_graph_conv(tsr_builder *b, tsr_value x, tsr_value w, const int64_t
     x = tsr_graph_agree_dim(b, x, 1,
                             tsr_expr_mul_int(b->ir, tsr_value_type(b->ir, w)->dims[1], groups));
   tsr_value operands[2] = {x, w};
-  tsr_op op = begin(b, TSR_OP_CONV, operands, 2);
+  tsr_op op = tsr_graph_op(b, TSR_OP_CONV, operands, 2);
   if (op == 0)
     return 0;
   uint32_t rank = tsr_value_type(b->ir, x)->rank;
@@ -352,7 +351,7 @@ tsr_value tsr_graph_conv(tsr_builder *b, tsr_value x, tsr_value w, const int64_t
 tsr_value tsr_graph_pool(tsr_builder *b, tsr_value x, const char *combine, uint32_t window_rank,
                          const int64_t *window, const int64_t *strides, const int64_t *dilations,
                          const tsr_expr *low, const tsr_expr *high) {
-  tsr_op op = begin(b, TSR_OP_POOL, &x, 1);
+  tsr_op op = tsr_graph_op(b, TSR_OP_POOL, &x, 1);
   if (op != 0) {
     tsr_op_set_ints(b->ir, op, "window", window, window_rank);
     set_window(b, op, window_rank, strides, dilations, low, high);
@@ -363,7 +362,7 @@ tsr_value tsr_graph_pool(tsr_builder *b, tsr_value x, const char *combine, uint3
 
 tsr_value tsr_graph_scan(tsr_builder *b, tsr_value x, const char *combine, uint32_t axis,
                          bool exclusive, bool reverse) {
-  tsr_op op = begin(b, TSR_OP_SCAN, &x, 1);
+  tsr_op op = tsr_graph_op(b, TSR_OP_SCAN, &x, 1);
   if (op != 0) {
     tsr_op_set_int(b->ir, op, "axis", axis);
     tsr_op_set_string(b->ir, op, "combine", combine);
@@ -395,7 +394,7 @@ static tsr_value gather(tsr_builder *b, tsr_opcode code, tsr_value x, tsr_value 
   if (b->checks && x != 0 && indices != 0)
     check_indexed(b, code, x, indices, number);
   tsr_value operands[2] = {x, indices};
-  tsr_op op = begin(b, code, operands, 2);
+  tsr_op op = tsr_graph_op(b, code, operands, 2);
   if (op != 0)
     tsr_op_set_int(b->ir, op, key, number);
   return finish(b, op, 1);
@@ -433,7 +432,7 @@ static tsr_op scatter(tsr_builder *b, tsr_opcode code, tsr_value x, tsr_value in
                       tsr_value updates, const char *combine) {
   updates = agree_updates(b, code, x, indices, updates);
   tsr_value operands[3] = {x, indices, updates};
-  tsr_op op = begin(b, code, operands, 3);
+  tsr_op op = tsr_graph_op(b, code, operands, 3);
   if (op != 0)
     tsr_op_set_string(b->ir, op, "combine", combine);
   return op;
@@ -455,7 +454,7 @@ tsr_value tsr_graph_scatter_elements(tsr_builder *b, tsr_value x, tsr_value indi
 void tsr_graph_topk(tsr_builder *b, tsr_value x, tsr_expr k, uint32_t axis, bool largest,
                     tsr_value *out_values, tsr_value *out_indices) {
   *out_values = *out_indices = 0;
-  tsr_op op = begin(b, TSR_OP_TOPK, &x, 1);
+  tsr_op op = tsr_graph_op(b, TSR_OP_TOPK, &x, 1);
   if (op == 0)
     return;
   const tsr_type_info *type = tsr_value_type(b->ir, x);
@@ -482,7 +481,7 @@ void tsr_graph_topk(tsr_builder *b, tsr_value x, tsr_expr k, uint32_t axis, bool
 void tsr_graph_suppress(tsr_builder *b, const tsr_value *operands, tsr_value *out_chosen,
                         tsr_value *out_count) {
   *out_chosen = *out_count = 0;
-  tsr_op op = begin(b, TSR_OP_SUPPRESS, operands, 5);
+  tsr_op op = tsr_graph_op(b, TSR_OP_SUPPRESS, operands, 5);
   if (finish(b, op, 2) == 0)
     return;
   *out_chosen = tsr_op_get(b->ir, op)->results[0];
@@ -490,7 +489,7 @@ void tsr_graph_suppress(tsr_builder *b, const tsr_value *operands, tsr_value *ou
 }
 
 tsr_value tsr_graph_nonzero(tsr_builder *b, tsr_value x, const char *dim_name) {
-  tsr_op op = begin(b, TSR_OP_NONZERO, &x, 1);
+  tsr_op op = tsr_graph_op(b, TSR_OP_NONZERO, &x, 1);
   if (finish(b, op, 2) == 0)
     return 0;
   const tsr_op_data *data = tsr_op_get(b->ir, op);
@@ -498,7 +497,7 @@ tsr_value tsr_graph_nonzero(tsr_builder *b, tsr_value x, const char *dim_name) {
   tsr_dim dim = tsr_dim_add_device(b->ir, dim_name, found->dims[1]);
   tsr_value operands[2] = {data->results[0], data->results[1]};
   tsr_expr dims[2] = {found->dims[0], tsr_expr_dim(b->ir, dim)};
-  tsr_op resize = begin(b, TSR_OP_RESIZE_DIM, operands, 2);
+  tsr_op resize = tsr_graph_op(b, TSR_OP_RESIZE_DIM, operands, 2);
   tsr_op_set_expr(b->ir, resize, "dim", dims[1]);
   declare(b, resize, TSR_I64, dims, 2);
   return finish(b, resize, 1);
@@ -506,7 +505,7 @@ tsr_value tsr_graph_nonzero(tsr_builder *b, tsr_value x, const char *dim_name) {
 
 tsr_expr tsr_graph_read_dim(tsr_builder *b, tsr_value counts, uint32_t element, const char *name,
                             tsr_expr bound) {
-  tsr_op op = begin(b, TSR_OP_RESIZE_DIM, &counts, 1);
+  tsr_op op = tsr_graph_op(b, TSR_OP_RESIZE_DIM, &counts, 1);
   if (op == 0)
     return 0;
   const tsr_type_info *type = tsr_value_type(b->ir, counts);

@@ -96,6 +96,10 @@ tsr_value tsr_graph_nonzero(tsr_builder *b, tsr_value x, const char *dim_name);
 tsr_expr tsr_graph_read_dim(tsr_builder *b, tsr_value counts, uint32_t element, const char *name,
                             tsr_expr bound);
 
+/* An op with plain operands and the builder's origin, without results yet, which is what all calls
+ * start with; 0 when an operand is poisoned. */
+tsr_op tsr_graph_op(tsr_builder *b, tsr_opcode code, const tsr_value *operands, uint32_t count);
+
 /* --- what the host runs --- */
 /* An op of kind HOST (but `call`) with results of the given types; callers set its attributes. 0:
  * the types do not fit (ir/host_types.h). `out_results` may be NULL. */

@@ -2,18 +2,6 @@
  * graphs. Results get their ids after the regions have: printing puts them in order. */
 #include "ir/graph_build.h"
 
-static tsr_op begin(tsr_builder *b, tsr_opcode code, const tsr_value *operands, uint32_t count) {
-  for (uint32_t i = 0; i < count; i++)
-    if (operands[i] == 0)
-      return 0;
-  tsr_op op = tsr_op_append(b->ir, b->region, code);
-  for (uint32_t i = 0; op != 0 && i < count; i++)
-    tsr_op_add_operand(b->ir, op, operands[i]);
-  if (op != 0 && b->origin != NULL)
-    tsr_op_add_origin(b->ir, op, b->origin);
-  return op;
-}
-
 static void add_results(tsr_builder *b, tsr_op op, const tsr_type *types, uint32_t count,
                         tsr_value *out_results) {
   for (uint32_t i = 0; i < count; i++) {
@@ -27,7 +15,7 @@ tsr_op tsr_graph_host(tsr_builder *b, tsr_opcode code, const tsr_value *operands
                       const tsr_type *result_types, uint32_t result_count, tsr_value *out_results) {
   const tsr_op_info *info = tsr_opcode_info(code);
   tsr_type inferred[2];
-  tsr_op op = begin(b, code, operands, count);
+  tsr_op op = tsr_graph_op(b, code, operands, count);
   add_results(b, op, result_types, result_count, out_results);
   if (op == 0 || tsr_ir_status(b->ir) != TSR_OK)
     return 0;
@@ -56,7 +44,7 @@ static void leave(tsr_builder *b, tsr_op op) {
 }
 
 tsr_op tsr_graph_if_begin(tsr_builder *b, tsr_value condition) {
-  tsr_op op = begin(b, TSR_OP_IF, &condition, 1);
+  tsr_op op = tsr_graph_op(b, TSR_OP_IF, &condition, 1);
   if (op != 0)
     b->region = tsr_op_add_region(b->ir, op);
   return op;
@@ -80,7 +68,7 @@ void tsr_graph_if_end(tsr_builder *b, tsr_op op, const tsr_value *yields,
 
 tsr_op tsr_graph_loop_begin(tsr_builder *b, tsr_expr limit, const tsr_value *starts,
                             const tsr_type *types, uint32_t count, tsr_value *out_arguments) {
-  tsr_op op = begin(b, TSR_OP_LOOP, starts, count);
+  tsr_op op = tsr_graph_op(b, TSR_OP_LOOP, starts, count);
   tsr_region region = tsr_op_add_region(b->ir, op);
   for (uint32_t i = 0; i < count; i++) {
     tsr_type type = types != NULL ? types[i] : tsr_value_get(b->ir, starts[i])->type;
