@@ -217,6 +217,23 @@ static const char *match_load(tsr_ir *ir, const tsr_fuse_link *link, tsr_op load
   return NULL;
 }
 
+/* Each load by itself takes every point: two that take halves of the axes meet in pairs. */
+static const char *match_whole(tsr_ir *ir, const tsr_fuse_link *link, tsr_op load, tsr_value result,
+                               tsr_expr *axes) {
+  tsr_region body = tsr_op_get(ir, link->consumer)->regions[0];
+  const tsr_region_data *region = tsr_region_get(ir, body);
+  tsr_expr own[TSR_MAX_RANK * 2] = {0};
+  const char *reason = match_load(ir, link, load, result, own);
+  for (uint32_t i = 0; reason == NULL && i < region->arg_count; i++) {
+    if (own[i] == 0)
+      reason = "the reader repeats each element along another axis";
+    else if (axes[i] != 0 && axes[i] != own[i])
+      reason = "the reader takes the value at two places";
+    axes[i] = own[i];
+  }
+  return reason;
+}
+
 const char *tsr_fuse_match_axes(tsr_ir *ir, const tsr_fuse_link *link, tsr_expr *out_axes) {
   tsr_region body = tsr_op_get(ir, link->consumer)->regions[0];
   const tsr_region_data *region = tsr_region_get(ir, body);
@@ -228,13 +245,10 @@ const char *tsr_fuse_match_axes(tsr_ir *ir, const tsr_fuse_link *link, tsr_expr 
         tsr_op_is_load(ir, op)
             ? tsr_fuse_result_of(ir, link->producer, tsr_op_get(ir, op)->operands[0].value)
             : 0;
-    const char *reason = result == 0 ? NULL : match_load(ir, link, op, result, out_axes);
+    const char *reason = result == 0 ? NULL : match_whole(ir, link, op, result, out_axes);
     if (reason != NULL)
       return reason;
   }
-  for (uint32_t i = 0; i < region->arg_count; i++)
-    if (out_axes[i] == 0)
-      return "the reader repeats each element along another axis";
   return NULL;
 }
 

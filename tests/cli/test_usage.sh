@@ -21,7 +21,7 @@ expect 2 '^error: --emit ptx is for targets of CUDA' "$TESSERA" compile x.onnx -
 expect 2 '^error: --emit asm is for targets of the CPU' "$TESSERA" compile x.onnx --target cuda:sm_80 --emit asm
 expect 2 "^error: --dim wants NAME=N" "$TESSERA" compile x.onnx -o "$scratch/x.tsm" --dim N
 expect 2 "^error: --dim wants NAME=N" "$TESSERA" compile x.onnx -o "$scratch/x.tsm" --dim N=1..
-expect 2 "^error: --pass knows no 'nothing'; passes are segments, unpack, canonicalize" "$TESSERA" opt x.tsr --pass nothing
+expect 2 "^error: --pass knows no 'nothing'; passes are segments, equal_dims, unpack, canonicalize" "$TESSERA" opt x.tsr --pass nothing
 expect 1 '^error: .*absent.onnx: ' "$TESSERA" compile "$scratch/absent.onnx" -o "$scratch/x.tsm"
 expect 1 '^error: .*absent.tsm: ' "$TESSERA" run "$scratch/absent.tsm"
 expect 1 '^error: .*absent.tsm: ' "$TESSERA" inspect "$scratch/absent.tsm"

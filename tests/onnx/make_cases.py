@@ -572,8 +572,6 @@ refuse("attention_mask_cumulated", "Attention", [f32(1, 2, 6), weight, bias, i32
 refuse("mha_indirection", "MultiHeadAttention", [f32(1, 2, 8)] * 3 + [None] * 5 + [i32(1)], "input 8 (past_sequence_length)", **heads)
 refuse("gqa_quantised", "GroupQueryAttention", grouped(1, 2), "k_quant_type = 'PER_TENSOR'", k_quant_type="PER_TENSOR", **GQ)
 refuse("gqa_window_cache", "GroupQueryAttention", grouped(1, 2), "sliding_window_cache = 1", sliding_window_cache=1, **GQ)
-refuse("gqa_unknown_total", "GroupQueryAttention", grouped(1, 1, past=3),
-       "input 'x6' (total_sequence_length) must be known when compiling", **GQ)
 refuse("matmul_bits3", "MatMulNBits", [f32(2, 32)] + narrow(3, 32, 16, 4, "none"), "bits = 3", K=32, N=3, bits=3, block_size=16)
 refuse("gemm_activation", "FusedGemm", [f32(2, 3), f32(3, 2)], "activation = 'Softplus'", activation="Softplus")
 refuse("rotary_packed", "RotaryEmbedding", [f32(1, 2, 16), np.array([0], np.int64), cos4, sin4], "is_packed_batching = 1",

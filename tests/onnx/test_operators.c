@@ -378,8 +378,8 @@ START_TEST(counts_of_n_grams) {
   onnx_int_list(&again, "ngram_indexes", columns, 2);
   expect(again, NULL, 9, PORTS({'i', "x", "3", NULL, "5 4 5"}), "z", VALUES("0 2"));
   wire words = onnx_node("TfIdfVectorizer", "", "x", "z");
-  expect_refusal(words, 9, PORTS({'i', "x", "4", NULL, ""}), "z", TSR_ERR_UNSUPPORTED,
-                 "pool_strings");
+  expect_refusal(words, 9, PORTS({'i', "x", "4", NULL, ""}), "z", TSR_ERR_FORMAT,
+                 "pool_int64s is missing");
 }
 END_TEST
 

@@ -1357,7 +1357,9 @@ def resize(g, r):
     upsample = r.op == "Upsample"
     mode = g.choice(["nearest", "linear"] + ([] if upsample or g.opset < 11 else ["cubic"]))
     rank = (4, 4) if mode == "cubic" else (2, 5) if mode == "nearest" else (2, 4)
-    x = picture(g, ("f32",) if mode == "cubic" or g.chance(0.6) else ("f32", "i32", "u8", "i8"), (max(3, rank[0]), rank[1]))
+    # Integers truncate sums that are whole numbers but for rounding, so they are for `nearest` alone.
+    x = picture(g, ("f32",) if mode != "nearest" or g.chance(0.6) else ("f32", "i32", "u8", "i8"), (max(3, rank[0]), rank[1]))
+    varies = any(x.static(i) is None for i in range(x.rank))
     attrs = {"mode": mode if mode != "nearest" or g.chance(0.6) else None}
     by_sizes = g.opset >= 11 and g.chance(0.4) and not upsample
     scales = [1.0, 1.0] + [g.choice([1.0, 2.0, 0.5, 1.5, 3.0, 0.75]) for _ in range(x.rank - 2)]
@@ -1376,8 +1378,10 @@ def resize(g, r):
     if mode == "cubic":
         attrs["cubic_coeff_a"] = g.maybe(0.5, -0.5)
         attrs["exclude_outside"] = g.maybe(0.4, g.int(0, 1))
-    # The reference truncates to integers, ONNX Runtime rounds where it antialiases; the standard says neither.
-    if g.opset >= 18 and mode != "nearest" and x.kind == "f32" and g.chance(0.3):
+    # Refused by name for symbolic extents.
+    if varies:
+        attrs.pop("exclude_outside", None)
+    if g.opset >= 18 and mode != "nearest" and not varies and g.chance(0.3):
         attrs["antialias"] = 1
     # Where extent times scale is no whole number, the standard's own cases align the corners of that length, ONNX Runtime those of the
     # whole one.

@@ -485,7 +485,8 @@ def dft(g, r):
     onesided = not inverse and last == 1 and g.chance(0.4)
     attrs["onesided"] = 1 if onesided else None
     axis = x.rank - 2
-    length = g.ints(g.int(1, 20)) if g.chance(0.3) and not inverse else None
+    # A length that is data is refused by name.
+    length = g.const("i64", g.int(1, 20)) if g.chance(0.3) and not inverse else None
     inputs = [x, length]
     if g.opset < 20:
         attrs["axis"] = axis
