@@ -356,8 +356,9 @@ static box load_box(tsr_point *e, const suppress *s, tsr_value number) {
     at[2] = tsr_expr_int(e->ir, i);
     b.sides[i] = tsr_read(e, s->boxes, at, 3);
   }
-  b.area = tsr_point_binary(e, TSR_OP_MUL, tsr_point_binary(e, TSR_OP_SUB, b.sides[2], b.sides[0]),
-                            tsr_point_binary(e, TSR_OP_SUB, b.sides[3], b.sides[1]));
+  tsr_value height = tsr_point_binary(e, TSR_OP_SUB, b.sides[2], b.sides[0]);
+  tsr_value width = tsr_point_binary(e, TSR_OP_SUB, b.sides[3], b.sides[1]);
+  b.area = tsr_point_binary(e, TSR_OP_MUL, height, width);
   return b;
 }
 
