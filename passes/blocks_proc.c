@@ -388,9 +388,8 @@ static tsr_value emit_is_free(tsr_point *e, suppress *s, box b, tsr_value live, 
   s->at[2] = as_subscript(e, place);
   box other = load_box(&body, s, tsr_point_load(&body, s->chosen, s->at, 3));
   tsr_value over = emit_overlaps(&body, s, b, other);
-  tsr_value go =
-      tsr_point_binary(&body, TSR_OP_AND, tsr_point_binary(&body, TSR_OP_AND, live, more),
-                       tsr_point_unary(&body, TSR_OP_NOT, over));
+  tsr_value go = tsr_point_binary(&body, TSR_OP_AND, live, more);
+  go = tsr_point_binary(&body, TSR_OP_AND, go, tsr_point_unary(&body, TSR_OP_NOT, over));
   tsr_value one = tsr_point_int(&body, TSR_I64, 1);
   tsr_value next = tsr_point_binary(&body, TSR_OP_ADD, place, one);
   tsr_value yields[2] = {go, tsr_point_select(&body, go, next, place)};
