@@ -131,8 +131,20 @@ static void emit_units(looping *l, uint32_t number) {
   l->body.region = outer;
 }
 
+/* Element by element. */
+static void emit_singly(looping *l, uint32_t number) {
+  const level *at = &l->levels[number];
+  const tsr_region outer = l->body.region;
+  tsr_tile_loop loop = tsr_tile_for(l->ir, outer, tsr_expr_mul_int(l->ir, at->units, at->step),
+                                    l->nest->axes[at->axis].extent, NULL, 0);
+  l->body.region = loop.body;
+  emit_inside(l, number, loop.index, 1);
+  l->body.region = outer;
+}
+
 /* The elements after the last whole unit: exactly them when their number is known, else a tile that
- * hangs over the edge. */
+ * hangs over the edge, or one after the other where a store would put what hangs over into the next
+ * row. */
 static void emit_rest(looping *l, uint32_t number) {
   const level *at = &l->levels[number];
   const tsr_region outer = l->body.region;
@@ -153,7 +165,10 @@ static void emit_rest(looping *l, uint32_t number) {
   }
   if (cond != 0)
     l->body.region = tsr_tile_if(l->ir, outer, cond);
-  emit_inside(l, number, tsr_expr_mul_int(l->ir, at->units, at->step), fixed);
+  if (fixed == at->step && at->step > 1 && !may_hang(l->nest, at->axis))
+    emit_singly(l, number);
+  else
+    emit_inside(l, number, tsr_expr_mul_int(l->ir, at->units, at->step), fixed);
   l->body.region = outer;
 }
 
