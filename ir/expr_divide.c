@@ -8,9 +8,9 @@
  * 3. r = g*y + s with 0 <= s < g, where g divides c: s does not matter (ceildiv: -g < s <= 0).
  * 4. a quotient of a quotient is one quotient; a mod inside a mod by a divisor of its own goes.
  *
- * With a symbolic divisor that is not negative, multiples of it are taken out and r may be proven to
- * be in [0, c). Where it is 0 the division is an error, so that any result will do: N*4 floordiv N is
- * 4 for the empty N too. */
+ * With a symbolic divisor that is not negative, multiples of it are taken out and r may be proven
+ * to be in [0, c). Where it is 0 the division is an error, so that any result will do: N*4 floordiv
+ * N is 4 for the empty N too. */
 #include "ir/ir_internal.h"
 
 typedef struct division {

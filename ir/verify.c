@@ -276,8 +276,8 @@ static uint32_t levels_inside(const tsr_verifier *v, tsr_opcode code) {
 }
 
 static bool is_container(tsr_opcode code) {
-  return code == TSR_OP_GRAPH || code == TSR_OP_MODEL || code == TSR_OP_KERNEL || code == TSR_OP_PLAN ||
-         code == TSR_OP_BLOCK || code == TSR_OP_PROC;
+  return code == TSR_OP_GRAPH || code == TSR_OP_MODEL || code == TSR_OP_KERNEL ||
+         code == TSR_OP_PLAN || code == TSR_OP_BLOCK || code == TSR_OP_PROC;
 }
 
 static tsr_status verify_op(tsr_verifier *v, tsr_op op);

@@ -3,8 +3,8 @@
 #include "frontend/onnx/build.h"
 #include "frontend/onnx/op_table.h"
 #include "frontend/onnx/sizes.h"
-#include <math.h>
 #include "frontend/onnx/window.h"
+#include <math.h>
 #include <string.h>
 
 enum { MAX_SPATIAL = 3, MAX_TAPS = 4 };

@@ -1,5 +1,6 @@
-/* Generates tokens with decoder.tsr as a module: the cache is the caller's memory, bound as input and as output, so that a
- * step writes the rows of its new tokens and nothing else moves. Links libtessera_runtime.
+/* Generates tokens with decoder.tsr as a module: the cache is the caller's memory, bound as input
+ * and as output, so that a step writes the rows of its new tokens and nothing else moves. Links
+ * libtessera_runtime.
  *
  *   generate MODULE.tsm STEPS TOKEN...     prints the STEPS tokens that follow */
 #include <stdio.h>
