@@ -292,18 +292,6 @@ void tsr_op_set_element(tsr_ir *ir, tsr_op op, uint32_t number, tsr_value value,
   set_operand(ir, op, number, value, true, subscripts, count);
 }
 
-void tsr_op_remove_operand(tsr_ir *ir, tsr_op op, uint32_t number) {
-  tsr_op_data *data;
-  if (op == 0)
-    return;
-  data = &tsr_op_slot_of(ir, op)->data;
-  assert(number < data->operand_count);
-  count_operand(ir, &data->operands[number], -1);
-  data->operand_count--;
-  for (uint32_t i = number; i < data->operand_count; i++)
-    data->operands[i] = data->operands[i + 1];
-}
-
 /* --- results, regions, arguments --- */
 
 tsr_value tsr_op_add_untyped_result(tsr_ir *ir, tsr_op op) {

@@ -244,7 +244,6 @@ void tsr_op_add_element(tsr_ir *ir, tsr_op op, tsr_value value, const tsr_expr *
 void tsr_op_set_operand(tsr_ir *ir, tsr_op op, uint32_t number, tsr_value value);
 void tsr_op_set_element(tsr_ir *ir, tsr_op op, uint32_t number, tsr_value value,
                         const tsr_expr *subscripts, uint32_t count);
-void tsr_op_remove_operand(tsr_ir *ir, tsr_op op, uint32_t number);
 tsr_value tsr_op_add_result(tsr_ir *ir, tsr_op op, tsr_type type);
 tsr_region tsr_op_add_region(tsr_ir *ir, tsr_op op);
 tsr_value tsr_region_add_arg(tsr_ir *ir, tsr_region region, tsr_arg_role role, tsr_type type);

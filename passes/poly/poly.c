@@ -376,15 +376,3 @@ tsr_poly_answer tsr_poly_covers(tsr_poly *poly, tsr_ir *ir, tsr_op block,
   }
   return close_access(&a, poly, answer);
 }
-
-tsr_poly_answer tsr_poly_in_bounds(tsr_poly *poly, tsr_ir *ir, tsr_op block,
-                                   const tsr_operand *operand) {
-  access a;
-  isl_bool answer = isl_bool_error;
-  if (open_access(&a, poly, ir, block, operand, false)) {
-    isl_set *touched = isl_map_range(isl_map_copy(a.map));
-    answer = isl_set_is_subset(touched, a.box);
-    isl_set_free(touched);
-  }
-  return close_access(&a, poly, answer);
-}

@@ -20,7 +20,5 @@ tsr_poly_answer tsr_poly_par_disjoint(tsr_poly *poly, tsr_ir *ir, tsr_op block,
 /* All points together touch every element of the buffer. */
 tsr_poly_answer tsr_poly_covers(tsr_poly *poly, tsr_ir *ir, tsr_op block,
                                 const tsr_operand *operand);
-/* Every point's subscripts lie in the buffer. */
-tsr_poly_answer tsr_poly_in_bounds(tsr_poly *poly, tsr_ir *ir, tsr_op block,
-                                   const tsr_operand *operand);
+
 #endif
