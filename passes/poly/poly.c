@@ -228,18 +228,16 @@ static void put_value_range(writer *w, tsr_value value) {
 /* --- questions --- */
 
 /* "[params] -> { [par] -> [o0, ...] : exists (others : o0 = subscript and ...) }", the element
- * confined to the buffer when `confined`. The parts are written in the order in which their names
+ * confined to the buffer. The parts are written in the order in which their names
  * become known and put together at the end. */
-static bool write_access(writer *w, const tsr_operand *operand, bool confined, char *out) {
+static bool write_access(writer *w, const tsr_operand *operand, char *out) {
   const tsr_type_info *type = tsr_value_type(w->ir, operand->value);
   put(w, "1 = 1");
   for (uint32_t k = 0; k < operand->subscript_count; k++) {
     put(w, " and o%u = ", k);
     put_expr(w, operand->subscripts[k]);
-    if (confined) {
-      put(w, " and 0 <= o%u < ", k);
-      put_expr(w, type->dims[k]);
-    }
+    put(w, " and 0 <= o%u < ", k);
+    put_expr(w, type->dims[k]);
   }
   for (uint32_t i = 0; i < w->value_count; i++)
     put_value_range(w, w->values[i]);
@@ -307,7 +305,7 @@ static void note_par_axes(writer *w, tsr_op block) {
 }
 
 static bool open_access(access *a, tsr_poly *poly, tsr_ir *ir, tsr_op block,
-                        const tsr_operand *operand, bool confined) {
+                        const tsr_operand *operand) {
   *a = (access){.w = {.ir = ir}};
   tsr_arena_init(&a->arena, poly->allocator);
   a->w.text = (char *)tsr_arena_alloc(&a->arena, TEXT_BYTES);
@@ -318,7 +316,7 @@ static bool open_access(access *a, tsr_poly *poly, tsr_ir *ir, tsr_op block,
   isl_ctx_reset_error(poly->ctx);
   isl_ctx_set_max_operations(poly->ctx, MAX_OPERATIONS);
   note_par_axes(&a->w, block);
-  if (!write_access(&a->w, operand, confined, text))
+  if (!write_access(&a->w, operand, text))
     return false;
   a->map = isl_map_read_from_str(poly->ctx, text);
   write_box(&a->w, operand, text);
@@ -358,8 +356,8 @@ static isl_bool only_itself(const access *a, const access *b) {
 tsr_poly_answer tsr_poly_par_disjoint(tsr_poly *poly, tsr_ir *ir, tsr_op block,
                                       const tsr_operand *one, const tsr_operand *other) {
   access a, b;
-  bool open = open_access(&a, poly, ir, block, one, true);
-  open = open_access(&b, poly, ir, block, other, true) && open;
+  bool open = open_access(&a, poly, ir, block, one);
+  open = open_access(&b, poly, ir, block, other) && open;
   isl_bool answer = open ? only_itself(&a, &b) : isl_bool_error;
   (void)close_access(&b, poly, isl_bool_error);
   return close_access(&a, poly, answer);
@@ -369,7 +367,7 @@ tsr_poly_answer tsr_poly_covers(tsr_poly *poly, tsr_ir *ir, tsr_op block,
                                 const tsr_operand *operand) {
   access a;
   isl_bool answer = isl_bool_error;
-  if (open_access(&a, poly, ir, block, operand, true)) {
+  if (open_access(&a, poly, ir, block, operand)) {
     isl_set *touched = isl_map_range(isl_map_copy(a.map));
     answer = isl_set_is_subset(a.box, touched);
     isl_set_free(touched);
