@@ -5,8 +5,6 @@
 #include "passes/tile/mma.h"
 #include <math.h>
 
-enum { GRAIN = 20000 };
-
 static int64_t least(int64_t a, int64_t b) {
   return a < b ? a : b;
 }
@@ -17,153 +15,6 @@ static int64_t greatest(int64_t a, int64_t b) {
 
 static int64_t up_to(int64_t a, int64_t multiple) {
   return (a + multiple - 1) / multiple * multiple;
-}
-
-/* --- nest --- */
-
-static double red_points(const tsr_nest *nest) {
-  double points = 1;
-  for (uint32_t i = nest->par_count; i < nest->axis_count; i++)
-    if (!nest->axes[i].gone)
-      points *= (double)greatest(nest->axes[i].size, 1);
-  return points;
-}
-
-static uint32_t op_varies(const tsr_nest *nest, const tsr_nest_access *access) {
-  uint32_t mask = 0;
-  for (uint32_t d = 0; d < access->rank; d++)
-    for (uint32_t i = 0; i < nest->axis_count; i++)
-      if (tsr_expr_uses_value(nest->ir, access->subs[d], nest->axes[i].variable))
-        mask |= 1u << i;
-  return mask;
-}
-
-static uint32_t red_mask(const tsr_nest *nest) {
-  uint32_t mask = 0;
-  for (uint32_t i = nest->par_count; i < nest->axis_count; i++)
-    mask |= 1u << i;
-  return mask;
-}
-
-/* Do the elements that are summed vary with the axis? Then lanes cannot be a red axis's too. */
-static bool reduces_over(const tsr_nest *nest, int axis) {
-  TSR_FOR_EACH_OP (nest->ir, tsr_op_get(nest->ir, nest->op)->regions[0], op) {
-    const tsr_op_data *data = tsr_op_get(nest->ir, op);
-    if (data->code != TSR_OP_REDUCE)
-      continue;
-    for (uint32_t i = 0; axis >= 0 && i < data->operand_count; i++)
-      if (nest->varies[data->operands[i].value] >> axis & 1)
-        return true;
-  }
-  return false;
-}
-
-static bool has_region_reduce(const tsr_nest *nest) {
-  TSR_FOR_EACH_OP (nest->ir, tsr_op_get(nest->ir, nest->op)->regions[0], op)
-    if (tsr_op_get(nest->ir, op)->code == TSR_OP_REDUCE &&
-        tsr_op_get(nest->ir, op)->region_count > 0)
-      return true;
-  return false;
-}
-
-/* Vector slots that an axis of this size fills. */
-static double fill(int64_t size, int64_t lanes) {
-  return size <= 0 ? 1 : (double)size / (double)up_to(size, lanes);
-}
-
-/* Cycles per par point with `vector` (par) and `fold` (red) on the lanes; -1: none. */
-static double nest_cycles(const tsr_nest *nest, int vector, int fold, int64_t lanes) {
-  const double points = red_points(nest);
-  const uint32_t red = red_mask(nest);
-  const bool shared = reduces_over(nest, vector);
-  const int inside = shared ? vector : fold;
-  const double fill_in = inside < 0 ? 1 : fill(nest->axes[inside].size, lanes);
-  const double fill_out = vector < 0 ? 1 : fill(nest->axes[vector].size, lanes);
-  double cycles = 0;
-  for (uint32_t i = 0; i < nest->access_count; i++) {
-    const tsr_nest_access *access = &nest->accesses[i];
-    if (access->kind == TSR_ACCESS_INDEX)
-      continue;
-    const bool deep = (op_varies(nest, access) & red) != 0;
-    const int axis = deep ? inside : vector;
-    int64_t stride = axis < 0 ? INT64_MAX : tsr_nest_stride(nest, access, (uint32_t)axis);
-    if (access->indirect && stride == 0)
-      stride = INT64_MAX;
-    cycles += (deep ? points / fill_in : 1 / fill_out) *
-              tsr_cost_of_access(nest->target, stride, axis < 0 ? 1 : lanes,
-                                 access->kind == TSR_ACCESS_STORE);
-  }
-  const double ops = 1 + (double)nest->op_count;
-  const double wide = (double)lanes;
-  if (nest->reduce_count > 0)
-    cycles += ops * points / (inside < 0 ? 1 : wide * fill_in) +
-              (shared || fold < 0 ? 0 : 3 * log2(wide) + 8);
-  return cycles + ops / (vector < 0 ? 1 : wide * fill_out);
-}
-
-double tsr_nest_tile_cycles(const tsr_nest *nest, const tsr_schedule *schedule) {
-  const int64_t *knobs = schedule->knobs;
-  const int64_t lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(nest->widest));
-  const double points = (double)(knobs[TSR_KNOB_VECTOR] >= 0 ? knobs[TSR_KNOB_LANES] : 1) *
-                        (double)(knobs[TSR_KNOB_SIDE] >= 0 ? knobs[TSR_KNOB_ROWS] : 1);
-  return 2 +
-         points * nest_cycles(nest, (int)knobs[TSR_KNOB_VECTOR], (int)knobs[TSR_KNOB_FOLD], lanes);
-}
-
-/* A load that is contiguous along another par axis than the lanes: the pair makes square tiles that
- * are turned in registers. */
-static int side_of_vector(const tsr_nest *nest, int vector) {
-  if (vector < 0 || nest->reduce_count > 0)
-    return -1;
-  for (uint32_t i = 0; i < nest->access_count; i++) {
-    const tsr_nest_access *access = &nest->accesses[i];
-    if (access->kind != TSR_ACCESS_LOAD || access->indirect)
-      continue;
-    const int64_t stride = tsr_nest_stride(nest, access, (uint32_t)vector);
-    if (stride == 0 || stride == 1 || stride == INT64_MAX)
-      continue;
-    for (uint32_t k = 0; k < nest->par_count; k++)
-      if ((int)k != vector && !nest->axes[k].gone && nest->axes[k].size >= 4 &&
-          nest->axes[vector].size >= 4 && tsr_nest_stride(nest, access, k) == 1)
-        return (int)k;
-  }
-  return -1;
-}
-
-static void default_nest(tsr_nest *nest, tsr_schedule *out) {
-  const int64_t lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(nest->widest));
-  const bool region = has_region_reduce(nest);
-  double best = HUGE_VAL;
-  int vector = -1, fold = -1;
-  for (int v = -1; v < (int)nest->par_count; v++)
-    for (int f = -1; f < (int)nest->axis_count; f++) {
-      if ((v >= 0 && nest->axes[v].gone) || (f >= 0 && (f < (int)nest->par_count || region)) ||
-          (f >= 0 && (nest->axes[f].gone || reduces_over(nest, v))))
-        continue;
-      const double cycles = nest_cycles(nest, v, f, lanes);
-      if (cycles < best) {
-        best = cycles;
-        vector = v;
-        fold = f;
-      }
-    }
-  out->strategy = TSR_STRATEGY_NEST;
-  int64_t *knobs = out->knobs;
-  const int side = side_of_vector(nest, vector);
-  const int64_t several = side >= 0 ? 1 : nest->op_count <= 8 ? 4 : nest->op_count <= 40 ? 2 : 1;
-  const int wide = vector >= 0 ? vector : fold;
-  int64_t row = lanes * (vector < 0 && fold >= 0 ? 4 : several);
-  while (wide >= 0 && row > lanes && row > nest->axes[wide].size)
-    row /= 2;
-  if (wide >= 0 && nest->axes[wide].fixed && nest->axes[wide].size > 0)
-    row = least(row, nest->axes[wide].size);
-  knobs[TSR_KNOB_VECTOR] = vector;
-  knobs[TSR_KNOB_FOLD] = fold;
-  knobs[TSR_KNOB_LANES] = wide < 0 ? 1 : row;
-  knobs[TSR_KNOB_SIDE] = side;
-  knobs[TSR_KNOB_ROWS] = side < 0 ? 1 : least(lanes, greatest(nest->axes[side].size, 1));
-  knobs[TSR_KNOB_UNROLL] = 1;
-  knobs[TSR_KNOB_GRAIN] = GRAIN;
 }
 
 /* --- contract --- */
@@ -211,7 +62,7 @@ static bool is_computed(const tsr_nest *nest, tsr_value value) {
 
 static bool wants_pack_a(const choosing *s) {
   const tsr_contract_operand *a = &s->c->a;
-  const uint32_t red = red_mask(s->nest);
+  const uint32_t red = tsr_nest_red_mask(s->nest);
   if (s->c->depth_fixed && s->c->m >= 0 && !a->packable && (a->varies & red) != 0 &&
       is_computed(s->nest, a->value) && s->n >= s->lanes / 2 &&
       s->k * a->bytes <= (int64_t)s->nest->target->l2_bytes / 8)
@@ -250,7 +101,7 @@ static void choose_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *kn
   const int64_t wanted = s->nest->target->threads > 1 ? 4 * (int64_t)s->nest->target->threads : 1;
   const double work = (double)s->m * (double)s->n * (double)s->k / (2.0 * (double)s->lanes);
   while (s->outer * ((all_m + mc - 1) / mc) * ((all_n + nc - 1) / nc) < wanted &&
-         work * (double)s->outer > 4 * GRAIN) {
+         work * (double)s->outer > 4 * TSR_DEFAULT_GRAIN) {
     const int64_t rows = mc / mr, columns = nc / nr;
     if (rows <= 1 && columns <= 1)
       break;
@@ -319,7 +170,7 @@ static double choose_tiles(const choosing *s, double best, tsr_schedule *out) {
       knobs[TSR_KNOB_PACK_A] = s->pack_a;
       knobs[TSR_KNOB_PACK_B] = s->pack_b;
       knobs[TSR_KNOB_OUTER] = !s->pack_b;
-      knobs[TSR_KNOB_GRAIN] = GRAIN;
+      knobs[TSR_KNOB_GRAIN] = TSR_DEFAULT_GRAIN;
       choose_blocks(largest, mr, nr, knobs);
       const int64_t mc = knobs[TSR_KNOB_MC];
       choose_blocks(s, mr, nr, knobs);
@@ -392,7 +243,7 @@ static choosing choosing_at(tsr_nest *nest, tsr_expr extent, int64_t size) {
 
 void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule) {
   *out_schedule = (tsr_schedule){.strategy = TSR_STRATEGY_PROC};
-  out_schedule->knobs[TSR_KNOB_GRAIN] = GRAIN;
+  out_schedule->knobs[TSR_KNOB_GRAIN] = TSR_DEFAULT_GRAIN;
   if (nest->proc)
     return;
   if (nest->target->kind == TSR_TARGET_CUDA) {
@@ -402,7 +253,7 @@ void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule) {
   }
   choosing s = choosing_at(nest, 0, 0);
   if (s.c == NULL)
-    default_nest(nest, out_schedule);
+    tsr_default_nest(nest, out_schedule);
   else
     default_contract(&s, out_schedule);
 }
@@ -510,92 +361,4 @@ uint32_t tsr_schedule_variants(tsr_nest *nest, const tsr_schedule *first, tsr_sc
     out[count++].knobs[TSR_KNOB_UPTO] = size - 1;
   }
   return count;
-}
-
-/* --- checking --- */
-
-static tsr_status refuse(const char *kernel, tsr_knob knob, const char *why, tsr_diag *diag) {
-  return tsr_fail(diag, TSR_ERR_ARGUMENT, "schedule @%s: '%s' %s", kernel, tsr_knob_get(knob)->text,
-                  why);
-}
-
-static bool is_par(const tsr_nest *nest, int64_t axis) {
-  return axis >= 0 && axis < nest->par_count && !nest->axes[axis].gone;
-}
-
-static tsr_status check_nest(const tsr_nest *nest, const int64_t *knobs, const char *kernel,
-                             tsr_diag *diag) {
-  const int64_t vector = knobs[TSR_KNOB_VECTOR], fold = knobs[TSR_KNOB_FOLD];
-  const int64_t side = knobs[TSR_KNOB_SIDE];
-  if (vector >= 0 && !is_par(nest, vector))
-    return refuse(kernel, TSR_KNOB_VECTOR, "is no parallel variable of the block", diag);
-  if (fold >= 0 && (fold < nest->par_count || fold >= nest->axis_count || nest->axes[fold].gone))
-    return refuse(kernel, TSR_KNOB_FOLD, "is no reduced variable of the block", diag);
-  if (side >= 0 &&
-      (side >= nest->axis_count || nest->axes[side].gone || side == vector || side == fold))
-    return refuse(kernel, TSR_KNOB_SIDE, "must be another variable than 'vector' and 'fold'", diag);
-  if ((knobs[TSR_KNOB_WARPS] & (knobs[TSR_KNOB_WARPS] - 1)) != 0)
-    return refuse(kernel, TSR_KNOB_WARPS, "must be a power of two", diag);
-  if (nest->target->kind != TSR_TARGET_CUDA &&
-      (knobs[TSR_KNOB_WARPS] > 0 || knobs[TSR_KNOB_SPLIT] > 1))
-    return refuse(kernel, knobs[TSR_KNOB_WARPS] > 0 ? TSR_KNOB_WARPS : TSR_KNOB_SPLIT,
-                  "is for CUDA targets", diag);
-  if (knobs[TSR_KNOB_LANES] < 1 || knobs[TSR_KNOB_ROWS] < 1 || knobs[TSR_KNOB_GRAIN] < 1)
-    return refuse(kernel, TSR_KNOB_LANES, "rows and grain must be at least 1", diag);
-  return TSR_OK;
-}
-
-static tsr_status check_contract(tsr_nest *nest, const int64_t *knobs, const char *kernel,
-                                 tsr_diag *diag) {
-  const tsr_contraction *c = tsr_contract_match(nest);
-  if (c == NULL)
-    return tsr_fail(diag, TSR_ERR_ARGUMENT,
-                    "schedule @%s: the block is no contraction; use strategy = \"nest\"", kernel);
-  const int64_t lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(c->dtype));
-  const int64_t mr = knobs[TSR_KNOB_MR], nr = knobs[TSR_KNOB_NR];
-  if (mr < 1 || (c->m < 0 && mr != 1))
-    return refuse(kernel, TSR_KNOB_MR, "must be 1 where there are no rows", diag);
-  if (nr < 1 || mr * up_to(nr, lanes) / lanes > 8 * (int64_t)nest->target->vector_registers)
-    return refuse(kernel, TSR_KNOB_NR, "makes a register tile beyond the registers", diag);
-  if (knobs[TSR_KNOB_MC] < mr || knobs[TSR_KNOB_MC] % mr != 0)
-    return refuse(kernel, TSR_KNOB_MC, "must be a multiple of 'mr'", diag);
-  if (c->flat && (knobs[TSR_KNOB_NC] < 1 || knobs[TSR_KNOB_NC] % c->flat_width != 0))
-    return refuse(kernel, TSR_KNOB_NC, "must be a multiple of the output's row", diag);
-  if (!c->flat && (knobs[TSR_KNOB_NC] < nr || knobs[TSR_KNOB_NC] % nr != 0))
-    return refuse(kernel, TSR_KNOB_NC, "must be a multiple of 'nr'", diag);
-  if (c->flat && knobs[TSR_KNOB_PACK_B] != 1)
-    return refuse(kernel, TSR_KNOB_PACK_B, "must be 1: columns run through whole rows", diag);
-  if (!c->depth_fixed && (knobs[TSR_KNOB_PACK_A] == 1 || knobs[TSR_KNOB_PACK_B] == 1))
-    return refuse(kernel, TSR_KNOB_PACK_B, "needs a reduced extent that is known", diag);
-  tsr_contract_emit e = {.nest = nest,
-                         .ir = nest->ir,
-                         .c = c,
-                         .pack_a = knobs[TSR_KNOB_PACK_A] == 1,
-                         .pack_b = knobs[TSR_KNOB_PACK_B] == 1};
-  tsr_contract_flatten(&e);
-  if (knobs[TSR_KNOB_KC] > 0 && (!e.depth_flat || e.depth_total % knobs[TSR_KNOB_KC] != 0 ||
-                                 knobs[TSR_KNOB_KC] % e.depth_outer != 0))
-    return refuse(kernel, TSR_KNOB_KC,
-                  "must divide the depth into equal numbers of steps of its outermost variable, "
-                  "with both operands packed; 0 for one pass",
-                  diag);
-  if ((c->a.packable || c->m < 0) && knobs[TSR_KNOB_PACK_A] == 1)
-    return refuse(kernel, TSR_KNOB_PACK_A, "must be 0: the operand is packed already", diag);
-  if (c->b.packable && !c->flat && knobs[TSR_KNOB_PACK_B] == 1)
-    return refuse(kernel, TSR_KNOB_PACK_B, "must be 0: the operand is packed already", diag);
-  return TSR_OK;
-}
-
-tsr_status tsr_schedule_check(tsr_nest *nest, const tsr_schedule *schedule, const char *kernel,
-                              tsr_diag *diag) {
-  if (nest->proc != (schedule->strategy == TSR_STRATEGY_PROC))
-    return tsr_fail(diag, TSR_ERR_ARGUMENT, "schedule @%s: strategy \"proc\" is for procs only",
-                    kernel);
-  if (schedule->strategy == TSR_STRATEGY_NEST)
-    return check_nest(nest, schedule->knobs, kernel, diag);
-  if (schedule->strategy == TSR_STRATEGY_CONTRACT)
-    return check_contract(nest, schedule->knobs, kernel, diag);
-  if (schedule->strategy == TSR_STRATEGY_MMA || schedule->strategy == TSR_STRATEGY_WGMMA)
-    return tsr_mma_check(nest, schedule, kernel, diag);
-  return TSR_OK;
 }

@@ -4,6 +4,11 @@
 #include "passes/cost/cuda.h"
 #include "passes/tile/nest.h"
 
+enum { TSR_DEFAULT_GRAIN = 20000 };
+
+/* Strategy nest on a CPU. */
+void tsr_default_nest(tsr_nest *nest, tsr_schedule *out_schedule);
+
 /* The schedule that the model likes best on a CUDA target, and what it says of it. */
 void tsr_default_cuda(tsr_nest *nest, tsr_schedule *out_schedule, tsr_cost *out_cost);
 /* The best one of strategy nest, where the reduced axis `axis` has `size` turns instead of its own

@@ -105,23 +105,8 @@ static bool read_block(choosing *c) {
     if (nest->accesses[i].kind != TSR_ACCESS_INDEX)
       read_access(c, &nest->accesses[i]);
   c->most_each = MOST_EACH / greatest(2, tsr_dtype_bits(nest->widest) / 8);
-  TSR_FOR_EACH_OP (nest->ir, tsr_op_get(nest->ir, nest->op)->regions[0], op)
-    c->region = c->region || (tsr_op_get(nest->ir, op)->code == TSR_OP_REDUCE &&
-                              tsr_op_get(nest->ir, op)->region_count > 0);
+  c->region = tsr_nest_has_region_reduce(nest);
   return true;
-}
-
-/* Do the elements that are reduced vary with the axis? Then lanes cannot be a red axis's too. */
-static bool reduces_over(const tsr_nest *nest, int axis) {
-  TSR_FOR_EACH_OP (nest->ir, tsr_op_get(nest->ir, nest->op)->regions[0], op) {
-    const tsr_op_data *data = tsr_op_get(nest->ir, op);
-    if (data->code != TSR_OP_REDUCE)
-      continue;
-    for (uint32_t i = 0; axis >= 0 && i < data->operand_count; i++)
-      if (nest->varies[data->operands[i].value] >> axis & 1)
-        return true;
-  }
-  return false;
 }
 
 /* --- one candidate --- */
@@ -262,7 +247,7 @@ static void consider_axes(choosing *c, best_tile *best) {
   for (int v = -1; v < pars; v++) {
     if (v >= 0 && !live(nest, v))
       continue;
-    const bool shared = reduces_over(nest, v);
+    const bool shared = tsr_nest_reduces_over(nest, v);
     for (int f = -1; f < all; f++) {
       if (f >= 0 && (f < pars || !live(nest, f) || c->region || shared))
         continue;
@@ -300,7 +285,7 @@ void tsr_default_cuda_nest(tsr_nest *nest, int axis, int64_t size, int64_t parts
   knobs[TSR_KNOB_GRAIN] = 1;
   knobs[TSR_KNOB_UNROLL] = nest->reduce_count > 0 ? 4 : 1;
   /* All tiles along lanes that no reduction varies with are one task's, which reduces once. */
-  if (nest->reduce_count > 0 && t->vector >= 0 && !reduces_over(nest, t->vector))
+  if (nest->reduce_count > 0 && t->vector >= 0 && !tsr_nest_reduces_over(nest, t->vector))
     knobs[TSR_KNOB_GRAIN] = (int64_t)(tsr_nest_tile_cycles(nest, out_schedule) *
                                       (double)ceil_div(c.sizes[t->vector], t->lanes)) +
                             1;
@@ -317,5 +302,5 @@ void tsr_default_cuda_nest_cost(tsr_nest *nest, const tsr_schedule *schedule, ts
                   .warps = greatest(knobs[TSR_KNOB_WARPS], 1)};
   *out_cost = (tsr_cost){0};
   if (read_block(&c))
-    evaluate(&c, &t, reduces_over(nest, t.vector), out_cost);
+    evaluate(&c, &t, tsr_nest_reduces_over(nest, t.vector), out_cost);
 }

@@ -177,6 +177,33 @@ uint32_t tsr_nest_reduced(const tsr_nest *nest, tsr_op op) {
   return reduced_axes(nest, op);
 }
 
+uint32_t tsr_nest_red_mask(const tsr_nest *nest) {
+  uint32_t mask = 0;
+  for (uint32_t i = nest->par_count; i < nest->axis_count; i++)
+    mask |= 1u << i;
+  return mask;
+}
+
+bool tsr_nest_reduces_over(const tsr_nest *nest, int axis) {
+  TSR_FOR_EACH_OP (nest->ir, tsr_op_get(nest->ir, nest->op)->regions[0], op) {
+    const tsr_op_data *data = tsr_op_get(nest->ir, op);
+    if (data->code != TSR_OP_REDUCE)
+      continue;
+    for (uint32_t i = 0; axis >= 0 && i < data->operand_count; i++)
+      if (nest->varies[data->operands[i].value] >> axis & 1)
+        return true;
+  }
+  return false;
+}
+
+bool tsr_nest_has_region_reduce(const tsr_nest *nest) {
+  TSR_FOR_EACH_OP (nest->ir, tsr_op_get(nest->ir, nest->op)->regions[0], op)
+    if (tsr_op_get(nest->ir, op)->code == TSR_OP_REDUCE &&
+        tsr_op_get(nest->ir, op)->region_count > 0)
+      return true;
+  return false;
+}
+
 /* Rough cycles of one op on one vector. */
 static uint32_t op_weight(tsr_opcode code) {
   switch (code) {

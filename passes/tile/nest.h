@@ -103,6 +103,13 @@ void tsr_nest_new_walk(const tsr_nest *nest);
 bool tsr_nest_first_look(const tsr_nest *nest, tsr_value value);
 /* The red axes that a reduce op sums over, as a mask. */
 uint32_t tsr_nest_reduced(const tsr_nest *nest, tsr_op op);
+/* All red axes. */
+uint32_t tsr_nest_red_mask(const tsr_nest *nest);
+/* Do the elements that are reduced vary with the axis (-1: none)? Then lanes cannot be a red axis's
+ * too. */
+bool tsr_nest_reduces_over(const tsr_nest *nest, int axis);
+/* Has a reduce a combiner of its own? */
+bool tsr_nest_has_region_reduce(const tsr_nest *nest);
 /* Joins neighbouring axes wherever every access walks them as one. Accesses of `spare` (a mask of
  * buffers) do not matter: their subscripts keep both variables, which then must be bound apart. */
 void tsr_nest_join(tsr_nest *nest);

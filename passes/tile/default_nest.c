@@ -1,0 +1,133 @@
+/* The default of strategy nest on CPUs. */
+#include "passes/cost/cost.h"
+#include "passes/tile/default.h"
+#include <math.h>
+
+static int64_t least(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
+static int64_t greatest(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+
+static int64_t up_to(int64_t a, int64_t multiple) {
+  return (a + multiple - 1) / multiple * multiple;
+}
+
+static double red_points(const tsr_nest *nest) {
+  double points = 1;
+  for (uint32_t i = nest->par_count; i < nest->axis_count; i++)
+    if (!nest->axes[i].gone)
+      points *= (double)greatest(nest->axes[i].size, 1);
+  return points;
+}
+
+static uint32_t op_varies(const tsr_nest *nest, const tsr_nest_access *access) {
+  uint32_t mask = 0;
+  for (uint32_t d = 0; d < access->rank; d++)
+    for (uint32_t i = 0; i < nest->axis_count; i++)
+      if (tsr_expr_uses_value(nest->ir, access->subs[d], nest->axes[i].variable))
+        mask |= 1u << i;
+  return mask;
+}
+
+/* Vector slots that an axis of this size fills. */
+static double fill(int64_t size, int64_t lanes) {
+  return size <= 0 ? 1 : (double)size / (double)up_to(size, lanes);
+}
+
+/* Cycles per par point with `vector` (par) and `fold` (red) on the lanes; -1: none. */
+static double nest_cycles(const tsr_nest *nest, int vector, int fold, int64_t lanes) {
+  const double points = red_points(nest);
+  const uint32_t red = tsr_nest_red_mask(nest);
+  const bool shared = tsr_nest_reduces_over(nest, vector);
+  const int inside = shared ? vector : fold;
+  const double fill_in = inside < 0 ? 1 : fill(nest->axes[inside].size, lanes);
+  const double fill_out = vector < 0 ? 1 : fill(nest->axes[vector].size, lanes);
+  double cycles = 0;
+  for (uint32_t i = 0; i < nest->access_count; i++) {
+    const tsr_nest_access *access = &nest->accesses[i];
+    if (access->kind == TSR_ACCESS_INDEX)
+      continue;
+    const bool deep = (op_varies(nest, access) & red) != 0;
+    const int axis = deep ? inside : vector;
+    int64_t stride = axis < 0 ? INT64_MAX : tsr_nest_stride(nest, access, (uint32_t)axis);
+    if (access->indirect && stride == 0)
+      stride = INT64_MAX;
+    cycles += (deep ? points / fill_in : 1 / fill_out) *
+              tsr_cost_of_access(nest->target, stride, axis < 0 ? 1 : lanes,
+                                 access->kind == TSR_ACCESS_STORE);
+  }
+  const double ops = 1 + (double)nest->op_count;
+  const double wide = (double)lanes;
+  if (nest->reduce_count > 0)
+    cycles += ops * points / (inside < 0 ? 1 : wide * fill_in) +
+              (shared || fold < 0 ? 0 : 3 * log2(wide) + 8);
+  return cycles + ops / (vector < 0 ? 1 : wide * fill_out);
+}
+
+double tsr_nest_tile_cycles(const tsr_nest *nest, const tsr_schedule *schedule) {
+  const int64_t *knobs = schedule->knobs;
+  const int64_t lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(nest->widest));
+  const double points = (double)(knobs[TSR_KNOB_VECTOR] >= 0 ? knobs[TSR_KNOB_LANES] : 1) *
+                        (double)(knobs[TSR_KNOB_SIDE] >= 0 ? knobs[TSR_KNOB_ROWS] : 1);
+  return 2 +
+         points * nest_cycles(nest, (int)knobs[TSR_KNOB_VECTOR], (int)knobs[TSR_KNOB_FOLD], lanes);
+}
+
+/* A load that is contiguous along another par axis than the lanes: the pair makes square tiles that
+ * are turned in registers. */
+static int side_of_vector(const tsr_nest *nest, int vector) {
+  if (vector < 0 || nest->reduce_count > 0)
+    return -1;
+  for (uint32_t i = 0; i < nest->access_count; i++) {
+    const tsr_nest_access *access = &nest->accesses[i];
+    if (access->kind != TSR_ACCESS_LOAD || access->indirect)
+      continue;
+    const int64_t stride = tsr_nest_stride(nest, access, (uint32_t)vector);
+    if (stride == 0 || stride == 1 || stride == INT64_MAX)
+      continue;
+    for (uint32_t k = 0; k < nest->par_count; k++)
+      if ((int)k != vector && !nest->axes[k].gone && nest->axes[k].size >= 4 &&
+          nest->axes[vector].size >= 4 && tsr_nest_stride(nest, access, k) == 1)
+        return (int)k;
+  }
+  return -1;
+}
+
+void tsr_default_nest(tsr_nest *nest, tsr_schedule *out) {
+  const int64_t lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(nest->widest));
+  const bool region = tsr_nest_has_region_reduce(nest);
+  double best = HUGE_VAL;
+  int vector = -1, fold = -1;
+  for (int v = -1; v < (int)nest->par_count; v++)
+    for (int f = -1; f < (int)nest->axis_count; f++) {
+      if ((v >= 0 && nest->axes[v].gone) || (f >= 0 && (f < (int)nest->par_count || region)) ||
+          (f >= 0 && (nest->axes[f].gone || tsr_nest_reduces_over(nest, v))))
+        continue;
+      const double cycles = nest_cycles(nest, v, f, lanes);
+      if (cycles < best) {
+        best = cycles;
+        vector = v;
+        fold = f;
+      }
+    }
+  out->strategy = TSR_STRATEGY_NEST;
+  int64_t *knobs = out->knobs;
+  const int side = side_of_vector(nest, vector);
+  const int64_t several = side >= 0 ? 1 : nest->op_count <= 8 ? 4 : nest->op_count <= 40 ? 2 : 1;
+  const int wide = vector >= 0 ? vector : fold;
+  int64_t row = lanes * (vector < 0 && fold >= 0 ? 4 : several);
+  while (wide >= 0 && row > lanes && row > nest->axes[wide].size)
+    row /= 2;
+  if (wide >= 0 && nest->axes[wide].fixed && nest->axes[wide].size > 0)
+    row = least(row, nest->axes[wide].size);
+  knobs[TSR_KNOB_VECTOR] = vector;
+  knobs[TSR_KNOB_FOLD] = fold;
+  knobs[TSR_KNOB_LANES] = wide < 0 ? 1 : row;
+  knobs[TSR_KNOB_SIDE] = side;
+  knobs[TSR_KNOB_ROWS] = side < 0 ? 1 : least(lanes, greatest(nest->axes[side].size, 1));
+  knobs[TSR_KNOB_UNROLL] = 1;
+  knobs[TSR_KNOB_GRAIN] = TSR_DEFAULT_GRAIN;
+}
