@@ -28,10 +28,8 @@ static tsr_status check_nest(const tsr_nest *nest, const int64_t *knobs, const c
     return refuse(kernel, TSR_KNOB_SIDE, "must be another variable than 'vector' and 'fold'", diag);
   if ((knobs[TSR_KNOB_WARPS] & (knobs[TSR_KNOB_WARPS] - 1)) != 0)
     return refuse(kernel, TSR_KNOB_WARPS, "must be a power of two", diag);
-  if (nest->target->kind != TSR_TARGET_CUDA &&
-      (knobs[TSR_KNOB_WARPS] > 0 || knobs[TSR_KNOB_SPLIT] > 1))
-    return refuse(kernel, knobs[TSR_KNOB_WARPS] > 0 ? TSR_KNOB_WARPS : TSR_KNOB_SPLIT,
-                  "is for CUDA targets", diag);
+  if (nest->target->kind != TSR_TARGET_CUDA && knobs[TSR_KNOB_WARPS] > 0)
+    return refuse(kernel, TSR_KNOB_WARPS, "is for CUDA targets", diag);
   if (knobs[TSR_KNOB_LANES] < 1 || knobs[TSR_KNOB_ROWS] < 1 || knobs[TSR_KNOB_GRAIN] < 1)
     return refuse(kernel, TSR_KNOB_LANES, "rows and grain must be at least 1", diag);
   return TSR_OK;

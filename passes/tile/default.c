@@ -258,6 +258,23 @@ void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule) {
     default_contract(&s, out_schedule);
 }
 
+void tsr_default_part(tsr_nest *part, const tsr_schedule *whole, tsr_schedule *out_schedule) {
+  if (part->target->kind == TSR_TARGET_CUDA) {
+    tsr_default_cuda_part(part, whole, out_schedule);
+    return;
+  }
+  *out_schedule = (tsr_schedule){0};
+  tsr_default_nest(part, out_schedule);
+  out_schedule->knobs[TSR_KNOB_SPLIT] = whole->knobs[TSR_KNOB_SPLIT];
+}
+
+void tsr_default_uncut(tsr_nest *nest, tsr_schedule *inout) {
+  if (nest->target->kind == TSR_TARGET_CUDA)
+    tsr_default_cuda_uncut(nest, inout);
+  else if (inout->knobs[TSR_KNOB_SPLIT] > 1)
+    inout->knobs[TSR_KNOB_SPLIT] = 1;
+}
+
 /* --- variants --- */
 
 tsr_expr tsr_schedule_guarded(tsr_nest *nest) {

@@ -9,15 +9,18 @@ enum { TSR_DEFAULT_GRAIN = 20000 };
 /* Strategy nest on a CPU. */
 void tsr_default_nest(tsr_nest *nest, tsr_schedule *out_schedule);
 
+/* For the first block of two that tsr_split_block has made of one with the default `whole`. */
+void tsr_default_part(tsr_nest *part, const tsr_schedule *whole, tsr_schedule *out_schedule);
+/* The default of a block that is not cut, where that of `inout` would cut it. */
+void tsr_default_uncut(tsr_nest *nest, tsr_schedule *inout);
+
 /* The schedule that the model likes best on a CUDA target, and what it says of it. */
 void tsr_default_cuda(tsr_nest *nest, tsr_schedule *out_schedule, tsr_cost *out_cost);
 /* The best one of strategy nest, where the reduced axis `axis` has `size` turns instead of its own
  * and `parts` tasks take the place of one (-1, 0, 1: it stays). */
 void tsr_default_cuda_nest(tsr_nest *nest, int axis, int64_t size, int64_t parts,
                            tsr_schedule *out_schedule, tsr_cost *out_cost);
-/* For the first block of two that tsr_split_block has made of one with the default `whole`. */
 void tsr_default_cuda_part(tsr_nest *part, const tsr_schedule *whole, tsr_schedule *out_schedule);
-/* The default of a block that is not cut, where that of `inout` would cut it. */
 void tsr_default_cuda_uncut(tsr_nest *nest, tsr_schedule *inout);
 /* As tsr_schedule_variants; `low` is the least extent. */
 uint32_t tsr_default_cuda_variants(tsr_nest *nest, const tsr_schedule *first, int64_t low,

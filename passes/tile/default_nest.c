@@ -129,5 +129,6 @@ void tsr_default_nest(tsr_nest *nest, tsr_schedule *out) {
   knobs[TSR_KNOB_SIDE] = side;
   knobs[TSR_KNOB_ROWS] = side < 0 ? 1 : least(lanes, greatest(nest->axes[side].size, 1));
   knobs[TSR_KNOB_UNROLL] = 1;
+  knobs[TSR_KNOB_SPLIT] = 1;
   knobs[TSR_KNOB_GRAIN] = TSR_DEFAULT_GRAIN;
 }

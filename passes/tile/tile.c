@@ -3,7 +3,7 @@
 #include "passes/tile/contract.h"
 #include "passes/tile/default.h"
 #include "passes/tile/mma.h"
-#include "passes/tile/split.h"
+#include "passes/tile/take.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -29,47 +29,22 @@ typedef struct made_kernel {
 } made_kernel;
 
 typedef struct tiling {
-  tsr_ir *ir;
-  const tsr_target *target;
+  tsr_taking take;
   const tsr_plan_source *plan;
-  tsr_diag *diag;
-  tsr_arena arena; /* of the pass */
-  tsr_nest_pool pool;
-  tsr_arena per_block; /* reset after each */
   made_kernel *kernels;
   uint32_t count, capacity;
   uint32_t number; /* of the next kernel */
   bool planning;
 } tiling;
 
-static tsr_status out_of_memory(tiling *t) {
-  return tsr_fail(t->diag, TSR_ERR_OUT_OF_MEMORY, "out of memory in tiling");
-}
-
-static tsr_status begin(tiling *t) {
-  tsr_arena_init(&t->arena, tsr_ir_allocator(t->ir));
-  tsr_arena_init(&t->per_block, tsr_ir_allocator(t->ir));
-  const uint32_t values = tsr_value_count(t->ir);
-  t->pool = (tsr_nest_pool){.arena = &t->per_block, .value_count = values};
-  t->pool.varies = tsr_arena_alloc_array(&t->arena, values + 1, sizeof *t->pool.varies);
-  t->pool.memo = tsr_arena_alloc_array(&t->arena, values + 1, sizeof *t->pool.memo);
-  t->pool.walked = tsr_arena_alloc_array(&t->arena, values + 1, sizeof *t->pool.walked);
-  bool failed = t->pool.varies == NULL || t->pool.memo == NULL || t->pool.walked == NULL;
-  return failed ? out_of_memory(t) : TSR_OK;
-}
-
-static void end(tiling *t) {
-  tsr_arena_reset(&t->per_block);
-  tsr_arena_reset(&t->arena);
-}
-
 /* --- schedules --- */
 
 static tsr_status add_where(tiling *t, tsr_op block) {
-  const tsr_op_data *data = tsr_op_get(t->ir, block);
-  tsr_diag_set_node(t->diag, data->origin_count > 0 ? data->origins[0] : "",
+  const tsr_op_data *data = tsr_op_get(t->take.ir, block);
+  tsr_diag_set_node(t->take.diag, data->origin_count > 0 ? data->origins[0] : "",
                     tsr_opcode_info(data->code)->text);
-  return t->diag != NULL && t->diag->status != TSR_OK ? t->diag->status : TSR_ERR_INTERNAL;
+  return t->take.diag != NULL && t->take.diag->status != TSR_OK ? t->take.diag->status
+                                                                : TSR_ERR_INTERNAL;
 }
 
 static tsr_status from_plan(tiling *t, const char *name, tsr_schedule *inout) {
@@ -78,16 +53,8 @@ static tsr_status from_plan(tiling *t, const char *name, tsr_schedule *inout) {
   TSR_FOR_EACH_OP (t->plan->ir, tsr_op_get(t->plan->ir, t->plan->plan)->regions[0], op) {
     const tsr_op_data *data = tsr_op_get(t->plan->ir, op);
     if (data->code == TSR_OP_SCHEDULE && data->symbol != NULL && strcmp(data->symbol, name) == 0)
-      return tsr_schedule_read(t->plan->ir, op, t->diag, inout);
+      return tsr_schedule_read(t->plan->ir, op, t->take.diag, inout);
   }
-  return TSR_OK;
-}
-
-/* The nest of a block, joined. A block that is a contraction but is scheduled as a plain nest must
- * not have been asked whether it is one: matching joins axes that only contractions may join. */
-static tsr_status joined_nest(tiling *t, tsr_op block, tsr_nest **out_nest) {
-  TSR_TRY(tsr_nest_read(t->ir, t->target, &t->pool, block, t->diag, out_nest));
-  tsr_nest_join(*out_nest);
   return TSR_OK;
 }
 
@@ -100,9 +67,9 @@ static bool is_mma(const tsr_schedule *schedule) {
 static tsr_status check_variant(tiling *t, tsr_nest *nest, const made_variant *first,
                                 const made_variant *variant) {
   static const tsr_knob tiles[2] = {TSR_KNOB_MR, TSR_KNOB_NR};
-  TSR_TRY(tsr_schedule_check(nest, &variant->schedule, variant->name, t->diag));
+  TSR_TRY(tsr_schedule_check(nest, &variant->schedule, variant->name, t->take.diag));
   if (is_mma(&first->schedule) != is_mma(&variant->schedule))
-    return tsr_fail(t->diag, TSR_ERR_ARGUMENT,
+    return tsr_fail(t->take.diag, TSR_ERR_ARGUMENT,
                     "schedule @%s: 'strategy' does not go with that of @%s: both read one packed "
                     "constant",
                     variant->name, first->name);
@@ -112,7 +79,7 @@ static tsr_status check_variant(tiling *t, tsr_nest *nest, const made_variant *f
   const bool shared[2] = {c != NULL && c->a.packable, c != NULL && c->b.packable && !c->flat};
   for (int i = 0; i < 2; i++)
     if (shared[i] && variant->schedule.knobs[tiles[i]] != first->schedule.knobs[tiles[i]])
-      return tsr_fail(t->diag, TSR_ERR_ARGUMENT,
+      return tsr_fail(t->take.diag, TSR_ERR_ARGUMENT,
                       "schedule @%s: '%s' must be that of @%s: both read one packed constant",
                       variant->name, tsr_knob_get(tiles[i])->text, first->name);
   return TSR_OK;
@@ -124,13 +91,14 @@ static tsr_expr guard_of(tiling *t, tsr_nest *nest, tsr_expr extent, const tsr_s
   tsr_expr guard = 0;
   if (schedule->strategy == TSR_STRATEGY_WGMMA)
     guard = tsr_wgmma_guard(nest, schedule);
-  if (guard != 0 && tsr_expr_equals_int(t->ir, guard, 1))
+  if (guard != 0 && tsr_expr_equals_int(t->take.ir, guard, 1))
     guard = 0;
   if (extent != 0 && upto < tsr_knob_get(TSR_KNOB_UPTO)->greatest) {
-    const tsr_expr small = tsr_expr_binary(t->ir, TSR_INDEX_LE, extent, tsr_expr_int(t->ir, upto));
-    guard = guard == 0 ? small : tsr_expr_binary(t->ir, TSR_INDEX_AND, small, guard);
+    const tsr_expr small =
+        tsr_expr_binary(t->take.ir, TSR_INDEX_LE, extent, tsr_expr_int(t->take.ir, upto));
+    guard = guard == 0 ? small : tsr_expr_binary(t->take.ir, TSR_INDEX_AND, small, guard);
   }
-  return guard == 0 ? tsr_expr_int(t->ir, 1) : guard;
+  return guard == 0 ? tsr_expr_int(t->take.ir, 1) : guard;
 }
 
 /* The variants of the kernel; the plan may change each, drop it by `upto` = 0, or add one. */
@@ -153,22 +121,10 @@ static tsr_status add_variants(tiling *t, tsr_nest *nest, made_kernel *kernel) {
   return TSR_OK;
 }
 
-/* The first schedule runs where no guard holds: it has none itself. */
-static tsr_status check_first(tiling *t, tsr_nest *nest, const made_variant *first) {
-  TSR_TRY(tsr_schedule_check(nest, &first->schedule, first->name, t->diag));
-  if (first->schedule.strategy == TSR_STRATEGY_WGMMA &&
-      !tsr_expr_equals_int(t->ir, tsr_wgmma_guard(nest, &first->schedule), 1))
-    return tsr_fail(t->diag, TSR_ERR_ARGUMENT,
-                    "schedule @%s: strategy \"wgmma\" fits some values of the dims only; make it "
-                    "that of @%s_1 and let @%s be \"mma\"",
-                    first->name, first->name, first->name);
-  return TSR_OK;
-}
-
 static tsr_status check_fill(tiling *t, tsr_op block) {
-  if (tsr_op_attr(t->ir, block, "fill") == NULL)
+  if (tsr_op_attr(t->take.ir, block, "fill") == NULL)
     return TSR_OK;
-  return tsr_fail(t->diag, TSR_ERR_UNSUPPORTED,
+  return tsr_fail(t->take.diag, TSR_ERR_UNSUPPORTED,
                   "blocks with 'fill' (run-time sparsity) are not lowered on this target yet");
 }
 
@@ -176,27 +132,19 @@ static tsr_status check_fill(tiling *t, tsr_op block) {
 static tsr_status decide_split(tiling *t, tsr_op block, made_kernel *kernel,
                                tsr_schedule *out_whole) {
   tsr_nest *nest = NULL;
+  int axis = -1;
   const char *name = kernel->variants[0].name;
   TSR_TRY(check_fill(t, block));
-  TSR_TRY(joined_nest(t, block, &nest));
+  TSR_TRY(tsr_take_nest(&t->take, block, &nest));
   tsr_schedule_default(nest, out_whole);
   tsr_schedule planned = *out_whole;
   TSR_TRY(from_plan(t, name, &planned));
-  const bool nests = planned.strategy == TSR_STRATEGY_NEST;
-  const int64_t parts = planned.knobs[TSR_KNOB_SPLIT];
-  if (t->target->kind != TSR_TARGET_CUDA || (!nests && !is_mma(&planned)))
-    return TSR_OK;
-  if (parts <= 1) {
-    tsr_default_cuda_uncut(nest, out_whole);
+  TSR_TRY(tsr_take_split(&t->take, nest, &planned, name, &axis));
+  if (axis < 0) {
+    tsr_default_uncut(nest, out_whole);
     return TSR_OK;
   }
-  const int axis = tsr_split_possible(nest) ? tsr_split_axis(nest, parts, !nests) : -1;
-  if (axis < 0)
-    return tsr_fail(t->diag, TSR_ERR_ARGUMENT,
-                    "schedule @%s: 'split' needs a reduced variable of at least twice as many "
-                    "steps%s; 1 leaves the block whole",
-                    name, nests ? "" : ", a multiple of it");
-  kernel->parts = parts;
+  kernel->parts = planned.knobs[TSR_KNOB_SPLIT];
   kernel->axis = (uint32_t)axis;
   return TSR_OK;
 }
@@ -207,23 +155,22 @@ static tsr_status prepare(tiling *t, tsr_op block, made_kernel *kernel, const ts
   tsr_nest *nest = NULL;
   made_variant *first = &kernel->variants[0];
   TSR_TRY(check_fill(t, block));
-  TSR_TRY(joined_nest(t, block, &nest));
+  TSR_TRY(tsr_take_nest(&t->take, block, &nest));
   if (whole->knobs[TSR_KNOB_SPLIT] > 1)
-    tsr_default_cuda_part(nest, whole, &first->schedule);
+    tsr_default_part(nest, whole, &first->schedule);
   else
     first->schedule = *whole;
   TSR_TRY(from_plan(t, first->name, &first->schedule));
-  if (t->target->kind == TSR_TARGET_CUDA && whole->knobs[TSR_KNOB_SPLIT] <= 1 &&
-      first->schedule.knobs[TSR_KNOB_SPLIT] > 1)
-    return tsr_fail(t->diag, TSR_ERR_ARGUMENT,
+  if (whole->knobs[TSR_KNOB_SPLIT] <= 1 && first->schedule.knobs[TSR_KNOB_SPLIT] > 1)
+    return tsr_fail(t->take.diag, TSR_ERR_ARGUMENT,
                     "schedule @%s: 'split' must be 1: the block is one of two already",
                     first->name);
   first->schedule.knobs[TSR_KNOB_UPTO] = 0;
   kernel->count = 1;
   const bool contract = first->schedule.strategy == TSR_STRATEGY_CONTRACT;
   if (!contract && nest->contraction != NULL)
-    TSR_TRY(joined_nest(t, block, &nest));
-  TSR_TRY(check_first(t, nest, first));
+    TSR_TRY(tsr_take_nest(&t->take, block, &nest));
+  TSR_TRY(tsr_take_check(&t->take, nest, &first->schedule, first->name));
   return contract || is_mma(&first->schedule) ? add_variants(t, nest, kernel) : TSR_OK;
 }
 
@@ -231,51 +178,51 @@ static tsr_status prepare(tiling *t, tsr_op block, made_kernel *kernel, const ts
 
 /* Inputs in the order of their first use, then the block's results. */
 static void add_arguments(tiling *t, tsr_nest *nest, tsr_region region) {
-  const tsr_op_data *data = tsr_op_get(t->ir, nest->op);
+  const tsr_op_data *data = tsr_op_get(t->take.ir, nest->op);
   for (uint32_t i = 0; i < nest->buffer_count; i++) {
     tsr_nest_buffer *b = &nest->buffers[i];
     if (!b->result)
-      b->arg =
-          tsr_region_add_arg(t->ir, region, TSR_ROLE_IN,
-                             tsr_type_make(t->ir, TSR_LEVEL_GLOBAL, b->dtype, b->dims, b->rank));
+      b->arg = tsr_region_add_arg(
+          t->take.ir, region, TSR_ROLE_IN,
+          tsr_type_make(t->take.ir, TSR_LEVEL_GLOBAL, b->dtype, b->dims, b->rank));
   }
   for (uint32_t k = 0; k < data->result_count; k++)
     for (uint32_t i = 0; i < nest->buffer_count; i++) {
       tsr_nest_buffer *b = &nest->buffers[i];
       if (b->result && b->value == data->results[k])
-        b->arg =
-            tsr_region_add_arg(t->ir, region, b->read ? TSR_ROLE_INOUT : TSR_ROLE_OUT,
-                               tsr_type_make(t->ir, TSR_LEVEL_GLOBAL, b->dtype, b->dims, b->rank));
+        b->arg = tsr_region_add_arg(
+            t->take.ir, region, b->read ? TSR_ROLE_INOUT : TSR_ROLE_OUT,
+            tsr_type_make(t->take.ir, TSR_LEVEL_GLOBAL, b->dtype, b->dims, b->rank));
     }
 }
 
 static tsr_status make_kernel(tiling *t, tsr_nest *nest, const made_variant *variant) {
-  tsr_ir *ir = t->ir;
+  tsr_ir *ir = t->take.ir;
   const tsr_schedule *schedule = &variant->schedule;
   const tsr_op kernel = tsr_op_append(ir, tsr_ir_top(ir), TSR_OP_KERNEL);
   tsr_op_set_symbol(ir, kernel, variant->name);
-  tsr_op_set_string(ir, kernel, "target", t->target->name);
+  tsr_op_set_string(ir, kernel, "target", t->take.target->name);
   tsr_op_copy_origins(ir, kernel, nest->op);
   const tsr_region region = tsr_op_add_region(ir, kernel);
   add_arguments(t, nest, region);
   switch (schedule->strategy) {
   case TSR_STRATEGY_CONTRACT:
-    return tsr_tile_contract(nest, schedule, region, t->diag);
+    return tsr_tile_contract(nest, schedule, region, t->take.diag);
   case TSR_STRATEGY_PROC:
-    return tsr_tile_proc(nest, schedule, region, t->diag);
+    return tsr_tile_proc(nest, schedule, region, t->take.diag);
   case TSR_STRATEGY_MMA:
-    return tsr_tile_mma(nest, schedule, region, t->diag);
+    return tsr_tile_mma(nest, schedule, region, t->take.diag);
   case TSR_STRATEGY_WGMMA:
-    return tsr_tile_wgmma(nest, schedule, region, t->diag);
+    return tsr_tile_wgmma(nest, schedule, region, t->take.diag);
   default:
-    return tsr_tile_nest(nest, schedule, region, t->diag);
+    return tsr_tile_nest(nest, schedule, region, t->take.diag);
   }
 }
 
 /* The tensor as a launch passes it: a constant that the kernel reads in panels is laid out first.
  */
 static tsr_value launch_operand(tiling *t, const tsr_nest *nest, const tsr_nest_buffer *b) {
-  tsr_ir *ir = t->ir;
+  tsr_ir *ir = t->take.ir;
   if (b->map == NULL)
     return b->value;
   tsr_value source = b->value;
@@ -300,7 +247,7 @@ static void name_kernels(tiling *t, tsr_op launch, const made_kernel *kernel) {
   const char *names[MAX_VARIANTS];
   const uint32_t last = kernel->count - 1;
   if (last == 0) {
-    tsr_op_set_symbol(t->ir, launch, kernel->variants[0].name);
+    tsr_op_set_symbol(t->take.ir, launch, kernel->variants[0].name);
     return;
   }
   for (uint32_t i = 0; i < last; i++) {
@@ -310,18 +257,18 @@ static void name_kernels(tiling *t, tsr_op launch, const made_kernel *kernel) {
   names[last] = kernel->variants[0].name;
   tsr_attr attr = {.key = "kernels", .kind = TSR_ATTR_STRINGS, .count = kernel->count};
   attr.u.strings = names;
-  tsr_op_set_attr(t->ir, launch, &attr);
-  tsr_op_set_exprs(t->ir, launch, "guards", guards, last);
+  tsr_op_set_attr(t->take.ir, launch, &attr);
+  tsr_op_set_exprs(t->take.ir, launch, "guards", guards, last);
 }
 
 /* Before the block, which stays for comparison with later ones. */
 static tsr_status make_launch(tiling *t, const tsr_nest *nest, const made_kernel *kernel) {
-  tsr_ir *ir = t->ir;
+  tsr_ir *ir = t->take.ir;
   uint32_t count = 0;
   tsr_value *operands =
-      tsr_arena_alloc_array(&t->per_block, nest->buffer_count + 1, sizeof *operands);
+      tsr_arena_alloc_array(&t->take.per_block, nest->buffer_count + 1, sizeof *operands);
   if (operands == NULL)
-    return out_of_memory(t);
+    return tsr_taking_out_of_memory(&t->take);
   for (uint32_t i = 0; i < nest->buffer_count; i++)
     if (!nest->buffers[i].result)
       operands[count++] = launch_operand(t, nest, &nest->buffers[i]);
@@ -353,7 +300,7 @@ static uint32_t ops_within(const tsr_ir *ir, tsr_op op) {
 static made_kernel *same_kernel(tiling *t, tsr_op block, uint32_t op_count) {
   for (uint32_t i = 0; i < t->count; i++)
     if (t->kernels[i].op_count == op_count &&
-        tsr_nest_same_block(t->ir, &t->pool, t->kernels[i].block, block))
+        tsr_nest_same_block(t->take.ir, &t->take.pool, t->kernels[i].block, block))
       return &t->kernels[i];
   return NULL;
 }
@@ -361,7 +308,7 @@ static made_kernel *same_kernel(tiling *t, tsr_op block, uint32_t op_count) {
 static made_kernel *new_kernel(tiling *t, tsr_op block, uint32_t op_count) {
   if (t->count == t->capacity) {
     const uint32_t capacity = t->capacity == 0 ? 64 : t->capacity * 2;
-    made_kernel *bigger = tsr_arena_alloc_array(&t->arena, capacity, sizeof *bigger);
+    made_kernel *bigger = tsr_arena_alloc_array(&t->take.arena, capacity, sizeof *bigger);
     if (bigger == NULL)
       return NULL;
     if (t->count > 0)
@@ -380,30 +327,30 @@ typedef tsr_status (*block_visitor)(tiling *t, tsr_op block);
 
 /* Blocks of a group go before it; its results are theirs. */
 static void take_apart(tiling *t, tsr_op group) {
-  const tsr_op_data *data = tsr_op_get(t->ir, group);
+  const tsr_op_data *data = tsr_op_get(t->take.ir, group);
   const tsr_region region = data->regions[0];
-  for (tsr_op op = tsr_region_get(t->ir, region)->first, next; op != 0; op = next) {
-    const tsr_op_data *inner = tsr_op_get(t->ir, op);
+  for (tsr_op op = tsr_region_get(t->take.ir, region)->first, next; op != 0; op = next) {
+    const tsr_op_data *inner = tsr_op_get(t->take.ir, op);
     next = inner->next;
     if (inner->code == TSR_OP_YIELD) {
       for (uint32_t i = 0; i < data->result_count && i < inner->operand_count; i++)
-        tsr_value_replace_all(t->ir, data->results[i], inner->operands[i].value);
+        tsr_value_replace_all(t->take.ir, data->results[i], inner->operands[i].value);
       continue;
     }
     for (uint32_t i = 0; i < inner->result_count; i++) {
-      const tsr_type_info *type = tsr_value_type(t->ir, inner->results[i]);
+      const tsr_type_info *type = tsr_value_type(t->take.ir, inner->results[i]);
       tsr_value_set_type(
-          t->ir, inner->results[i],
-          tsr_type_make(t->ir, TSR_LEVEL_GLOBAL, type->dtype, type->dims, type->rank));
+          t->take.ir, inner->results[i],
+          tsr_type_make(t->take.ir, TSR_LEVEL_GLOBAL, type->dtype, type->dims, type->rank));
     }
-    tsr_op_move_before(t->ir, op, group);
+    tsr_op_move_before(t->take.ir, op, group);
   }
-  tsr_op_erase(t->ir, group);
+  tsr_op_erase(t->take.ir, group);
 }
 
 static void take_groups_apart(tiling *t, tsr_region region) {
-  for (tsr_op op = tsr_region_get(t->ir, region)->first, next; op != 0; op = next) {
-    const tsr_op_data *data = tsr_op_get(t->ir, op);
+  for (tsr_op op = tsr_region_get(t->take.ir, region)->first, next; op != 0; op = next) {
+    const tsr_op_data *data = tsr_op_get(t->take.ir, op);
     next = data->next;
     if (data->code == TSR_OP_GROUP)
       take_apart(t, op);
@@ -414,12 +361,12 @@ static void take_groups_apart(tiling *t, tsr_region region) {
 }
 
 static tsr_status visit_region(tiling *t, tsr_region region, block_visitor visit) {
-  for (tsr_op op = tsr_region_get(t->ir, region)->first, next; op != 0; op = next) {
-    const tsr_op_data *data = tsr_op_get(t->ir, op);
+  for (tsr_op op = tsr_region_get(t->take.ir, region)->first, next; op != 0; op = next) {
+    const tsr_op_data *data = tsr_op_get(t->take.ir, op);
     next = data->next;
     if (data->code == TSR_OP_BLOCK || data->code == TSR_OP_PROC) {
       const tsr_status status = visit(t, op);
-      tsr_arena_reset(&t->per_block);
+      tsr_arena_reset(&t->take.per_block);
       if (status != TSR_OK)
         return status;
     } else {
@@ -431,10 +378,10 @@ static tsr_status visit_region(tiling *t, tsr_region region, block_visitor visit
 }
 
 static tsr_status visit_graphs(tiling *t, block_visitor visit) {
-  for (tsr_op op = tsr_region_get(t->ir, tsr_ir_top(t->ir))->first; op != 0;
-       op = tsr_op_get(t->ir, op)->next)
-    if (tsr_op_get(t->ir, op)->code == TSR_OP_GRAPH)
-      TSR_TRY(visit_region(t, tsr_op_get(t->ir, op)->regions[0], visit));
+  for (tsr_op op = tsr_region_get(t->take.ir, tsr_ir_top(t->take.ir))->first; op != 0;
+       op = tsr_op_get(t->take.ir, op)->next)
+    if (tsr_op_get(t->take.ir, op)->code == TSR_OP_GRAPH)
+      TSR_TRY(visit_region(t, tsr_op_get(t->take.ir, op)->regions[0], visit));
   return TSR_OK;
 }
 
@@ -443,7 +390,7 @@ static tsr_status visit_graphs(tiling *t, block_visitor visit) {
 /* A nest laid out for a schedule. */
 static tsr_status laid_out(tiling *t, tsr_op block, const tsr_schedule *schedule,
                            tsr_nest **out_nest) {
-  TSR_TRY(joined_nest(t, block, out_nest));
+  TSR_TRY(tsr_take_nest(&t->take, block, out_nest));
   if (schedule->strategy == TSR_STRATEGY_CONTRACT)
     tsr_contract_layout(*out_nest, schedule);
   if (is_mma(schedule))
@@ -462,26 +409,6 @@ static tsr_status make_kernels(tiling *t, tsr_op block, made_kernel *kernel,
   return TSR_OK;
 }
 
-/* The pass's arrays know the values of blocks that it has made, too. */
-static tsr_status grow_pool(tiling *t) {
-  const uint32_t values = tsr_value_count(t->ir);
-  t->pool.value_count = values;
-  t->pool.varies = tsr_arena_alloc_array(&t->arena, values + 1, sizeof *t->pool.varies);
-  t->pool.memo = tsr_arena_alloc_array(&t->arena, values + 1, sizeof *t->pool.memo);
-  t->pool.walked = tsr_arena_alloc_array(&t->arena, values + 1, sizeof *t->pool.walked);
-  const bool failed = t->pool.varies == NULL || t->pool.memo == NULL || t->pool.walked == NULL;
-  return failed ? out_of_memory(t) : tsr_ir_status(t->ir);
-}
-
-static tsr_status cut_block(tiling *t, tsr_op block, int64_t parts, uint32_t axis,
-                            tsr_op *out_first, tsr_op *out_second) {
-  tsr_nest *nest = NULL;
-  TSR_TRY(joined_nest(t, block, &nest));
-  tsr_split_block(nest, axis, parts, out_first, out_second);
-  TSR_TRY(tsr_ir_status(t->ir));
-  return grow_pool(t);
-}
-
 /* What is done with a block that is not cut: `kernel` is a new one where `whole` is not NULL. */
 typedef tsr_status (*kernel_visitor)(tiling *t, tsr_op block, made_kernel *kernel,
                                      const tsr_schedule *whole);
@@ -490,33 +417,33 @@ typedef tsr_status (*kernel_visitor)(tiling *t, tsr_op block, made_kernel *kerne
  * of them, NULL for the second. */
 static tsr_status visit_part(tiling *t, tsr_op block, const tsr_schedule *whole,
                              kernel_visitor visit) {
-  const uint32_t op_count = ops_within(t->ir, block);
+  const uint32_t op_count = ops_within(t->take.ir, block);
   made_kernel *kernel = same_kernel(t, block, op_count);
   tsr_schedule own = {0};
   if (kernel != NULL && kernel->parts <= 1)
     return visit(t, block, kernel, NULL);
   kernel = new_kernel(t, block, op_count);
   if (kernel == NULL)
-    return out_of_memory(t);
+    return tsr_taking_out_of_memory(&t->take);
   if (whole == NULL) {
     tsr_nest *nest = NULL;
-    TSR_TRY(joined_nest(t, block, &nest));
+    TSR_TRY(tsr_take_nest(&t->take, block, &nest));
     tsr_schedule_default(nest, &own);
-    tsr_default_cuda_uncut(nest, &own);
+    tsr_default_uncut(nest, &own);
     whole = &own;
   }
   return visit(t, block, kernel, whole);
 }
 
 static tsr_status visit_block(tiling *t, tsr_op block, kernel_visitor visit) {
-  const uint32_t op_count = ops_within(t->ir, block);
+  const uint32_t op_count = ops_within(t->take.ir, block);
   made_kernel *kernel = same_kernel(t, block, op_count);
   const bool is_new = kernel == NULL;
   tsr_schedule whole = {0};
   if (is_new) {
     kernel = new_kernel(t, block, op_count);
     if (kernel == NULL)
-      return out_of_memory(t);
+      return tsr_taking_out_of_memory(&t->take);
     TSR_TRY(decide_split(t, block, kernel, &whole));
   }
   if (kernel->parts <= 1)
@@ -527,7 +454,7 @@ static tsr_status visit_block(tiling *t, tsr_op block, kernel_visitor visit) {
   else if (t->planning)
     return TSR_OK;
   whole.knobs[TSR_KNOB_SPLIT] = kernel->parts;
-  TSR_TRY(cut_block(t, block, kernel->parts, kernel->axis, &first, &second));
+  TSR_TRY(tsr_take_cut(&t->take, block, kernel->parts, kernel->axis, &first, &second));
   if (is_new) {
     kernel->first = first;
     kernel->second = second;
@@ -554,38 +481,38 @@ static tsr_status tile_block(tiling *t, tsr_op block) {
 
 /* Its launch stands before each block: results change hands, and the block goes. */
 static tsr_status retire_block(tiling *t, tsr_op block) {
-  const tsr_op_data *data = tsr_op_get(t->ir, block);
-  const tsr_op_data *launch = tsr_op_get(t->ir, data->prev);
+  const tsr_op_data *data = tsr_op_get(t->take.ir, block);
+  const tsr_op_data *launch = tsr_op_get(t->take.ir, data->prev);
   for (uint32_t i = 0; i < data->result_count; i++)
-    tsr_value_replace_all(t->ir, data->results[i], launch->results[i]);
-  tsr_op_erase(t->ir, block);
-  return tsr_ir_status(t->ir);
+    tsr_value_replace_all(t->take.ir, data->results[i], launch->results[i]);
+  tsr_op_erase(t->take.ir, block);
+  return tsr_ir_status(t->take.ir);
 }
 
 static tsr_status ir_failure(tiling *t, tsr_status status) {
   if (status == TSR_OK)
-    status = tsr_ir_status(t->ir);
-  if (status != TSR_OK && t->diag != NULL && t->diag->status == TSR_OK)
-    *t->diag = *tsr_ir_diag(t->ir);
+    status = tsr_ir_status(t->take.ir);
+  if (status != TSR_OK && t->take.diag != NULL && t->take.diag->status == TSR_OK)
+    *t->take.diag = *tsr_ir_diag(t->take.ir);
   return status;
 }
 
 tsr_status tsr_pass_tile(tsr_ir *ir, const tsr_target *target, const tsr_plan_source *plan,
                          tsr_diag *diag) {
-  tiling t = {.ir = ir, .target = target, .plan = plan, .diag = diag};
+  tiling t = {.take = {.ir = ir, .target = target, .diag = diag}, .plan = plan};
   TSR_FOR_EACH_OP (ir, tsr_ir_top(ir), op)
     if (tsr_op_get(ir, op)->code == TSR_OP_KERNEL)
       t.number++;
   TSR_FOR_EACH_OP (ir, tsr_ir_top(ir), graph)
     if (tsr_op_get(ir, graph)->code == TSR_OP_GRAPH)
       take_groups_apart(&t, tsr_op_get(ir, graph)->regions[0]);
-  tsr_status status = begin(&t);
+  tsr_status status = tsr_taking_begin(&t.take);
   if (status == TSR_OK)
     status = visit_graphs(&t, tile_block);
   if (status == TSR_OK)
     status = visit_graphs(&t, retire_block);
   status = ir_failure(&t, status);
-  end(&t);
+  tsr_taking_end(&t.take);
   return status;
 }
 
@@ -602,15 +529,15 @@ static tsr_status plan_block(tiling *t, tsr_op block) {
 static void drop_cut_blocks(tiling *t) {
   for (uint32_t i = 0; i < t->count; i++) {
     if (t->kernels[i].second != 0)
-      tsr_op_erase(t->ir, t->kernels[i].second);
+      tsr_op_erase(t->take.ir, t->kernels[i].second);
     if (t->kernels[i].first != 0)
-      tsr_op_erase(t->ir, t->kernels[i].first);
+      tsr_op_erase(t->take.ir, t->kernels[i].first);
   }
 }
 
 tsr_status tsr_plan_default(tsr_ir *ir, const tsr_target *target, tsr_diag *diag,
                             tsr_op *out_plan) {
-  tiling t = {.ir = ir, .target = target, .diag = diag, .planning = true};
+  tiling t = {.take = {.ir = ir, .target = target, .diag = diag}, .planning = true};
   if (out_plan != NULL)
     *out_plan = 0;
   const char *symbol = "plan";
@@ -619,7 +546,7 @@ tsr_status tsr_plan_default(tsr_ir *ir, const tsr_target *target, tsr_diag *diag
       take_groups_apart(&t, tsr_op_get(ir, graph)->regions[0]);
       symbol = tsr_op_get(ir, graph)->symbol;
     }
-  tsr_status status = begin(&t);
+  tsr_status status = tsr_taking_begin(&t.take);
   if (status == TSR_OK)
     status = visit_graphs(&t, plan_block);
   if (status == TSR_OK) {
@@ -638,6 +565,6 @@ tsr_status tsr_plan_default(tsr_ir *ir, const tsr_target *target, tsr_diag *diag
   }
   drop_cut_blocks(&t);
   status = ir_failure(&t, status);
-  end(&t);
+  tsr_taking_end(&t.take);
   return status;
 }
