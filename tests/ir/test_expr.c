@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DIMS = 3, INDEXES = 4, LANES = 2, POINTS = 40, ROUNDS = 30000 };
+enum { DIMS = 3, INDEXES = 4, LANES = 2, POINTS = 40, ROUNDS = 30000 / TEST_SHARE };
 
 typedef struct world {
   tsr_ir *ir;

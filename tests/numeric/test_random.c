@@ -234,7 +234,7 @@ START_TEST(random_graphs) {
     ck_assert(run_graph(strtoull(one, NULL, 10)));
     return;
   }
-  long count = many == NULL ? 60 : strtol(many, NULL, 10);
+  long count = many == NULL ? 60 / TEST_SHARE : strtol(many, NULL, 10);
   for (long i = 0; i < count; i++)
     ck_assert_msg(run_graph((uint64_t)i + 1), "seed %ld", i + 1);
 }

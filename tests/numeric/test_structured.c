@@ -7,7 +7,7 @@ static const tsr_compile_options option_sets[] = {{.threads = 2}, {.threads = 1,
 
 static void check(trial *t, const char *what) {
   t->what = what;
-  ck_assert_msg(trial_check(t, option_sets, 2), "%s", what);
+  ck_assert_msg(trial_check(t, option_sets, TEST_SHARE > 1 ? 1 : 2), "%s", what);
   trial_end(t);
 }
 

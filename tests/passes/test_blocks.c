@@ -5,7 +5,7 @@
 #include "tests/passes/block_eval.h"
 #include "tests/passes/random_graph.h"
 
-enum { DEFAULT_GRAPHS = 200 };
+enum { DEFAULT_GRAPHS = 200 / TEST_SHARE };
 
 typedef struct input_data {
   int64_t dims[TSR_MAX_RANK];

@@ -5,7 +5,7 @@
 #include "tests/passes/control_flow.h"
 #include <stdlib.h>
 
-enum { SEEDS = 300 };
+enum { SEEDS = 300 / TEST_SHARE };
 
 static void extract_all(tsr_ir *ir) {
   tsr_diag diag = {0};
