@@ -126,7 +126,7 @@ static double multiply_rate(void) {
   const int64_t start = now_ns();
   keep = wide ? multiply_512() : multiply_256();
   (void)keep;
-  return (wide ? 32.0 : 16.0) * CHAINS * STEPS / (double)(now_ns() - start);
+  return (wide ? 32.0 : 16.0) * (double)(CHAINS * STEPS) / (double)(now_ns() - start);
 }
 #else
 static double multiply_rate(void) {
@@ -379,7 +379,7 @@ static bool measure(problem *q, uint32_t threads, double seconds) {
   run_peer(&p);
   const double difference = compare(&p, &o.y);
   const double first = fmin(time_calls(&o, NULL, 3, alone), time_calls(NULL, &p, 3, alone));
-  const int64_t calls = (int64_t)fmax(1, ceil(ROUND_NS / first));
+  const int64_t calls = (int64_t)fmax(1, ceil((double)ROUND_NS / first));
   const int64_t end = now_ns() + (int64_t)(seconds * 1e9);
   double rate = 0;
   int rounds = 0;
