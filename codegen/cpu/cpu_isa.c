@@ -17,6 +17,7 @@ static const extension extensions[] = {
     {"fp16", offsetof(tsr_cpu_isa, avx512_fp16), TSR_CPU_AVX512_FP16},
     {"amx-int8", offsetof(tsr_cpu_isa, amx_int8), TSR_CPU_AMX_TILE | TSR_CPU_AMX_INT8},
     {"amx-bf16", offsetof(tsr_cpu_isa, amx_bf16), TSR_CPU_AMX_TILE | TSR_CPU_AMX_BF16},
+    {"amx-emulated", offsetof(tsr_cpu_isa, amx_emulated), 0}, /* no machine has it */
 };
 enum { EXTENSION_COUNT = sizeof extensions / sizeof *extensions };
 
@@ -90,7 +91,8 @@ void tsr_cpu_isa_from_features(uint64_t features, tsr_cpu_isa *out_isa) {
   if (level < TSR_CPU_LEVEL_X86_64_V4)
     return;
   for (size_t i = 0; i < EXTENSION_COUNT; i++)
-    *extension_of(out_isa, i) = (extensions[i].features & ~features) == 0;
+    *extension_of(out_isa, i) =
+        extensions[i].features != 0 && (extensions[i].features & ~features) == 0;
 }
 
 uint64_t tsr_cpu_isa_features(const tsr_cpu_isa *isa) {
@@ -99,6 +101,11 @@ uint64_t tsr_cpu_isa_features(const tsr_cpu_isa *isa) {
     if (has_extension(isa, i))
       features |= extensions[i].features;
   return features;
+}
+
+uint64_t tsr_cpu_isa_needs(const tsr_cpu_isa *isa) {
+  const uint64_t amx = TSR_CPU_AMX_TILE | TSR_CPU_AMX_BF16 | TSR_CPU_AMX_INT8;
+  return tsr_cpu_isa_features(isa) & ~(isa->amx_emulated ? amx : 0);
 }
 
 void tsr_cpu_isa_host(tsr_cpu_isa *out_isa) {
@@ -187,7 +194,7 @@ void tsr_cpu_isa_text(const tsr_cpu_isa *isa, char out_text[TSR_CPU_ISA_TEXT]) {
 }
 
 bool tsr_cpu_isa_covers(const tsr_cpu_isa *have, const tsr_cpu_isa *need) {
-  return (tsr_cpu_isa_features(need) & ~tsr_cpu_isa_features(have)) == 0;
+  return (tsr_cpu_isa_needs(need) & ~tsr_cpu_isa_features(have)) == 0;
 }
 
 unsigned tsr_cpu_isa_lanes(const tsr_cpu_isa *isa, unsigned bits) {

@@ -22,9 +22,10 @@ typedef struct tsr_cpu_isa {
   bool avx512_fp16;
   bool amx_int8;
   bool amx_bf16;
-  bool has_fma;              /* llvm.fma is one instruction */
-  bool has_f16_convert;      /* half <-> float are instructions */
-  unsigned vector_bits;      /* of the widest vector register */
+  bool amx_emulated;    /* tile operations by plain code, for tests: the machine needs no AMX */
+  bool has_fma;         /* llvm.fma is one instruction */
+  bool has_f16_convert; /* half <-> float are instructions */
+  unsigned vector_bits; /* of the widest vector register */
   unsigned vector_registers; /* of that width */
 } tsr_cpu_isa;
 
@@ -32,19 +33,21 @@ enum { TSR_CPU_ISA_TEXT = 96 };
 
 /* Parses what stands after "cpu" in a target: "" (this machine), or ":" and one of x86-64-v2,
  * x86-64-v3, x86-64-v4, avx2 (= v3), avx512 (= v4), aarch64, host, generic (not on x86; aarch64 on
- * AArch64); then any number of "+vnni", "+bf16", "+fp16", "+amx-int8", "+amx-bf16", which need v4.
- * aarch64 is taken on every host, as a target to compile for; the others are for the host's own
- * architecture. The whole target ("cpu:avx2") is taken too. TSR_ERR_ARGUMENT for anything else,
- * with the list of what is allowed. */
+ * AArch64); then any number of "+vnni", "+bf16", "+fp16", "+amx-int8", "+amx-bf16", which need v4;
+ * with "+amx-emulated" the last two run anywhere, slowly. aarch64 is taken on every host, as a
+ * target to compile for; the others are for the host's own architecture. The whole target
+ * ("cpu:avx2") is taken too. TSR_ERR_ARGUMENT for anything else, with the list of what is allowed.
+ */
 TSR_WARN_UNUSED tsr_status tsr_cpu_isa_parse(const char *text, tsr_diag *diag,
                                              tsr_cpu_isa *out_isa);
 /* What this machine and its kernel support. amx_*: only what the CPU has; permission to use it is
  * the runtime's affair. */
 void tsr_cpu_isa_host(tsr_cpu_isa *out_isa);
 /* The best isa whose code a machine with these TSR_CPU_* bits (runtime/cpu_features.h) runs, and
- * the bits that code for an isa needs. GENERIC has none. */
+ * the bits of an isa, which its code needs but for emulated ones. GENERIC has none. */
 void tsr_cpu_isa_from_features(uint64_t features, tsr_cpu_isa *out_isa);
 uint64_t tsr_cpu_isa_features(const tsr_cpu_isa *isa);
+uint64_t tsr_cpu_isa_needs(const tsr_cpu_isa *isa);
 /* Canonical text, which parses back to the same isa: "cpu:x86-64-v4+vnni+bf16". */
 void tsr_cpu_isa_text(const tsr_cpu_isa *isa, char out_text[TSR_CPU_ISA_TEXT]);
 /* True when a machine with `have` runs code made for `need`. */

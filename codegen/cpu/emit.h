@@ -57,6 +57,7 @@ typedef struct tsr_emit {
   LLVMValueRef dims_argument;
   const tsr_op_data *op; /* being emitted */
   tsr_op op_id;
+  bool uses_tiles;      /* AMX registers */
   bool one_task;        /* the grid has a single task: combining stores need no atomics */
   tsr_emit_slot *slots; /* by value id */
   uint32_t slot_count;

@@ -1,6 +1,7 @@
 /* Ops that make or rearrange tiles, and contract. */
 #include "codegen/common.h"
 #include "codegen/cpu/emit.h"
+#include "codegen/cpu/emit_dot.h"
 #include "runtime/float_convert.h"
 #include <string.h>
 
@@ -95,6 +96,11 @@ static tsr_dtype accumulator_dtype(tsr_dtype dtype) {
 /* Rank-1 updates: for every k, a column of a times a row of b, in the order of k. */
 const tsr_emit_tile *tsr_emit_contract(tsr_emit *e) {
   const char *atom = tsr_op_string(e->ir, e->op_id, "atom");
+  const tsr_atom *grouped = atom != NULL ? tsr_atom_find(atom) : NULL;
+  if (grouped != NULL && grouped->kind == TSR_TARGET_CPU && grouped->k > 1) {
+    const tsr_emit_tile *sums = tsr_emit_operand(e, 2);
+    return sums && matrix_shape(e, sums) ? tsr_emit_dot(e, grouped, sums) : NULL;
+  }
   const tsr_emit_tile *a = tsr_emit_operand(e, 0), *b = a ? tsr_emit_operand(e, 1) : NULL;
   const tsr_emit_tile *acc = b ? tsr_emit_operand(e, 2) : NULL;
   if (!acc || !matrix_shape(e, a) || !matrix_shape(e, b) || !matrix_shape(e, acc))

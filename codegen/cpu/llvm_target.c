@@ -40,11 +40,12 @@ static const char *level_cpu(tsr_cpu_level level) {
 }
 
 static void target_features(const tsr_cpu_isa *isa, char *out, size_t size) {
-  int length =
-      snprintf(out, size, "%s%s%s%s%s%s", isa->avx512_vnni ? "+avx512vnni," : "",
-               isa->avx512_bf16 ? "+avx512bf16," : "", isa->avx512_fp16 ? "+avx512fp16," : "",
-               isa->amx_int8 || isa->amx_bf16 ? "+amx-tile," : "",
-               isa->amx_int8 ? "+amx-int8," : "", isa->amx_bf16 ? "+amx-bf16," : "");
+  const bool tiles = !isa->amx_emulated;
+  int length = snprintf(
+      out, size, "%s%s%s%s%s%s", isa->avx512_vnni ? "+avx512vnni," : "",
+      isa->avx512_bf16 ? "+avx512bf16," : "", isa->avx512_fp16 ? "+avx512fp16," : "",
+      tiles && (isa->amx_int8 || isa->amx_bf16) ? "+amx-tile," : "",
+      tiles && isa->amx_int8 ? "+amx-int8," : "", tiles && isa->amx_bf16 ? "+amx-bf16," : "");
   assert(length >= 0 && (size_t)length < size);
   if (length > 0)
     out[length - 1] = '\0';
