@@ -1,4 +1,5 @@
 #include "frontend/cli/cuda_probe.h"
+#include "frontend/cli/json.h"
 #include "frontend/cli/out_file.h"
 #include "frontend/cli/session.h"
 #include "runtime/clock.h"
@@ -70,33 +71,19 @@ static void name_device(const tsr_cli_session *session, figures *f) {
     snprintf(f->device, sizeof f->device, "%s", probe.devices[0].name);
 }
 
-static void put_json_text(FILE *stream, const char *text) {
-  putc('"', stream);
-  for (; *text != '\0'; text++) {
-    unsigned char symbol = (unsigned char)*text;
-    if (symbol == '"' || symbol == '\\')
-      fprintf(stream, "\\%c", symbol);
-    else if (symbol < 0x20)
-      fprintf(stream, "\\u%04x", symbol);
-    else
-      putc(symbol, stream);
-  }
-  putc('"', stream);
-}
-
 static void put_json(FILE *stream, const tsr_cli_session *session, const figures *f) {
   tsr_exec_stats stats;
   tsr_exec_get_stats(session->exec, &stats);
   fputs("{\"model\": ", stream);
-  put_json_text(stream, session->path);
+  tsr_json_put_text(stream, session->path);
   fputs(", \"target\": ", stream);
-  put_json_text(stream, session->info.target);
+  tsr_json_put_text(stream, session->info.target);
   if (*f->device != '\0') {
     fputs(", \"device\": ", stream);
-    put_json_text(stream, f->device);
+    tsr_json_put_text(stream, f->device);
   }
   fprintf(stream, ", \"threads\": %" PRIu32 ", \"precision\": ", f->threads);
-  put_json_text(stream, session->info.precision);
+  tsr_json_put_text(stream, session->info.precision);
   fprintf(stream,
           ", \"kernels\": %" PRIu32 ", \"launches\": %" PRIu64 ", \"arena_bytes\": %" PRIu64
           ", \"weight_bytes\": %" PRIu64 ", \"load_ns\": %" PRId64 ", \"runs\": %" PRId64
@@ -104,7 +91,7 @@ static void put_json(FILE *stream, const tsr_cli_session *session, const figures
           "}, \"commit\": ",
           session->info.kernel_count, stats.launches, stats.arena_bytes, session->info.weight_bytes,
           session->load_ns, f->runs, f->min_ns, f->median_ns, f->p95_ns);
-  put_json_text(stream, TESSERA_COMMIT);
+  tsr_json_put_text(stream, TESSERA_COMMIT);
   fputs("}\n", stream);
 }
 

@@ -22,6 +22,8 @@ enum { TSR_EXIT_FINE = 0, TSR_EXIT_BAD = 1, TSR_EXIT_USAGE = 2 };
   X(OPT, "opt", tsr_cli_opt, "FILE.tsr", 1, 1, "run passes over the text IR, print the result")    \
   X(DB, "db", tsr_cli_db, "stats|list|export|import FILE...|merge FILE...|prune|check", 1, 0,      \
     "look into a tuning database, merge and mend it")                                              \
+  X(REPORT, "report", tsr_cli_report, "RESULTS.json...", 1, 0,                                     \
+    "one page of plots and tables of 'bench --json', 'tune --json', benchmarks/cpu_peers.sh")      \
   X(DOCTOR, "doctor", tsr_cli_doctor, "", 0, 0, "say what this machine has and what is missing")
 
 typedef enum tsr_cli_command_id {
@@ -49,8 +51,8 @@ typedef enum tsr_cli_kind {
 
 /* X(NAME, "option", "VALUE" or NULL, kind, commands, "what it does") */
 #define TSR_CLI_OPTION_LIST(X)                                                                     \
-  X(OUTPUT, "-o", "OUT", TEXT, TSR_CLI_ON(COMPILE) | TSR_CLI_ON(DB),                               \
-    "the module to write; of 'db export' the text")                                                \
+  X(OUTPUT, "-o", "OUT", TEXT, TSR_CLI_ON(COMPILE) | TSR_CLI_ON(DB) | TSR_CLI_ON(REPORT),          \
+    "the module to write; of 'db export' the text; of 'report' the page, HTML")                    \
   X(DB, "--db", "FILE", TEXT, TSR_CLI_ON(DB), "the tuning database")                               \
   X(KEEP, "--keep", "N", COUNT, TSR_CLI_ON(DB), "prune: best trials to keep of each key (10)")     \
   X(TARGET, "--target", "TARGET", TEXT,                                                            \
