@@ -83,7 +83,7 @@ static void put_ratio(FILE *out, const ratio_chart *chart, const tsr_report_case
     double x = tsr_scale_place(&chart->x, wanted);
     tsr_svg_line(out, x, y - 2, x, y + BAR + 2, "goal");
   }
-  number_text(round(v->ratio * 100) / 100, text, sizeof text);
+  snprintf(text, sizeof text, v->ratio < 1000 ? "%.2f" : "%.0e", v->ratio);
   tsr_svg_text(out, WIDTH - 2, y + BAR - 1, "end", loses ? "lost" : "won", text, 0);
   fputs("</g>\n", out);
 }

@@ -17,12 +17,12 @@ static const char head[] =
     "--c7:#a9a9b3}}\n"
     "*{box-sizing:border-box}\n"
     "body{margin:0;background:var(--page);color:var(--ink);font:15px/1.45 system-ui,sans-serif}\n"
-    "main{max-width:1240px;margin:0 auto;padding:16px}\n"
+    "main{max-width:940px;margin:0 auto;padding:16px}\n"
     "h1{font-size:1.5em;margin:.2em 0}h2{font-size:1.2em;margin:1.8em 0 .2em;"
     "overflow-wrap:anywhere}h3{font-size:1em;margin:1.6em 0 .5em}\n"
     "p{margin:.3em 0;max-width:75ch;overflow-wrap:anywhere}.about{color:var(--soft)}\n"
     ".plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,370px),1fr));"
-    "gap:14px;align-items:start}\n"
+    "gap:14px;align-items:start;margin-bottom:14px}\n"
     "figure{margin:0;padding:10px;background:var(--card);border:1px solid var(--rule);"
     "border-radius:6px}\n"
     "figcaption{font-weight:600;font-size:.9em;margin-bottom:6px;overflow-wrap:anywhere}\n"
@@ -45,6 +45,8 @@ static const char head[] =
     "th{color:var(--soft);font-weight:600;vertical-align:bottom}\n"
     "td:first-child,th:first-child{text-align:left;white-space:normal;overflow-wrap:anywhere;"
     "min-width:10em}\n"
+    "@media(max-width:560px){main{padding:10px}th,td{padding:3px 6px}"
+    "td:first-child,th:first-child{min-width:7em}}\n"
     ".bad{color:var(--loss);font-weight:600}.good{color:var(--good);font-weight:600}\n";
 
 static void put_head(FILE *out) {
@@ -130,7 +132,7 @@ static void put_about(FILE *out, const tsr_report_file *file) {
 }
 
 static void put_groups(FILE *out, const tsr_report_file *file) {
-  begin_table(out, "Group|Threads|Peer|Cases|Geometric mean|Goal|Bar|");
+  begin_table(out, "Group|Threads|Peer|Mean|Goal|Bar||Cases");
   for (uint32_t g = 0; g < file->groups_of_cases.count; g++) {
     const char *name = file->groups_of_cases.texts[g];
     for (uint32_t t = 0; t < file->thread_count_count; t++) {
@@ -145,10 +147,9 @@ static void put_groups(FILE *out, const tsr_report_file *file) {
         put_cell(out, name);
         fprintf(out, "<td>%u</td>", threads);
         put_cell(out, peer);
-        fprintf(out, "<td>%u</td>", count);
         put_ratio(out, mean);
         put_verdict(out, mean, goals != NULL ? goals->goal : 0, goals != NULL ? goals->bar : 0);
-        fputs("</tr>\n", out);
+        fprintf(out, "<td>%u</td></tr>\n", count);
       }
     }
   }
@@ -282,15 +283,19 @@ static void put_peers(FILE *out, const tsr_report_file *files, uint32_t count) {
   fputs("</h2>\n", out);
   put_about(out, file);
   fputs("<p>A ratio is the peer's time over Tessera's in the same run: above 1 Tessera is faster, "
-        "below 1 (striped) it loses. Vertical marks on the bars are what is to be reached.</p>\n",
+        "below 1 (striped) it loses. Vertical marks on the bars are what is to be reached; means "
+        "are geometric.</p>\n",
         out);
   put_groups(out, file);
   put_limits(out, file);
-  fputs("<h3>Ratios</h3>\n<div class=\"plots\">\n", out);
-  for (uint32_t p = 0; p < file->peers.count; p++)
+  fputs("<h3>Ratios</h3>\n", out);
+  for (uint32_t p = 0; p < file->peers.count; p++) {
+    fputs("<div class=\"plots\">\n", out);
     for (uint32_t t = 0; t < file->thread_count_count; t++)
       tsr_report_plot_ratios(out, file, file->peers.texts[p], file->thread_counts[t]);
-  fputs("</div>\n<h3>Roofline</h3>\n<p class=\"about\">Marks are Tessera's, strokes where the "
+    fputs("</div>\n", out);
+  }
+  fputs("<h3>Roofline</h3>\n<p class=\"about\">Marks are Tessera's, strokes where the "
         "fastest peer is.</p>\n<div class=\"plots\">\n",
         out);
   for (uint32_t t = 0; t < file->thread_count_count; t++)

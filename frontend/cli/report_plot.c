@@ -87,17 +87,21 @@ void tsr_scale_widen(tsr_scale *s, double least) {
   s->high *= missing;
 }
 
+static uint32_t linear_ticks(const tsr_scale *s, uint32_t most, double *out, uint32_t room) {
+  uint32_t count = 0;
+  double step = pow(10, floor(log10((s->high - s->low) / most)));
+  for (int i = 0; (s->high - s->low) / step > most; i++)
+    step *= i % 3 == 1 ? 2.5 : 2;
+  for (double at = ceil(s->low / step); at * step <= s->high && count < room; at++)
+    out[count++] = at * step;
+  return count;
+}
+
 uint32_t tsr_scale_ticks(const tsr_scale *s, uint32_t most, double *out, uint32_t room) {
   static const double steps[] = {1, 2, 5};
   uint32_t count = 0;
-  if (!s->log) {
-    double step = pow(10, floor(log10((s->high - s->low) / most)));
-    for (int i = 0; (s->high - s->low) / step > most; i++)
-      step *= i % 3 == 1 ? 2.5 : 2;
-    for (double at = ceil(s->low / step); at * step <= s->high && count < room; at++)
-      out[count++] = at * step;
-    return count;
-  }
+  if (!s->log || s->high / s->low < 6)
+    return linear_ticks(s, most, out, room);
   double decades = log10(s->high / s->low);
   int every = (int)ceil(decades / most);
   bool fine = decades * 3 <= most;
