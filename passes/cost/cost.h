@@ -33,6 +33,20 @@ typedef struct tsr_cost_contract {
 void tsr_cost_of_contract(const tsr_target *target, const tsr_cost_contract *shape,
                           tsr_cost *out_cost);
 
+/* A block by strategy nest: what all its tiles do together. */
+typedef struct tsr_cost_nest {
+  double tasks;
+  double operations;  /* of vectors, by weight: cycles of one vector */
+  double moves;       /* cycles of loads and stores, all in the first cache */
+  double chain;       /* cycles of the longest chain of sums, one after the other */
+  double turns;       /* of the innermost loops */
+  double ends;        /* cycles behind reductions: partial results of the lanes meet */
+  double bytes;       /* distinct ones that are read or written */
+  double moved_bytes; /* that cross to the first cache where nothing stays in it */
+} tsr_cost_nest;
+
+void tsr_cost_of_nest(const tsr_target *target, const tsr_cost_nest *shape, tsr_cost *out_cost);
+
 /* Cycles per element of an access whose consecutive lanes are `stride` elements apart (INT64_MAX:
  * anywhere), in vectors of `lanes`. */
 double tsr_cost_of_access(const tsr_target *target, int64_t stride, int64_t lanes, bool store);

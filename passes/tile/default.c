@@ -114,7 +114,7 @@ static void choose_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *kn
   knobs[TSR_KNOB_NC] = s->c->flat ? flat_rows(s, nc) * s->c->flat_width : nc;
 }
 
-static double candidate_cycles(const choosing *s, const int64_t *knobs) {
+static void candidate_cost(const choosing *s, const int64_t *knobs, tsr_cost *out_cost) {
   const tsr_contraction *c = s->c;
   tsr_cost_contract shape = {.outer = s->outer,
                              .m = s->m,
@@ -140,8 +140,12 @@ static double candidate_cycles(const choosing *s, const int64_t *knobs) {
     shape.n = least(s->n, shape.nc);
     shape.nc = shape.n;
   }
+  tsr_cost_of_contract(s->nest->target, &shape, out_cost);
+}
+
+static double candidate_cycles(const choosing *s, const int64_t *knobs) {
   tsr_cost cost;
-  tsr_cost_of_contract(s->nest->target, &shape, &cost);
+  candidate_cost(s, knobs, &cost);
   return cost.cycles;
 }
 
@@ -313,14 +317,27 @@ static choosing variant_at(tsr_nest *nest, const tsr_schedule *first, tsr_expr e
   return s;
 }
 
-static double cycles_at(tsr_nest *nest, const tsr_schedule *schedule, tsr_expr extent,
-                        int64_t size) {
+static void cost_at(tsr_nest *nest, const tsr_schedule *schedule, bool hang, tsr_expr extent,
+                    int64_t size, tsr_cost *out_cost) {
   choosing s = choosing_at(nest, extent, size);
   const int64_t *knobs = schedule->knobs;
-  s.hang = true;
+  s.hang = hang;
   pack_at_run_time(&s, knobs[TSR_KNOB_PACK_A] == 1, knobs[TSR_KNOB_PACK_B] == 1);
   s.kc = knobs[TSR_KNOB_KC] > 0 ? knobs[TSR_KNOB_KC] : greatest(s.k, 1);
-  return candidate_cycles(&s, knobs);
+  candidate_cost(&s, knobs, out_cost);
+}
+
+static double cycles_at(tsr_nest *nest, const tsr_schedule *schedule, tsr_expr extent,
+                        int64_t size) {
+  tsr_cost cost;
+  cost_at(nest, schedule, true, extent, size, &cost);
+  return cost.cycles;
+}
+
+void tsr_default_contract_cost(tsr_nest *nest, const tsr_schedule *schedule, tsr_cost *out_cost) {
+  *out_cost = (tsr_cost){0};
+  if (tsr_contract_match(nest) != NULL)
+    cost_at(nest, schedule, false, 0, 0, out_cost);
 }
 
 static double best_at(tsr_nest *nest, const tsr_schedule *first, tsr_expr extent, int64_t size,

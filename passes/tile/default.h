@@ -8,6 +8,9 @@ enum { TSR_DEFAULT_GRAIN = 20000 };
 
 /* Strategy nest on a CPU. */
 void tsr_default_nest(tsr_nest *nest, tsr_schedule *out_schedule);
+/* What the model says of a legal schedule on a CPU, of strategy contract, and of strategy nest. */
+void tsr_default_contract_cost(tsr_nest *nest, const tsr_schedule *schedule, tsr_cost *out_cost);
+void tsr_default_nest_cost(tsr_nest *nest, const tsr_schedule *schedule, tsr_cost *out_cost);
 
 /* For the first block of two that tsr_split_block has made of one with the default `whole`. */
 void tsr_default_part(tsr_nest *part, const tsr_schedule *whole, tsr_schedule *out_schedule);
@@ -25,6 +28,13 @@ void tsr_default_cuda_uncut(tsr_nest *nest, tsr_schedule *inout);
 /* As tsr_schedule_variants; `low` is the least extent. */
 uint32_t tsr_default_cuda_variants(tsr_nest *nest, const tsr_schedule *first, int64_t low,
                                    tsr_schedule *out, uint32_t most);
+
+/* Registers and shared memory of strategies mma and wgmma, by the model's counts; points of a
+ * thread of strategy nest. */
+bool tsr_default_cuda_fits(tsr_nest *nest, const tsr_schedule *schedule);
+bool tsr_default_cuda_nest_fits(const tsr_nest *nest, const tsr_schedule *schedule);
+/* The knob `grain` that goes with the other knobs of strategy nest. */
+int64_t tsr_default_cuda_grain(const tsr_nest *nest, const tsr_schedule *schedule);
 
 /* What the model says of a legal schedule; `size` > 0 takes the place of the symbolic extent that
  * tells variants apart. The second kernel of a split is not part of it. */

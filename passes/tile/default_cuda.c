@@ -171,6 +171,16 @@ static bool fits_block(const tsr_target *target, const tsr_cost_cuda_contract *s
          tsr_cost_cuda_registers(s) + REGISTER_MARGIN <= tsr_cost_cuda_register_limit(target, s);
 }
 
+bool tsr_default_cuda_fits(tsr_nest *nest, const tsr_schedule *schedule) {
+  const tsr_mma_problem *problem = tsr_mma_match(nest);
+  if (problem == NULL || schedule->atom == NULL)
+    return false;
+  contraction c = describe(nest, problem);
+  take_atom(&c, schedule->atom);
+  from_schedule(schedule, &c.shape);
+  return fits_block(nest->target, &c.shape);
+}
+
 /* A tile may stand over the edge, by less than half of itself. */
 static bool too_large(int64_t tile, int64_t extent, int64_t unit) {
   return tile > unit && tile >= 2 * extent;

@@ -90,6 +90,19 @@ static void read_access(choosing *c, const tsr_nest_access *access) {
   }
 }
 
+/* Points of a thread. */
+static int64_t most_each(const tsr_nest *nest) {
+  return MOST_EACH / greatest(2, tsr_dtype_bits(nest->widest) / 8);
+}
+
+bool tsr_default_cuda_nest_fits(const tsr_nest *nest, const tsr_schedule *schedule) {
+  const int64_t *knobs = schedule->knobs;
+  const int64_t points = knobs[TSR_KNOB_LANES] * knobs[TSR_KNOB_ROWS];
+  const int64_t warps = knobs[TSR_KNOB_WARPS];
+  return warps >= 1 && points >= 1 && points <= most_each(nest) * warps * WARP &&
+         (warps == 1 || warps * WARP <= points);
+}
+
 static bool read_block(choosing *c) {
   tsr_nest *nest = c->nest;
   c->facts = tsr_arena_alloc_array(nest->arena, nest->access_count + 1, sizeof *c->facts);
@@ -104,7 +117,7 @@ static bool read_block(choosing *c) {
   for (uint32_t i = 0; i < nest->access_count; i++)
     if (nest->accesses[i].kind != TSR_ACCESS_INDEX)
       read_access(c, &nest->accesses[i]);
-  c->most_each = MOST_EACH / greatest(2, tsr_dtype_bits(nest->widest) / 8);
+  c->most_each = most_each(nest);
   c->region = tsr_nest_has_region_reduce(nest);
   return true;
 }
@@ -261,6 +274,17 @@ static void consider_axes(choosing *c, best_tile *best) {
   }
 }
 
+/* All tiles along lanes that no reduction varies with are one task's, which reduces once. */
+int64_t tsr_default_cuda_grain(const tsr_nest *nest, const tsr_schedule *schedule) {
+  const int64_t vector = schedule->knobs[TSR_KNOB_VECTOR];
+  if (nest->reduce_count == 0 || vector < 0 || tsr_nest_reduces_over(nest, (int)vector))
+    return 1;
+  const int64_t size = greatest(nest->axes[vector].size, 1);
+  return (int64_t)(tsr_nest_tile_cycles(nest, schedule) *
+                   (double)ceil_div(size, schedule->knobs[TSR_KNOB_LANES])) +
+         1;
+}
+
 void tsr_default_cuda_nest(tsr_nest *nest, int axis, int64_t size, int64_t parts,
                            tsr_schedule *out_schedule, tsr_cost *out_cost) {
   choosing c = {.nest = nest, .parts = (double)parts};
@@ -282,13 +306,8 @@ void tsr_default_cuda_nest(tsr_nest *nest, int axis, int64_t size, int64_t parts
   knobs[TSR_KNOB_ROWS] = t->rows;
   knobs[TSR_KNOB_WARPS] = t->warps;
   knobs[TSR_KNOB_SPLIT] = 1;
-  knobs[TSR_KNOB_GRAIN] = 1;
   knobs[TSR_KNOB_UNROLL] = nest->reduce_count > 0 ? 4 : 1;
-  /* All tiles along lanes that no reduction varies with are one task's, which reduces once. */
-  if (nest->reduce_count > 0 && t->vector >= 0 && !tsr_nest_reduces_over(nest, t->vector))
-    knobs[TSR_KNOB_GRAIN] = (int64_t)(tsr_nest_tile_cycles(nest, out_schedule) *
-                                      (double)ceil_div(c.sizes[t->vector], t->lanes)) +
-                            1;
+  knobs[TSR_KNOB_GRAIN] = tsr_default_cuda_grain(nest, out_schedule);
 }
 
 void tsr_default_cuda_nest_cost(tsr_nest *nest, const tsr_schedule *schedule, tsr_cost *out_cost) {

@@ -194,6 +194,30 @@ static void emit_level(looping *l, uint32_t number) {
   emit_rest(l, number);
 }
 
+/* The loops over the par axes, the lanes innermost, and what of them numbers tasks. */
+static void add_levels(looping *l, const tsr_schedule *schedule) {
+  const tsr_nest *nest = l->nest;
+  const int64_t *knobs = schedule->knobs, side = knobs[TSR_KNOB_SIDE];
+  for (uint32_t i = 0; i < nest->par_count; i++)
+    if (!nest->axes[i].gone && i != knobs[TSR_KNOB_VECTOR] && i != side)
+      add_level(l, i, -1, 1);
+  if (side >= 0 && side < nest->par_count)
+    add_level(l, (uint32_t)side, 0, knobs[TSR_KNOB_ROWS]);
+  if (knobs[TSR_KNOB_VECTOR] >= 0)
+    add_level(l, (uint32_t)knobs[TSR_KNOB_VECTOR], 1, knobs[TSR_KNOB_LANES]);
+  choose_grid(l, tsr_nest_tile_cycles(nest, schedule), (double)knobs[TSR_KNOB_GRAIN]);
+}
+
+double tsr_nest_tasks(tsr_nest *nest, const tsr_schedule *schedule) {
+  looping l = {.nest = nest, .ir = nest->ir};
+  double tasks = 1;
+  add_levels(&l, schedule);
+  for (uint32_t i = 0; i < l.count; i++)
+    if (l.levels[i].chunk > 0)
+      tasks *= (double)((l.levels[i].size + l.levels[i].chunk - 1) / l.levels[i].chunk);
+  return tasks;
+}
+
 tsr_status tsr_tile_nest(tsr_nest *nest, const tsr_schedule *schedule, tsr_region region,
                          tsr_diag *diag) {
   looping l = {.nest = nest, .ir = nest->ir};
@@ -208,14 +232,7 @@ tsr_status tsr_tile_nest(tsr_nest *nest, const tsr_schedule *schedule, tsr_regio
   if (knobs[TSR_KNOB_WARPS] > 0)
     tsr_op_set_int(nest->ir, tsr_region_get(nest->ir, region)->parent, "warps",
                    knobs[TSR_KNOB_WARPS]);
-  for (uint32_t i = 0; i < nest->par_count; i++)
-    if (!nest->axes[i].gone && i != knobs[TSR_KNOB_VECTOR] && i != side)
-      add_level(&l, i, -1, 1);
-  if (side >= 0 && side < nest->par_count)
-    add_level(&l, (uint32_t)side, 0, knobs[TSR_KNOB_ROWS]);
-  if (knobs[TSR_KNOB_VECTOR] >= 0)
-    add_level(&l, (uint32_t)knobs[TSR_KNOB_VECTOR], 1, knobs[TSR_KNOB_LANES]);
-  choose_grid(&l, tsr_nest_tile_cycles(nest, schedule), (double)knobs[TSR_KNOB_GRAIN]);
+  add_levels(&l, schedule);
   add_grid(&l, region);
   emit_level(&l, 0);
   tsr_body_release(&l.body, 0);

@@ -204,8 +204,7 @@ bool tsr_nest_has_region_reduce(const tsr_nest *nest) {
   return false;
 }
 
-/* Rough cycles of one op on one vector. */
-static uint32_t op_weight(tsr_opcode code) {
+uint32_t tsr_nest_op_weight(tsr_opcode code) {
   switch (code) {
   case TSR_OP_CONST:
     return 0;
@@ -260,7 +259,7 @@ static void read_op(reading *r, tsr_op op) {
     nest->reduce_count++;
     varies &= ~reduced_axes(nest, op);
   }
-  nest->op_count += op_weight(data->code);
+  nest->op_count += tsr_nest_op_weight(data->code);
   note_results(r, op, varies);
 }
 

@@ -208,6 +208,10 @@ unsigned tsr_body_lanes(const tsr_body *body, tsr_expr expr);
 bool tsr_nest_same_block(const tsr_ir *ir, const tsr_nest_pool *pool, tsr_op a, tsr_op b);
 /* Estimated cycles of one tile of strategy nest. */
 double tsr_nest_tile_cycles(const tsr_nest *nest, const tsr_schedule *schedule);
+/* Tasks of a kernel of strategy nest. */
+double tsr_nest_tasks(tsr_nest *nest, const tsr_schedule *schedule);
+/* The weight of an op on one vector, in rough cycles. */
+uint32_t tsr_nest_op_weight(tsr_opcode code);
 
 /* --- strategies: fill the kernel's region; grid variables are added to it --- */
 TSR_WARN_UNUSED tsr_status tsr_tile_nest(tsr_nest *nest, const tsr_schedule *schedule,

@@ -1,0 +1,270 @@
+/* Schedules of strategy nest on every target, and of strategy contract. */
+#include "passes/tile/contract_emit.h"
+#include "passes/tile/default.h"
+#include "passes/tile/space_form.h"
+#include "passes/tile/split.h"
+
+static int64_t least(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
+static int64_t greatest(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+
+static int64_t up_to(int64_t a, int64_t multiple) {
+  return (a + multiple - 1) / multiple * multiple;
+}
+
+static int64_t down_to(int64_t a, int64_t multiple) {
+  return greatest(a / multiple * multiple, multiple);
+}
+
+/* --- nest --- */
+
+enum { MOST_CPU_VECTORS = 16, MOST_CPU_ROWS = 16 };
+
+static bool is_cuda(const tsr_space *space) {
+  return space->take.target->kind == TSR_TARGET_CUDA;
+}
+
+static int64_t vector_lanes(const tsr_space *space) {
+  return tsr_target_lanes(space->take.target, tsr_dtype_bits(space->nest->widest));
+}
+
+static bool is_live(const tsr_nest *nest, int64_t axis, bool red) {
+  return axis >= 0 && axis < nest->axis_count && !nest->axes[axis].gone &&
+         (axis >= nest->par_count) == red;
+}
+
+/* Variables of the block and of the first kernel of a cut one. */
+static void add_axes(const tsr_space *space, bool red, tsr_value_list *values) {
+  tsr_space_add_value(values, -1);
+  for (int64_t i = 0; i < TSR_NEST_AXES; i++) {
+    bool any = is_live(space->nest, i, red);
+    for (uint32_t p = 0; p < space->part_count; p++)
+      any = any || is_live(space->parts[p].first, i, red);
+    if (any)
+      tsr_space_add_value(values, i);
+  }
+}
+
+void tsr_space_nest_values(tsr_space *space, tsr_space_form *form) {
+  tsr_value_list *knobs = form->knobs;
+  const tsr_nest *nest = space->nest;
+  const bool region = tsr_nest_has_region_reduce(nest), cuda = is_cuda(space);
+  const int64_t lanes = vector_lanes(space);
+  add_axes(space, false, &knobs[TSR_KNOB_VECTOR]);
+  tsr_space_add_value(&knobs[TSR_KNOB_FOLD], -1);
+  if (!region)
+    add_axes(space, true, &knobs[TSR_KNOB_FOLD]);
+  add_axes(space, false, &knobs[TSR_KNOB_SIDE]);
+  if (cuda && !region)
+    add_axes(space, true, &knobs[TSR_KNOB_SIDE]);
+  for (int64_t unroll = 1; unroll <= (nest->reduce_count > 0 ? 8 : 1); unroll *= 2)
+    tsr_space_add_value(&knobs[TSR_KNOB_UNROLL], unroll);
+  tsr_space_add_value(&knobs[TSR_KNOB_SPLIT], 1);
+  for (uint32_t i = 0; i < space->part_count; i++)
+    tsr_space_add_value(&knobs[TSR_KNOB_SPLIT], space->parts[i].parts);
+  if (cuda) {
+    for (int64_t extent = 1; extent <= 4096; extent *= 2) {
+      tsr_space_add_value(&knobs[TSR_KNOB_LANES], extent);
+      if (extent <= 1024)
+        tsr_space_add_value(&knobs[TSR_KNOB_ROWS], extent);
+      if (extent <= 8)
+        tsr_space_add_value(&knobs[TSR_KNOB_WARPS], extent);
+    }
+    return;
+  }
+  for (int64_t extent = 1; extent <= 8; extent *= 2)
+    tsr_space_add_value(&knobs[TSR_KNOB_LANES], extent * lanes);
+  for (int64_t rows = 1; rows <= MOST_CPU_ROWS; rows *= 2)
+    tsr_space_add_value(&knobs[TSR_KNOB_ROWS], rows);
+  for (int64_t grain = 1250; grain <= 640000; grain *= 2)
+    tsr_space_add_value(&knobs[TSR_KNOB_GRAIN], grain);
+}
+
+/* A tile no longer than its axis, rows of known length exactly as long. */
+static int64_t tile_extent(const tsr_nest *nest, int64_t axis, int64_t extent) {
+  const tsr_nest_axis *a = &nest->axes[axis];
+  const int64_t size = greatest(a->size, 1);
+  while (extent > 1 && extent / 2 >= size)
+    extent /= 2;
+  return a->fixed ? least(extent, size) : extent;
+}
+
+void tsr_space_nest_settle(const tsr_space *space, tsr_schedule *inout) {
+  const tsr_nest *nest = tsr_space_nest_of(space, inout);
+  int64_t *knobs = inout->knobs;
+  if (nest == NULL) {
+    knobs[TSR_KNOB_SPLIT] = 1;
+    nest = space->nest;
+  }
+  int64_t *vector = &knobs[TSR_KNOB_VECTOR], *fold = &knobs[TSR_KNOB_FOLD];
+  int64_t *side = &knobs[TSR_KNOB_SIDE];
+  if (!is_live(nest, *vector, false))
+    *vector = -1;
+  if (!is_live(nest, *fold, true) || tsr_nest_reduces_over(nest, (int)*vector))
+    *fold = -1;
+  const int64_t wide = *vector >= 0 ? *vector : *fold;
+  const bool red_side = is_cuda(space) && *vector >= 0 && is_live(nest, *side, true);
+  if (*side == *vector || *side == *fold || wide < 0 || (!is_live(nest, *side, false) && !red_side))
+    *side = -1;
+  knobs[TSR_KNOB_LANES] = wide < 0 ? 1 : tile_extent(nest, wide, knobs[TSR_KNOB_LANES]);
+  knobs[TSR_KNOB_ROWS] =
+      *side < 0 ? 1 : tile_extent(nest, *side, greatest(knobs[TSR_KNOB_ROWS], 2));
+  if (knobs[TSR_KNOB_ROWS] == 1)
+    *side = -1;
+  if (!is_cuda(space))
+    return;
+  const int64_t points = knobs[TSR_KNOB_LANES] * knobs[TSR_KNOB_ROWS];
+  while (knobs[TSR_KNOB_WARPS] > 1 && knobs[TSR_KNOB_WARPS] * 32 > points)
+    knobs[TSR_KNOB_WARPS] /= 2;
+  knobs[TSR_KNOB_GRAIN] = tsr_default_cuda_grain(nest, inout);
+}
+
+/* Vectors of one tile. */
+static int64_t tile_vectors(const tsr_space *space, const int64_t *knobs) {
+  const int64_t lanes = vector_lanes(space);
+  return knobs[TSR_KNOB_ROWS] * (up_to(knobs[TSR_KNOB_LANES], lanes) / lanes);
+}
+
+bool tsr_space_nest_fits(const tsr_space *space, const tsr_schedule *schedule) {
+  const int64_t *knobs = schedule->knobs;
+  if (is_cuda(space))
+    return tsr_default_cuda_nest_fits(space->nest, schedule);
+  const int64_t vectors = tile_vectors(space, knobs);
+  int64_t most = (int64_t)((double)space->take.target->vector_registers / (space->live + 1));
+  if (space->first.strategy == TSR_STRATEGY_NEST)
+    most = greatest(most, tile_vectors(space, space->first.knobs));
+  return vectors <= greatest(1, least(most, MOST_CPU_VECTORS)) && knobs[TSR_KNOB_GRAIN] >= 1;
+}
+
+/* --- contract --- */
+
+static int64_t axis_size(const tsr_space *space, int axis) {
+  return axis < 0 ? 1 : greatest(space->matched->axes[axis].size, 1);
+}
+
+static int64_t contract_lanes(const tsr_space *space) {
+  return tsr_target_lanes(space->take.target, tsr_dtype_bits(space->contraction->dtype));
+}
+
+static bool may_pack(const tsr_space *space, int which) {
+  const tsr_contraction *c = space->contraction;
+  const tsr_contract_operand *operand = which == 0 ? &c->a : &c->b;
+  if (which == 1 && c->flat)
+    return true;
+  return c->depth_fixed && !operand->packable && (which == 1 || c->m >= 0);
+}
+
+/* How the depth is walked when these operands are packed at run time. */
+static tsr_contract_emit depth_of(const tsr_space *space, bool pack_a, bool pack_b) {
+  tsr_contract_emit e = {.nest = space->matched,
+                         .ir = space->take.ir,
+                         .c = space->contraction,
+                         .pack_a = pack_a,
+                         .pack_b = pack_b};
+  tsr_contract_flatten(&e);
+  return e;
+}
+
+/* Passes of an equal number of steps of the outermost depth axis. */
+static void add_passes(const tsr_space *space, tsr_value_list *values) {
+  enum { LEAST_PASS = 64 };
+  const tsr_contract_emit e = depth_of(space, may_pack(space, 0), may_pack(space, 1));
+  tsr_space_add_value(values, 0);
+  if (!e.depth_flat)
+    return;
+  const int64_t steps = e.depth_total / e.depth_outer;
+  for (int64_t passes = 2; passes <= steps && e.depth_total / passes >= LEAST_PASS; passes++)
+    if (steps % passes == 0)
+      tsr_space_add_value(values, e.depth_total / passes);
+}
+
+void tsr_space_contract_values(tsr_space *space, tsr_space_form *form) {
+  static const int64_t widths[] = {1, 2, 3, 4, 5, 6, 8};
+  const tsr_contraction *c = space->contraction;
+  const int64_t lanes = contract_lanes(space), m = axis_size(space, c->m);
+  const int64_t n = axis_size(space, c->n);
+  tsr_value_list *knobs = form->knobs;
+  const int64_t most_rows = c->m < 0 ? 1 : (int64_t)space->take.target->vector_registers - 2;
+  for (int64_t mr = 1; mr <= least(most_rows, m); mr++)
+    tsr_space_add_value(&knobs[TSR_KNOB_MR], mr);
+  for (unsigned i = 0; i < sizeof widths / sizeof *widths; i++)
+    if (i == 0 || widths[i] * lanes < n + lanes)
+      tsr_space_add_value(&knobs[TSR_KNOB_NR], widths[i] * lanes);
+  tsr_space_add_shares(&knobs[TSR_KNOB_MC], m, 1);
+  if (c->flat) {
+    tsr_value_list rows = {0};
+    tsr_space_add_shares(&rows, greatest(c->flat_rows_size, 1), 1);
+    for (uint32_t i = 0; i < rows.count; i++)
+      tsr_space_add_value(&knobs[TSR_KNOB_NC], rows.list[i] * c->flat_width);
+  } else {
+    tsr_space_add_shares(&knobs[TSR_KNOB_NC], n, lanes);
+  }
+  add_passes(space, &knobs[TSR_KNOB_KC]);
+  for (int64_t unroll = 1; unroll <= 8; unroll *= 2)
+    tsr_space_add_value(&knobs[TSR_KNOB_UNROLL], unroll);
+  for (int which = 0; which < 2; which++) {
+    tsr_value_list *pack = &knobs[which == 0 ? TSR_KNOB_PACK_A : TSR_KNOB_PACK_B];
+    if (which == 0 || !c->flat)
+      tsr_space_add_value(pack, 0);
+    if (may_pack(space, which))
+      tsr_space_add_value(pack, 1);
+  }
+  tsr_space_add_value(&knobs[TSR_KNOB_OUTER], 0);
+  tsr_space_add_value(&knobs[TSR_KNOB_OUTER], 1);
+  if (c->outer_count == 0)
+    tsr_space_add_value(&knobs[TSR_KNOB_GRAIN], TSR_DEFAULT_GRAIN);
+  for (int64_t grain = 2500; c->outer_count > 0 && grain <= 320000; grain *= 2)
+    tsr_space_add_value(&knobs[TSR_KNOB_GRAIN], grain);
+}
+
+/* Rows that fit beside so many vectors of columns: sums, one vector of each column, one element. */
+static int64_t rows_that_fit(const tsr_space *space, int64_t vectors) {
+  return ((int64_t)space->take.target->vector_registers - 1 - vectors) / vectors;
+}
+
+void tsr_space_contract_settle(const tsr_space *space, tsr_schedule *inout) {
+  const tsr_contraction *c = space->contraction;
+  const int64_t lanes = contract_lanes(space), m = axis_size(space, c->m);
+  const int64_t n = axis_size(space, c->n);
+  int64_t *knobs = inout->knobs;
+  int64_t vectors = up_to(greatest(knobs[TSR_KNOB_NR], 1), lanes) / lanes;
+  while (vectors > 1 && rows_that_fit(space, vectors) < 1)
+    vectors--;
+  knobs[TSR_KNOB_NR] = vectors * lanes;
+  const int64_t mr = greatest(1, least(knobs[TSR_KNOB_MR], rows_that_fit(space, vectors)));
+  const int64_t nr = knobs[TSR_KNOB_NR];
+  knobs[TSR_KNOB_MR] = c->m < 0 ? 1 : mr;
+  knobs[TSR_KNOB_MC] =
+      least(up_to(knobs[TSR_KNOB_MC], knobs[TSR_KNOB_MR]), up_to(m, knobs[TSR_KNOB_MR]));
+  knobs[TSR_KNOB_NC] = c->flat ? down_to(knobs[TSR_KNOB_NC], c->flat_width)
+                               : least(up_to(knobs[TSR_KNOB_NC], nr), up_to(n, nr));
+  if (knobs[TSR_KNOB_KC] == 0)
+    return;
+  const tsr_contract_emit e =
+      depth_of(space, knobs[TSR_KNOB_PACK_A] == 1, knobs[TSR_KNOB_PACK_B] == 1);
+  if (!e.depth_flat || e.depth_total % knobs[TSR_KNOB_KC] != 0 ||
+      knobs[TSR_KNOB_KC] % e.depth_outer != 0 || knobs[TSR_KNOB_KC] == e.depth_total)
+    knobs[TSR_KNOB_KC] = 0;
+}
+
+/* What a task copies or keeps is bounded by a few times the second cache. */
+bool tsr_space_contract_fits(const tsr_space *space, const tsr_schedule *schedule) {
+  const tsr_contraction *c = space->contraction;
+  const int64_t *knobs = schedule->knobs, lanes = contract_lanes(space);
+  const int64_t most = 4 * (int64_t)space->take.target->l2_bytes;
+  const int64_t vectors = up_to(knobs[TSR_KNOB_NR], lanes) / lanes;
+  if (knobs[TSR_KNOB_MR] < 1 || knobs[TSR_KNOB_NR] < 1 || knobs[TSR_KNOB_UNROLL] < 1 ||
+      knobs[TSR_KNOB_GRAIN] < 1 || knobs[TSR_KNOB_MC] < 1 || knobs[TSR_KNOB_NC] < 1 ||
+      knobs[TSR_KNOB_MR] > greatest(1, rows_that_fit(space, vectors)))
+    return false;
+  const int64_t depth = knobs[TSR_KNOB_KC] > 0 ? knobs[TSR_KNOB_KC] : greatest(c->depth_size, 1);
+  const bool passes = knobs[TSR_KNOB_KC] > 0 && knobs[TSR_KNOB_KC] < c->depth_size;
+  const int64_t sum = tsr_dtype_bits(c->dtype) / 8;
+  return (knobs[TSR_KNOB_PACK_A] == 0 || depth * knobs[TSR_KNOB_MC] * c->a.bytes <= most) &&
+         (knobs[TSR_KNOB_PACK_B] == 0 || depth * knobs[TSR_KNOB_NC] * c->b.bytes <= most) &&
+         (!passes || knobs[TSR_KNOB_MC] * knobs[TSR_KNOB_NC] * sum <= most);
+}
