@@ -5,53 +5,76 @@
 #include "passes/tile/space.h"
 #include "tuner/database.h"
 
-/* What was measured, over all tasks of all runs: trains the correction that the analytic model
- * gets. */
+/* Both models: the analytic one, and the correction learned from what was measured, over all tasks.
+ */
 typedef struct tsr_learner tsr_learner;
-TSR_WARN_UNUSED tsr_status tsr_learner_create(const tsr_allocator *allocator, tsr_diag *diag,
+
+typedef struct tsr_learner_options {
+  bool no_analytic, no_learned; /* to compare: what is off says the same of all schedules */
+  double cycles_per_ns;         /* of the analytic model's cycles; 0: 1 */
+  uint32_t most;                /* trials to remember; 0: default */
+} tsr_learner_options;
+
+TSR_WARN_UNUSED tsr_status tsr_learner_create(const tsr_learner_options *options,
+                                              const tsr_allocator *allocator, tsr_diag *diag,
                                               tsr_learner **out_learner);
-void tsr_learner_destroy(tsr_learner *learner);
-/* A measured schedule: its rows of features and the logarithm of measured by predicted time. */
-TSR_WARN_UNUSED tsr_status tsr_learner_add(tsr_learner *learner, tsr_space *space,
+void tsr_learner_destroy(tsr_learner *learner); /* NULL is allowed */
+/* A measured schedule of the task with that number: its rows of features and the logarithm of
+ * measured by analytic time. Of too many the newest and each task's best are kept. */
+TSR_WARN_UNUSED tsr_status tsr_learner_add(tsr_learner *learner, uint64_t task, tsr_space *space,
                                            const tsr_schedule *schedule, double measured_ns,
                                            tsr_diag *diag);
 /* Trains anew when enough has been added since. */
 TSR_WARN_UNUSED tsr_status tsr_learner_update(tsr_learner *learner, tsr_diag *diag);
-/* Predicted time: the analytic one (0 cost model: 1) times the correction (1 before training). */
-double tsr_learner_predict(const tsr_learner *learner, tsr_space *space,
-                           const tsr_schedule *schedule);
+/* Changes when predictions do. */
+uint64_t tsr_learner_version(const tsr_learner *learner);
 
-typedef struct tsr_search_options {
-  bool no_analytic, no_learned; /* to compare: what is off predicts nothing */
-  uint64_t seed;
-  double cycles_per_ns;
-} tsr_search_options;
+typedef struct tsr_prediction {
+  double analytic_ns;
+  double ns; /* with the correction; the same before there is one */
+} tsr_prediction;
+/* Infinite where the analytic model has no figure. */
+tsr_prediction tsr_learner_predict(const tsr_learner *learner, tsr_space *space,
+                                   const tsr_schedule *schedule);
 
 typedef struct tsr_search tsr_search;
-TSR_WARN_UNUSED tsr_status tsr_search_create(tsr_space *space, tsr_learner *learner,
-                                             const tsr_search_options *options,
-                                             const tsr_allocator *allocator, tsr_diag *diag,
-                                             tsr_search **out_search);
-void tsr_search_destroy(tsr_search *search);
-/* A schedule worth starting from (a neighbour's best). */
-void tsr_search_seed(tsr_search *search, const tsr_schedule *schedule);
-/* Up to `most` schedules that were not proposed before; predicted times in ns. 0: exhausted. */
-uint32_t tsr_search_propose(tsr_search *search, uint32_t most, tsr_schedule *out_schedules,
-                            double *out_predicted_ns);
-/* Also for what a database already knows (resume). */
+/* `task` numbers the task for the learner. Space and learner must outlive the search. */
+TSR_WARN_UNUSED tsr_status tsr_search_create(tsr_space *space, tsr_learner *learner, uint64_t task,
+                                             uint64_t seed, const tsr_allocator *allocator,
+                                             tsr_diag *diag, tsr_search **out_search);
+void tsr_search_destroy(tsr_search *search); /* NULL is allowed */
+/* A legal schedule worth starting from (a neighbour's best). The space's default always is one. */
+TSR_WARN_UNUSED tsr_status tsr_search_seed(tsr_search *search, const tsr_schedule *schedule,
+                                           tsr_diag *diag);
+/* Up to `most` schedules that were neither proposed nor told before: what to start from first, then
+ * the best by prediction with a few at random among them. 0: exhausted. */
+TSR_WARN_UNUSED tsr_status tsr_search_propose(tsr_search *search, uint32_t most,
+                                              tsr_schedule *out_schedules,
+                                              tsr_prediction *out_predictions, uint32_t *out_count,
+                                              tsr_diag *diag);
+/* Also for what a database already knows (resume). Statuses other than RIGHT only keep it from
+ * being proposed again. */
 TSR_WARN_UNUSED tsr_status tsr_search_tell(tsr_search *search, const tsr_schedule *schedule,
                                            tsr_db_status status, double median_ns, tsr_diag *diag);
-/* What the next proposals are expected to gain over the best, 0..1; under the noise there is no
- * point in going on. */
-double tsr_search_expected_gain(const tsr_search *search);
+/* The best that was told, or NULL. */
+const tsr_schedule *tsr_search_best(const tsr_search *search, double *out_ns);
+uint32_t tsr_search_measured(const tsr_search *search); /* told as RIGHT */
+/* What the next `count` proposals are expected to gain over the best, 0..1: by the predictions,
+ * their errors so far, and what came of such expectations before. Under the noise there is no point
+ * in going on. 1 before anything was measured, 0 when nothing is left. */
+double tsr_search_expected_gain(tsr_search *search, uint32_t count);
 
-/* How well predictions ranked what was measured. */
+/* How well predictions, as they were before each measurement, ranked what was measured. */
+typedef struct tsr_model_quality {
+  double rank_correlation; /* Spearman's, of predicted and measured time */
+  double top1_regret,
+      top10_regret; /* the best of the first one, ten by prediction, by the best of all, less 1 */
+} tsr_model_quality;
 typedef struct tsr_search_quality {
   uint32_t measured;
-  double rank_correlation; /* Spearman's, of predicted against measured */
-  double top1_regret,
-      top10_regret; /* best of the predicted first one, ten, by the best measured, less 1 */
+  tsr_model_quality analytic, corrected;
 } tsr_search_quality;
-void tsr_search_get_quality(const tsr_search *search, tsr_search_quality *out_quality);
+TSR_WARN_UNUSED tsr_status tsr_search_get_quality(const tsr_search *search,
+                                                  tsr_search_quality *out_quality, tsr_diag *diag);
 
 #endif
