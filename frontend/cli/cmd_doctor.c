@@ -1,12 +1,15 @@
 #include "codegen/cpu/llvm_version.h"
 #include "frontend/cli/cuda_probe.h"
+#include "frontend/cli/json.h"
 #include "frontend/cli/options.h"
+#include "frontend/cli/out_file.h"
 #include "passes/poly/isl_version.h"
 #include "runtime/cpu_features.h"
 #include "tessera_commit.h"
 #include "tuner/ceilings.h"
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/utsname.h>
 #include <tessera/version.h>
 
@@ -89,28 +92,97 @@ static void print_figure(tsr_ceiling ceiling, const tsr_ceiling_figure *one,
   printf(" %s\n", tsr_ceiling_unit(ceiling));
 }
 
-static int print_ceilings(void) {
-  enum { SECONDS = 4 };
+/* Of one thread, and of all where there are several. */
+typedef struct ceilings {
+  uint32_t threads; /* 0: not measured */
   tsr_ceiling_figure one[TSR_CEILING_COUNT], all[TSR_CEILING_COUNT];
-  tsr_diag diag = {0};
-  uint32_t threads = tsr_cpu_count();
+} ceilings;
+
+static tsr_status measure_ceilings(ceilings *c, tsr_diag *diag) {
+  enum { SECONDS = 4 };
   const tsr_allocator *allocator = tsr_allocator_default();
-  tsr_status status = tsr_ceilings_measure(1, SECONDS, allocator, &diag, one);
-  if (status == TSR_OK && threads > 1)
-    status = tsr_ceilings_measure(threads, SECONDS, allocator, &diag, all);
-  if (status != TSR_OK)
-    return tsr_cli_bad(&diag);
-  printf("ceilings   medians (least .. most) of 1 thread%s", threads > 1 ? "" : "\n");
-  if (threads > 1)
-    printf(", then of %" PRIu32 " at once\n", threads);
+  c->threads = tsr_cpu_count();
+  TSR_TRY(tsr_ceilings_measure(1, SECONDS, allocator, diag, c->one));
+  return c->threads > 1 ? tsr_ceilings_measure(c->threads, SECONDS, allocator, diag, c->all)
+                        : TSR_OK;
+}
+
+static void print_ceilings(const ceilings *c) {
+  if (c->threads == 0)
+    return;
+  printf("ceilings   medians (least .. most) of 1 thread%s", c->threads > 1 ? "" : "\n");
+  if (c->threads > 1)
+    printf(", then of %" PRIu32 " at once\n", c->threads);
   for (int i = 0; i < TSR_CEILING_COUNT; i++)
-    print_figure((tsr_ceiling)i, &one[i], threads > 1 ? &all[i] : NULL);
-  return TSR_EXIT_FINE;
+    print_figure((tsr_ceiling)i, &c->one[i], c->threads > 1 ? &c->all[i] : NULL);
+}
+
+/* --- --json --- */
+
+static void put_figures(FILE *out, uint32_t threads, const tsr_ceiling_figure *figures) {
+  const char *before = "";
+  fprintf(out, "%s\"%" PRIu32 "\": {", threads > 1 ? ", " : "", threads);
+  for (int i = 0; i < TSR_CEILING_COUNT; i++) {
+    const tsr_ceiling_figure *figure = &figures[i];
+    if (figure->median <= 0)
+      continue;
+    fputs(before, out);
+    tsr_json_put_text(out, tsr_ceiling_text((tsr_ceiling)i));
+    fprintf(out, ": {\"median\": %.2f, \"least\": %.2f, \"most\": %.2f, \"unit\": \"%s\"}",
+            figure->median, figure->least, figure->most, tsr_ceiling_unit((tsr_ceiling)i));
+    before = ", ";
+  }
+  putc('}', out);
+}
+
+static void put_json(FILE *out, const ceilings *c) {
+  uint64_t features = tsr_cpu_features();
+  char names[1024];
+  tsr_cpu_caches caches;
+  tsr_cpu_feature_names(features, names, sizeof names);
+  tsr_cpu_cache_sizes(&caches);
+  fputs("{\"commit\": ", out);
+  tsr_json_put_text(out, TESSERA_COMMIT);
+  fprintf(out, ", \"level\": \"%s\", \"threads\": %" PRIu32 ", \"features\": ", x86_level(features),
+          tsr_cpu_count());
+  tsr_json_put_text(out, names);
+  fprintf(out,
+          ", \"caches\": {\"l1d\": %" PRIu64 ", \"l2\": %" PRIu64 ", \"l3\": %" PRIu64
+          ", \"line\": %" PRIu32 "}",
+          caches.l1d_bytes, caches.l2_bytes, caches.l3_bytes, caches.line_bytes);
+  if (c->threads > 0) {
+    fputs(", \"ceilings\": {", out);
+    put_figures(out, 1, c->one);
+    if (c->threads > 1)
+      put_figures(out, c->threads, c->all);
+    putc('}', out);
+  }
+  fputs("}\n", out);
+}
+
+static tsr_status write_json(const char *path, const ceilings *c, tsr_diag *diag) {
+  FILE *out = stdout;
+  if (strcmp(path, "-") != 0)
+    TSR_TRY(tsr_out_file_open(path, &out, diag));
+  put_json(out, c);
+  return out != stdout ? tsr_out_file_close(out, path, diag) : TSR_OK;
 }
 
 int tsr_cli_doctor(const tsr_cli_args *args) {
-  print_libraries();
-  print_cpu();
-  print_cuda();
-  return tsr_cli_has(args, TSR_OPTION_CEILINGS) ? print_ceilings() : TSR_EXIT_FINE;
+  const char *json = tsr_cli_text(args, TSR_OPTION_JSON, NULL);
+  tsr_status status = TSR_OK;
+  tsr_diag diag = {0};
+  ceilings found = {0};
+  if (json == NULL) {
+    print_libraries();
+    print_cpu();
+    print_cuda();
+  }
+  if (tsr_cli_has(args, TSR_OPTION_CEILINGS))
+    status = measure_ceilings(&found, &diag);
+  if (status == TSR_OK && json != NULL)
+    status = write_json(json, &found, &diag);
+  else if (status == TSR_OK)
+    print_ceilings(&found);
+  return status == TSR_OK ? TSR_EXIT_FINE : tsr_cli_bad(&diag);
 }

@@ -81,7 +81,8 @@ typedef enum tsr_cli_kind {
     "write the time of every kernel, for Perfetto")                                                \
   X(RUNS, "--runs", "N", COUNT, TSR_CLI_ON(BENCH), "timed runs (100)")                             \
   X(SEED, "--seed", "N", COUNT, TSR_CLI_RUNS, "seed of random inputs (1)")                         \
-  X(JSON, "--json", "FILE", TEXT, TSR_CLI_ON(BENCH), "write the figures; - is standard output")    \
+  X(JSON, "--json", "FILE", TEXT, TSR_CLI_ON(BENCH) | TSR_CLI_ON(DOCTOR),                          \
+    "write the figures; - is standard output")                                                     \
   X(THREADS, "--threads", "N", COUNT, TSR_CLI_MODEL | TSR_CLI_ON(VERIFY),                          \
     "threads; all processors when 0 or not given")                                                 \
   X(COMPILE_ONLY, "--compile-only", NULL, FLAG, TSR_CLI_ON(VERIFY),                                \
