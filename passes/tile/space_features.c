@@ -55,12 +55,12 @@
   X(PACKING, "of copies")                                                                          \
   X(CYCLES, "the analytic model's cycles")
 
-typedef enum feature {
+typedef enum feature_kind {
 #define FEATURE_ENUM(name, text) FEATURE_##name,
   FEATURE_LIST(FEATURE_ENUM)
 #undef FEATURE_ENUM
       FEATURE_COUNT
-} feature;
+} feature_kind;
 _Static_assert((int)FEATURE_COUNT == (int)TSR_SPACE_FEATURES, "one layout for all");
 
 static const char *const texts[] = {
@@ -221,13 +221,13 @@ static void fill_common(tsr_space *space, tsr_nest *nest, const tsr_schedule *sc
   row[FEATURE_CYCLES] = size_of(cost.cycles);
 }
 
-typedef struct rows {
+typedef struct row_list {
   float (*list)[TSR_SPACE_FEATURES];
   const float *common;
   uint32_t count;
-} rows;
+} row_list;
 
-static void add_row(rows *r, feature kind, double times, double tile_m, double tile_n) {
+static void add_row(row_list *r, feature_kind kind, double times, double tile_m, double tile_n) {
   if (r->count == TSR_SPACE_STORES)
     return;
   float *row = r->list[r->count++];
@@ -239,7 +239,7 @@ static void add_row(rows *r, feature kind, double times, double tile_m, double t
 }
 
 /* Sums of each reduction, then each store. */
-static void add_body(rows *r, const tsr_nest *nest, const shape *s) {
+static void add_body(row_list *r, const tsr_nest *nest, const shape *s) {
   const double tiles = s->outer * ceil(s->m / s->tile_m) * ceil(s->n / s->tile_n);
   for (uint32_t i = 0; i < nest->reduce_count; i++)
     add_row(r, FEATURE_SUMS, tiles * s->k, s->tile_m, s->tile_n);
@@ -251,7 +251,7 @@ static void add_body(rows *r, const tsr_nest *nest, const shape *s) {
 uint32_t tsr_space_features(tsr_space *space, const tsr_schedule *schedule,
                             float out_rows[TSR_SPACE_STORES][TSR_SPACE_FEATURES]) {
   float common[TSR_SPACE_FEATURES] = {0};
-  rows r = {.list = out_rows, .common = common};
+  row_list r = {.list = out_rows, .common = common};
   tsr_nest *nest = tsr_space_nest_of(space, schedule);
   const int64_t *knobs = schedule->knobs;
   const bool contract = schedule->strategy == TSR_STRATEGY_CONTRACT;
