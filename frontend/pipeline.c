@@ -4,6 +4,7 @@
 #include "codegen/host_program.h"
 #include "codegen/program.h"
 #include "frontend/cuda_program.h"
+#include "frontend/known_schedules.h"
 #include "frontend/manifest.h"
 #include "ir/copy.h"
 #include "ir/narrow.h"
@@ -39,14 +40,17 @@ struct target_build {
   tsr_program program; /* of the host, when there are parts for it to call */
   part_build *parts;
   uint32_t part_count;
-  tsr_cuda_program cuda; /* what those of all parts start as */
-  bool unasked;          /* added for later devices; emits nothing */
+  tsr_cuda_program cuda;   /* what those of all parts start as */
+  tsr_db *db;              /* NULL: no schedules are known */
+  uint32_t known, kernels; /* kernels with a schedule from there, of so many */
+  bool unasked;            /* added for later devices; emits nothing */
 };
 
 struct tsr_compilation {
   const tsr_allocator *allocator;
   target_build *builds;
   uint32_t count;
+  tsr_db *db;
 };
 
 static const tsr_compile_options no_options;
@@ -229,15 +233,15 @@ static void emit_part(const part_build *part, tsr_emit kind, const char *kind_te
   emit_ir(part->build, kind, kind_text, part->name, part->ir);
 }
 
-/* The default schedules, which tsr_pass_tile derives again: printed, then dropped. */
-static tsr_status emit_plan(const part_build *part) {
+/* The schedules, which tsr_pass_tile derives again: printed, then dropped. */
+static tsr_status emit_plan(const part_build *part, const tsr_plan_source *source) {
   const target_build *build = part->build;
   if (!emits(build, TSR_EMIT_PLAN))
     return TSR_OK;
   tsr_op plan;
   tsr_arena scratch;
   tsr_arena_init(&scratch, build->arena.allocator);
-  tsr_status status = tsr_plan_default(part->ir, &build->target, build->diag, &plan);
+  tsr_status status = tsr_plan_make(part->ir, &build->target, source, build->diag, &plan);
   if (status == TSR_OK) {
     emit(build, TSR_EMIT_PLAN, "plan", part->name, tsr_op_print(part->ir, plan, &scratch));
     tsr_op_erase(part->ir, plan);
@@ -363,6 +367,47 @@ static tsr_status lower_cpu(part_build *part, tsr_program_parts *about) {
   return build_program(part, about);
 }
 
+/* Blocks to tile programs, under schedules of the database where it has some. */
+static tsr_status tile_known(part_build *part) {
+  target_build *build = part->build;
+  tsr_known_schedules known;
+  TSR_TRY(tsr_known_schedules_begin(&known, build->db, &build->target, build->arena.allocator,
+                                    build->diag));
+  tsr_plan_source source = tsr_known_schedules_source(&known);
+  tsr_status status = emit_plan(part, &source);
+  source = tsr_known_schedules_source(&known);
+  if (status == TSR_OK)
+    status = tsr_pass_tile(part->ir, &build->target, &source, build->diag);
+  build->known += known.asked - known.missing;
+  build->kernels += known.asked;
+  if (known.status != TSR_OK) {
+    *build->diag = known.diag;
+    status = known.status;
+  }
+  tsr_known_schedules_end(&known);
+  return status;
+}
+
+static tsr_status tile(part_build *part) {
+  if (part->build->db != NULL)
+    return tile_known(part);
+  TSR_TRY(emit_plan(part, NULL));
+  return tsr_pass_tile(part->ir, &part->build->target, NULL, part->build->diag);
+}
+
+/* What the database was good for. */
+static void tell_known(const target_build *build) {
+  const tsr_compile_options *options = build->options;
+  char text[1200];
+  if (build->db == NULL || build->unasked || options->warning_function == NULL)
+    return;
+  snprintf(text, sizeof text,
+           "%u of %u kernels have a measured schedule in %.1000s; %u have none and take the "
+           "model's",
+           build->known, build->kernels, options->db, build->kernels - build->known);
+  options->warning_function(options->warning_context, build->target_text, text);
+}
+
 /* Graph to kernels to machine code to program tables. */
 static tsr_status lower(part_build *part) {
   target_build *build = part->build;
@@ -374,8 +419,7 @@ static tsr_status lower(part_build *part) {
                              .hook = after_pass,
                              .hook_context = part};
   TSR_TRY(tsr_passes_run(part->ir, &passes, diag));
-  TSR_TRY(emit_plan(part));
-  TSR_TRY(tsr_pass_tile(part->ir, &build->target, NULL, diag));
+  TSR_TRY(tile(part));
   TSR_TRY(tsr_pass_pack(part->ir, diag));
   emit_part(part, TSR_EMIT_TILE, "tile");
   TSR_TRY(tsr_ir_verify(part->ir, diag));
@@ -480,6 +524,8 @@ static tsr_status build_target(target_build *build, const tsr_model_source *sour
   TSR_TRY(tsr_model_import(source, build->options, build->arena.allocator, build->diag, &build->ir,
                            &build->onnx));
   tsr_status status = lower_model(build);
+  if (status == TSR_OK)
+    tell_known(build);
   if (tsr_ir_status(build->ir) == TSR_ERR_OUT_OF_MEMORY)
     status = blame_memory(build->diag);
   if (status != TSR_OK)
@@ -541,8 +587,12 @@ static void emit_results(target_build *build) {
 
 static tsr_status build_all(tsr_compilation *made, const tsr_model_source *source,
                             const tsr_compile_options *options, tsr_diag *diag) {
-  for (uint32_t i = 0; i < made->count; i++)
+  if (options->db != NULL)
+    TSR_TRY(tsr_db_open(options->db, TSR_DB_READ, made->allocator, diag, &made->db));
+  for (uint32_t i = 0; i < made->count; i++) {
+    made->builds[i].db = made->db;
     TSR_TRY(build_target(&made->builds[i], source));
+  }
   TSR_TRY(compile_cuda(made, options, diag));
   for (uint32_t i = 0; i < made->count; i++)
     emit_results(&made->builds[i]);
@@ -632,6 +682,7 @@ void tsr_compilation_destroy(tsr_compilation *compilation) {
       allocator->release(allocator->context, build->onnx, sizeof *build->onnx);
     }
   }
+  tsr_db_close(compilation->db);
   allocator->release(allocator->context, compilation->builds,
                      compilation->count * sizeof *compilation->builds);
   allocator->release(allocator->context, compilation, sizeof *compilation);

@@ -2,6 +2,7 @@
  */
 #include "ir/copy.h"
 #include "ir/ir_internal.h"
+#include <stdio.h>
 #include <string.h>
 
 /* --- replacing --- */
@@ -419,15 +420,18 @@ static void copy_used_dims(copier *c, usage *u) {
                                   tsr_dim_slot_of(c->from, dim)->data.from_device);
 }
 
-static void extract(copier *c, usage *u, tsr_op graph) {
+static void extract(copier *c, usage *u, tsr_op graph, tsr_op *out_op) {
   use_op(u, graph);
   copy_used_dims(c, u);
   if (c->to->status == TSR_OK)
-    tsr_op_set_symbol(c->to, copy_op(c, graph, c->to->top), "main");
+    *out_op = copy_op(c, graph, c->to->top);
+  tsr_op_set_symbol(c->to, *out_op, "main");
 }
 
-tsr_status tsr_ir_extract(const tsr_ir *from, tsr_op graph, const tsr_allocator *allocator,
-                          tsr_ir **out_ir) {
+typedef void (*extraction)(copier *c, usage *u, tsr_op op, tsr_op *out_op);
+
+static tsr_status extract_by(const tsr_ir *from, tsr_op op, extraction take,
+                             const tsr_allocator *allocator, tsr_ir **out_ir, tsr_op *out_op) {
   copier c = {.from = from, .map_size = from->values.count + 1};
   usage u = {.ir = from};
   size_t dims = from->dims.count + 1, consts = from->consts.count + 1;
@@ -436,6 +440,7 @@ tsr_status tsr_ir_extract(const tsr_ir *from, tsr_op graph, const tsr_allocator 
   void *tables;
   tsr_status status;
   *out_ir = NULL;
+  *out_op = 0;
   TSR_TRY(tsr_ir_create(allocator, &c.to));
   tables = allocator->allocate(allocator->context, bytes, 16);
   if (tables == NULL) {
@@ -447,7 +452,7 @@ tsr_status tsr_ir_extract(const tsr_ir *from, tsr_op graph, const tsr_allocator 
   c.dims = (tsr_dim *)(c.map + c.map_size);
   c.consts = c.dims + dims;
   u.dims = (uint8_t *)(c.consts + consts);
-  extract(&c, &u, graph);
+  take(&c, &u, op, out_op);
   allocator->release(allocator->context, tables, bytes);
   status = c.to->status;
   if (status == TSR_OK)
@@ -455,4 +460,109 @@ tsr_status tsr_ir_extract(const tsr_ir *from, tsr_op graph, const tsr_allocator 
   else
     tsr_ir_destroy(c.to);
   return status;
+}
+
+tsr_status tsr_ir_extract(const tsr_ir *from, tsr_op graph, const tsr_allocator *allocator,
+                          tsr_ir **out_ir) {
+  tsr_op made;
+  return extract_by(from, graph, extract, allocator, out_ir, &made);
+}
+
+/* --- one op --- */
+
+/* The constant itself, or an input in place of what else the op reads. */
+static void bring_value(copier *c, tsr_value value, tsr_region region, uint32_t *inputs) {
+  const tsr_value_data *data = tsr_value_get(c->from, value);
+  char name[24];
+  tsr_op op;
+  if (data->role == TSR_ROLE_RESULT && tsr_op_get(c->from, data->def)->code == TSR_OP_CONST) {
+    (void)copy_op(c, data->def, region);
+    return;
+  }
+  op = tsr_op_append(c->to, region, TSR_OP_INPUT);
+  snprintf(name, sizeof name, "x%u", (*inputs)++);
+  tsr_op_set_string(c->to, op, "name", name);
+  c->map[value] = tsr_op_add_result(c->to, op, map_type(c, data->type));
+}
+
+/* What is defined outside of `op` or in none of its regions. */
+static void bring_operands(copier *c, tsr_op op, tsr_region region, uint32_t *inputs) {
+  const tsr_op_data *data = tsr_op_get(c->from, op);
+  for (uint32_t i = 0; i < data->operand_count; i++)
+    if (c->map[data->operands[i].value] == 0)
+      bring_value(c, data->operands[i].value, region, inputs);
+  /* What is inside stands for itself while its surroundings are looked for. */
+  for (uint32_t i = 0; i < data->result_count; i++)
+    c->map[data->results[i]] = UINT32_MAX;
+  for (uint32_t r = 0; r < data->region_count; r++) {
+    const tsr_region_data *inner = tsr_region_get(c->from, data->regions[r]);
+    for (uint32_t i = 0; i < inner->arg_count; i++)
+      c->map[inner->args[i]] = UINT32_MAX;
+    TSR_FOR_EACH_OP (c->from, data->regions[r], body)
+      bring_operands(c, body, region, inputs);
+  }
+}
+
+static void use_operands(usage *u, tsr_op op) {
+  const tsr_op_data *data = tsr_op_get(u->ir, op);
+  for (uint32_t i = 0; i < data->operand_count; i++)
+    use_value(u, data->operands[i].value);
+  for (uint32_t r = 0; r < data->region_count; r++)
+    TSR_FOR_EACH_OP (u->ir, data->regions[r], inner)
+      use_operands(u, inner);
+}
+
+static bool is_extent(const tsr_ir *ir, tsr_region graph, tsr_expr dim) {
+  TSR_FOR_EACH_OP (ir, graph, op) {
+    const tsr_op_data *data = tsr_op_get(ir, op);
+    const tsr_type_info *type =
+        data->code == TSR_OP_INPUT ? tsr_value_type(ir, data->results[0]) : NULL;
+    for (uint32_t i = 0; type != NULL && i < type->rank; i++)
+      if (type->dims[i] == dim)
+        return true;
+  }
+  return false;
+}
+
+static void bring_extents(copier *c, tsr_region graph, uint32_t *inputs) {
+  for (tsr_dim dim = 1; dim <= c->to->dims.count; dim++) {
+    const tsr_expr extent = tsr_expr_dim(c->to, dim);
+    char name[24];
+    if (is_extent(c->to, graph, extent))
+      continue;
+    tsr_op op = tsr_op_append(c->to, graph, TSR_OP_INPUT);
+    snprintf(name, sizeof name, "x%u", (*inputs)++);
+    tsr_op_set_string(c->to, op, "name", name);
+    (void)tsr_op_add_result(c->to, op, tsr_type_make(c->to, TSR_LEVEL_GLOBAL, TSR_U8, &extent, 1));
+  }
+}
+
+static void isolate(copier *c, usage *u, tsr_op op, tsr_op *out_op) {
+  uint32_t inputs = 0;
+  use_op(u, op);
+  use_operands(u, op);
+  copy_used_dims(c, u);
+  if (c->to->status != TSR_OK)
+    return;
+  const tsr_op graph = tsr_op_append(c->to, c->to->top, TSR_OP_GRAPH);
+  tsr_op_set_symbol(c->to, graph, "main");
+  const tsr_region region = tsr_op_add_region(c->to, graph);
+  bring_operands(c, op, region, &inputs);
+  bring_extents(c, region, &inputs);
+  *out_op = copy_op(c, op, region);
+  if (*out_op == 0)
+    return;
+  const tsr_op_data *made = tsr_op_get(c->to, *out_op);
+  for (uint32_t i = 0; i < made->result_count; i++) {
+    char name[24];
+    tsr_op output = tsr_op_append(c->to, region, TSR_OP_OUTPUT);
+    snprintf(name, sizeof name, "y%u", i);
+    tsr_op_add_operand(c->to, output, made->results[i]);
+    tsr_op_set_string(c->to, output, "name", name);
+  }
+}
+
+tsr_status tsr_ir_isolate(const tsr_ir *from, tsr_op op, const tsr_allocator *allocator,
+                          tsr_ir **out_ir, tsr_op *out_op) {
+  return extract_by(from, op, isolate, allocator, out_ir, out_op);
 }

@@ -12,5 +12,13 @@ TSR_WARN_UNUSED tsr_status tsr_ir_copy_in_order(const tsr_ir *from, const tsr_al
  * constants are shared (`from` must outlive the copy). */
 TSR_WARN_UNUSED tsr_status tsr_ir_extract(const tsr_ir *from, tsr_op graph,
                                           const tsr_allocator *allocator, tsr_ir **out_ir);
+/* One op of a graph, a block say, as a graph of its own called @main: inputs x0, x1 .. for what it
+ * reads, constants as they are, the op, outputs y0, y1 .. for its results. Each dim that it uses is
+ * the extent of an input, of one that is there for nothing else where need be; device dims are
+ * plain ones. Done again, it changes nothing but names. Bytes of constants are shared (`from` must
+ * outlive the copy). */
+TSR_WARN_UNUSED tsr_status tsr_ir_isolate(const tsr_ir *from, tsr_op op,
+                                          const tsr_allocator *allocator, tsr_ir **out_ir,
+                                          tsr_op *out_op);
 
 #endif

@@ -50,7 +50,7 @@ static tsr_op find_plan(const tsr_ir *ir) {
 }
 
 static tsr_status tile(tsr_ir *ir, const tsr_target *target, tsr_diag *diag) {
-  tsr_plan_source source = {ir, find_plan(ir)};
+  const tsr_plan_source source = {.ir = ir, .plan = find_plan(ir)};
   return tsr_pass_tile(ir, target, source.plan != 0 ? &source : NULL, diag);
 }
 

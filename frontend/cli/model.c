@@ -92,6 +92,7 @@ tsr_status tsr_cli_compile_options_begin(const tsr_cli_args *args,
       .deterministic = tsr_cli_has(args, TSR_OPTION_DETERMINISTIC),
       .warning_function = print_warning,
       .cuda_worker = cuda_worker,
+      .db = tsr_cli_text(args, TSR_OPTION_DB, NULL),
   };
   return TSR_OK;
 }

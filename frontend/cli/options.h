@@ -53,7 +53,8 @@ typedef enum tsr_cli_kind {
 #define TSR_CLI_OPTION_LIST(X)                                                                     \
   X(OUTPUT, "-o", "OUT", TEXT, TSR_CLI_ON(COMPILE) | TSR_CLI_ON(DB) | TSR_CLI_ON(REPORT),          \
     "the module to write; of 'db export' the text; of 'report' the page, HTML")                    \
-  X(DB, "--db", "FILE", TEXT, TSR_CLI_ON(DB), "the tuning database")                               \
+  X(DB, "--db", "FILE", TEXT, TSR_CLI_ON(DB) | TSR_CLI_MODEL | TSR_CLI_ON(VERIFY),                 \
+    "the tuning database; kernels take the best schedule that was measured for them")              \
   X(KEEP, "--keep", "N", COUNT, TSR_CLI_ON(DB), "prune: best trials to keep of each key (10)")     \
   X(TARGET, "--target", "TARGET", TEXT,                                                            \
     TSR_CLI_MODEL | TSR_CLI_ON(VERIFY) | TSR_CLI_ON(OPT) | TSR_CLI_ON(INSPECT),                    \

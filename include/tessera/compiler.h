@@ -113,6 +113,11 @@ typedef struct tsr_compile_options {
    * differ in type. */
   const tsr_alias *aliases;
   uint32_t alias_count;
+  /* A tuning database, opened for reading: each kernel takes the best schedule that was measured
+   * and found right for the same work, target, caches and number of threads; a warning says how
+   * many kernels have one. Only its rows count, not how they came in. NULL: schedules come from
+   * the analytic model. IO: there is no such file; FORMAT, VERSION, CHECKSUM. */
+  const char *db;
 } tsr_compile_options;
 
 /* The main of a process started as tsr_compile_options.cuda_worker: serves until its standard input

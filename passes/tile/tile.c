@@ -24,6 +24,8 @@ typedef struct made_kernel {
   uint32_t axis;
   tsr_op first, second; /* what it was cut into */
   uint32_t op_count;    /* of the block: what differs here needs no comparison */
+  bool known;           /* `row` is in the place of the default */
+  tsr_schedule row;
   uint32_t count;
   made_variant variants[MAX_VARIANTS];
 } made_kernel;
@@ -55,6 +57,40 @@ static tsr_status from_plan(tiling *t, const char *name, tsr_schedule *inout) {
     if (data->code == TSR_OP_SCHEDULE && data->symbol != NULL && strcmp(data->symbol, name) == 0)
       return tsr_schedule_read(t->plan->ir, op, t->take.diag, inout);
   }
+  return TSR_OK;
+}
+
+/* `part`: the block is one of two already. */
+static tsr_status check_row(tiling *t, tsr_op block, bool part, const tsr_schedule *schedule,
+                            const char *name) {
+  tsr_nest *nest = NULL;
+  int axis;
+  TSR_TRY(tsr_take_nest(&t->take, block, &nest));
+  if (!part)
+    TSR_TRY(tsr_take_split(&t->take, nest, schedule, name, &axis));
+  TSR_TRY(tsr_take_nest(&t->take, block, &nest));
+  return tsr_take_check(&t->take, nest, schedule, name);
+}
+
+/* Takes the kernel's row if it is legal; why it is not, nobody wants to know. */
+static tsr_status take_row(tiling *t, tsr_op block, bool part, made_kernel *kernel) {
+  tsr_diag *diag = t->take.diag, why = {0};
+  t->take.diag = &why;
+  const tsr_status status = check_row(t, block, part, &kernel->row, kernel->variants[0].name);
+  t->take.diag = diag;
+  kernel->known = status == TSR_OK;
+  return status == TSR_ERR_OUT_OF_MEMORY ? tsr_taking_out_of_memory(&t->take)
+                                         : tsr_ir_status(t->take.ir);
+}
+
+/* The first legal schedule that is known for the block. */
+static tsr_status ask_known(tiling *t, tsr_op block, made_kernel *kernel) {
+  const tsr_plan_source *plan = t->plan;
+  if (plan == NULL || plan->known == NULL || tsr_op_get(t->take.ir, block)->code != TSR_OP_BLOCK)
+    return TSR_OK;
+  for (uint32_t i = 0;
+       !kernel->known && plan->known(plan->known_context, t->take.ir, block, i, &kernel->row); i++)
+    TSR_TRY(take_row(t, block, false, kernel));
   return TSR_OK;
 }
 
@@ -101,12 +137,31 @@ static tsr_expr guard_of(tiling *t, tsr_nest *nest, tsr_expr extent, const tsr_s
   return guard == 0 ? tsr_expr_int(t->take.ir, 1) : guard;
 }
 
+/* Where a row of measurements is taken, the model's variants stay below the extent that it was
+ * measured at. */
+static void stay_below(tiling *t, tsr_expr extent, tsr_schedule *variants, uint32_t count) {
+  int64_t sizes[64] = {0}, typical = 0, before = 0;
+  for (tsr_dim dim = 1; dim <= tsr_dim_count(t->take.ir) && dim <= 64; dim++)
+    sizes[dim - 1] = tsr_dim_get(t->take.ir, dim)->hint;
+  if (tsr_dim_count(t->take.ir) > 64 ||
+      tsr_expr_eval(t->take.ir, extent, sizes, &typical) != TSR_OK)
+    typical = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    int64_t *upto = &variants[i].knobs[TSR_KNOB_UPTO];
+    if (*upto >= typical)
+      *upto = typical - 1 > before ? typical - 1 : 0;
+    before = *upto > before ? *upto : before;
+  }
+}
+
 /* The variants of the kernel; the plan may change each, drop it by `upto` = 0, or add one. */
 static tsr_status add_variants(tiling *t, tsr_nest *nest, made_kernel *kernel) {
   tsr_schedule more[MAX_VARIANTS - 1];
   const tsr_schedule *first = &kernel->variants[0].schedule;
   const uint32_t count = tsr_schedule_variants(nest, first, more, MAX_VARIANTS - 1);
   const tsr_expr extent = is_mma(first) ? tsr_mma_guarded(nest) : tsr_schedule_guarded(nest);
+  if (kernel->known && extent != 0 && !is_mma(first))
+    stay_below(t, extent, more, count);
   for (uint32_t i = 0; (extent != 0 || is_mma(first)) && i < MAX_VARIANTS - 1; i++) {
     made_variant *variant = &kernel->variants[kernel->count];
     snprintf(variant->name, sizeof variant->name, "%.16s_%u", kernel->variants[0].name, i + 1);
@@ -135,8 +190,11 @@ static tsr_status decide_split(tiling *t, tsr_op block, made_kernel *kernel,
   int axis = -1;
   const char *name = kernel->variants[0].name;
   TSR_TRY(check_fill(t, block));
+  TSR_TRY(ask_known(t, block, kernel));
   TSR_TRY(tsr_take_nest(&t->take, block, &nest));
   tsr_schedule_default(nest, out_whole);
+  if (kernel->known)
+    *out_whole = kernel->row;
   tsr_schedule planned = *out_whole;
   TSR_TRY(from_plan(t, name, &planned));
   TSR_TRY(tsr_take_split(&t->take, nest, &planned, name, &axis));
@@ -160,6 +218,8 @@ static tsr_status prepare(tiling *t, tsr_op block, made_kernel *kernel, const ts
     tsr_default_part(nest, whole, &first->schedule);
   else
     first->schedule = *whole;
+  if (kernel->known)
+    first->schedule = kernel->row;
   TSR_TRY(from_plan(t, first->name, &first->schedule));
   if (whole->knobs[TSR_KNOB_SPLIT] <= 1 && first->schedule.knobs[TSR_KNOB_SPLIT] > 1)
     return tsr_fail(t->take.diag, TSR_ERR_ARGUMENT,
@@ -414,9 +474,9 @@ typedef tsr_status (*kernel_visitor)(tiling *t, tsr_op block, made_kernel *kerne
                                      const tsr_schedule *whole);
 
 /* One of the two blocks of one that is cut; `whole` has the schedule that decided it, for the first
- * of them, NULL for the second. */
+ * of them, NULL for the second; `row` what is known for that first one, or NULL. */
 static tsr_status visit_part(tiling *t, tsr_op block, const tsr_schedule *whole,
-                             kernel_visitor visit) {
+                             const tsr_schedule *row, kernel_visitor visit) {
   const uint32_t op_count = ops_within(t->take.ir, block);
   made_kernel *kernel = same_kernel(t, block, op_count);
   tsr_schedule own = {0};
@@ -425,6 +485,10 @@ static tsr_status visit_part(tiling *t, tsr_op block, const tsr_schedule *whole,
   kernel = new_kernel(t, block, op_count);
   if (kernel == NULL)
     return tsr_taking_out_of_memory(&t->take);
+  if (row != NULL) {
+    kernel->row = *row;
+    TSR_TRY(take_row(t, block, true, kernel));
+  }
   if (whole == NULL) {
     tsr_nest *nest = NULL;
     TSR_TRY(tsr_take_nest(&t->take, block, &nest));
@@ -459,8 +523,9 @@ static tsr_status visit_block(tiling *t, tsr_op block, kernel_visitor visit) {
     kernel->first = first;
     kernel->second = second;
   }
-  TSR_TRY(visit_part(t, first, &whole, visit));
-  return visit_part(t, second, NULL, visit);
+  const tsr_schedule row = kernel->row;
+  TSR_TRY(visit_part(t, first, &whole, is_new && kernel->known ? &row : NULL, visit));
+  return visit_part(t, second, NULL, NULL, visit);
 }
 
 static tsr_status tile_kernel(tiling *t, tsr_op block, made_kernel *kernel,
@@ -535,9 +600,9 @@ static void drop_cut_blocks(tiling *t) {
   }
 }
 
-tsr_status tsr_plan_default(tsr_ir *ir, const tsr_target *target, tsr_diag *diag,
-                            tsr_op *out_plan) {
-  tiling t = {.take = {.ir = ir, .target = target, .diag = diag}, .planning = true};
+tsr_status tsr_plan_make(tsr_ir *ir, const tsr_target *target, const tsr_plan_source *source,
+                         tsr_diag *diag, tsr_op *out_plan) {
+  tiling t = {.take = {.ir = ir, .target = target, .diag = diag}, .plan = source, .planning = true};
   if (out_plan != NULL)
     *out_plan = 0;
   const char *symbol = "plan";
@@ -567,4 +632,9 @@ tsr_status tsr_plan_default(tsr_ir *ir, const tsr_target *target, tsr_diag *diag
   status = ir_failure(&t, status);
   tsr_taking_end(&t.take);
   return status;
+}
+
+tsr_status tsr_plan_default(tsr_ir *ir, const tsr_target *target, tsr_diag *diag,
+                            tsr_op *out_plan) {
+  return tsr_plan_make(ir, target, NULL, diag, out_plan);
 }

@@ -2,14 +2,21 @@
  * target. */
 #ifndef TSR_PASSES_TILE_TILE_H
 #define TSR_PASSES_TILE_TILE_H
-#include "ir/ir.h"
-#include "ir/target.h"
+#include "passes/tile/schedule.h"
+
+/* Schedules that somebody knows for a block, best first: writes number 0, 1 .. and returns true;
+ * false: there are no more. The first legal one takes the place of the block's default. */
+typedef bool (*tsr_schedules_known)(void *context, const tsr_ir *ir, tsr_op block, uint32_t number,
+                                    tsr_schedule *out_schedule);
 
 /* Where schedules come from: a `plan` op, in the IR that is tiled or in one of its own (a plan
- * read from text). Kernels that it does not name get their default schedule. */
+ * read from text). Kernels that it does not name get what `known` says, and else their default
+ * schedule. `known` is asked once for each kind of block, not for procs. */
 typedef struct tsr_plan_source {
   const tsr_ir *ir;
-  tsr_op plan;
+  tsr_op plan;               /* 0: none */
+  tsr_schedules_known known; /* NULL: nothing is known */
+  void *known_context;
 } tsr_plan_source;
 
 /* Every block and proc of the graphs becomes a top-level kernel @k0, @k1 ... and a launch of it:
@@ -20,8 +27,12 @@ typedef struct tsr_plan_source {
 TSR_WARN_UNUSED tsr_status tsr_pass_tile(tsr_ir *ir, const tsr_target *target,
                                          const tsr_plan_source *plan, tsr_diag *diag);
 
-/* Appends `plan @graph {...}` with the default schedule of every kernel that tsr_pass_tile will
- * make, from the analytic model. `out_plan` may be NULL. */
+/* Appends `plan @graph {...}` with the schedule of every kernel that tsr_pass_tile will make with
+ * this source. `out_plan` may be NULL. */
+TSR_WARN_UNUSED tsr_status tsr_plan_make(tsr_ir *ir, const tsr_target *target,
+                                         const tsr_plan_source *source, tsr_diag *diag,
+                                         tsr_op *out_plan);
+/* The same without a source: default schedules, from the analytic model. */
 TSR_WARN_UNUSED tsr_status tsr_plan_default(tsr_ir *ir, const tsr_target *target, tsr_diag *diag,
                                             tsr_op *out_plan);
 

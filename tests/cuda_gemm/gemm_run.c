@@ -114,7 +114,7 @@ static void compile_text(compiled *c, const char *text, const char *name, bool t
   target.tf32 = tf32;
   tsr_arena_init(&c->arena, tsr_allocator_default());
   c->ir = blocks_of(text);
-  const tsr_plan_source plan = {c->ir, top_of(c->ir, TSR_OP_PLAN, 0)};
+  const tsr_plan_source plan = {.ir = c->ir, .plan = top_of(c->ir, TSR_OP_PLAN, 0)};
   if (tsr_pass_tile(c->ir, &target, &plan, &diag) != TSR_OK ||
       tsr_pass_pack(c->ir, &diag) != TSR_OK || tsr_ir_verify(c->ir, &diag) != TSR_OK ||
       tsr_codegen_cuda(c->ir, &target, &c->arena, &diag, &c->code) != TSR_OK)

@@ -120,7 +120,7 @@ START_TEST(test_refusal) {
   ck_assert(tsr_target_cuda(one->target, &target));
   ck_assert_int_eq(tsr_ir_parse(tsr_allocator_default(), text, strlen(text), "t", &diag, &ir),
                    TSR_OK);
-  tsr_plan_source plan = {ir, 0};
+  tsr_plan_source plan = {.ir = ir};
   TSR_FOR_EACH_OP (ir, tsr_ir_top(ir), op)
     if (tsr_op_get(ir, op)->code == TSR_OP_PLAN)
       plan.plan = op;

@@ -93,7 +93,7 @@ static inline void tiled_open(tiled *t, const char *text, const tsr_cpu_isa *isa
   tsr_diag diag = {0};
   *t = (tiled){.ir = parse_text(text)};
   tsr_arena_init(&t->arena, tsr_allocator_default());
-  const tsr_plan_source plan = {t->ir, plan_of(t->ir)};
+  const tsr_plan_source plan = {.ir = t->ir, .plan = plan_of(t->ir)};
   if (tsr_pass_tile(t->ir, target, plan.plan != 0 ? &plan : NULL, &diag) != TSR_OK ||
       tsr_pass_pack(t->ir, &diag) != TSR_OK || tsr_ir_verify(t->ir, &diag) != TSR_OK ||
       tsr_codegen_cpu(t->ir, isa, NULL, &t->arena, &diag, &t->code) != TSR_OK)
