@@ -43,6 +43,7 @@ struct target_build {
   tsr_cuda_program cuda;   /* what those of all parts start as */
   tsr_db *db;              /* NULL: no schedules are known */
   uint32_t known, kernels; /* kernels with a schedule from there, of so many */
+  bool blocks_only;        /* no further than the pass `storage` */
   bool unasked;            /* added for later devices; emits nothing */
 };
 
@@ -419,6 +420,8 @@ static tsr_status lower(part_build *part) {
                              .hook = after_pass,
                              .hook_context = part};
   TSR_TRY(tsr_passes_run(part->ir, &passes, diag));
+  if (build->blocks_only)
+    return TSR_OK;
   TSR_TRY(tile(part));
   TSR_TRY(tsr_pass_pack(part->ir, diag));
   emit_part(part, TSR_EMIT_TILE, "tile");
@@ -485,6 +488,8 @@ static tsr_status lower_parts(target_build *build, tsr_op model) {
     TSR_TRY(tsr_ir_extract(build->ir, op, build->arena.allocator, &part->ir));
     TSR_TRY(lower_checked(part));
   }
+  if (build->blocks_only)
+    return TSR_OK;
   tsr_program_parts about = describe_program(build);
   tsr_host_parts parts = {.target = about.target,
                           .cpu_features = about.cpu_features,
@@ -524,7 +529,7 @@ static tsr_status build_target(target_build *build, const tsr_model_source *sour
   TSR_TRY(tsr_model_import(source, build->options, build->arena.allocator, build->diag, &build->ir,
                            &build->onnx));
   tsr_status status = lower_model(build);
-  if (status == TSR_OK)
+  if (status == TSR_OK && !build->blocks_only)
     tell_known(build);
   if (tsr_ir_status(build->ir) == TSR_ERR_OUT_OF_MEMORY)
     status = blame_memory(build->diag);
@@ -587,6 +592,8 @@ static void emit_results(target_build *build) {
 
 static tsr_status build_all(tsr_compilation *made, const tsr_model_source *source,
                             const tsr_compile_options *options, tsr_diag *diag) {
+  if (made->builds[0].blocks_only)
+    return build_target(&made->builds[0], source);
   if (options->db != NULL)
     TSR_TRY(tsr_db_open(options->db, TSR_DB_READ, made->allocator, diag, &made->db));
   for (uint32_t i = 0; i < made->count; i++) {
@@ -627,9 +634,9 @@ static uint32_t list_targets(const tsr_compile_options *options, const char **ou
   return count;
 }
 
-tsr_status tsr_pipeline_run(const tsr_model_source *source, const tsr_compile_options *options,
-                            const tsr_allocator *allocator, tsr_diag *diag,
-                            tsr_compilation **out_compilation) {
+static tsr_status run(const tsr_model_source *source, const tsr_compile_options *options,
+                      bool blocks_only, const tsr_allocator *allocator, tsr_diag *diag,
+                      tsr_compilation **out_compilation) {
   enum { MOST_TARGETS = 64 };
   const char *targets[MOST_TARGETS + 1];
   uint32_t unasked;
@@ -654,6 +661,7 @@ tsr_status tsr_pipeline_run(const tsr_model_source *source, const tsr_compile_op
     builds[i].options = options;
     builds[i].target_text = targets[i];
     builds[i].unasked = i == unasked;
+    builds[i].blocks_only = blocks_only;
     builds[i].diag = diag;
     tsr_arena_init(&builds[i].arena, allocator);
   }
@@ -664,6 +672,31 @@ tsr_status tsr_pipeline_run(const tsr_model_source *source, const tsr_compile_op
   }
   tsr_compilation_destroy(made);
   return tsr_fail(diag, status, "%s", tsr_status_text(status));
+}
+
+tsr_status tsr_pipeline_run(const tsr_model_source *source, const tsr_compile_options *options,
+                            const tsr_allocator *allocator, tsr_diag *diag,
+                            tsr_compilation **out_compilation) {
+  return run(source, options, false, allocator, diag, out_compilation);
+}
+
+tsr_status tsr_pipeline_blocks(const tsr_model_source *source, const tsr_compile_options *options,
+                               const tsr_allocator *allocator, tsr_diag *diag,
+                               tsr_compilation **out_compilation) {
+  return run(source, options, true, allocator, diag, out_compilation);
+}
+
+uint32_t tsr_compilation_part_count(const tsr_compilation *compilation) {
+  return compilation->builds[0].part_count;
+}
+
+const tsr_ir *tsr_compilation_part(const tsr_compilation *compilation, uint32_t part) {
+  return compilation->builds[0].parts[part].ir;
+}
+
+const tsr_target *tsr_compilation_target(const tsr_compilation *compilation, bool *out_emulated) {
+  *out_emulated = compilation->builds[0].cuda.emulated;
+  return &compilation->builds[0].target;
 }
 
 void tsr_compilation_destroy(tsr_compilation *compilation) {
@@ -690,6 +723,8 @@ void tsr_compilation_destroy(tsr_compilation *compilation) {
 
 /* Without images there is nothing to write. */
 static tsr_status check_writable(const tsr_compilation *compilation, tsr_diag *diag) {
+  if (compilation->builds[0].blocks_only)
+    return tsr_fail(diag, TSR_ERR_STATE, "only blocks were made");
   if (compilation->count != 0 && compilation->builds[0].options->emit_only)
     return tsr_fail(diag, TSR_ERR_ARGUMENT, "no module is made when only texts are wanted");
   return TSR_OK;

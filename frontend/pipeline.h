@@ -2,6 +2,7 @@
 #ifndef TSR_FRONTEND_PIPELINE_H
 #define TSR_FRONTEND_PIPELINE_H
 #include "frontend/onnx/import.h"
+#include "ir/target.h"
 #include "runtime/program.h"
 #include <tessera/compiler.h>
 
@@ -24,6 +25,17 @@ TSR_WARN_UNUSED tsr_status tsr_pipeline_run(const tsr_model_source *source,
                                             const tsr_compile_options *options,
                                             const tsr_allocator *allocator, tsr_diag *diag,
                                             tsr_compilation **out_compilation);
+/* For the first target alone, and no further than blocks, behind the pass `storage`: what tuning
+ * tasks are made from. Nothing can be written. */
+TSR_WARN_UNUSED tsr_status tsr_pipeline_blocks(const tsr_model_source *source,
+                                               const tsr_compile_options *options,
+                                               const tsr_allocator *allocator, tsr_diag *diag,
+                                               tsr_compilation **out_compilation);
+/* Of the first target: the IR of each of its parts, and what it is; `out_emulated`: the device of
+ * the tests, which has no times. They live as long as the compilation. */
+uint32_t tsr_compilation_part_count(const tsr_compilation *compilation);
+const tsr_ir *tsr_compilation_part(const tsr_compilation *compilation, uint32_t part);
+const tsr_target *tsr_compilation_target(const tsr_compilation *compilation, bool *out_emulated);
 void tsr_compilation_destroy(tsr_compilation *compilation); /* NULL is allowed */
 TSR_WARN_UNUSED tsr_status tsr_compilation_write_file(const tsr_compilation *compilation,
                                                       const char *path, tsr_diag *diag);
