@@ -642,6 +642,47 @@ static void store_tile(tsr_emit *e, const access *at, const tsr_emit_tile *tile,
   }
 }
 
+/* Rows that lie side by side, element by element: a[0], b[0], c[0], d[0], a[1] .. */
+static bool lies_interleaved(const tsr_emit *e, const access *at) {
+  int64_t row_step = 0, lane_step = 0;
+  return at->rank == 2 && at->linear && at->check_count == 0 && at->lanes > 1 &&
+         (at->rows == 2 || at->rows == 4) &&
+         tsr_expr_is_int(e->ir, at->coefficients[0], &row_step) && row_step == 1 &&
+         tsr_expr_is_int(e->ir, at->coefficients[1], &lane_step) &&
+         lane_step == (int64_t)at->rows && e->op->code != TSR_OP_SCATTER_STORE;
+}
+
+static LLVMValueRef interleave(tsr_emit *e, LLVMValueRef a, LLVMValueRef b, uint32_t lanes) {
+  uint32_t *mask = tsr_emit_alloc(e, 2 * (size_t)lanes, sizeof *mask);
+  for (uint32_t i = 0; i < 2 * lanes; ++i)
+    mask[i] = i / 2 + (i % 2 ? lanes : 0);
+  return tsr_emit_shuffle(e, a, b, mask, 2 * lanes);
+}
+
+static void store_interleaved(tsr_emit *e, const access *at, const tsr_emit_tile *tile) {
+  const uint32_t pieces = tsr_emit_pieces(at->lanes);
+  for (uint32_t piece = 0; piece < pieces; ++piece) {
+    LLVMValueRef rows[4];
+    const place to = place_row(e, at, piece);
+    for (uint32_t row = 0; row < at->rows; ++row) {
+      LLVMValueRef value =
+          tsr_emit_part(e, tile, at->extents, at->rank, row * pieces + piece, true);
+      rows[row] = tsr_numeric_narrow(&e->math, at->dtype, value);
+      if (to.lanes == 1)
+        rows[row] =
+            LLVMBuildInsertElement(e->builder, LLVMGetPoison(LLVMVectorType(at->element, 1)),
+                                   rows[row], LLVMConstInt(e->i32, 0, false), "");
+    }
+    uint32_t lanes = to.lanes;
+    if (at->rows == 4) {
+      rows[0] = interleave(e, rows[0], rows[2], lanes);
+      rows[1] = interleave(e, rows[1], rows[3], lanes);
+      lanes *= 2;
+    }
+    store_plain(e, at, interleave(e, rows[0], rows[1], lanes), to.address);
+  }
+}
+
 void tsr_emit_store(tsr_emit *e) {
   const tsr_emit_tile *tile = tsr_emit_operand(e, 0);
   if (!tile)
@@ -658,6 +699,10 @@ void tsr_emit_store(tsr_emit *e) {
     return;
   }
   tile = tsr_emit_convert(e, tile, at.dtype);
+  if (tile && !combine && lies_interleaved(e, &at)) {
+    store_interleaved(e, &at, tile);
+    return;
+  }
   if (tile && !combine && lies_transposed(e, &at) && access_swap(e, &at, &swapped)) {
     tile = tsr_emit_transpose(e, tile, swap_axes);
     at = swapped;

@@ -1,5 +1,5 @@
 /* Which schedules are legal on their block and target. */
-#include "passes/tile/contract_emit.h"
+#include "passes/tile/contract_dot.h"
 #include "passes/tile/mma.h"
 
 static int64_t up_to(int64_t a, int64_t multiple) {
@@ -35,12 +35,15 @@ static tsr_status check_nest(const tsr_nest *nest, const int64_t *knobs, const c
   return TSR_OK;
 }
 
-static tsr_status check_contract(tsr_nest *nest, const int64_t *knobs, const char *kernel,
+static tsr_status check_contract(tsr_nest *nest, const tsr_schedule *schedule, const char *kernel,
                                  tsr_diag *diag) {
-  const tsr_contraction *c = tsr_contract_match(nest);
-  if (c == NULL)
+  const int64_t *knobs = schedule->knobs;
+  if (tsr_contract_match(nest) == NULL)
     return tsr_fail(diag, TSR_ERR_ARGUMENT,
                     "schedule @%s: the block is no contraction; use strategy = \"nest\"", kernel);
+  if (schedule->atom != NULL)
+    TSR_TRY(tsr_contract_dot_check(nest, schedule, kernel, diag));
+  const tsr_contraction *c = tsr_contract_of(nest, schedule);
   const int64_t lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(c->dtype));
   const int64_t mr = knobs[TSR_KNOB_MR], nr = knobs[TSR_KNOB_NR];
   if (mr < 1 || (c->m < 0 && mr != 1))
@@ -62,6 +65,7 @@ static tsr_status check_contract(tsr_nest *nest, const int64_t *knobs, const cha
                          .c = c,
                          .pack_a = knobs[TSR_KNOB_PACK_A] == 1,
                          .pack_b = knobs[TSR_KNOB_PACK_B] == 1};
+  tsr_contract_dot_begin(&e, schedule);
   tsr_contract_flatten(&e);
   if (knobs[TSR_KNOB_KC] > 0 && (!e.depth_flat || e.depth_total % knobs[TSR_KNOB_KC] != 0 ||
                                  knobs[TSR_KNOB_KC] % e.depth_outer != 0))
@@ -84,7 +88,7 @@ tsr_status tsr_schedule_check(tsr_nest *nest, const tsr_schedule *schedule, cons
   if (schedule->strategy == TSR_STRATEGY_NEST)
     return check_nest(nest, schedule->knobs, kernel, diag);
   if (schedule->strategy == TSR_STRATEGY_CONTRACT)
-    return check_contract(nest, schedule->knobs, kernel, diag);
+    return check_contract(nest, schedule, kernel, diag);
   if (schedule->strategy == TSR_STRATEGY_MMA || schedule->strategy == TSR_STRATEGY_WGMMA)
     return tsr_mma_check(nest, schedule, kernel, diag);
   return TSR_OK;

@@ -1,7 +1,7 @@
 /* Strategy "contract": register tiles of mr x nr over blocks of mc x nc. A task is one block; its
  * operands come as panels packed at compile time (constants), as panels that the task packs into l2
  * scratch, or straight from their buffers. */
-#include "passes/tile/contract_emit.h"
+#include "passes/tile/contract_dot.h"
 #include <string.h>
 
 enum { MAX_OUTER_GRID = 2 };
@@ -102,10 +102,11 @@ void tsr_contract_flatten(tsr_contract_emit *e) {
   e->depth_flat = true;
   for (uint32_t i = c->depth_count; i-- > 0;) {
     const tsr_nest_axis *axis = &e->nest->axes[c->depth[i]];
+    const bool grouped = e->atom != NULL && i + 1 == c->depth_count;
     e->depth_index =
         tsr_expr_add(e->ir, e->depth_index, tsr_expr_mul_int(e->ir, axis->leaf, e->depth_total));
     e->depth_outer = e->depth_total;
-    e->depth_total *= axis->size;
+    e->depth_total *= grouped ? tsr_contract_up(axis->size, e->unit) : axis->size;
   }
 }
 
@@ -308,7 +309,9 @@ static void register_tile(tsr_contract_emit *e) {
                                             : load_sums(e);
   if (e->phase != TSR_SUM_DONE) {
     body->stored_count = e->stored_count;
-    if (e->depth_flat)
+    if (e->atom != NULL)
+      sum = tsr_contract_dot_loop(e, sum);
+    else if (e->depth_flat)
       flat_depth_loop(e, sum, &sum);
     else
       depth_loop(e, 0, sum, &sum);
@@ -340,6 +343,8 @@ static int64_t rest_columns(const tsr_contract_emit *e, const tsr_contract_side 
                             int64_t rest) {
   const int64_t lanes = tsr_target_lanes(e->nest->target, tsr_dtype_bits(e->c->dtype));
   int64_t power = 1;
+  if (e->atom != NULL && e->atom->place == TSR_ATOM_MEMORY)
+    return tsr_contract_up(rest, e->atom->m); /* whole registers, rows too */
   while (power < rest && power < lanes)
     power *= 2;
   const int64_t wide = rest <= power ? power : (rest + lanes - 1) / lanes * lanes;
@@ -491,7 +496,8 @@ static void walk_side(tsr_contract_emit *e, unsigned order, const tsr_contract_s
   }
   if (cond != 0)
     body->region = tsr_tile_if(ir, outer, cond);
-  if (side->lane == 0 && !left_known)
+  const bool whole_rows = e->atom != NULL && e->atom->place == TSR_ATOM_MEMORY;
+  if (side->lane == 0 && !left_known && !whole_rows)
     walk_digits(e, order, side, whole, tsr_expr_sub(ir, whole, lo), left, side->tile - 1);
   else
     at_panel(e, order, side, whole, tsr_expr_sub(ir, whole, lo), rest);
@@ -658,27 +664,28 @@ static void emit_task(tsr_contract_emit *e, uint32_t outer) {
 }
 
 void tsr_contract_layout(tsr_nest *nest, const tsr_schedule *schedule) {
-  tsr_contract_emit e = {.nest = nest, .ir = nest->ir, .c = tsr_contract_match(nest)};
+  tsr_contract_emit e = {.nest = nest, .ir = nest->ir, .c = tsr_contract_of(nest, schedule)};
   const int64_t *knobs = schedule->knobs;
   if (e.c == NULL)
     return;
   e.pack_a = knobs[TSR_KNOB_PACK_A] == 1;
   e.pack_b = knobs[TSR_KNOB_PACK_B] == 1;
+  tsr_contract_dot_begin(&e, schedule);
   tsr_contract_flatten(&e);
   if (e.c->b.packable && !e.c->flat) {
     const tsr_contract_side n = side_of(&e, e.c->n, 1, knobs[TSR_KNOB_NR], knobs[TSR_KNOB_NC]);
-    panel_constant(&e, &e.c->b, &n);
+    (e.atom != NULL ? tsr_contract_dot_panel : panel_constant)(&e, &e.c->b, &n);
   }
   if (e.c->a.packable) {
     const tsr_contract_side m = side_of(&e, e.c->m, 0, knobs[TSR_KNOB_MR], knobs[TSR_KNOB_MC]);
-    panel_constant(&e, &e.c->a, &m);
+    (e.atom != NULL ? tsr_contract_dot_panel : panel_constant)(&e, &e.c->a, &m);
   }
 }
 
 tsr_status tsr_tile_contract(tsr_nest *nest, const tsr_schedule *schedule, tsr_region region,
                              tsr_diag *diag) {
   const int64_t *knobs = schedule->knobs;
-  tsr_contract_emit e = {.nest = nest, .ir = nest->ir, .c = tsr_contract_match(nest)};
+  tsr_contract_emit e = {.nest = nest, .ir = nest->ir, .c = tsr_contract_of(nest, schedule)};
   if (e.c == NULL)
     return tsr_fail(diag, TSR_ERR_ARGUMENT, "the block is no contraction");
   if (!tsr_body_begin(&e.body, nest, region))
@@ -690,6 +697,7 @@ tsr_status tsr_tile_contract(tsr_nest *nest, const tsr_schedule *schedule, tsr_r
   e.m = side_of(&e, e.c->m, 0, e.c->m >= 0 ? knobs[TSR_KNOB_MR] : 1, knobs[TSR_KNOB_MC]);
   e.n = side_of(&e, e.c->n, 1, knobs[TSR_KNOB_NR], knobs[TSR_KNOB_NC]);
   e.n.flat = e.c->flat;
+  tsr_contract_dot_begin(&e, schedule);
   tsr_contract_flatten(&e);
   e.depth_block = knobs[TSR_KNOB_KC] > 0 && e.depth_flat ? knobs[TSR_KNOB_KC] : e.depth_total;
   e.outer_grid = outer_in_grid(&e, (double)knobs[TSR_KNOB_GRAIN]);

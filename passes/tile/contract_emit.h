@@ -32,6 +32,9 @@ typedef struct tsr_contract_emit {
   tsr_body body;
   tsr_contract_side m, n;
   int64_t unroll;
+  /* Of atoms with k-groups (contract_dot.h), else NULL, and groups of 1 depth or 0. */
+  const tsr_atom *atom;
+  int64_t group, unit;
   uint32_t outer_grid; /* outer axes that number tasks */
   bool columns_outside, pack_a, pack_b;
   uint32_t stored_count; /* packed operands, in body.stored */

@@ -1,18 +1,22 @@
 /* Packing at run time: a task copies its block of an operand into l2 scratch, in the order in which
  * the register tiles read it. Copies are whole vectors along whatever axis is contiguous in the
  * source; where that is a red axis, square tiles are turned on the way. */
-#include "passes/tile/contract_emit.h"
+#include "passes/tile/contract_dot.h"
 #include <string.h>
 
-enum { TURN = 16, MAX_COPY_LANES = 64, UNROLLED_TAPS = 4 };
+enum { ROW_END = 64, TURN = 16, MAX_COPY_LANES = 64, UNROLLED_TAPS = 4 };
 
 /* A copy under construction: loops over the depth axes around one copied tile. */
 typedef struct packing {
   tsr_contract_emit *e;
   const tsr_contract_operand *operand;
   const tsr_body_stored *to;
-  int turned;     /* depth axis on the tile's rows, or -1 */
-  int lengthwise; /* depth axis on the lanes, or -1 */
+  int turned;         /* depth axis on the tile's rows, or -1 */
+  int lengthwise;     /* depth axis on the lanes, or -1 */
+  bool grouped;       /* b's copy, of an atom with k-groups */
+  tsr_expr group_at;  /* position of the tile's first row along the innermost axis */
+  int64_t group_left; /* rows that the axis has from there on, where they are less than the tile's;
+                         the others are zeros */
   void (*inside)(struct packing *p);
 } packing;
 
@@ -35,12 +39,102 @@ static void store_tile(packing *p) {
   tsr_body_release(body, mark);
 }
 
+/* --- groups of depths side by side --- */
+
+/* Rows [from, from + group) of the tile, column n's to places n * group and up: the copy's last
+ * axis. */
+static void store_group(packing *p, tsr_value tile, int64_t from, int64_t rows, int64_t lanes) {
+  const tsr_contract_emit *e = p->e;
+  tsr_body *body = &p->e->body;
+  tsr_ir *ir = e->ir;
+  tsr_expr subs[TSR_NEST_AXES + 2];
+  const uint32_t axis = e->c->depth[e->c->depth_count - 1], last = p->to->rank - 1;
+  if (rows > e->group) {
+    const tsr_expr start[2] = {tsr_expr_int(ir, from), tsr_expr_int(ir, 0)};
+    tsr_op slice = tsr_op_append(ir, body->region, TSR_OP_TILE_SLICE);
+    tsr_op_add_operand(ir, slice, tile);
+    tsr_op_set_exprs(ir, slice, "start", start, 2);
+    tile = tsr_op_add_result(ir, slice, tsr_tile_type(ir, p->to->dtype, e->group, lanes));
+  }
+  const tsr_expr before = body->to[axis];
+  tsr_body_bind(body, axis, tsr_expr_add_int(ir, p->group_at, from));
+  for (uint32_t d = 0; d < p->to->rank; d++)
+    subs[d] = tsr_body_expr(body, p->to->subs[d]);
+  subs[last] = tsr_expr_add(ir, subs[last], tsr_expr_lane(ir, 0));
+  tsr_body_bind(body, axis, before);
+  tsr_op store = tsr_op_append(ir, body->region, TSR_OP_STORE);
+  tsr_op_add_operand(ir, store, tile);
+  tsr_op_add_element(ir, store, p->to->buffer, subs, p->to->rank);
+}
+
+/* A tile of whole groups, one depth per row. */
+static void store_groups(packing *p) {
+  tsr_body *body = &p->e->body;
+  tsr_ir *ir = p->e->ir;
+  const int64_t rows = body->extents[0], lanes = body->extents[1], left = p->group_left;
+  const uint32_t mark = tsr_body_mark(body);
+  tsr_value tile;
+  if (left <= 0) {
+    tile = tsr_tile_const(ir, body->region, p->to->dtype, 0, rows, lanes);
+  } else {
+    tile = tsr_body_spread(body, tsr_body_value(body, p->operand->value), rows, lanes);
+    if (left < rows) {
+      const tsr_value zero = tsr_tile_const(ir, body->region, p->to->dtype, 0, rows, lanes);
+      const tsr_expr inside =
+          tsr_expr_binary(ir, TSR_INDEX_LT, tsr_expr_lane(ir, 0), tsr_expr_int(ir, left));
+      tile = tsr_tile_select(ir, body->region,
+                             tsr_tile_condition(ir, body->region, inside, rows, lanes), tile, zero);
+    }
+  }
+  for (int64_t from = 0; from < rows; from += p->e->group)
+    store_group(p, tile, from, rows, lanes);
+  tsr_body_release(body, mark);
+}
+
 static void depth_level(packing *p, uint32_t level);
+
+static void group_rows(packing *p, uint32_t level, tsr_expr at, int64_t rows, int64_t left) {
+  tsr_body *body = &p->e->body;
+  const int64_t saved = body->extents[0];
+  const uint32_t axis = p->e->c->depth[level], mark = tsr_body_mark(body);
+  body->extents[0] = rows;
+  p->group_left = left;
+  p->group_at = at;
+  tsr_body_bind(body, axis, tsr_expr_add(p->e->ir, at, tsr_expr_lane(p->e->ir, 0)));
+  depth_level(p, level + 1);
+  tsr_body_bind(body, axis, tsr_expr_int(p->e->ir, 0));
+  tsr_body_release(body, mark);
+  body->extents[0] = saved;
+}
+
+/* The innermost axis in whole groups; the end of what the axis is padded to is zeros. */
+static void grouped_level(packing *p, uint32_t level) {
+  tsr_contract_emit *e = p->e;
+  tsr_body *body = &e->body;
+  tsr_ir *ir = e->ir;
+  const tsr_nest_axis *axis = &e->nest->axes[e->c->depth[level]];
+  const bool passes = level == 0 && e->depth_block < e->depth_total;
+  const int64_t size = passes ? e->depth_block : axis->size,
+                step = p->turned >= 0 ? TURN : e->group;
+  const int64_t padded = tsr_contract_up(size, e->unit);
+  const tsr_expr first = passes ? e->depth_first : tsr_expr_int(ir, 0);
+  const tsr_region outer = body->region;
+  if (size / step > 0) {
+    tsr_tile_loop loop =
+        tsr_tile_for(ir, outer, tsr_expr_int(ir, 0), tsr_expr_int(ir, size / step), NULL, 0);
+    body->region = loop.body;
+    group_rows(p, level, tsr_expr_add(ir, first, tsr_expr_mul_int(ir, loop.index, step)), step,
+               step);
+    body->region = outer;
+  }
+  for (int64_t at = size / step * step; at < padded; at += e->group)
+    group_rows(p, level, tsr_expr_add_int(ir, first, at), e->group, size - at);
+}
 
 /* Steps of an axis in one pass: the outermost is shared out among the passes. */
 static int64_t level_size(const packing *p, uint32_t level) {
   const tsr_contract_emit *e = p->e;
-  if (level == 0 && e->depth_flat)
+  if (level == 0 && e->depth_flat && e->depth_block < e->depth_total)
     return e->depth_block / e->depth_outer;
   return e->nest->axes[e->c->depth[level]].size;
 }
@@ -54,6 +148,29 @@ static void bound_level(packing *p, uint32_t level, tsr_expr position) {
   depth_level(p, level + 1);
   tsr_body_bind(body, axis, tsr_expr_int(p->e->ir, 0));
   tsr_body_release(body, mark);
+}
+
+/* Zeros behind the end of a row's innermost axis, up to whole groups. */
+static void zero_end(packing *p, uint32_t level, int64_t size) {
+  tsr_contract_emit *e = p->e;
+  tsr_body *body = &e->body;
+  const int64_t end = tsr_contract_up(size, e->unit) - size;
+  const uint32_t axis = e->c->depth[level];
+  tsr_expr subs[TSR_NEST_AXES + 2];
+  if (end == 0)
+    return;
+  tsr_expr at = tsr_expr_int(e->ir, size);
+  if (end > 1)
+    at = tsr_expr_add(e->ir, at, tsr_expr_lane(e->ir, 1));
+  const tsr_expr before = body->to[axis];
+  tsr_body_bind(body, axis, at);
+  for (uint32_t d = 0; d < p->to->rank; d++)
+    subs[d] = tsr_body_expr(body, p->to->subs[d]);
+  tsr_body_bind(body, axis, before);
+  const tsr_value zeros = tsr_tile_const(e->ir, body->region, p->to->dtype, 0, 1, end);
+  tsr_op store = tsr_op_append(e->ir, body->region, TSR_OP_STORE);
+  tsr_op_add_operand(e->ir, store, zeros);
+  tsr_op_add_element(e->ir, store, p->to->buffer, subs, p->to->rank);
 }
 
 /* An axis taken `step` at a time on tile axis `lane`; the rest has its exact extent. */
@@ -81,6 +198,8 @@ static void stepped_level(packing *p, uint32_t level, int64_t step, unsigned lan
     bound_level(p, level, at);
   }
   body->extents[lane] = saved;
+  if (p->e->atom != NULL && lane == 1)
+    zero_end(p, level, size);
 }
 
 static void depth_level(packing *p, uint32_t level) {
@@ -88,6 +207,10 @@ static void depth_level(packing *p, uint32_t level) {
   tsr_ir *ir = p->e->ir;
   if (level == p->e->c->depth_count) {
     p->inside(p);
+    return;
+  }
+  if (p->grouped && level + 1 == p->e->c->depth_count) {
+    grouped_level(p, level);
     return;
   }
   const uint32_t axis = p->e->c->depth[level];
@@ -132,6 +255,20 @@ static void add_dim(tsr_body_stored *stored, tsr_expr *dims, tsr_expr sub, tsr_e
   stored->subs[stored->rank++] = sub;
 }
 
+/* Groups of depths, and the axis of the columns' groups behind them: `column` of `columns`. */
+static void add_groups(tsr_contract_emit *e, tsr_body_stored *stored, tsr_expr *dims,
+                       tsr_expr column, int64_t columns) {
+  tsr_ir *ir = e->ir;
+  const tsr_expr first = tsr_expr_mul_int(ir, e->depth_first, e->depth_outer);
+  const tsr_expr depth = tsr_expr_sub(ir, e->depth_index, first);
+  add_dim(stored, dims, tsr_expr_floordiv_int(ir, depth, e->group),
+          tsr_expr_int(ir, e->depth_block / e->group));
+  add_dim(stored, dims,
+          tsr_expr_add(ir, tsr_expr_mul_int(ir, column, e->group),
+                       tsr_expr_mod_int(ir, depth, e->group)),
+          tsr_expr_int(ir, columns * e->group));
+}
+
 static void add_depth(tsr_contract_emit *e, tsr_body_stored *stored, tsr_expr *dims) {
   if (e->depth_flat) {
     const tsr_expr first = tsr_expr_mul_int(e->ir, e->depth_first, e->depth_outer);
@@ -174,8 +311,12 @@ static void pack_panels(tsr_contract_emit *e, packing *p, tsr_body_stored *store
   if (tsr_expr_is_int(ir, n->extent, &size) && (size + n->tile - 1) / n->tile < panels)
     panels = (size + n->tile - 1) / n->tile;
   add_dim(stored, dims, n->leaves[TSR_SIDE_LOCAL], tsr_expr_int(ir, panels));
-  add_depth(e, stored, dims);
-  add_dim(stored, dims, n->leaves[TSR_SIDE_LANE], tsr_expr_int(ir, n->tile));
+  if (p->grouped) {
+    add_groups(e, stored, dims, n->leaves[TSR_SIDE_LANE], n->tile);
+  } else {
+    add_depth(e, stored, dims);
+    add_dim(stored, dims, n->leaves[TSR_SIDE_LANE], tsr_expr_int(ir, n->tile));
+  }
   stored->buffer = scratch(e, stored->dtype, dims, stored->rank);
   const tsr_region outer = body->region;
   const tsr_expr lo = tsr_contract_first_panel(e, n);
@@ -219,9 +360,13 @@ static void pack_flat(tsr_contract_emit *e, packing *p, tsr_body_stored *stored)
   tsr_expr dims[TSR_NEST_AXES + 2];
   const int64_t width = e->c->flat_width, rows = e->n.block / width;
   const int64_t lanes = 16, padded = (e->n.block + lanes - 1) / lanes * lanes;
-  add_depth(e, stored, dims);
-  add_dim(stored, dims, e->n.leaves[TSR_SIDE_COLUMN],
-          tsr_expr_int(ir, padded % 512 == 0 ? padded + lanes : padded));
+  const int64_t columns = padded % 512 == 0 ? padded + lanes : padded;
+  if (p->grouped) {
+    add_groups(e, stored, dims, e->n.leaves[TSR_SIDE_COLUMN], columns);
+  } else {
+    add_depth(e, stored, dims);
+    add_dim(stored, dims, e->n.leaves[TSR_SIDE_COLUMN], tsr_expr_int(ir, columns));
+  }
   stored->buffer = scratch(e, stored->dtype, dims, stored->rank);
   const tsr_region outer = body->region;
   tsr_tile_loop loop =
@@ -236,9 +381,12 @@ static void pack_flat(tsr_contract_emit *e, packing *p, tsr_body_stored *stored)
 void tsr_contract_pack_b(tsr_contract_emit *e) {
   tsr_body_stored *stored = new_stored(e, &e->c->b);
   packing p = {.e = e, .operand = &e->c->b, .to = stored, .turned = -1, .lengthwise = -1};
-  p.inside = store_tile;
+  p.grouped = e->atom != NULL;
+  p.inside = p.grouped ? store_groups : store_tile;
   if (e->c->b.side_stride != 1)
     p.turned = e->c->b.depth_axis;
+  if (p.grouped && p.turned != (int)e->c->depth[e->c->depth_count - 1])
+    p.turned = -1;
   if (e->c->flat)
     pack_flat(e, &p, stored);
   else
@@ -262,7 +410,8 @@ void tsr_contract_pack_a(tsr_contract_emit *e) {
   add_dim(stored, dims, m->leaves[TSR_SIDE_COLUMN],
           tsr_expr_int(ir, (rows + m->tile - 1) / m->tile * m->tile));
   add_depth(e, stored, dims);
-  dims[stored->rank - 1] = tsr_expr_add_int(ir, dims[stored->rank - 1], 16);
+  dims[stored->rank - 1] =
+      tsr_expr_add_int(ir, dims[stored->rank - 1], e->atom != NULL ? ROW_END : 16);
   stored->buffer = scratch(e, stored->dtype, dims, stored->rank);
   const tsr_region outer = body->region;
   const tsr_expr zero = tsr_expr_int(ir, 0);

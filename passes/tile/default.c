@@ -1,7 +1,7 @@
 /* Default schedules: a small set of candidates per block, ranked by the analytic model. */
 #include "passes/tile/default.h"
 #include "passes/cost/cost.h"
-#include "passes/tile/contract_emit.h"
+#include "passes/tile/contract_dot.h"
 #include "passes/tile/mma.h"
 #include <math.h>
 
@@ -256,8 +256,11 @@ void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule) {
     return;
   }
   choosing s = choosing_at(nest, 0, 0);
+  const tsr_atom *atom = tsr_contract_dot_choice(nest);
   if (s.c == NULL)
     tsr_default_nest(nest, out_schedule);
+  else if (atom != NULL)
+    tsr_contract_dot_default(nest, atom, out_schedule);
   else
     default_contract(&s, out_schedule);
 }
@@ -372,7 +375,7 @@ uint32_t tsr_schedule_variants(tsr_nest *nest, const tsr_schedule *first, tsr_sc
                                      most);
   }
   const tsr_expr extent = tsr_schedule_guarded(nest);
-  if (extent == 0 || first->strategy != TSR_STRATEGY_CONTRACT)
+  if (extent == 0 || first->strategy != TSR_STRATEGY_CONTRACT || first->atom != NULL)
     return 0;
   const int64_t *knobs = first->knobs;
   const int64_t end = greatest(greatest(knobs[TSR_KNOB_MR], knobs[TSR_KNOB_NR]), LEAST_END);

@@ -74,6 +74,8 @@ typedef struct tsr_nest {
   tsr_dtype widest;  /* of the body's values */
   bool matched;      /* asked whether it is a contraction */
   const struct tsr_contraction *contraction;
+  bool narrow_matched; /* the same for atoms with k-groups */
+  const struct tsr_contraction *narrow;
   bool mma_matched; /* the same for the strategies of CUDA */
   const struct tsr_mma_problem *mma;
   /* Per value of the IR as it was before the pass: the axes it varies with; its tile; the

@@ -57,7 +57,8 @@ static tsr_status read_atom(const tsr_op_data *op, const tsr_attr *attr, tsr_dia
 }
 
 static bool has_atom(const tsr_schedule *schedule) {
-  return schedule->strategy == TSR_STRATEGY_MMA || schedule->strategy == TSR_STRATEGY_WGMMA;
+  return schedule->strategy == TSR_STRATEGY_CONTRACT || schedule->strategy == TSR_STRATEGY_MMA ||
+         schedule->strategy == TSR_STRATEGY_WGMMA;
 }
 
 static tsr_status read_knob(const tsr_op_data *op, const tsr_attr *attr, tsr_diag *diag,
@@ -77,6 +78,7 @@ static tsr_status read_knob(const tsr_op_data *op, const tsr_attr *attr, tsr_dia
 
 tsr_status tsr_schedule_read(const tsr_ir *ir, tsr_op op, tsr_diag *diag, tsr_schedule *inout) {
   const tsr_op_data *data = tsr_op_get(ir, op);
+  const tsr_strategy before = inout->strategy;
   for (uint32_t i = 0; i < data->attr_count; i++) {
     const tsr_attr *attr = &data->attrs[i];
     if (strcmp(attr->key, "strategy") == 0)
@@ -86,8 +88,12 @@ tsr_status tsr_schedule_read(const tsr_ir *ir, tsr_op op, tsr_diag *diag, tsr_sc
     else
       TSR_TRY(read_knob(data, attr, diag, inout));
   }
-  if (!has_atom(inout) && tsr_op_attr(ir, op, "atom") == NULL)
+  const bool names_none = tsr_op_attr(ir, op, "atom") == NULL;
+  const bool on_cpu = inout->strategy == TSR_STRATEGY_CONTRACT;
+  if (names_none && (!has_atom(inout) || (on_cpu && before != TSR_STRATEGY_CONTRACT)))
     inout->atom = NULL; /* of the strategy that it would have had */
+  if (on_cpu && inout->atom != NULL && inout->atom->k == 1)
+    inout->atom = NULL; /* multiply-adds of the sum's own type */
   if (!has_atom(inout) && inout->atom != NULL)
     return fail_at(data, diag, "atom", "is no knob of this strategy");
   for (unsigned i = 0; i < TSR_KNOB_COUNT; i++)

@@ -41,7 +41,7 @@ const char *tsr_strategy_text(tsr_strategy strategy);
 
 typedef struct tsr_schedule {
   tsr_strategy strategy;
-  const tsr_atom *atom;          /* MMA and WGMMA, else NULL */
+  const tsr_atom *atom;          /* MMA, WGMMA; CONTRACT: one with k-groups; else NULL */
   int64_t knobs[TSR_KNOB_COUNT]; /* those of other strategies are 0 */
 } tsr_schedule;
 

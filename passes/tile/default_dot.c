@@ -1,0 +1,180 @@
+/* Schedules of contractions by atoms with k-groups: what is legal, and the default. */
+#include "passes/tile/contract_dot.h"
+#include "passes/tile/default.h"
+#include <math.h>
+
+enum { TILE = 16 };
+
+static int64_t least(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
+static int64_t greatest(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+
+static tsr_status refuse(const char *kernel, const char *what, const char *why, tsr_diag *diag) {
+  return tsr_fail(diag, TSR_ERR_ARGUMENT, "schedule @%s: '%s' %s", kernel, what, why);
+}
+
+static bool has_atom(tsr_nest *nest, const tsr_atom *atom) {
+  const tsr_atom *atoms[TSR_CONTRACT_ATOMS];
+  for (uint32_t i = tsr_contract_atoms(nest, atoms); i-- > 0;)
+    if (atoms[i] == atom)
+      return true;
+  return false;
+}
+
+tsr_status tsr_contract_dot_check(tsr_nest *nest, const tsr_schedule *schedule, const char *kernel,
+                                  tsr_diag *diag) {
+  const int64_t *knobs = schedule->knobs;
+  const bool tiles = schedule->atom->place == TSR_ATOM_MEMORY;
+  if (!has_atom(nest, schedule->atom))
+    return refuse(kernel, "atom", "does not multiply what this block multiplies on its target",
+                  diag);
+  const tsr_contraction *c = tsr_contract_narrow(nest);
+  if (knobs[TSR_KNOB_NR] % TILE != 0 || (tiles && knobs[TSR_KNOB_NR] > 2 * TILE))
+    return refuse(kernel, "nr", tiles ? "must be 16 or 32" : "must be a multiple of 16", diag);
+  if (tiles && (knobs[TSR_KNOB_MR] % TILE != 0 || knobs[TSR_KNOB_MR] > 2 * TILE))
+    return refuse(kernel, "mr", "must be 16 or 32", diag);
+  if (!c->a.packable && knobs[TSR_KNOB_PACK_A] != 1)
+    return refuse(kernel, "pack_a", "must be 1: the atom reads rows along the depth", diag);
+  if ((!c->b.packable || c->flat) && knobs[TSR_KNOB_PACK_B] != 1)
+    return refuse(kernel, "pack_b", "must be 1: the atom reads groups of depths", diag);
+  if (knobs[TSR_KNOB_KC] > 0 &&
+      (knobs[TSR_KNOB_KC] % (int64_t)schedule->atom->k != 0 ||
+       nest->axes[c->depth[c->depth_count - 1]].size % tsr_contract_unit(nest) != 0))
+    return refuse(kernel, "kc", "must cut the depth into whole groups", diag);
+  return TSR_OK;
+}
+
+/* --- the default --- */
+
+typedef struct shape {
+  int64_t m, n, k, outer;
+} shape;
+
+static shape typical(const tsr_nest *nest, const tsr_contraction *c) {
+  shape s = {.m = 1, .n = 1, .k = 1, .outer = 1};
+  for (uint32_t i = 0; i < nest->axis_count; i++) {
+    const int64_t size = greatest(nest->axes[i].size, 1);
+    if (nest->axes[i].gone)
+      continue;
+    if ((int)i == c->m)
+      s.m = size;
+    else if ((int)i == c->n)
+      s.n = size;
+    else if (i >= nest->par_count)
+      s.k *= size;
+    else
+      s.outer *= size;
+  }
+  return s;
+}
+
+/* Cycles of a group's step: operations, loads of both operands at two per cycle, and chains of
+ * operations on one register that wait for each other. */
+static double step_cycles(int64_t rows, int64_t vectors) {
+  const double operations = (double)(rows * vectors), loads = (double)(rows + vectors) / 2;
+  const double waits = 4;
+  return fmax(operations, fmax(loads, waits));
+}
+
+static double tile_cycles(const shape *s, int64_t rows, int64_t vectors) {
+  const int64_t down = s->m / rows, across = s->n / (vectors * TILE);
+  const int64_t rest_rows = s->m % rows, rest_columns = s->n % (vectors * TILE);
+  const int64_t rest_vectors = (rest_columns + TILE - 1) / TILE;
+  double cycles = (double)(down * across) * step_cycles(rows, vectors);
+  if (rest_rows > 0)
+    cycles += (double)across * step_cycles(rest_rows, vectors);
+  if (rest_vectors > 0)
+    cycles += (double)down * step_cycles(rows, rest_vectors);
+  if (rest_rows > 0 && rest_vectors > 0)
+    cycles += step_cycles(rest_rows, rest_vectors);
+  return cycles;
+}
+
+static void choose_tile(const tsr_nest *nest, const shape *s, const tsr_atom *atom,
+                        int64_t *knobs) {
+  double best = HUGE_VAL;
+  if (atom->place == TSR_ATOM_MEMORY) {
+    knobs[TSR_KNOB_MR] = s->m > TILE ? 2 * TILE : TILE;
+    knobs[TSR_KNOB_NR] = 2 * TILE;
+    return;
+  }
+  for (int64_t vectors = 1; vectors <= 4; vectors++)
+    for (int64_t rows = 1; rows <= 28; rows++) {
+      if (rows * vectors + vectors + 1 > (int64_t)nest->target->vector_registers)
+        break;
+      const double cycles = tile_cycles(s, rows, vectors) * (1 + 0.01 / (double)rows);
+      if (cycles < best) {
+        best = cycles;
+        knobs[TSR_KNOB_MR] = rows;
+        knobs[TSR_KNOB_NR] = vectors * TILE;
+      }
+    }
+}
+
+/* What a task copies stays in half of L2, or of a quarter where it copies both; then enough tasks
+ * for all threads. */
+static void choose_blocks(const tsr_nest *nest, const tsr_contraction *c, const shape *s,
+                          int64_t *knobs) {
+  const int64_t mr = knobs[TSR_KNOB_MR], nr = knobs[TSR_KNOB_NR];
+  const int64_t half = (int64_t)nest->target->l2_bytes / 2;
+  const int64_t all_m = tsr_contract_up(s->m, mr), all_n = tsr_contract_up(s->n, nr);
+  const bool packs_b = knobs[TSR_KNOB_PACK_B] == 1;
+  const int64_t row = greatest(1, s->k * c->a.bytes), column = greatest(1, s->k * c->b.bytes);
+  int64_t mc = least(all_m, greatest(mr, half / 2 / row / mr * mr));
+  int64_t nc = packs_b ? least(all_n, greatest(nr, half / column / nr * nr)) : all_n;
+  const int64_t wanted = nest->target->threads > 1 ? 4 * (int64_t)nest->target->threads : 1;
+  const double work = (double)s->m * (double)s->n * (double)s->k * (double)s->outer / 64;
+  while (s->outer * ((all_m + mc - 1) / mc) * ((all_n + nc - 1) / nc) < wanted &&
+         work > 4 * TSR_DEFAULT_GRAIN && (mc > mr || nc > nr)) {
+    const bool rows = mc > mr && (packs_b ? nc / nr <= 2 : true);
+    if (rows)
+      mc = tsr_contract_up(mc / 2, mr);
+    else if (nc > nr)
+      nc = tsr_contract_up(nc / 2, nr);
+    else
+      break;
+  }
+  knobs[TSR_KNOB_MC] = mc;
+  knobs[TSR_KNOB_NC] = nc;
+  if (c->flat) {
+    int64_t rows = greatest(1, least(c->flat_rows_size, nc / c->flat_width)), fixed = 0;
+    while (tsr_expr_is_int(nest->ir, c->flat_rows, &fixed) && rows > 1 && fixed % rows != 0)
+      rows--;
+    knobs[TSR_KNOB_NC] = rows * c->flat_width;
+  }
+}
+
+void tsr_contract_dot_default(tsr_nest *nest, const tsr_atom *atom, tsr_schedule *out_schedule) {
+  const tsr_contraction *c = tsr_contract_narrow(nest);
+  *out_schedule = (tsr_schedule){.strategy = TSR_STRATEGY_CONTRACT, .atom = atom};
+  int64_t *knobs = out_schedule->knobs;
+  if (c == NULL)
+    return;
+  const shape s = typical(nest, c);
+  knobs[TSR_KNOB_PACK_A] = !c->a.packable;
+  knobs[TSR_KNOB_PACK_B] = !c->b.packable || c->flat;
+  knobs[TSR_KNOB_OUTER] = knobs[TSR_KNOB_PACK_B] == 0;
+  knobs[TSR_KNOB_UNROLL] = 4;
+  knobs[TSR_KNOB_GRAIN] = TSR_DEFAULT_GRAIN;
+  choose_tile(nest, &s, atom, knobs);
+  choose_blocks(nest, c, &s, knobs);
+}
+
+/* Vectors of bf16 are slower than multiply-adds of f32 on the machines that have AMX for them. */
+static bool is_fast(const tsr_nest *nest, const tsr_atom *atom) {
+  return atom->c != TSR_F32 || atom->place == TSR_ATOM_MEMORY ||
+         (nest->target->cpu_features & TSR_CPU_AMX_BF16) == 0;
+}
+
+const tsr_atom *tsr_contract_dot_choice(tsr_nest *nest) {
+  const tsr_atom *atoms[TSR_CONTRACT_ATOMS];
+  const tsr_contraction *c = tsr_contract_narrow(nest);
+  for (uint32_t i = tsr_contract_atoms(nest, atoms); i-- > 0;)
+    if (c != NULL && is_fast(nest, atoms[i]))
+      return atoms[i];
+  return NULL;
+}
