@@ -1,0 +1,545 @@
+/* Which task gets the next batch: first each its default schedule and a few of the model's best, by
+ * falling share; from then on the one with the greatest product of its share of the model's time
+ * and the gain that its search expects of a batch, which is the gradient that Ansor follows (Zheng
+ * et al., OSDI'20, section 6). It ends when a further batch of every task together would not gain
+ * more than the noise. */
+#include "tuner/tune.h"
+#include "ir/copy.h"
+#include "runtime/clock.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+  FIRST_BATCH = 4,
+  BATCH = 8,
+  TOP = 10,        /* trials of a task before its search is believed that nothing is to be gained */
+  NEIGHBOURS = 3,  /* seeds from the database, each of the key's own and of other keys */
+  RELATIVES = 3,   /* seeds from other tasks of this call */
+  PREDICTIONS = 16 /* candidates of a task that is only predicted */
+};
+static const double default_noise = 0.01;
+/* What a task with fewer trials than TOP counts as hoping for at least. */
+static const double least_hope = 0.1;
+/* The analytic model's cycles are those of a core of this clock until measurements say more. */
+static const double typical_clock_ghz = 3;
+static const double progress_s = 0.1;
+
+typedef struct work {
+  tsr_task *task;
+  tsr_ir *ir; /* a copy, which the space adds to */
+  tsr_space *space;
+  tsr_search *search;
+  tsr_db_key key;
+  tsr_schedule start; /* the default */
+  double first_ns, best_ns, predicted_ns;
+  uint64_t trials;
+  bool started, exhausted;
+} work;
+
+typedef struct tuning {
+  tsr_task_list *tasks;
+  const tsr_target *target;
+  tsr_db *db;
+  const tsr_tune_options *options;
+  const tsr_allocator *allocator;
+  tsr_diag *diag;
+  tsr_learner *learner;
+  work *works;
+  uint32_t now; /* the work that is measured */
+  bool runs_here, spent;
+  uint64_t trials;
+  int64_t begin_ns, shown_ns;
+  tsr_arena arena, scratch; /* scratch: of one batch */
+} tuning;
+
+static tsr_status no_memory(tsr_diag *diag) {
+  return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
+}
+
+static double elapsed_s(const tuning *t) {
+  return (double)(tsr_time_ns() - t->begin_ns) * 1e-9;
+}
+
+static double noise_of(const tuning *t) {
+  return t->options->noise > 0 ? t->options->noise : default_noise;
+}
+
+static bool same(const tsr_schedule *a, const tsr_schedule *b) {
+  return a->strategy == b->strategy && a->atom == b->atom &&
+         memcmp(a->knobs, b->knobs, sizeof a->knobs) == 0;
+}
+
+/* Sum over tasks; 0 as long as one has no figure that may still get one. */
+static double model_ns(const tuning *t, bool first) {
+  double sum = 0;
+  for (uint32_t i = 0; i < t->tasks->count; i++) {
+    const work *w = &t->works[i];
+    if (!w->started)
+      return 0;
+    sum += w->task->times * (first ? w->first_ns : w->best_ns);
+  }
+  return sum;
+}
+
+static void show(tuning *t) {
+  const tsr_tune_options *o = t->options;
+  if (o->progress == NULL)
+    return;
+  const double elapsed = elapsed_s(t);
+  const work *w = &t->works[t->now];
+  tsr_tune_progress p = {.elapsed_s = elapsed,
+                         .left_s = -1,
+                         .trials = t->trials,
+                         .trials_total = o->trials,
+                         .model_ns = model_ns(t, false),
+                         .first_ns = model_ns(t, true),
+                         .task = t->now,
+                         .task_count = t->tasks->count,
+                         .task_name = w->task->name};
+  for (uint32_t i = 0; i < t->tasks->count; i++)
+    p.started += t->works[i].started;
+  if (o->seconds > 0)
+    p.left_s = fmax(0, o->seconds - elapsed);
+  if (o->trials > 0 && t->trials > 0) {
+    const double left = elapsed / (double)t->trials * (double)(o->trials - t->trials);
+    p.left_s = p.left_s < 0 ? left : fmin(p.left_s, left);
+  }
+  t->shown_ns = tsr_time_ns();
+  o->progress(o->progress_context, &p);
+}
+
+/* Asked by everything that takes long. */
+static bool should_stop(void *context) {
+  tuning *t = context;
+  if ((double)(tsr_time_ns() - t->shown_ns) * 1e-9 > progress_s)
+    show(t);
+  return (t->options->seconds > 0 && elapsed_s(t) >= t->options->seconds) ||
+         (t->options->stop != NULL && t->options->stop(t->options->stop_context));
+}
+
+static bool is_over(tuning *t) {
+  return should_stop(t) || (t->options->trials > 0 && t->trials >= t->options->trials);
+}
+
+static tsr_op find_block(const tsr_ir *ir, tsr_region region) {
+  TSR_FOR_EACH_OP (ir, region, op) {
+    const tsr_op_data *data = tsr_op_get(ir, op);
+    if (data->code == TSR_OP_BLOCK || data->code == TSR_OP_PROC)
+      return op;
+    for (uint32_t i = 0; data->code == TSR_OP_GRAPH && i < data->region_count; i++) {
+      const tsr_op found = find_block(ir, data->regions[i]);
+      if (found != 0)
+        return found;
+    }
+  }
+  return 0;
+}
+
+/* --- what the database knows --- */
+
+typedef struct reading {
+  tuning *tuning;
+  work *work;
+  tsr_status status;
+  uint32_t left;
+} reading;
+
+/* True with a schedule of this space; texts of other versions are passed over. */
+static bool read_schedule(reading *r, const tsr_db_record *record, tsr_schedule *out_schedule) {
+  tsr_diag why = {0};
+  const tsr_status status =
+      tsr_task_schedule_parse(record->schedule, r->tuning->allocator, &why, out_schedule);
+  if (status == TSR_ERR_OUT_OF_MEMORY)
+    r->status = no_memory(r->tuning->diag);
+  return status == TSR_OK;
+}
+
+static void start_work(work *w, const tsr_schedule *schedule, double ns) {
+  if (w->first_ns == 0 || same(schedule, &w->start))
+    w->first_ns = ns;
+  w->started = true;
+}
+
+static bool tell_row(void *context, const tsr_db_record *record, int64_t median_ns) {
+  reading *r = context;
+  tsr_schedule schedule;
+  if (record->status == TSR_DB_PREDICTED || !read_schedule(r, record, &schedule) ||
+      !tsr_space_is_legal(r->work->space, &schedule))
+    return r->status == TSR_OK;
+  const double ns = record->status == TSR_DB_RIGHT ? (double)median_ns : 0;
+  r->status = tsr_search_tell(r->work->search, &schedule, record->status, ns, r->tuning->diag);
+  if (ns > 0)
+    start_work(r->work, &schedule, ns);
+  return r->status == TSR_OK;
+}
+
+static bool seed_row(void *context, const tsr_db_record *record, int64_t median_ns) {
+  reading *r = context;
+  tsr_schedule foreign, schedule;
+  (void)median_ns;
+  if (read_schedule(r, record, &foreign) && tsr_space_adopt(r->work->space, &foreign, &schedule)) {
+    r->status = tsr_search_seed(r->work->search, &schedule, r->tuning->diag);
+    r->left--;
+  }
+  return r->status == TSR_OK && r->left > 0;
+}
+
+static tsr_status read_database(tuning *t, work *w) {
+  reading r = {.tuning = t, .work = w, .left = NEIGHBOURS};
+  if (t->options->resume) {
+    TSR_TRY(tsr_db_each(t->db, &w->key, tell_row, &r, t->diag));
+  } else {
+    TSR_TRY(tsr_db_best(t->db, &w->key, &t->options->origin, seed_row, &r, t->diag));
+  }
+  TSR_TRY(r.status);
+  r.left = NEIGHBOURS;
+  TSR_TRY(tsr_db_neighbours(t->db, &w->key, NEIGHBOURS, seed_row, &r, t->diag));
+  return r.status;
+}
+
+/* --- starting and ending --- */
+
+static tsr_status add_workload(tuning *t, const work *w) {
+  const char *text = tsr_ir_print(w->task->ir, &t->scratch);
+  const tsr_status status =
+      text == NULL
+          ? no_memory(t->diag)
+          : tsr_db_add_workload(t->db, w->key.workload, w->key.workload_version, text, t->diag);
+  tsr_arena_reset(&t->scratch);
+  return status;
+}
+
+static tsr_status start(tuning *t, work *w, tsr_task *task) {
+  w->task = task;
+  if (tsr_task_key(task->ir, task->block, t->target, t->options->measure.cold ? "cold" : "warm",
+                   &t->arena, &w->key) != TSR_OK ||
+      tsr_ir_copy_in_order(task->ir, t->allocator, &w->ir) != TSR_OK)
+    return no_memory(t->diag);
+  const tsr_op block = find_block(w->ir, tsr_ir_top(w->ir));
+  if (block == 0)
+    return tsr_fail(t->diag, TSR_ERR_INTERNAL, "task '%s' has no block", task->name);
+  TSR_TRY(tsr_space_create(w->ir, block, t->target, t->allocator, t->diag, &w->space));
+  TSR_TRY(tsr_search_create(w->space, t->learner, task->workload, t->options->seed, t->allocator,
+                            t->diag, &w->search));
+  tsr_space_default(w->space, &w->start);
+  w->predicted_ns = tsr_learner_predict(t->learner, w->space, &w->start).ns;
+  TSR_TRY(add_workload(t, w));
+  TSR_TRY(read_database(t, w));
+  double best;
+  if (tsr_search_best(w->search, &best) != NULL)
+    w->best_ns = best;
+  return TSR_OK;
+}
+
+static tsr_status start_all(tuning *t) {
+  const double clock_ghz =
+      t->target->kind == TSR_TARGET_CUDA ? t->target->gpu.clock_ghz : typical_clock_ghz;
+  const tsr_learner_options models = {.no_analytic = t->options->no_analytic,
+                                      .no_learned = t->options->no_learned,
+                                      .cycles_per_ns = clock_ghz};
+  TSR_TRY(tsr_learner_create(&models, t->allocator, t->diag, &t->learner));
+  t->works = tsr_arena_alloc_array(&t->arena, t->tasks->count, sizeof *t->works);
+  if (t->works == NULL)
+    return no_memory(t->diag);
+  for (uint32_t i = 0; i < t->tasks->count; i++)
+    TSR_TRY(start(t, &t->works[i], &t->tasks->tasks[i]));
+  return tsr_learner_update(t->learner, t->diag);
+}
+
+static void end_all(tuning *t) {
+  for (uint32_t i = 0; t->works != NULL && i < t->tasks->count; i++) {
+    tsr_search_destroy(t->works[i].search);
+    tsr_space_destroy(t->works[i].space);
+    if (t->works[i].ir != NULL)
+      tsr_ir_destroy(t->works[i].ir);
+  }
+  tsr_learner_destroy(t->learner);
+  tsr_arena_reset(&t->scratch);
+  tsr_arena_reset(&t->arena);
+}
+
+/* --- batches --- */
+
+/* What other tasks do best may fit here, too. */
+static tsr_status seed_relatives(tuning *t, work *w) {
+  uint32_t left = RELATIVES;
+  for (uint32_t i = 0; i < t->tasks->count && left > 0; i++) {
+    const work *other = &t->works[i];
+    double ns;
+    const tsr_schedule *best = tsr_search_best(other->search, &ns);
+    tsr_schedule schedule;
+    if (other == w || best == NULL || same(best, &other->start) ||
+        !tsr_space_adopt(w->space, best, &schedule))
+      continue;
+    TSR_TRY(tsr_search_seed(w->search, &schedule, t->diag));
+    left--;
+  }
+  return TSR_OK;
+}
+
+static tsr_status add_row(tuning *t, const work *w, const tsr_trial *trial) {
+  const char *schedule = tsr_task_schedule_text(&trial->schedule, t->allocator, &t->scratch);
+  if (schedule == NULL)
+    return no_memory(t->diag);
+  const bool right = trial->status == TSR_DB_RIGHT;
+  const tsr_db_record record = {.key = w->key,
+                                .origin = t->options->origin,
+                                .schedule = schedule,
+                                .status = trial->status,
+                                .message = right ? "" : trial->message,
+                                .error = trial->error,
+                                .samples_ns = trial->samples_ns,
+                                .sample_count = trial->sample_count,
+                                .predicted_ns =
+                                    trial->predicted_ns > 0 && trial->predicted_ns < 1e15
+                                        ? (int64_t)llround(trial->predicted_ns)
+                                        : -1,
+                                .time_s = (int64_t)time(NULL)};
+  return tsr_db_add(t->db, &record, t->diag);
+}
+
+static tsr_status add_rows(tuning *t, const work *w, const tsr_trial *trials, uint32_t count) {
+  TSR_TRY(tsr_db_begin(t->db, t->diag));
+  tsr_status status = TSR_OK;
+  for (uint32_t i = 0; i < count && status == TSR_OK; i++)
+    if (trials[i].status != TSR_DB_PREDICTED || !t->runs_here)
+      status = add_row(t, w, &trials[i]);
+  if (status == TSR_OK)
+    return tsr_db_commit(t->db, t->diag);
+  tsr_db_rollback(t->db);
+  return status;
+}
+
+/* `scale`: the best one's time as it was told, by its time in this batch. */
+static tsr_status tell_all(tuning *t, work *w, const tsr_trial *trials, uint32_t count,
+                           double scale) {
+  for (uint32_t i = 0; i < count; i++) {
+    const tsr_trial *trial = &trials[i];
+    const double ns = trial->status == TSR_DB_RIGHT ? trial->median_ns * scale : 0;
+    if (trial->status == TSR_DB_PREDICTED)
+      continue;
+    TSR_TRY(tsr_search_tell(w->search, &trial->schedule, trial->status, ns, t->diag));
+    if (ns > 0)
+      start_work(w, &trial->schedule, ns);
+    w->trials++;
+    t->trials++;
+  }
+  double best;
+  if (tsr_search_best(w->search, &best) != NULL)
+    w->best_ns = best;
+  return tsr_learner_update(t->learner, t->diag);
+}
+
+/* The incumbent is measured beside them: times of a batch count relative to it, so that what the
+ * machine does meanwhile cancels. */
+static tsr_status measure(tuning *t, work *w, tsr_trial *trials, uint32_t count) {
+  double best_ns, scale = 1;
+  const tsr_schedule *best = tsr_search_best(w->search, &best_ns);
+  tsr_trial incumbent = {.predicted_ns = -1};
+  if (best != NULL)
+    incumbent.schedule = *best;
+  TSR_TRY(tsr_measure(w->task, t->target, &t->options->measure, trials, count,
+                      best != NULL ? &incumbent : NULL, &t->scratch, should_stop, t, t->diag));
+  if (best != NULL && incumbent.status == TSR_DB_RIGHT && incumbent.median_ns > 0)
+    scale = best_ns / incumbent.median_ns;
+  TSR_TRY(add_rows(t, w, trials, count));
+  return tell_all(t, w, trials, count, scale);
+}
+
+/* Without a device: does it compile, and does the compiler's report let it through? */
+static tsr_status predict(tuning *t, work *w, tsr_trial *trials, uint32_t count) {
+  uint32_t done = 0;
+  for (; done < count && !should_stop(t); done++) {
+    tsr_trial *trial = &trials[done];
+    tsr_diag why = {0};
+    void *bytes;
+    size_t size;
+    const tsr_status status =
+        tsr_task_build(w->task, t->target, &trial->schedule, t->allocator, &why, &bytes, &size);
+    if (bytes != NULL)
+      t->allocator->release(t->allocator->context, bytes, size);
+    if (status == TSR_ERR_OUT_OF_MEMORY)
+      return no_memory(t->diag);
+    trial->status = status == TSR_OK ? TSR_DB_PREDICTED : TSR_DB_REFUSED;
+    snprintf(trial->message, sizeof trial->message, "%.*s", (int)sizeof trial->message - 1,
+             status == TSR_OK ? "no device to measure on" : why.message);
+    w->trials++;
+    t->trials++;
+    if (status != TSR_OK)
+      continue;
+    const double ns = trial->predicted_ns;
+    w->first_ns = w->first_ns == 0 || same(&trial->schedule, &w->start) ? ns : w->first_ns;
+    w->best_ns = w->best_ns == 0 || ns < w->best_ns ? ns : w->best_ns;
+  }
+  w->exhausted = w->exhausted || w->trials >= PREDICTIONS;
+  return add_rows(t, w, trials, done);
+}
+
+static tsr_status run_batch(tuning *t, work *w, uint32_t most) {
+  tsr_schedule schedules[BATCH];
+  tsr_prediction predictions[BATCH];
+  uint32_t count;
+  if (t->options->trials > 0 && most > t->options->trials - t->trials)
+    most = (uint32_t)(t->options->trials - t->trials);
+  TSR_TRY(tsr_search_propose(w->search, most, schedules, predictions, &count, t->diag));
+  w->exhausted = count < most;
+  w->started = w->started || count == 0;
+  if (count == 0)
+    return TSR_OK;
+  tsr_trial *trials = tsr_arena_alloc_array(&t->scratch, count, sizeof *trials);
+  if (trials == NULL)
+    return no_memory(t->diag);
+  for (uint32_t i = 0; i < count; i++) {
+    trials[i].schedule = schedules[i];
+    trials[i].predicted_ns = isfinite(predictions[i].ns) ? predictions[i].ns : -1;
+    trials[i].status = TSR_DB_PREDICTED;
+    trials[i].error = -1;
+  }
+  const uint64_t before = w->trials;
+  const tsr_status status =
+      t->runs_here ? measure(t, w, trials, count) : predict(t, w, trials, count);
+  w->started = w->started || w->trials > before;
+  w->exhausted = w->exhausted || w->trials == before;
+  tsr_arena_reset(&t->scratch);
+  show(t);
+  return status;
+}
+
+/* --- which task --- */
+
+static void share_time(tuning *t) {
+  double sum = 0;
+  for (uint32_t i = 0; i < t->tasks->count; i++)
+    sum += t->works[i].task->times * t->works[i].best_ns;
+  for (uint32_t i = 0; i < t->tasks->count && sum > 0; i++)
+    t->works[i].task->share = t->works[i].task->times * t->works[i].best_ns / sum;
+}
+
+static double hope_of(tuning *t, work *w) {
+  if (w->exhausted)
+    return 0;
+  if (!t->runs_here)
+    return least_hope;
+  const double hope = tsr_search_expected_gain(w->search, BATCH);
+  /* A task of which nothing runs is not tried for ever. */
+  if (w->best_ns == 0)
+    return w->trials < 2 * TOP ? least_hope : 0;
+  return tsr_search_measured(w->search) < TOP ? fmax(hope, least_hope) : hope;
+}
+
+static work *greatest_unstarted(tuning *t) {
+  work *found = NULL;
+  for (uint32_t i = 0; i < t->tasks->count; i++) {
+    work *w = &t->works[i];
+    if (!w->started && !w->exhausted && (found == NULL || w->task->share > found->task->share))
+      found = w;
+  }
+  return found;
+}
+
+/* NULL: nothing is to be gained any more. */
+static work *most_promising(tuning *t) {
+  work *found = NULL;
+  double sum = 0, most = 0;
+  share_time(t);
+  for (uint32_t i = 0; i < t->tasks->count; i++) {
+    work *w = &t->works[i];
+    const double gain = w->task->share * hope_of(t, w);
+    sum += gain;
+    if (gain > most) {
+      most = gain;
+      found = w;
+    }
+  }
+  if (t->runs_here && sum < noise_of(t))
+    found = NULL;
+  return found;
+}
+
+static tsr_status run(tuning *t) {
+  const uint64_t each =
+      t->options->trials == 0 ? FIRST_BATCH : t->options->trials / (t->tasks->count + 1);
+  const uint32_t first = each < 1 ? 1 : each > FIRST_BATCH ? FIRST_BATCH : (uint32_t)each;
+  while (!is_over(t)) {
+    work *w = greatest_unstarted(t);
+    const bool fresh = w != NULL;
+    if (!fresh)
+      w = most_promising(t);
+    if (w == NULL) {
+      t->spent = true;
+      break;
+    }
+    t->now = (uint32_t)(w - t->works);
+    if (fresh)
+      TSR_TRY(seed_relatives(t, w));
+    TSR_TRY(run_batch(t, w, fresh ? first : BATCH));
+  }
+  return TSR_OK;
+}
+
+/* --- results --- */
+
+static void add_quality(tsr_model_quality *sum, const tsr_model_quality *part, double weight) {
+  sum->rank_correlation += weight * part->rank_correlation;
+  sum->top1_regret += weight * part->top1_regret;
+  sum->top10_regret += weight * part->top10_regret;
+}
+
+static tsr_status report(tuning *t, tsr_tune_result *result, tsr_tune_task *out_tasks) {
+  double weight = 0;
+  share_time(t);
+  for (uint32_t i = 0; i < t->tasks->count; i++) {
+    const work *w = &t->works[i];
+    tsr_search_quality q;
+    TSR_TRY(tsr_search_get_quality(w->search, &q, t->diag));
+    result->quality.measured += q.measured;
+    if (q.measured >= 2)
+      weight += w->task->share;
+    result->first_ns += w->task->times * w->first_ns;
+    result->best_ns += w->task->times * w->best_ns;
+    if (out_tasks != NULL)
+      out_tasks[i] = (tsr_tune_task){w->first_ns, w->best_ns, w->trials};
+  }
+  for (uint32_t i = 0; i < t->tasks->count && weight > 0; i++) {
+    tsr_search_quality q;
+    TSR_TRY(tsr_search_get_quality(t->works[i].search, &q, t->diag));
+    if (q.measured < 2)
+      continue;
+    add_quality(&result->quality.analytic, &q.analytic, t->works[i].task->share / weight);
+    add_quality(&result->quality.corrected, &q.corrected, t->works[i].task->share / weight);
+  }
+  result->trials = t->trials;
+  result->predicted = !t->runs_here;
+  result->spent = t->spent;
+  return TSR_OK;
+}
+
+tsr_status tsr_tune(tsr_task_list *tasks, const tsr_target *target, tsr_db *db,
+                    const tsr_tune_options *options, const tsr_allocator *allocator, tsr_diag *diag,
+                    tsr_tune_result *out_result, tsr_tune_task *out_tasks) {
+  tuning t = {.tasks = tasks,
+              .target = target,
+              .db = db,
+              .options = options,
+              .allocator = allocator,
+              .diag = diag,
+              .runs_here = target->kind == TSR_TARGET_CPU &&
+                           (target->cpu_features & ~tsr_cpu_features()) == 0,
+              .begin_ns = tsr_time_ns()};
+  *out_result = (tsr_tune_result){0};
+  if (out_tasks != NULL)
+    memset(out_tasks, 0, tasks->count * sizeof *out_tasks);
+  if (tasks->count == 0)
+    return TSR_OK;
+  tsr_arena_init(&t.arena, allocator);
+  tsr_arena_init(&t.scratch, allocator);
+  tsr_status status = start_all(&t);
+  if (status == TSR_OK)
+    status = run(&t);
+  if (status == TSR_OK)
+    status = report(&t, out_result, out_tasks);
+  end_all(&t);
+  return status;
+}
