@@ -414,6 +414,29 @@ tsr_status tsr_db_each(tsr_db *db, const tsr_db_key *key, tsr_db_visit visit, vo
   return show(db, s, visit, context, diag);
 }
 
+tsr_status tsr_db_workloads(tsr_db *db, const tsr_db_key *key, uint32_t limit,
+                            tsr_db_visit_workload visit, void *context, tsr_diag *diag) {
+  sqlite3_stmt *s;
+  int code;
+  TSR_TRY(prepare(db,
+                  "SELECT hash, version, text FROM workload WHERE EXISTS (SELECT 1 FROM trial "
+                  "WHERE workload = hash AND workload_version = version AND target = ?4 AND "
+                  "mode = ?7 AND device = ?5 AND threads = ?6 AND status = 'right') "
+                  "ORDER BY hash, version LIMIT ?8",
+                  diag, &s));
+  bind_key(s, key);
+  sqlite3_bind_int64(s, 8, limit);
+  while ((code = step(s)) == SQLITE_ROW) {
+    const uint64_t hash = strtoull(text_at(s, 0), NULL, 16);
+    if (!visit(context, hash, (uint32_t)sqlite3_column_int64(s, 1), text_at(s, 2)))
+      break;
+  }
+  const tsr_status status =
+      code == SQLITE_ROW || code == SQLITE_DONE ? TSR_OK : failed(db, code, diag);
+  sqlite3_finalize(s);
+  return status;
+}
+
 /* --- text --- */
 
 static const char header[] = "{\"tessera_tuning_database\": 1}";

@@ -111,6 +111,14 @@ TSR_WARN_UNUSED tsr_status tsr_db_neighbours(tsr_db *db, const tsr_db_key *key, 
 TSR_WARN_UNUSED tsr_status tsr_db_each(tsr_db *db, const tsr_db_key *key, tsr_db_visit visit,
                                        void *context, tsr_diag *diag);
 
+typedef bool (*tsr_db_visit_workload)(void *context, uint64_t workload, uint32_t version,
+                                      const char *text);
+/* Workloads whose text is there, with RIGHT rows of the key's target, device, threads and mode: at
+ * most `limit`, by hash. */
+TSR_WARN_UNUSED tsr_status tsr_db_workloads(tsr_db *db, const tsr_db_key *key, uint32_t limit,
+                                            tsr_db_visit_workload visit, void *context,
+                                            tsr_diag *diag);
+
 /* Text: a first line with the version, then a JSON object per line, workloads and rows, sorted, so
  * that two exports differ in the lines in which the sets differ. */
 TSR_WARN_UNUSED tsr_status tsr_db_export(tsr_db *db, FILE *out, tsr_diag *diag);

@@ -6,6 +6,7 @@
 #include "tuner/tune.h"
 #include "ir/copy.h"
 #include "runtime/clock.h"
+#include "tuner/lessons.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,6 +26,7 @@ static const double least_hope = 0.1;
 /* The analytic model's cycles are those of a core of this clock until measurements say more. */
 static const double typical_clock_ghz = 3;
 static const double progress_s = 0.1;
+static const double lessons_s = 3;
 
 typedef struct work {
   tsr_task *task;
@@ -49,6 +51,7 @@ typedef struct tuning {
   work *works;
   uint32_t now; /* the work that is measured */
   bool runs_here, spent;
+  uint32_t lessons;
   uint64_t trials;
   int64_t begin_ns, shown_ns;
   tsr_arena arena, scratch; /* scratch: of one batch */
@@ -233,6 +236,25 @@ static tsr_status start(tuning *t, work *w, tsr_task *task) {
   return TSR_OK;
 }
 
+/* Other kernels' rows; those of the tasks themselves count as told where tuning goes on. */
+static tsr_status take_lessons(tuning *t) {
+  if (t->options->no_learned || t->tasks->count == 0)
+    return TSR_OK;
+  uint64_t *own = tsr_arena_alloc_array(&t->arena, t->tasks->count, sizeof *own);
+  if (own == NULL)
+    return no_memory(t->diag);
+  for (uint32_t i = 0; i < t->tasks->count; i++)
+    own[i] = t->works[i].key.workload;
+  const tsr_lessons_options lessons = {.target = t->target,
+                                       .like = t->works[0].key,
+                                       .without = own,
+                                       .without_count = t->options->resume ? t->tasks->count : 0,
+                                       .seconds = lessons_s,
+                                       .stop = should_stop,
+                                       .stop_context = t};
+  return tsr_lessons_take(t->learner, t->db, &lessons, t->allocator, t->diag, &t->lessons);
+}
+
 static tsr_status start_all(tuning *t) {
   const double clock_ghz =
       t->target->kind == TSR_TARGET_CUDA ? t->target->gpu.clock_ghz : typical_clock_ghz;
@@ -245,6 +267,7 @@ static tsr_status start_all(tuning *t) {
     return no_memory(t->diag);
   for (uint32_t i = 0; i < t->tasks->count; i++)
     TSR_TRY(start(t, &t->works[i], &t->tasks->tasks[i]));
+  TSR_TRY(take_lessons(t));
   return tsr_learner_update(t->learner, t->diag);
 }
 
@@ -511,6 +534,7 @@ static tsr_status report(tuning *t, tsr_tune_result *result, tsr_tune_task *out_
     add_quality(&result->quality.corrected, &q.corrected, t->works[i].task->share / weight);
   }
   result->trials = t->trials;
+  result->lessons = t->lessons;
   result->predicted = !t->runs_here;
   result->spent = t->spent;
   return TSR_OK;

@@ -41,6 +41,7 @@ typedef struct tsr_tune_options {
 typedef struct tsr_tune_result {
   tsr_search_quality quality; /* over all tasks, weighted by share */
   uint64_t trials;
+  uint32_t lessons;         /* trials of other kernels that were learned from at the start */
   double first_ns, best_ns; /* of the model's kernels, default and best schedules */
   bool predicted;           /* the target cannot run here: figures are the model's */
   bool spent;               /* ended because nothing more was expected to gain */

@@ -259,6 +259,42 @@ START_TEST(best_first) {
 }
 END_TEST
 
+/* Of those with a text only the ones with right rows on the same device. */
+static bool keep_workload(void *context, uint64_t workload, uint32_t version, const char *text) {
+  uint64_t *kept = context;
+  ck_assert_uint_eq(version, 1);
+  ck_assert_str_eq(text, "graph @g {\n}");
+  kept[++kept[0]] = workload;
+  return true;
+}
+
+START_TEST(workloads_of_a_device) {
+  uint64_t kept[9] = {0};
+  tsr_db *db = must_open("w.db", TSR_DB_WRITE);
+  const tsr_db_record right = fact(0);
+  for (uint64_t i = 0; i < 5; i++) {
+    tsr_db_record row = right;
+    row.key.workload = 100 + i;
+    row.key.threads += i == 1;
+    if (i == 2) {
+      row.status = TSR_DB_CRASHED;
+      row.message = "died";
+    }
+    ck_assert_int_eq(tsr_db_add(db, &row, &diag), TSR_OK);
+    if (i != 3)
+      ck_assert_int_eq(tsr_db_add_workload(db, 100 + i, 1, "graph @g {\n}", &diag), TSR_OK);
+  }
+  ck_assert_int_eq(tsr_db_workloads(db, &right.key, 8, keep_workload, kept, &diag), TSR_OK);
+  ck_assert_uint_eq(kept[0], 2);
+  ck_assert_uint_eq(kept[1], 100);
+  ck_assert_uint_eq(kept[2], 104);
+  kept[0] = 0;
+  ck_assert_int_eq(tsr_db_workloads(db, &right.key, 1, keep_workload, kept, &diag), TSR_OK);
+  ck_assert_uint_eq(kept[0], 1);
+  tsr_db_close(db);
+}
+END_TEST
+
 START_TEST(pruning_keeps_the_best) {
   seen before = {0}, after = {0};
   uint64_t dropped;
@@ -479,6 +515,7 @@ int main(void) {
   tcase_add_loop_test(set, text_that_is_none, 0, 7);
   tcase_add_test(set, text_with_one_wrong_byte);
   tcase_add_test(set, best_first);
+  tcase_add_test(set, workloads_of_a_device);
   tcase_add_test(set, pruning_keeps_the_best);
   tcase_add_test(set, impossible_rows);
   tcase_add_test(set, files_that_are_none);
