@@ -416,6 +416,7 @@ static tsr_status lower(part_build *part) {
   tsr_diag *diag = build->diag;
   tsr_pass_options passes = {.fuse_level = options->no_fuse ? TSR_FUSE_NONE : TSR_FUSE_REGISTER,
                              .narrow_products = tsr_target_narrow_products(&build->target),
+                             .byte_products = tsr_target_byte_products(&build->target),
                              .print_after = "all",
                              .hook = after_pass,
                              .hook_context = part};

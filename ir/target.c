@@ -61,10 +61,11 @@ void tsr_target_cpu(uint64_t features, const tsr_cpu_caches *caches, unsigned th
   out_target->l3_bytes = caches != NULL && caches->l3_bytes > 0 ? caches->l3_bytes : 16 << 20;
   out_target->line_bytes = caches != NULL && caches->line_bytes > 0 ? caches->line_bytes : 64;
   out_target->threads = threads > 0 ? threads : 1;
-  out_target->l1_rate = 64;
-  out_target->l2_rate = 32;
-  out_target->l3_rate = 10;
-  out_target->memory_rate = 4;
+  out_target->fma_rate = 2;
+  out_target->l1_rate = 2.0 * out_target->vector_bits / 8;
+  out_target->l2_rate = 48;
+  out_target->l3_rate = 16;
+  out_target->memory_rate = 5;
   out_target->launch_cycles = 300;
   out_target->fork_cycles = 8000;
 }
@@ -195,4 +196,9 @@ uint64_t tsr_target_narrow_products(const tsr_target *target) {
         atoms[i].a == atoms[i].b && tsr_dtype_bits(atoms[i].a) < tsr_dtype_bits(atoms[i].c))
       found |= UINT64_C(1) << atoms[i].a;
   return found;
+}
+
+bool tsr_target_byte_products(const tsr_target *target) {
+  return target->kind == TSR_TARGET_CPU &&
+         (target->cpu_features & (TSR_CPU_AVX512_VNNI | TSR_CPU_AMX_INT8)) != 0;
 }

@@ -42,6 +42,8 @@ typedef struct tsr_target {
   unsigned threads; /* that a run will use; 1 when unknown */
   /* Measured or typical rates, bytes per cycle and core; the model ranks by their ratios. */
   double l1_rate, l2_rate, l3_rate, memory_rate;
+  double fma_rate;      /* fused multiply-adds of whole vectors per cycle and core */
+  double clock_ghz;     /* 0: not known */
   double launch_cycles; /* one launch of one kernel on one thread */
   double fork_cycles;   /* waking the other threads */
   tsr_gpu gpu;          /* CUDA */
@@ -79,5 +81,7 @@ const tsr_atom *tsr_atom_at(unsigned number);    /* NULL past the end */
 /* Bit d: the tensor cores of a CUDA target multiply two matrices of tsr_dtype d and add in a wider
  * one. */
 uint64_t tsr_target_narrow_products(const tsr_target *target);
+/* Unsigned bytes times signed ones, summed in i32, on a CPU. */
+bool tsr_target_byte_products(const tsr_target *target);
 
 #endif

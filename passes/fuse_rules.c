@@ -6,12 +6,18 @@
 
 /* --- shapes of bodies --- */
 
+/* Zeros, and zero points of bytes, which are the padding of quantised convolutions. */
+static bool moves_pad(const tsr_ir *ir, tsr_op load) {
+  return tsr_op_float(ir, load, "pad", 0) == 0 ||
+         tsr_dtype_bits(tsr_scalar_dtype(ir, tsr_op_get(ir, load)->results[0])) == 8;
+}
+
 bool tsr_fuse_is_view(const tsr_ir *ir, const tsr_block_info *info) {
   if (info->kind != TSR_BLOCK_MAP || info->load_count != 1 || info->indirect)
     return false;
   TSR_FOR_EACH_OP (ir, info->body, op) {
     bool moves = tsr_op_is_store(ir, op) || tsr_op_get(ir, op)->code == TSR_OP_CAST ||
-                 (tsr_op_is_load(ir, op) && tsr_op_float(ir, op, "pad", 0) == 0);
+                 (tsr_op_is_load(ir, op) && moves_pad(ir, op));
     if (!moves)
       return false;
   }
@@ -97,8 +103,8 @@ static const char *refuse_reader(const tsr_ir *ir, tsr_op consumer) {
 
 static const char *refuse_operand(tsr_ir *ir, const tsr_block_info *p, bool guarded) {
   if (!tsr_fuse_is_view(ir, p))
-    return "the contraction reads this operand again and again: only views, casts and zero "
-           "padding move into it";
+    return "the contraction reads this operand again and again: only views, casts and padding "
+           "with zeros move into it";
   if (guarded && !tsr_fuse_is_permutation(ir, p))
     return "the window leaves the operand, and the view has other bounds than what it reads";
   return NULL;

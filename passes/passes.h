@@ -10,6 +10,7 @@
   X(equal_dims, "dims that checks make equal are one, so that shapes meet without reshapes")       \
   X(unpack, "no element shares a byte with others, so that any task may store any element")        \
   X(canonicalize, "fold, share and drop what later passes would otherwise carry along")            \
+  X(bytes, "products of integers are of bytes, where the target multiplies those at once")         \
   X(in_place, "updates of a state that the caller keeps move what is new, not the whole")          \
   X(to_blocks,                                                                                     \
     "every op becomes a loop nest with explicit subscripts, so that one rule fuses all")           \
@@ -60,6 +61,7 @@ typedef struct tsr_pass_options {
   /* Bit d: the target multiplies numbers of tsr_dtype d into wide sums at once. Where both operands
    * of a product are widened from such a dtype, constants keep it; else folding widens them. */
   uint64_t narrow_products;
+  bool byte_products;      /* the target multiplies unsigned by signed bytes into i32 */
   tsr_fuse_report *report; /* or NULL */
 } tsr_pass_options;
 

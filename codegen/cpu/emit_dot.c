@@ -72,12 +72,31 @@ static bool lies_in_rows(tsr_emit *e, const tsr_operand *operand, tsr_dot_side *
   return true;
 }
 
-/* Reads in place have no checks: what they read must be known to be inside. */
-static bool is_inside(tsr_emit *e, const tsr_operand *operand, uint32_t rows, uint32_t lanes) {
+/* Programs read in place what they have copied, so all of it is inside. Where that is not proven,
+ * the place is moved into the buffer, whose size must be known. */
+static bool keep_inside(tsr_emit *e, const tsr_operand *operand, uint32_t rows, uint32_t lanes,
+                        int64_t span, tsr_dot_side *side) {
   const uint32_t extents[2] = {rows, lanes};
+  const tsr_type type = tsr_value_get(e->ir, operand->value)->type;
   tsr_emit_check checks[TSR_EMIT_MAX_CHECKS];
-  return tsr_emit_checks(e, tsr_value_get(e->ir, operand->value)->type, operand, extents, 2,
-                         checks) == 0;
+  int64_t elements = 0;
+  side->last = -1;
+  if (tsr_emit_checks(e, type, operand, extents, 2, checks) == 0)
+    return true;
+  if (!tsr_expr_is_int(e->ir, tsr_type_elements(e->ir, type), &elements) || elements < span)
+    return false;
+  side->last = elements - span;
+  return true;
+}
+
+/* Elements from the first that is read to the end of the last; -1 when that is not known. */
+static int64_t span_of(tsr_emit *e, const tsr_dot_side *side, uint32_t number, uint32_t rows,
+                       uint32_t lanes, uint32_t group) {
+  int64_t stride = 0;
+  const int64_t count = number == 0 ? rows : rows / group;
+  if (!tsr_expr_is_int(e->ir, side->stride, &stride))
+    return -1;
+  return (count - 1) * stride + (number == 0 ? lanes : (int64_t)lanes * group);
 }
 
 static bool read_side(tsr_emit *e, uint32_t number, uint32_t rows, uint32_t lanes, uint32_t group,
@@ -94,7 +113,8 @@ static bool read_side(tsr_emit *e, uint32_t number, uint32_t rows, uint32_t lane
   if (!fits)
     return tsr_emit_fail(e, TSR_ERR_UNSUPPORTED, "operand %u does not lie as its atom wants it",
                          number) != NULL;
-  if (!is_inside(e, operand, rows, lanes))
+  const int64_t span = span_of(e, out_side, number, rows, lanes, group);
+  if (span < 0 || !keep_inside(e, operand, rows, lanes, span, out_side))
     return tsr_emit_fail(e, TSR_ERR_UNSUPPORTED,
                          "operand %u is read in place and may be outside of its buffer",
                          number) != NULL;
@@ -103,8 +123,16 @@ static bool read_side(tsr_emit *e, uint32_t number, uint32_t rows, uint32_t lane
 
 LLVMValueRef tsr_dot_address(tsr_emit *e, const tsr_dot_side *side, LLVMValueRef bytes) {
   LLVMTypeRef byte = LLVMInt8TypeInContext(e->math.context);
-  LLVMValueRef start = LLVMBuildNSWMul(e->builder, tsr_emit_index(e, side->first),
-                                       tsr_emit_int(e, (int64_t)side->bytes), "");
+  LLVMTypeRef type = e->i64;
+  LLVMValueRef first = tsr_emit_index(e, side->first);
+  if (side->last >= 0) {
+    LLVMValueRef low[2] = {first, tsr_emit_int(e, 0)}, high[2] = {0};
+    high[0] = tsr_emit_intrinsic(e, "llvm.smax", &type, 1, low, 2);
+    high[1] = tsr_emit_int(e, side->last);
+    first = tsr_emit_intrinsic(e, "llvm.smin", &type, 1, high, 2);
+  }
+  LLVMValueRef start =
+      LLVMBuildNSWMul(e->builder, first, tsr_emit_int(e, (int64_t)side->bytes), "");
   LLVMValueRef address = LLVMBuildInBoundsGEP2(e->builder, byte, side->base, &start, 1, "");
   return LLVMBuildInBoundsGEP2(e->builder, byte, address, &bytes, 1, "");
 }

@@ -12,6 +12,7 @@ typedef struct tsr_dot_side {
   LLVMValueRef base;
   tsr_expr first;  /* elements from the base to element (0, 0) */
   tsr_expr stride; /* elements from a row of a, a group of b, to the next */
+  int64_t last;    /* where not all is known to be inside: the greatest `first`; else -1 */
 } tsr_dot_side;
 
 typedef struct tsr_dot {

@@ -94,6 +94,7 @@ static tsr_status run_passes(const tsr_cli_args *args, tsr_ir *ir, tsr_diag *dia
   tsr_target target;
   TSR_TRY(select_target(args, &target, diag));
   options.narrow_products = tsr_target_narrow_products(&target);
+  options.byte_products = tsr_target_byte_products(&target);
   int position = 0;
   const char *name;
   while ((name = tsr_cli_next(args, TSR_OPTION_PASS, &position)) != NULL) {

@@ -94,6 +94,10 @@ static bool find_narrow(tsr_nest *nest, tsr_contraction *c) {
   const int64_t unit = unit_of(nest, c);
   order_depth(nest, c, unit);
   const uint32_t last = c->depth[c->depth_count - 1];
+  /* Expressions over a variable that stays within one group would leave groups out. */
+  const int64_t size = nest->axes[last].size, group = 32 / (8 * c->a.bytes);
+  if (size <= group && tsr_contract_up(size, unit) > group)
+    return false;
   return pads_by_zeros(nest, &c->a, last, unit) && pads_by_zeros(nest, &c->b, last, unit);
 }
 

@@ -72,12 +72,12 @@ static shape typical(const tsr_nest *nest, const tsr_contraction *c) {
   return s;
 }
 
-/* Cycles of a group's step: operations, loads of both operands at two per cycle, and chains of
- * operations on one register that wait for each other. */
+/* Cycles of a group's step: operations and loads of both operands, two per cycle each, and chains
+ * of operations on one register that wait for each other. Loads that are hidden cost a little. */
 static double step_cycles(int64_t rows, int64_t vectors) {
-  const double operations = (double)(rows * vectors), loads = (double)(rows + vectors) / 2;
-  const double waits = 4;
-  return fmax(operations, fmax(loads, waits));
+  const double operations = (double)(rows * vectors) / 2, loads = (double)(rows + vectors) / 2;
+  const double waits = 4, hidden = 0.1;
+  return fmax(operations, fmax(loads, waits)) + hidden * loads;
 }
 
 static double tile_cycles(const shape *s, int64_t rows, int64_t vectors) {
@@ -106,7 +106,7 @@ static void choose_tile(const tsr_nest *nest, const shape *s, const tsr_atom *at
     for (int64_t rows = 1; rows <= 28; rows++) {
       if (rows * vectors + vectors + 1 > (int64_t)nest->target->vector_registers)
         break;
-      const double cycles = tile_cycles(s, rows, vectors) * (1 + 0.01 / (double)rows);
+      const double cycles = tile_cycles(s, rows, vectors);
       if (cycles < best) {
         best = cycles;
         knobs[TSR_KNOB_MR] = rows;
