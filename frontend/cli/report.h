@@ -98,6 +98,11 @@ TSR_WARN_UNUSED tsr_status tsr_report_read(const char *const *paths, uint32_t co
                                            tsr_arena *arena, tsr_diag *diag,
                                            tsr_report *out_report);
 
+/* The results in one text of JSON; `out_file` lives as long as the arena and `root`. FORMAT with
+ * the line, OUT_OF_MEMORY. */
+TSR_WARN_UNUSED tsr_status tsr_report_take(const tsr_json *root, const char *path, tsr_arena *arena,
+                                           tsr_diag *diag, tsr_report_file *out_file);
+
 /* The whole page. It depends on nothing but the report. */
 void tsr_report_write_page(FILE *out, const tsr_report *report);
 

@@ -311,10 +311,8 @@ static tsr_status find_kind(reader *r, const tsr_json *root, tsr_report_kind *ou
               "\"peers\" or \"tuning\", or there is a \"latency_ns\" of 'bench --json'");
 }
 
-static tsr_status read_file(reader *r, tsr_report_file *file) {
+static tsr_status read_root(reader *r, const tsr_json *root, tsr_report_file *file) {
   static const char what[] = "the results";
-  const tsr_json *root;
-  TSR_TRY(tsr_json_read(file->path, r->arena, r->diag, &root));
   TSR_TRY(find_kind(r, root, &file->kind));
   TSR_TRY(take_text(r, root, what, "device", &file->device));
   TSR_TRY(take_text(r, root, what, "date", &file->date));
@@ -326,6 +324,16 @@ static tsr_status read_file(reader *r, tsr_report_file *file) {
   TSR_TRY(take_text(r, root, what, "precision", &file->precision));
   TSR_TRY(take_threads(r, root, what, &file->threads));
   return file->kind == TSR_REPORT_TUNING ? read_tuning(r, root, file) : read_bench(r, root, file);
+}
+
+tsr_status tsr_report_take(const tsr_json *root, const char *path, tsr_arena *arena, tsr_diag *diag,
+                           tsr_report_file *out_file) {
+  reader r = {arena, diag};
+  *out_file = (tsr_report_file){.path = path, .model = "", .target = "", .precision = ""};
+  tsr_status status = read_root(&r, root, out_file);
+  if (status != TSR_OK)
+    tsr_diag_set_file(diag, path);
+  return status;
 }
 
 static int compare_files(const void *left, const void *right) {
@@ -348,13 +356,10 @@ tsr_status tsr_report_read(const char *const *paths, uint32_t count, tsr_arena *
   if (out_report->files == NULL)
     return TSR_ERR_OUT_OF_MEMORY;
   for (uint32_t i = 0; i < count; i++) {
-    tsr_report_file *file = &out_report->files[out_report->count++];
-    *file = (tsr_report_file){.path = paths[i], .model = "", .target = "", .precision = ""};
-    tsr_status status = read_file(&r, file);
-    if (status != TSR_OK) {
-      tsr_diag_set_file(diag, paths[i]);
-      return status;
-    }
+    const tsr_json *root;
+    TSR_TRY(tsr_json_read(paths[i], arena, diag, &root));
+    TSR_TRY(tsr_report_take(root, paths[i], arena, diag, &out_report->files[i]));
+    out_report->count++;
   }
   qsort(out_report->files, count, sizeof *out_report->files, compare_files);
   return TSR_OK;
