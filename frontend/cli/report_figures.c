@@ -35,12 +35,8 @@ typedef struct ratio_chart {
   tsr_scale x;
 } ratio_chart;
 
-enum {
-  ROW = 14,
-  HEAD = 18,
-  NAME_WIDTH = 148,
-  BAR = 9,
-};
+enum { NAME_WIDTH = 148 };
+static const double row_height = 14, head_height = 18, bar_height = 9;
 static const double furthest = 64; /* ratios beyond are drawn as this one */
 
 /* How far the axis goes and how high the chart is; false: there is nothing to draw. */
@@ -50,7 +46,7 @@ static bool measure_ratios(ratio_chart *chart, double *out_height) {
   *out_height = 18;
   for (uint32_t g = 0; g < chart->file->groups_of_cases.count; g++) {
     (void)tsr_report_mean(chart->file, g, chart->peer, chart->threads, &count);
-    *out_height += count > 0 ? HEAD + ROW * count : 0;
+    *out_height += count > 0 ? head_height + row_height * count : 0;
     rows += count;
   }
   for (const tsr_report_case *c = chart->file->cases; c != NULL; c = c->next) {
@@ -75,16 +71,16 @@ static void put_ratio(FILE *out, const ratio_chart *chart, const tsr_report_case
   fprintf(out, ": %s, ", tsr_time_text(c->time.median, ours, sizeof ours));
   tsr_html_put(out, v->peer, 0);
   fprintf(out, " %s</title>\n", tsr_time_text(v->time.median, theirs, sizeof theirs));
-  tsr_svg_text(out, NAME_WIDTH, y + BAR - 1, "end", "name", c->name, 27);
-  fprintf(out, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" class=\"%s\"/>\n",
-          fmin(one, at), y, fmax(fabs(at - one), 0.5), BAR, loses ? "loss" : "win");
+  tsr_svg_text(out, NAME_WIDTH, y + bar_height - 1, "end", "name", c->name, 27);
+  fprintf(out, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.0f\" class=\"%s\"/>\n",
+          fmin(one, at), y, fmax(fabs(at - one), 0.5), bar_height, loses ? "loss" : "win");
   double wanted = v->bar > 0 ? v->bar : v->goal;
   if (wanted > 0) {
     double x = tsr_scale_place(&chart->x, wanted);
-    tsr_svg_line(out, x, y - 2, x, y + BAR + 2, "goal");
+    tsr_svg_line(out, x, y - 2, x, y + bar_height + 2, "goal");
   }
   snprintf(text, sizeof text, v->ratio < 1000 ? "%.2f" : "%.0e", v->ratio);
-  tsr_svg_text(out, WIDTH - 2, y + BAR - 1, "end", loses ? "lost" : "won", text, 0);
+  tsr_svg_text(out, WIDTH - 2, y + bar_height - 1, "end", loses ? "lost" : "won", text, 0);
   fputs("</g>\n", out);
 }
 
@@ -95,16 +91,16 @@ static void put_group(FILE *out, const ratio_chart *chart, uint32_t group, doubl
   if (count == 0)
     return;
   snprintf(text, sizeof text, "%.2f", mean);
-  tsr_svg_text(out, NAME_WIDTH, *y + HEAD - 5, "end", "head",
+  tsr_svg_text(out, NAME_WIDTH, *y + head_height - 5, "end", "head",
                chart->file->groups_of_cases.texts[group], 24);
-  tsr_svg_text(out, WIDTH - 2, *y + HEAD - 5, "end", "head", text, 0);
-  *y += HEAD;
+  tsr_svg_text(out, WIDTH - 2, *y + head_height - 5, "end", "head", text, 0);
+  *y += head_height;
   for (const tsr_report_case *c = chart->file->cases; c != NULL; c = c->next) {
     const tsr_report_versus *v = tsr_report_find_versus(c, chart->peer);
     if (v == NULL || c->threads != chart->threads || c->group != group)
       continue;
     put_ratio(out, chart, c, v, *y);
-    *y += ROW;
+    *y += row_height;
   }
 }
 
@@ -397,7 +393,7 @@ void tsr_report_plot_tuning(FILE *out, const tsr_report_file *files, uint32_t co
 /* --- latencies --- */
 
 void tsr_report_plot_latency(FILE *out, const tsr_report_file *files, uint32_t count) {
-  double low = HUGE_VAL, high = 0, height = 24 + ROW * (double)count;
+  double low = HUGE_VAL, high = 0, height = 24 + row_height * (double)count;
   for (uint32_t i = 0; i < count; i++) {
     low = fmin(low, files[i].latency.least);
     high = fmax(high, fmax(files[i].latency.p95, files[i].latency.median));
@@ -410,7 +406,7 @@ void tsr_report_plot_latency(FILE *out, const tsr_report_file *files, uint32_t c
   for (uint32_t i = 0; i < count; i++) {
     const tsr_report_file *f = &files[i];
     char title[320], time[32];
-    double at = 4 + ROW * (double)i + BAR / 2.0;
+    double at = 4 + row_height * (double)i + bar_height / 2.0;
     snprintf(title, sizeof title, "%.200s, %u threads: %s", f->model, f->threads,
              tsr_time_text(f->latency.median, time, sizeof time));
     const char *base = strrchr(f->model, '/');
