@@ -409,6 +409,12 @@ static void tell_known(const target_build *build) {
   options->warning_function(options->warning_context, build->target_text, text);
 }
 
+static bool wants_bf16(const target_build *build) {
+  const char *precision = build->options->precision;
+  return precision != NULL && strcmp(precision, "bf16") == 0 &&
+         tsr_target_bf16_products(&build->target);
+}
+
 /* Graph to kernels to machine code to program tables. */
 static tsr_status lower(part_build *part) {
   target_build *build = part->build;
@@ -417,6 +423,7 @@ static tsr_status lower(part_build *part) {
   tsr_pass_options passes = {.fuse_level = options->no_fuse ? TSR_FUSE_NONE : TSR_FUSE_REGISTER,
                              .narrow_products = tsr_target_narrow_products(&build->target),
                              .byte_products = tsr_target_byte_products(&build->target),
+                             .bf16_products = wants_bf16(build),
                              .print_after = "all",
                              .hook = after_pass,
                              .hook_context = part};
@@ -433,9 +440,11 @@ static tsr_status lower(part_build *part) {
 
 static tsr_status check_options(const tsr_compile_options *options, tsr_diag *diag) {
   if (options->precision != NULL && strcmp(options->precision, "f32") != 0 &&
-      strcmp(options->precision, "f32-strict") != 0 && strcmp(options->precision, "tf32") != 0)
+      strcmp(options->precision, "f32-strict") != 0 && strcmp(options->precision, "tf32") != 0 &&
+      strcmp(options->precision, "bf16") != 0)
     return tsr_fail(diag, TSR_ERR_ARGUMENT,
-                    "unknown precision '%s'; known are f32, f32-strict, tf32", options->precision);
+                    "unknown precision '%s'; known are f32, f32-strict, tf32, bf16",
+                    options->precision);
   for (uint32_t i = 0; i < options->dim_count; i++)
     if (options->dims[i].name == NULL || options->dims[i].lo < 0 ||
         options->dims[i].hi < options->dims[i].lo)

@@ -202,3 +202,13 @@ bool tsr_target_byte_products(const tsr_target *target) {
   return target->kind == TSR_TARGET_CPU &&
          (target->cpu_features & (TSR_CPU_AVX512_VNNI | TSR_CPU_AMX_INT8)) != 0;
 }
+
+bool tsr_target_bf16_vectors(const tsr_target *target) {
+  return target->kind == TSR_TARGET_CPU && (target->cpu_features & TSR_CPU_AVX512_BF16) != 0 &&
+         (target->cpu_features & TSR_CPU_AMX_BF16) == 0;
+}
+
+bool tsr_target_bf16_products(const tsr_target *target) {
+  return tsr_target_bf16_vectors(target) ||
+         (target->kind == TSR_TARGET_CPU && (target->cpu_features & TSR_CPU_AMX_BF16) != 0);
+}

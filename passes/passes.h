@@ -11,6 +11,7 @@
   X(unpack, "no element shares a byte with others, so that any task may store any element")        \
   X(canonicalize, "fold, share and drop what later passes would otherwise carry along")            \
   X(bytes, "products of integers are of bytes, where the target multiplies those at once")         \
+  X(precision, "products that may be narrower round their operands")                               \
   X(in_place, "updates of a state that the caller keeps move what is new, not the whole")          \
   X(to_blocks,                                                                                     \
     "every op becomes a loop nest with explicit subscripts, so that one rule fuses all")           \
@@ -62,6 +63,7 @@ typedef struct tsr_pass_options {
    * of a product are widened from such a dtype, constants keep it; else folding widens them. */
   uint64_t narrow_products;
   bool byte_products;      /* the target multiplies unsigned by signed bytes into i32 */
+  bool bf16_products;      /* operands of products of f32 are rounded to bf16 */
   tsr_fuse_report *report; /* or NULL */
 } tsr_pass_options;
 

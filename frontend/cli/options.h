@@ -17,6 +17,8 @@ enum { TSR_EXIT_FINE = 0, TSR_EXIT_BAD = 1, TSR_EXIT_USAGE = 2 };
   X(RUN, "run", tsr_cli_run, "MODEL|OUT.tsm", 1, 1, "run a model or module once")                  \
   X(VERIFY, "verify", tsr_cli_verify, "DIR...", 1, 0,                                              \
     "run ONNX backend test directories and compare the results")                                   \
+  X(TUNE, "tune", tsr_cli_tune, "MODEL", 1, 1,                                                     \
+    "search and measure schedules of a model's kernels, into a database")                          \
   X(BENCH, "bench", tsr_cli_bench, "MODEL|OUT.tsm", 1, 1, "measure the latency of a model")        \
   X(INSPECT, "inspect", tsr_cli_inspect, "OUT.tsm", 1, 1, "say what a module holds")               \
   X(OPT, "opt", tsr_cli_opt, "FILE.tsr", 1, 1, "run passes over the text IR, print the result")    \
@@ -39,7 +41,7 @@ TSR_CLI_COMMAND_LIST(TSR_CLI_COMMAND_FUNCTION)
 
 /* Sets of commands that take an option. */
 #define TSR_CLI_ON(name) (1u << TSR_COMMAND_##name)
-#define TSR_CLI_MODEL    (TSR_CLI_ON(COMPILE) | TSR_CLI_ON(RUN) | TSR_CLI_ON(BENCH))
+#define TSR_CLI_MODEL    (TSR_CLI_ON(COMPILE) | TSR_CLI_ON(TUNE) | TSR_CLI_ON(RUN) | TSR_CLI_ON(BENCH))
 #define TSR_CLI_RUNS     (TSR_CLI_ON(RUN) | TSR_CLI_ON(BENCH))
 #define TSR_CLI_ALL      ((1u << TSR_COMMAND_COUNT) - 1)
 
@@ -55,6 +57,17 @@ typedef enum tsr_cli_kind {
     "the module to write; of 'db export' the text; of 'report' the page, HTML")                    \
   X(DB, "--db", "FILE", TEXT, TSR_CLI_ON(DB) | TSR_CLI_MODEL | TSR_CLI_ON(VERIFY),                 \
     "the tuning database; kernels take the best schedule that was measured for them")              \
+  X(TRIALS, "--trials", "N", COUNT, TSR_CLI_ON(TUNE),                                              \
+    "measure at most N schedules; 0 or not given: any number")                                     \
+  X(TIME, "--time", "SECONDS", COUNT, TSR_CLI_ON(TUNE),                                            \
+    "stop after so long; in any case once nothing is expected to gain")                            \
+  X(RESUME, "--resume", NULL, FLAG, TSR_CLI_ON(TUNE),                                              \
+    "go on: what the database knows of the kernels is not measured again")                         \
+  X(COLD, "--cold", NULL, FLAG, TSR_CLI_ON(TUNE), "operands out of the caches before each sample") \
+  X(NO_ANALYTIC, "--no-analytic", NULL, FLAG, TSR_CLI_ON(TUNE),                                    \
+    "search without the analytic model, to compare")                                               \
+  X(NO_LEARNED, "--no-learned", NULL, FLAG, TSR_CLI_ON(TUNE),                                      \
+    "search without the correction learned from measurements, to compare")                         \
   X(KEEP, "--keep", "N", COUNT, TSR_CLI_ON(DB), "prune: best trials to keep of each key (10)")     \
   X(TARGET, "--target", "TARGET", TEXT,                                                            \
     TSR_CLI_MODEL | TSR_CLI_ON(VERIFY) | TSR_CLI_ON(OPT) | TSR_CLI_ON(INSPECT),                    \
@@ -63,7 +76,9 @@ typedef enum tsr_cli_kind {
   X(ALIAS, "--alias", "OUT=IN", TEXT, TSR_CLI_MODEL,                                               \
     "output OUT is the next state of input IN and may live in its memory")                         \
   X(PRECISION, "--precision", "NAME", TEXT, TSR_CLI_MODEL,                                         \
-    "f32, f32-strict (the same in this version), or tf32: faster matrix products on CUDA")         \
+    "f32, f32-strict (the same in this version), tf32: faster matrix products on CUDA, or bf16: "  \
+    "operands of matrix products and convolutions rounded to bf16, sums f32, on CPUs that are "    \
+    "faster that way")                                                                             \
   X(NO_FUSE, "--no-fuse", NULL, FLAG, TSR_CLI_MODEL | TSR_CLI_ON(OPT), "one kernel per operation") \
   X(DETERMINISTIC, "--deterministic", NULL, FLAG, TSR_CLI_MODEL, "the same bits from every run")   \
   X(EMIT, "--emit", "STAGE", TEXT, TSR_CLI_ON(COMPILE),                                            \
@@ -81,8 +96,9 @@ typedef enum tsr_cli_kind {
   X(TRACE, "--trace", "FILE.json", TEXT, TSR_CLI_ON(RUN),                                          \
     "write the time of every kernel, for Perfetto")                                                \
   X(RUNS, "--runs", "N", COUNT, TSR_CLI_ON(BENCH), "timed runs (100)")                             \
-  X(SEED, "--seed", "N", COUNT, TSR_CLI_RUNS, "seed of random inputs (1)")                         \
-  X(JSON, "--json", "FILE", TEXT, TSR_CLI_ON(BENCH) | TSR_CLI_ON(DOCTOR),                          \
+  X(SEED, "--seed", "N", COUNT, TSR_CLI_RUNS | TSR_CLI_ON(TUNE),                                   \
+    "seed of random inputs, of the search (1)")                                                    \
+  X(JSON, "--json", "FILE", TEXT, TSR_CLI_ON(BENCH) | TSR_CLI_ON(TUNE) | TSR_CLI_ON(DOCTOR),       \
     "write the figures; - is standard output")                                                     \
   X(THREADS, "--threads", "N", COUNT, TSR_CLI_MODEL | TSR_CLI_ON(VERIFY),                          \
     "threads; all processors when 0 or not given")                                                 \

@@ -19,6 +19,9 @@ static bool take_narrow(const tsr_nest *nest, tsr_contract_operand *operand) {
   if (value == 0)
     return false;
   operand->value = value;
+  /* What is computed from a constant is computed while it is copied. */
+  const tsr_value_data *data = tsr_value_get(nest->ir, value);
+  operand->packable = operand->packable && data->def == operand->main->op;
   operand->bytes = (tsr_dtype_bits(tsr_value_type(nest->ir, value)->dtype) + 7) / 8;
   return true;
 }

@@ -164,10 +164,9 @@ void tsr_contract_dot_default(tsr_nest *nest, const tsr_atom *atom, tsr_schedule
   choose_blocks(nest, c, &s, knobs);
 }
 
-/* Vectors of bf16 are slower than multiply-adds of f32 on the machines that have AMX for them. */
 static bool is_fast(const tsr_nest *nest, const tsr_atom *atom) {
   return atom->c != TSR_F32 || atom->place == TSR_ATOM_MEMORY ||
-         (nest->target->cpu_features & TSR_CPU_AMX_BF16) == 0;
+         tsr_target_bf16_vectors(nest->target);
 }
 
 const tsr_atom *tsr_contract_dot_choice(tsr_nest *nest) {
