@@ -3,7 +3,7 @@
  *
  *   stride 1          one vector access
  *   stride 0          one scalar, splat
- *   stride -1, 2..8   vector accesses and shuffles
+ *   stride -1, 2..8   vector accesses and shuffles (masked for 2..8, where the machine masks loads)
  *   a leading lane has stride 1 and the last one has not: the tile is moved transposed
  *   another number    lane by lane: gathers are slower where addresses are known
  *   anything else     gather and scatter where the machine has them, else lane by lane
@@ -123,12 +123,15 @@ static LLVMValueRef element_address(tsr_emit *e, const access *at, LLVMValueRef 
 /* rest + step * lane >= 0 as a comparison of lane numbers, in 32 bits. */
 static LLVMValueRef lanes_mask(tsr_emit *e, LLVMValueRef rest, int64_t step, uint32_t lanes) {
   LLVMBuilderRef b = e->builder;
-  if (step != 1 && step != -1) {
+  const uint64_t size = step < 0 ? -(uint64_t)step : (uint64_t)step;
+  if ((size & (size - 1)) != 0) {
     LLVMValueRef all = LLVMBuildNSWMul(b, tsr_emit_iota(e, e->i64, 0, lanes),
                                        tsr_emit_splat(e, tsr_emit_int(e, step), lanes), "");
     all = LLVMBuildNSWAdd(b, all, tsr_emit_splat(e, rest, lanes), "");
     return LLVMBuildICmp(b, LLVMIntSGE, all, LLVMConstNull(LLVMTypeOf(all)), "");
   }
+  if (size > 1) /* rounds down */
+    rest = LLVMBuildAShr(b, rest, tsr_emit_int(e, __builtin_ctzll(size)), "");
   LLVMValueRef limit =
       step < 0 ? LLVMBuildNSWAdd(b, rest, tsr_emit_int(e, 1), "") : LLVMBuildNSWNeg(b, rest, "");
   LLVMTypeRef type = e->i64;
@@ -372,17 +375,38 @@ static LLVMValueRef load_masked(tsr_emit *e, const access *at, const place *row)
   return tsr_emit_intrinsic(e, "llvm.masked.load", types, 2, arguments, 4);
 }
 
+/* A vector from `address`, of whose lanes those are wanted that the `row` has at element `from`
+ * plus their number: what a masked row leaves out is not read. */
+static LLVMValueRef load_window(tsr_emit *e, const access *at, const place *row,
+                                LLVMValueRef address, uint32_t from) {
+  uint32_t lanes = row->lanes, stride = (uint32_t)row->stride;
+  if (!row->mask)
+    return load_plain(e, at, address, lanes);
+  uint32_t *order = tsr_emit_alloc(e, lanes, sizeof *order);
+  if (!order)
+    return LLVMConstNull(LLVMVectorType(at->element, lanes));
+  for (uint32_t lane = 0; lane < lanes; ++lane)
+    order[lane] = (from + lane) % stride == 0 ? (from + lane) / stride : lanes;
+  LLVMValueRef mask = whole_mask(e, row, lanes);
+  mask = tsr_emit_shuffle(e, mask, LLVMConstNull(LLVMTypeOf(mask)), order, lanes);
+  LLVMTypeRef types[2] = {LLVMVectorType(at->element, lanes), e->pointer};
+  LLVMValueRef arguments[4] = {address, alignment(e, at), mask, tsr_emit_splat(e, at->pad, lanes)};
+  return tsr_emit_intrinsic(e, "llvm.masked.load", types, 2, arguments, 4);
+}
+
 /* Every `stride`-th element: whole vectors over the span, the last one moved back so that it ends
  * at the last element. Each shuffle adds the elements that one more vector holds. */
 static LLVMValueRef load_strided(tsr_emit *e, const access *at, const place *row) {
   uint32_t lanes = row->lanes, stride = (uint32_t)row->stride;
   uint32_t last = stride * (lanes - 1), done = 0;
   uint32_t *mask = tsr_emit_alloc(e, lanes, sizeof *mask);
-  LLVMValueRef result = NULL;
+  LLVMValueRef result = NULL, address = row->address;
+  if (!row->mask)
+    address = address_or_pads(e, at, row->condition, address, last + 1);
   for (uint32_t start = 0; mask && done < lanes; start += lanes) {
     uint32_t from = start + lanes - 1 > last ? last + 1 - lanes : start;
     LLVMValueRef window =
-        load_plain(e, at, element_address(e, at, row->address, tsr_emit_int(e, from)), lanes);
+        load_window(e, at, row, element_address(e, at, address, tsr_emit_int(e, from)), from);
     for (uint32_t lane = 0; lane < lanes; ++lane) {
       uint32_t element = lane * stride;
       bool held = lane >= done && element < from + lanes;
@@ -423,7 +447,8 @@ static LLVMValueRef load_row(tsr_emit *e, const access *at, const place *row) {
     return load_masked(e, at, row);
   if (row->stride == -1 && bare)
     return load_reversed(e, at, row);
-  if (row->stride > 1 && row->stride <= MAX_STRIDE && lanes >= 4 && bare)
+  if (row->stride > 1 && row->stride <= MAX_STRIDE && lanes >= 4 &&
+      (!row->mask || has_masked_access(e, at->dtype)))
     return load_strided(e, at, row);
   return load_lanes(e, at, row);
 }

@@ -411,8 +411,9 @@ static tile_ref *run_versions(tsr_emit *e, const counted_loop *loop, tile_ref *c
   tile_ref *fast = run_split(e, loop, start, checks, count).carried;
   e->assumed_count = before;
   fork_side_done(e, &f, 0, fast, loop->carried_count);
-  LLVMValueRef end = tsr_emit_index(e, loop->range->hi);
-  tile_ref *slow = run_loop(e, loop, start, end, 1, surely_runs(e, loop)).carried;
+  counted_loop single = *loop;
+  single.unroll = 1;
+  tile_ref *slow = run_split(e, &single, start, checks, count).carried;
   fork_side_done(e, &f, 1, slow, loop->carried_count);
   return fork_end(e, &f, &joined);
 }

@@ -210,21 +210,6 @@ static void flat_depth_loop(tsr_contract_emit *e, tsr_value acc, tsr_value *out)
   *out = loop.op == 0 ? 0 : tsr_op_get(ir, loop.op)->results[0];
 }
 
-/* Is all depth from this level on a small window of known size, and the register tile small? Then
- * it is straight code: what a tap reads outside of a row is known, and row checks leave the loop.
- */
-static bool is_window(const tsr_contract_emit *e, uint32_t level) {
-  enum { MOST_TAPS = 32, MOST_ROWS = 3 };
-  int64_t taps = 1;
-  for (uint32_t i = level; i < e->c->depth_count; i++) {
-    const tsr_nest_axis *axis = &e->nest->axes[e->c->depth[i]];
-    if (!axis->fixed || axis->size > MOST_TAPS)
-      return false;
-    taps *= axis->size;
-  }
-  return taps <= MOST_TAPS && e->m.tile <= MOST_ROWS && e->c->b.checked && !e->pack_b;
-}
-
 static void depth_loop(tsr_contract_emit *e, uint32_t level, tsr_value acc, tsr_value *out);
 
 static void window_steps(tsr_contract_emit *e, uint32_t level, tsr_value acc, tsr_value *out) {
@@ -254,7 +239,7 @@ static void depth_loop(tsr_contract_emit *e, uint32_t level, tsr_value acc, tsr_
     *out = product(e, acc);
     return;
   }
-  if (is_window(e, level)) {
+  if (tsr_contract_is_window(e, level)) {
     window_steps(e, level, acc, out);
     return;
   }
@@ -389,73 +374,17 @@ static void walk_digits(tsr_contract_emit *e, unsigned order, const tsr_contract
   e->body.region = outer;
 }
 
-/* The steps lo..hi of an axis at which no tap of the window leaves b's buffer along it. False: they
- * are not known, or too far from the ends. */
-static bool interior(const tsr_contract_emit *e, uint32_t axis, int64_t *out_lo, int64_t *out_hi) {
-  enum { MOST_PEELED = 4 };
-  const tsr_nest *nest = e->nest;
-  const tsr_nest_access *access = e->c->b.main;
-  const tsr_expr leaf = nest->axes[axis].leaf;
-  tsr_expr from[TSR_NEST_AXES], first[TSR_NEST_AXES], last[TSR_NEST_AXES];
-  uint32_t count = 0;
-  *out_lo = 0;
-  *out_hi = nest->axes[axis].size;
-  if (!nest->axes[axis].fixed)
-    return false;
-  for (uint32_t i = 0; i < e->c->depth_count; i++) {
-    const tsr_nest_axis *tap = &nest->axes[e->c->depth[i]];
-    from[count] = tap->leaf;
-    first[count] = tsr_expr_int(e->ir, 0);
-    last[count++] = tsr_expr_add_int(e->ir, tap->extent, -1);
-  }
-  for (uint32_t d = 0; d < access->rank; d++) {
-    int64_t step = 0, least = 0, greatest = 0, dim = 0;
-    tsr_expr rest;
-    if (!tsr_expr_linear(e->ir, access->subs[d], &leaf, 1, &step, &rest))
-      return false;
-    if (step == 0)
-      continue;
-    if (step < 0 || !tsr_expr_is_int(e->ir, nest->buffers[access->buffer].dims[d], &dim) ||
-        !tsr_expr_is_int(e->ir, tsr_expr_substitute(e->ir, rest, from, first, count), &least) ||
-        !tsr_expr_is_int(e->ir, tsr_expr_substitute(e->ir, rest, from, last, count), &greatest) ||
-        least > greatest)
-      return false;
-    const int64_t lo = least < 0 ? (-least + step - 1) / step : 0;
-    const int64_t hi = dim > greatest ? (dim - 1 - greatest) / step + 1 : 0;
-    *out_lo = lo > *out_lo ? lo : *out_lo;
-    *out_hi = hi < *out_hi ? hi : *out_hi;
-  }
-  return *out_lo < *out_hi && *out_lo <= MOST_PEELED &&
-         nest->axes[axis].size - *out_hi <= MOST_PEELED;
-}
-
-static void peeled_part(tsr_contract_emit *e, unsigned order, const tsr_contract_side *side,
-                        int64_t from, int64_t extent) {
-  tsr_contract_side part = *side;
-  if (extent <= 0)
-    return;
-  part.first = tsr_expr_int(e->ir, from);
-  at_panel(e, order, &part, tsr_expr_int(e->ir, 0), tsr_expr_int(e->ir, 0), extent);
-}
-
-/* All columns of a window with a stride, the border's apart: elements that are not neighbours are
- * loaded in whole vectors only where no lane is outside. */
-static void walk_peeled(tsr_contract_emit *e, unsigned order, const tsr_contract_side *side,
-                        int64_t lo, int64_t hi) {
+/* Columns of a window, the last tile hanging over: border tiles have masks anyway. */
+static void walk_hanging(tsr_contract_emit *e, unsigned order, const tsr_contract_side *side,
+                         tsr_expr lo) {
   const tsr_region outer = e->body.region;
-  const int64_t panels = (hi - lo) / side->tile, rest = (hi - lo) % side->tile;
-  tsr_contract_side part = *side;
-  peeled_part(e, order, side, 0, lo);
-  if (panels > 0) {
-    tsr_tile_loop loop =
-        tsr_tile_for(e->ir, outer, tsr_expr_int(e->ir, 0), tsr_expr_int(e->ir, panels), NULL, 0);
-    e->body.region = loop.body;
-    part.first = tsr_expr_int(e->ir, lo);
-    at_panel(e, order, &part, loop.index, loop.index, side->tile);
-    e->body.region = outer;
-  }
-  peeled_part(e, order, side, hi - rest, rest);
-  peeled_part(e, order, side, hi, e->nest->axes[side->axis].size - hi);
+  tsr_expr hi = tsr_expr_ceildiv_int(e->ir, side->extent, side->tile);
+  if (!side->whole)
+    hi = tsr_tile_min(e->ir, tsr_expr_add_int(e->ir, lo, side->block / side->tile), hi);
+  tsr_tile_loop loop = tsr_tile_for(e->ir, outer, lo, hi, NULL, 0);
+  e->body.region = loop.body;
+  at_panel(e, order, side, loop.index, tsr_expr_sub(e->ir, loop.index, lo), side->tile);
+  e->body.region = outer;
 }
 
 static void walk_side(tsr_contract_emit *e, unsigned order, const tsr_contract_side *side) {
@@ -466,10 +395,9 @@ static void walk_side(tsr_contract_emit *e, unsigned order, const tsr_contract_s
   const tsr_expr left = tsr_expr_mod_int(ir, side->extent, side->tile);
   const tsr_expr lo = tsr_contract_first_panel(e, side);
   tsr_expr hi = whole, cond = 0;
-  int64_t rest = side->tile, inside_lo = 0, inside_hi = 0;
-  if (side->lane == 1 && side->whole && e->c->b.side_stride != 1 && is_window(e, 0) &&
-      interior(e, (uint32_t)side->axis, &inside_lo, &inside_hi)) {
-    walk_peeled(e, order, side, inside_lo, inside_hi);
+  int64_t rest = side->tile;
+  if (side->lane == 1 && e->row_axis >= 0 && !e->nest->axes[side->axis].fixed) {
+    walk_hanging(e, order, side, lo);
     return;
   }
   if (!side->whole)
@@ -505,6 +433,10 @@ static void walk_side(tsr_contract_emit *e, unsigned order, const tsr_contract_s
 }
 
 static void walk(tsr_contract_emit *e, unsigned order) {
+  if (order == 2 && e->row_axis >= 0) {
+    tsr_contract_each_row(e, register_tile);
+    return;
+  }
   if (order == 2) {
     register_tile(e);
     return;
@@ -539,11 +471,14 @@ static double typical_block(const tsr_contract_emit *e, const tsr_contract_side 
 static uint32_t outer_in_grid(const tsr_contract_emit *e, double grain) {
   const tsr_contraction *c = e->c;
   const double lanes = tsr_target_lanes(e->nest->target, tsr_dtype_bits(c->dtype));
-  double work =
-      typical_block(e, &e->m) * typical_block(e, &e->n) * (double)c->depth_size / (2 * lanes) + 20;
-  uint32_t count = e->m.whole && e->n.whole ? c->outer_count : MAX_OUTER_GRID;
-  while (e->m.whole && e->n.whole && count > 0 &&
-         work * (double)e->nest->axes[c->outer[count - 1]].size <= grain)
+  uint32_t count = c->outer_count;
+  double points = typical_block(e, &e->m) * typical_block(e, &e->n);
+  if (e->row_axis >= 0)
+    points *= (double)e->nest->axes[c->outer[--count]].size;
+  double work = points * (double)c->depth_size / (2 * lanes) + 20;
+  if (!e->m.whole || !e->n.whole)
+    return count < MAX_OUTER_GRID ? count : MAX_OUTER_GRID;
+  while (count > 0 && work * (double)e->nest->axes[c->outer[count - 1]].size <= grain)
     work *= (double)e->nest->axes[c->outer[--count]].size;
   return count < MAX_OUTER_GRID ? count : MAX_OUTER_GRID;
 }
@@ -638,16 +573,11 @@ static void outer_loop(tsr_contract_emit *e, uint32_t outer, tsr_expr lo, tsr_ex
   e->body.region = region;
 }
 
-/* The rows at the border of a window's operand stand apart, so that those inside need no checks. */
-static void peeled_loop(tsr_contract_emit *e, uint32_t outer, int64_t lo, int64_t hi) {
-  for (int64_t i = 0; i < lo; i++)
-    outer_step(e, outer, tsr_expr_int(e->ir, i));
-  outer_loop(e, outer, tsr_expr_int(e->ir, lo), tsr_expr_int(e->ir, hi));
-  for (int64_t i = hi; i < e->nest->axes[e->c->outer[outer]].size; i++)
-    outer_step(e, outer, tsr_expr_int(e->ir, i));
-}
-
 static void emit_task(tsr_contract_emit *e, uint32_t outer) {
+  if (e->row_axis >= 0 && outer + 1 == e->c->outer_count) {
+    tsr_contract_rows(e, emit_block);
+    return;
+  }
   if (outer >= e->c->outer_count) {
     if (e->depth_block < e->depth_total)
       emit_passes(e);
@@ -655,12 +585,7 @@ static void emit_task(tsr_contract_emit *e, uint32_t outer) {
       emit_block(e);
     return;
   }
-  int64_t lo = 0, hi = 0;
-  const uint32_t axis = e->c->outer[outer];
-  if (outer + 1 == e->c->outer_count && is_window(e, 0) && interior(e, axis, &lo, &hi))
-    peeled_loop(e, outer, lo, hi);
-  else
-    outer_loop(e, outer, tsr_expr_int(e->ir, 0), e->nest->axes[axis].extent);
+  outer_loop(e, outer, tsr_expr_int(e->ir, 0), e->nest->axes[e->c->outer[outer]].extent);
 }
 
 void tsr_contract_layout(tsr_nest *nest, const tsr_schedule *schedule) {
@@ -700,6 +625,7 @@ tsr_status tsr_tile_contract(tsr_nest *nest, const tsr_schedule *schedule, tsr_r
   tsr_contract_dot_begin(&e, schedule);
   tsr_contract_flatten(&e);
   e.depth_block = knobs[TSR_KNOB_KC] > 0 && e.depth_flat ? knobs[TSR_KNOB_KC] : e.depth_total;
+  e.row_axis = tsr_contract_row_axis(&e);
   e.outer_grid = outer_in_grid(&e, (double)knobs[TSR_KNOB_GRAIN]);
   add_grid(&e, region);
   emit_task(&e, e.c->outer_count < e.outer_grid ? e.c->outer_count : e.outer_grid);

@@ -41,4 +41,8 @@ typedef struct tsr_contraction {
  * answer. */
 const tsr_contraction *tsr_contract_match(tsr_nest *nest);
 
+/* Few rows whose depth is a small window of b, whose columns may be outside: depthwise convolution.
+ */
+bool tsr_contract_window(const tsr_nest *nest, const tsr_contraction *c);
+
 #endif

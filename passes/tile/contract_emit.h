@@ -46,7 +46,13 @@ typedef struct tsr_contract_emit {
   tsr_expr depth_first;             /* step of the outermost axis that the pass starts at */
   tsr_value sums;                   /* scratch of partial sums, or 0 */
   enum { TSR_SUM_WHOLE, TSR_SUM_PART, TSR_SUM_DONE } phase;
+  /* Of a window: the axis of the output's rows, or -1, and those of the tile at hand. */
+  int row_axis;
+  tsr_expr row_first;
+  int64_t row_count;
 } tsr_contract_emit;
+
+typedef void (*tsr_contract_step)(tsr_contract_emit *e);
 
 /* Are both operands read by flat depth? Sets the depth_ fields but depth_block. */
 void tsr_contract_flatten(tsr_contract_emit *e);
@@ -57,5 +63,13 @@ tsr_expr tsr_contract_first_panel(const tsr_contract_emit *e, const tsr_contract
  * product; register tiles then read the copy. */
 void tsr_contract_pack_a(tsr_contract_emit *e);
 void tsr_contract_pack_b(tsr_contract_emit *e);
+
+/* Windows (contract_window.c). */
+bool tsr_contract_is_window(const tsr_contract_emit *e, uint32_t level);
+/* The innermost outer axis, where it moves the window, or -1. */
+int tsr_contract_row_axis(const tsr_contract_emit *e);
+/* The block at all rows, some at a time; the register tile at each of those. */
+void tsr_contract_rows(tsr_contract_emit *e, tsr_contract_step block);
+void tsr_contract_each_row(tsr_contract_emit *e, tsr_contract_step tile);
 
 #endif

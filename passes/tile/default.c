@@ -26,6 +26,7 @@ typedef struct choosing {
   int64_t kc, depth_outer; /* depth of one pass; of one step of the outermost axis */
   bool pack_a, pack_b, depth_flat;
   int64_t only_mr, only_nr; /* register tiles that a constant is laid out for; 0: any */
+  bool window;              /* its rows share what they read, and weights stay in registers */
   bool hang;                /* extents that are not known end in whole register tiles */
   /* Of what costs at most `limit`, the cheapest at another size; NULL: the cheapest here. */
   const struct choosing *later;
@@ -165,7 +166,7 @@ static double choose_tiles(const choosing *s, double best, tsr_schedule *out) {
       int64_t nr = widths[w] * s->lanes;
       if (!fits_registers(s->nest->target, mr, widths[w]) ||
           (w > 0 && nr >= largest->n + s->lanes && nr != s->only_nr) ||
-          (s->only_mr > 0 && mr != s->only_mr) || (s->only_nr > 0 && nr != s->only_nr))
+          (s->window && w > 0) || (s->only_mr > 0 && mr != s->only_mr) || (s->only_nr > 0 && nr != s->only_nr))
         continue;
       knobs[TSR_KNOB_MR] = mr;
       knobs[TSR_KNOB_NR] = nr;
@@ -241,6 +242,7 @@ static choosing choosing_at(tsr_nest *nest, tsr_expr extent, int64_t size) {
     else
       s.outer *= greatest(here, 1);
   }
+  s.window = tsr_contract_window(nest, s.c);
   pack_at_run_time(&s, wants_pack_a(&s), wants_pack_b(&s));
   return s;
 }

@@ -393,6 +393,31 @@ START_TEST(conv_windows) {
 }
 END_TEST
 
+/* The same over images of unknown size, some smaller than the window. */
+START_TEST(conv_windows_symbolic) {
+  static const int64_t images[][2] = {{1, 1}, {7, 33}, {18, 5}};
+  char text[4096];
+  for (int way = 0; way < 6; way++) {
+    const int stride = 1 + way % 3, window = way < 3 ? 3 : 5, pad = window / 2;
+    const char *rows = "(H - 1) floordiv", *columns = "(W - 1) floordiv";
+    with(
+        text, sizeof text,
+        "dim H in 1..64 hint 16\ndim W in 1..64 hint 16\ngraph @g {\n %%x = input {name = \"x\"} : "
+        "f32[3, H, W]\n %%w = const {random = 7} : f32[3, %d, %d]\n %%y = block par(%%c in 3, %%p "
+        "in %s %d + 1, %%q in %s %d + 1) red(%%u in %d, %%v in %d) {\n %%0 = load %%x[%%c, %%p*%d "
+        "+ "
+        "%%u - %d, %%q*%d + %%v - %d] : f32\n %%1 = load %%w[%%c, %%u, %%v] : f32\n %%2 = mul %%0, "
+        "%%1 : f32\n %%3 = reduce %%2 {combine = \"add\"} : f32\n %%4 = abs %%3 : f32\n store "
+        "%%4, %%y[%%c, %%p, %%q]\n } : f32[3, %s %d + 1, %s %d + 1]\n output %%y {name = "
+        "\"y\"}\n}\n",
+        window, window, rows, stride, columns, stride, window, window, stride, pad, stride, pad,
+        rows, stride, columns, stride);
+    for (unsigned i = 0; i < sizeof images / sizeof *images; i++)
+      check_everywhere(text, images[i], 2);
+  }
+}
+END_TEST
+
 /* The input of a 1-D convolution lies channels last, the output either way. */
 START_TEST(conv_transposed_input) {
   char text[4096];
@@ -504,6 +529,7 @@ static Suite *suite(void) {
   tcase_add_test(c, batched);
   tcase_add_test(c, conv);
   tcase_add_test(c, conv_windows);
+  tcase_add_test(c, conv_windows_symbolic);
   tcase_add_test(c, conv_transposed_input);
   tcase_add_test(c, planned);
   tcase_add_test(c, proc);
