@@ -24,6 +24,11 @@ typedef struct tsr_cost_contract {
   int64_t mr, nr, lanes;    /* lanes: elements of one vector */
   int64_t mc, nc, kc;       /* kc: depth of one pass; k when there is one */
   double pack_a, pack_b;    /* cycles to copy one element; 0: not packed at run time */
+  /* Bytes from row to row of a, from depth to depth of b, where they are read in place; 0: panels.
+   */
+  int64_t a_row_bytes, b_row_bytes;
+  double rate;   /* vectors of products per cycle and depth step; 0: the target's */
+  int64_t group; /* depths of one such step; 0: 1 */
   bool columns_outside;
   bool strided_b;    /* b's columns are gathered in the register tile */
   bool rows_split;   /* the last rows are taken in register tiles of 1, 2, 4 ... rows */

@@ -16,8 +16,8 @@ static double far_cycles(const tsr_target *target, double bytes) {
 
 void tsr_cost_of_nest(const tsr_target *target, const tsr_cost_nest *s, tsr_cost *out_cost) {
   const double threads = (double)target->threads;
-  /* Two vector operations and two loads start in each cycle. */
-  const double busy = greater(0.5 * s->operations, s->moves) + (double)TURN_CYCLES * s->turns;
+  const double busy =
+      greater(s->operations / target->fma_rate, s->moves) + (double)TURN_CYCLES * s->turns;
   *out_cost = (tsr_cost){.compute = greater(busy, s->chain) + s->ends, .tasks = s->tasks};
   out_cost->near =
       s->moved_bytes > 0.8 * (double)target->l1_bytes ? s->moved_bytes / target->l2_rate : 0;

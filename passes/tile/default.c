@@ -25,6 +25,7 @@ typedef struct choosing {
   int64_t m, n, k, outer, lanes;
   int64_t kc, depth_outer; /* depth of one pass; of one step of the outermost axis */
   bool pack_a, pack_b, depth_flat;
+  const tsr_atom *atom;     /* with k-groups; NULL: multiply-adds */
   int64_t only_mr, only_nr; /* register tiles that a constant is laid out for; 0: any */
   bool window;              /* its rows share what they read, and weights stay in registers */
   bool hang;                /* extents that are not known end in whole register tiles */
@@ -115,6 +116,29 @@ static void choose_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *kn
   knobs[TSR_KNOB_NC] = s->c->flat ? flat_rows(s, nc) * s->c->flat_width : nc;
 }
 
+/* Bytes between neighbours along the axis of an operand that is read in place; 0: it is not, or
+ * nobody knows. */
+static int64_t bytes_along(const choosing *s, const tsr_contract_operand *operand, bool packed,
+                           int axis) {
+  const int64_t most = 1 << 20;
+  if (packed || operand->packable || axis < 0)
+    return 0;
+  const int64_t stride = tsr_nest_stride(s->nest, operand->main, (uint32_t)axis);
+  return stride > 0 && stride < most ? stride * operand->bytes : 0;
+}
+
+/* A step of an atom with k-groups is as many depths; its rate is that of a vector of sums. */
+static void take_atom(const tsr_target *target, const tsr_atom *atom, tsr_cost_contract *inout) {
+  const double rows = atom->m > 1 ? (double)atom->m : 1;
+  const double share = atom->place == TSR_ATOM_MEMORY ? 1 : target->fma_rate / 2;
+  inout->group = (int64_t)atom->k;
+  inout->rate = atom->rate * rows * share;
+}
+
+static int last_depth(const tsr_contraction *c) {
+  return c->depth_count == 0 ? -1 : (int)c->depth[c->depth_count - 1];
+}
+
 static void candidate_cost(const choosing *s, const int64_t *knobs, tsr_cost *out_cost) {
   const tsr_contraction *c = s->c;
   tsr_cost_contract shape = {.outer = s->outer,
@@ -132,6 +156,10 @@ static void candidate_cost(const choosing *s, const int64_t *knobs, tsr_cost *ou
                              .columns_outside = knobs[TSR_KNOB_OUTER] == 1};
   shape.pack_a = s->pack_a ? copy_cycles(s, &c->a) : 0;
   shape.pack_b = s->pack_b ? copy_cycles(s, &c->b) : 0;
+  shape.a_row_bytes = bytes_along(s, &c->a, s->pack_a, c->m);
+  shape.b_row_bytes = bytes_along(s, &c->b, false, last_depth(c));
+  if (s->atom != NULL)
+    take_atom(s->nest->target, s->atom, &shape);
   shape.strided_b = !s->pack_b && !c->b.packable && c->b.side_stride != 1 && c->b.side_stride != 2;
   shape.rows_split = s->hang && c->m >= 0 && !s->nest->axes[c->m].fixed;
   shape.columns_hang = s->hang && !c->flat && !s->nest->axes[c->n].fixed;
@@ -223,8 +251,9 @@ static void pack_at_run_time(choosing *s, bool pack_a, bool pack_b) {
 }
 
 /* The contraction at its typical size, or where `extent` (0: none) has the value `size`. */
-static choosing choosing_at(tsr_nest *nest, tsr_expr extent, int64_t size) {
-  choosing s = {.nest = nest, .c = tsr_contract_match(nest), .m = 1, .k = 1, .outer = 1};
+static choosing choosing_of(tsr_nest *nest, const tsr_contraction *c, tsr_expr extent,
+                            int64_t size) {
+  choosing s = {.nest = nest, .c = c, .m = 1, .k = 1, .outer = 1};
   if (s.c == NULL)
     return s;
   s.lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(s.c->dtype));
@@ -245,6 +274,10 @@ static choosing choosing_at(tsr_nest *nest, tsr_expr extent, int64_t size) {
   s.window = tsr_contract_window(nest, s.c);
   pack_at_run_time(&s, wants_pack_a(&s), wants_pack_b(&s));
   return s;
+}
+
+static choosing choosing_at(tsr_nest *nest, tsr_expr extent, int64_t size) {
+  return choosing_of(nest, tsr_contract_match(nest), extent, size);
 }
 
 void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule) {
@@ -324,9 +357,10 @@ static choosing variant_at(tsr_nest *nest, const tsr_schedule *first, tsr_expr e
 
 static void cost_at(tsr_nest *nest, const tsr_schedule *schedule, bool hang, tsr_expr extent,
                     int64_t size, tsr_cost *out_cost) {
-  choosing s = choosing_at(nest, extent, size);
+  choosing s = choosing_of(nest, tsr_contract_of(nest, schedule), extent, size);
   const int64_t *knobs = schedule->knobs;
   s.hang = hang;
+  s.atom = schedule->atom;
   pack_at_run_time(&s, knobs[TSR_KNOB_PACK_A] == 1, knobs[TSR_KNOB_PACK_B] == 1);
   s.kc = knobs[TSR_KNOB_KC] > 0 ? knobs[TSR_KNOB_KC] : greatest(s.k, 1);
   candidate_cost(&s, knobs, out_cost);

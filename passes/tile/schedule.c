@@ -89,8 +89,10 @@ tsr_status tsr_schedule_read(const tsr_ir *ir, tsr_op op, tsr_diag *diag, tsr_sc
       TSR_TRY(read_knob(data, attr, diag, inout));
   }
   const bool names_none = tsr_op_attr(ir, op, "atom") == NULL;
+  const bool says_strategy = tsr_op_attr(ir, op, "strategy") != NULL;
   const bool on_cpu = inout->strategy == TSR_STRATEGY_CONTRACT;
-  if (names_none && (!has_atom(inout) || (on_cpu && before != TSR_STRATEGY_CONTRACT)))
+  if (names_none &&
+      (!has_atom(inout) || (on_cpu && (says_strategy || before != TSR_STRATEGY_CONTRACT))))
     inout->atom = NULL; /* of the strategy that it would have had */
   if (on_cpu && inout->atom != NULL && inout->atom->k == 1)
     inout->atom = NULL; /* multiply-adds of the sum's own type */

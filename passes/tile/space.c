@@ -1,4 +1,4 @@
-#include "passes/tile/contract.h"
+#include "passes/tile/contract_dot.h"
 #include "passes/tile/default.h"
 #include "passes/tile/space_form.h"
 #include "passes/tile/split.h"
@@ -175,8 +175,11 @@ static void add_forms(tsr_space *space) {
   add_form(space, TSR_STRATEGY_NEST, NULL);
   if (space->contraction != NULL)
     add_form(space, TSR_STRATEGY_CONTRACT, NULL);
+  const tsr_atom *groups[TSR_CONTRACT_ATOMS];
+  uint32_t count = space->narrow == NULL ? 0 : tsr_contract_atoms(space->matched, groups);
+  for (uint32_t i = 0; i < count; i++)
+    add_form(space, TSR_STRATEGY_CONTRACT, groups[i]);
   const tsr_atom *atoms[TSR_MMA_ATOMS];
-  uint32_t count = 0;
   if (space->problem == NULL || !tsr_mma_atoms(space->nest, atoms, &count))
     return;
   for (uint32_t i = 0; i < count; i++)
@@ -225,6 +228,8 @@ static tsr_status fill(tsr_space *space) {
     space->problem = tsr_mma_match(space->nest);
   else if (!space->nest->proc)
     space->contraction = tsr_contract_match(space->matched);
+  if (space->contraction != NULL)
+    space->narrow = tsr_contract_narrow(space->matched);
   space->live = 1;
   if (!space->nest->proc)
     TSR_TRY(count_live(space));
@@ -294,6 +299,12 @@ uint32_t tsr_space_values(const tsr_space *space, tsr_strategy strategy, const t
   for (uint32_t i = 0; i < values->count && i < most; i++)
     out_values[i] = values->list[i];
   return values->count;
+}
+
+void tsr_space_calibrate(tsr_space *space, const tsr_target *rates) {
+  space->nest->target = space->matched->target = rates;
+  for (uint32_t i = 0; i < space->part_count; i++)
+    space->parts[i].first->target = space->parts[i].second->target = rates;
 }
 
 void tsr_space_default(tsr_space *space, tsr_schedule *out_schedule) {

@@ -39,6 +39,9 @@ bool tsr_space_cross(tsr_space *space, uint64_t *random, const tsr_schedule *a,
 bool tsr_space_adopt(tsr_space *space, const tsr_schedule *foreign, tsr_schedule *out_schedule);
 uint64_t tsr_space_next_random(uint64_t *random);
 
+/* From here on the model takes the rates of this target, which is that of the space but for them
+ * (tsr_ceilings_calibrate) and must outlive it. The default stays as it is. */
+void tsr_space_calibrate(tsr_space *space, const tsr_target *rates);
 /* The analytic model's figure for a legal schedule. */
 void tsr_space_cost(tsr_space *space, const tsr_schedule *schedule, tsr_cost *out_cost);
 

@@ -1,5 +1,5 @@
 /* Schedules of strategy nest on every target, and of strategy contract. */
-#include "passes/tile/contract_emit.h"
+#include "passes/tile/contract_dot.h"
 #include "passes/tile/default.h"
 #include "passes/tile/space_form.h"
 #include "passes/tile/split.h"
@@ -146,12 +146,16 @@ static int64_t axis_size(const tsr_space *space, int axis) {
   return axis < 0 ? 1 : greatest(space->matched->axes[axis].size, 1);
 }
 
-static int64_t contract_lanes(const tsr_space *space) {
-  return tsr_target_lanes(space->take.target, tsr_dtype_bits(space->contraction->dtype));
+/* As the atom sees it: with k-groups, operands as narrow as they are in memory. */
+static const tsr_contraction *contraction_of(const tsr_space *space, const tsr_atom *atom) {
+  return atom == NULL ? space->contraction : space->narrow;
 }
 
-static bool may_pack(const tsr_space *space, int which) {
-  const tsr_contraction *c = space->contraction;
+static int64_t lanes_of(const tsr_space *space, const tsr_contraction *c) {
+  return tsr_target_lanes(space->take.target, tsr_dtype_bits(c->dtype));
+}
+
+static bool may_pack(const tsr_contraction *c, int which) {
   const tsr_contract_operand *operand = which == 0 ? &c->a : &c->b;
   if (which == 1 && c->flat)
     return true;
@@ -159,20 +163,25 @@ static bool may_pack(const tsr_space *space, int which) {
 }
 
 /* How the depth is walked when these operands are packed at run time. */
-static tsr_contract_emit depth_of(const tsr_space *space, bool pack_a, bool pack_b) {
+static tsr_contract_emit depth_of(const tsr_space *space, const tsr_schedule *schedule) {
   tsr_contract_emit e = {.nest = space->matched,
                          .ir = space->take.ir,
-                         .c = space->contraction,
-                         .pack_a = pack_a,
-                         .pack_b = pack_b};
+                         .c = contraction_of(space, schedule->atom),
+                         .pack_a = schedule->knobs[TSR_KNOB_PACK_A] == 1,
+                         .pack_b = schedule->knobs[TSR_KNOB_PACK_B] == 1};
+  tsr_contract_dot_begin(&e, schedule);
   tsr_contract_flatten(&e);
   return e;
 }
 
 /* Passes of an equal number of steps of the outermost depth axis. */
-static void add_passes(const tsr_space *space, tsr_value_list *values) {
+static void add_passes(const tsr_space *space, const tsr_atom *atom, tsr_value_list *values) {
   enum { LEAST_PASS = 64 };
-  const tsr_contract_emit e = depth_of(space, may_pack(space, 0), may_pack(space, 1));
+  const tsr_contraction *c = contraction_of(space, atom);
+  tsr_schedule all = {.strategy = TSR_STRATEGY_CONTRACT, .atom = atom};
+  all.knobs[TSR_KNOB_PACK_A] = may_pack(c, 0);
+  all.knobs[TSR_KNOB_PACK_B] = may_pack(c, 1);
+  const tsr_contract_emit e = depth_of(space, &all);
   tsr_space_add_value(values, 0);
   if (!e.depth_flat)
     return;
@@ -184,15 +193,18 @@ static void add_passes(const tsr_space *space, tsr_value_list *values) {
 
 void tsr_space_contract_values(tsr_space *space, tsr_space_form *form) {
   static const int64_t widths[] = {1, 2, 3, 4, 5, 6, 8};
-  const tsr_contraction *c = space->contraction;
-  const int64_t lanes = contract_lanes(space), m = axis_size(space, c->m);
+  const tsr_contraction *c = contraction_of(space, form->atom);
+  const bool tiles = form->atom != NULL && form->atom->place == TSR_ATOM_MEMORY;
+  const int64_t lanes = lanes_of(space, c), m = axis_size(space, c->m);
   const int64_t n = axis_size(space, c->n);
   tsr_value_list *knobs = form->knobs;
   const int64_t most_rows = c->m < 0 ? 1 : (int64_t)space->take.target->vector_registers - 2;
-  for (int64_t mr = 1; mr <= least(most_rows, m); mr++)
+  for (int64_t mr = 1; !tiles && mr <= least(most_rows, m); mr++)
+    tsr_space_add_value(&knobs[TSR_KNOB_MR], mr);
+  for (int64_t mr = 16; tiles && mr <= 32; mr += 16)
     tsr_space_add_value(&knobs[TSR_KNOB_MR], mr);
   for (unsigned i = 0; i < sizeof widths / sizeof *widths; i++)
-    if (i == 0 || widths[i] * lanes < n + lanes)
+    if ((i == 0 || widths[i] * lanes < n + lanes) && (!tiles || widths[i] <= 2))
       tsr_space_add_value(&knobs[TSR_KNOB_NR], widths[i] * lanes);
   tsr_space_add_shares(&knobs[TSR_KNOB_MC], m, 1);
   if (c->flat) {
@@ -203,14 +215,17 @@ void tsr_space_contract_values(tsr_space *space, tsr_space_form *form) {
   } else {
     tsr_space_add_shares(&knobs[TSR_KNOB_NC], n, lanes);
   }
-  add_passes(space, &knobs[TSR_KNOB_KC]);
+  add_passes(space, form->atom, &knobs[TSR_KNOB_KC]);
   for (int64_t unroll = 1; unroll <= 8; unroll *= 2)
     tsr_space_add_value(&knobs[TSR_KNOB_UNROLL], unroll);
+  /* Atoms with k-groups read panels only. */
   for (int which = 0; which < 2; which++) {
     tsr_value_list *pack = &knobs[which == 0 ? TSR_KNOB_PACK_A : TSR_KNOB_PACK_B];
-    if (which == 0 || !c->flat)
+    const bool may = may_pack(c, which),
+               must = may && (form->atom != NULL || (which == 1 && c->flat));
+    if (!must)
       tsr_space_add_value(pack, 0);
-    if (may_pack(space, which))
+    if (may)
       tsr_space_add_value(pack, 1);
   }
   tsr_space_add_value(&knobs[TSR_KNOB_OUTER], 0);
@@ -227,16 +242,17 @@ static int64_t rows_that_fit(const tsr_space *space, int64_t vectors) {
 }
 
 void tsr_space_contract_settle(const tsr_space *space, tsr_schedule *inout) {
-  const tsr_contraction *c = space->contraction;
-  const int64_t lanes = contract_lanes(space), m = axis_size(space, c->m);
+  const tsr_contraction *c = contraction_of(space, inout->atom);
+  const bool tiles = inout->atom != NULL && inout->atom->place == TSR_ATOM_MEMORY;
+  const int64_t lanes = lanes_of(space, c), m = axis_size(space, c->m);
   const int64_t n = axis_size(space, c->n);
   int64_t *knobs = inout->knobs;
   int64_t vectors = up_to(greatest(knobs[TSR_KNOB_NR], 1), lanes) / lanes;
-  while (vectors > 1 && rows_that_fit(space, vectors) < 1)
+  while (vectors > 1 && !tiles && rows_that_fit(space, vectors) < 1)
     vectors--;
   knobs[TSR_KNOB_NR] = vectors * lanes;
-  const int64_t mr = greatest(1, least(knobs[TSR_KNOB_MR], rows_that_fit(space, vectors)));
-  const int64_t nr = knobs[TSR_KNOB_NR];
+  const int64_t most_rows = tiles ? 32 : greatest(1, rows_that_fit(space, vectors));
+  const int64_t mr = least(knobs[TSR_KNOB_MR], most_rows), nr = knobs[TSR_KNOB_NR];
   knobs[TSR_KNOB_MR] = c->m < 0 ? 1 : mr;
   knobs[TSR_KNOB_MC] =
       least(up_to(knobs[TSR_KNOB_MC], knobs[TSR_KNOB_MR]), up_to(m, knobs[TSR_KNOB_MR]));
@@ -244,8 +260,7 @@ void tsr_space_contract_settle(const tsr_space *space, tsr_schedule *inout) {
                                : least(up_to(knobs[TSR_KNOB_NC], nr), up_to(n, nr));
   if (knobs[TSR_KNOB_KC] == 0)
     return;
-  const tsr_contract_emit e =
-      depth_of(space, knobs[TSR_KNOB_PACK_A] == 1, knobs[TSR_KNOB_PACK_B] == 1);
+  const tsr_contract_emit e = depth_of(space, inout);
   if (!e.depth_flat || e.depth_total % knobs[TSR_KNOB_KC] != 0 ||
       knobs[TSR_KNOB_KC] % e.depth_outer != 0 || knobs[TSR_KNOB_KC] == e.depth_total)
     knobs[TSR_KNOB_KC] = 0;
@@ -253,13 +268,16 @@ void tsr_space_contract_settle(const tsr_space *space, tsr_schedule *inout) {
 
 /* What a task copies or keeps is bounded by a few times the second cache. */
 bool tsr_space_contract_fits(const tsr_space *space, const tsr_schedule *schedule) {
-  const tsr_contraction *c = space->contraction;
-  const int64_t *knobs = schedule->knobs, lanes = contract_lanes(space);
+  const tsr_contraction *c = contraction_of(space, schedule->atom);
+  const bool tiles = schedule->atom != NULL && schedule->atom->place == TSR_ATOM_MEMORY;
+  if (c == NULL)
+    return false;
+  const int64_t *knobs = schedule->knobs, lanes = lanes_of(space, c);
   const int64_t most = 4 * (int64_t)space->take.target->l2_bytes;
   const int64_t vectors = up_to(knobs[TSR_KNOB_NR], lanes) / lanes;
   if (knobs[TSR_KNOB_MR] < 1 || knobs[TSR_KNOB_NR] < 1 || knobs[TSR_KNOB_UNROLL] < 1 ||
       knobs[TSR_KNOB_GRAIN] < 1 || knobs[TSR_KNOB_MC] < 1 || knobs[TSR_KNOB_NC] < 1 ||
-      knobs[TSR_KNOB_MR] > greatest(1, rows_that_fit(space, vectors)))
+      (!tiles && knobs[TSR_KNOB_MR] > greatest(1, rows_that_fit(space, vectors))))
     return false;
   const int64_t depth = knobs[TSR_KNOB_KC] > 0 ? knobs[TSR_KNOB_KC] : greatest(c->depth_size, 1);
   const bool passes = knobs[TSR_KNOB_KC] > 0 && knobs[TSR_KNOB_KC] < c->depth_size;

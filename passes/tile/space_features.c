@@ -1,5 +1,5 @@
 /* What a learned model sees of a schedule. */
-#include "passes/tile/contract.h"
+#include "passes/tile/contract_dot.h"
 #include "passes/tile/space_form.h"
 #include <math.h>
 #include <string.h>
@@ -104,8 +104,9 @@ static double size_at(const tsr_nest *nest, int64_t axis) {
   return axis < 0 || axis >= nest->axis_count ? 1 : one_or(nest->axes[axis].size);
 }
 
-static shape shape_of_contract(const tsr_space *space, const int64_t *knobs) {
-  const tsr_contraction *c = space->contraction;
+static shape shape_of_contract(const tsr_space *space, const tsr_schedule *schedule) {
+  const tsr_contraction *c = schedule->atom == NULL ? space->contraction : space->narrow;
+  const int64_t *knobs = schedule->knobs;
   const tsr_nest *nest = space->matched;
   shape s = {.m = size_at(nest, c->m), .n = size_at(nest, c->n), .k = one_or(c->depth_size)};
   s.outer = sizes_of(nest, 0, nest->par_count) / (s.m * s.n);
@@ -258,9 +259,11 @@ uint32_t tsr_space_features(tsr_space *space, const tsr_schedule *schedule,
   const bool mma =
       schedule->strategy == TSR_STRATEGY_MMA || schedule->strategy == TSR_STRATEGY_WGMMA;
   shape s;
-  if (nest == NULL || (contract && space->contraction == NULL) || (mma && space->problem == NULL))
+  if (nest == NULL ||
+      (contract && (schedule->atom == NULL ? space->contraction : space->narrow) == NULL) ||
+      (mma && space->problem == NULL))
     return 0;
-  s = contract ? shape_of_contract(space, knobs)
+  s = contract ? shape_of_contract(space, schedule)
       : mma    ? shape_of_mma(space, schedule)
                : shape_of_nest(nest, knobs);
   fill_common(space, nest, schedule, &s, common);

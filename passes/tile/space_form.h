@@ -37,6 +37,7 @@ struct tsr_space {
   tsr_nest *nest;    /* joined, never asked whether it is a contraction of strategy contract */
   tsr_nest *matched; /* asked */
   const struct tsr_contraction *contraction; /* of `matched`, on CPUs, or NULL */
+  const struct tsr_contraction *narrow;      /* as atoms with k-groups see it, or NULL */
   const tsr_mma_problem *problem;            /* of `nest`, on CUDA, or NULL */
   tsr_space_form *forms;
   uint32_t form_count, first_form; /* that of the default */

@@ -1,0 +1,192 @@
+/* What the space of schedules hands out is legal, repeatable, and right when it runs. */
+#include "ir/copy.h"
+#include "passes/passes.h"
+#include "passes/tile/space.h"
+#include "tests/tile/tile_run.h"
+
+typedef struct workload {
+  const char *name, *text;
+} workload;
+
+static const workload workloads[] = {
+    {"gemm with weights",
+     "graph @g {\n %x = input {name = \"x\"} : f32[70, 96]\n %w = const {random = 1} : f32[96, "
+     "80]\n"
+     " %b = const {random = 2} : f32[80]\n"
+     " %h = einsum %x, %w {spec = \"mk,kn->mn\"} : f32[70, 80]\n %s = add %h, %b : f32[70, 80]\n"
+     " %0 = const {value = 0} : f32[]\n %y = max %s, %0 : f32[70, 80]\n"
+     " output %y {name = \"y\"}\n}\n"},
+    {"gemm of inputs", "graph @g {\n %x = input {name = \"x\"} : f32[3, 70, 128]\n"
+                       " %w = input {name = \"w\"} : f32[3, 128, 66]\n"
+                       " %y = einsum %x, %w {spec = \"bmk,bkn->bmn\"} : f32[3, 70, 66]\n"
+                       " output %y {name = \"y\"}\n}\n"},
+    {"vector by matrix",
+     "graph @g {\n %x = input {name = \"x\"} : f32[128]\n %w = const {random = 1} : f32[128, 100]\n"
+     " %y = einsum %x, %w {spec = \"k,kn->n\"} : f32[100]\n output %y {name = \"y\"}\n}\n"},
+    {"symbolic gemm",
+     "dim N in 1..512 hint 33\ngraph @g {\n %x = input {name = \"x\"} : f32[N, 64]\n"
+     " %w = const {random = 1} : f32[64, 48]\n"
+     " %y = einsum %x, %w {spec = \"mk,kn->mn\"} : f32[N, 48]\n output %y {name = \"y\"}\n}\n"},
+    {"half gemm",
+     "graph @g {\n %x = input {name = \"x\"} : f16[64, 128]\n %w = const {random = 1} : f16[128, "
+     "64]\n"
+     " %y = einsum %x, %w {spec = \"mk,kn->mn\"} : f16[64, 64]\n output %y {name = \"y\"}\n}\n"},
+    {"convolution", "graph @g {\n %x = input {name = \"x\"} : f32[1, 8, 14, 14]\n"
+                    " %w = const {random = 1} : f32[16, 8, 3, 3]\n"
+                    " %y = conv %x, %w {dilations = [1, 1], groups = 1, high = [1, 1], low = [1, "
+                    "1], strides = [1, 1]} : f32[1, 16, 14, 14]\n output %y {name = \"y\"}\n}\n"},
+    {"elementwise and a turned operand",
+     "graph @g {\n %x = input {name = \"x\"} : f32[33, 70]\n %z = input {name = \"z\"} : f32[70, "
+     "33]\n"
+     " %t = transpose %z {perm = [1, 0]} : f32[33, 70]\n %e = exp %x : f32[33, 70]\n"
+     " %y = add %e, %t : f32[33, 70]\n output %y {name = \"y\"}\n}\n"},
+    {"softmax",
+     "graph @g {\n %x = input {name = \"x\"} : f32[37, 130]\n"
+     " %m = reduce %x {axes = [1], combine = \"max\"} : f32[37]\n %m1 = reshape %m : f32[37, 1]\n"
+     " %d = sub %x, %m1 : f32[37, 130]\n %e = exp %d : f32[37, 130]\n"
+     " %s = reduce %e {axes = [1], combine = \"add\"} : f32[37]\n %s1 = reshape %s : f32[37, 1]\n"
+     " %y = div %e, %s1 : f32[37, 130]\n output %y {name = \"y\"}\n}\n"},
+    {"sum of everything",
+     "graph @g {\n %x = input {name = \"x\"} : f32[61, 67]\n"
+     " %y = reduce %x {axes = [0, 1], combine = \"add\"} : f32[]\n output %y {name = \"y\"}\n}\n"},
+    {"sum of columns",
+     "dim N in 1..4096 hint 300\ngraph @g {\n %x = input {name = \"x\"} : f32[N, 67]\n"
+     " %y = reduce %x {axes = [0], combine = \"add\"} : f32[67]\n output %y {name = \"y\"}\n}\n"},
+};
+enum { WORKLOADS = sizeof workloads / sizeof *workloads, MOST_BLOCKS = 8 };
+
+static void must(tsr_status status, const tsr_diag *diag, const char *name) {
+  if (status != TSR_OK)
+    fail_with(diag, name);
+}
+
+/* The blocks of a workload, each in an IR of its own. */
+static uint32_t blocks_of(const workload *w, tsr_ir *out_irs[MOST_BLOCKS],
+                          tsr_op out_blocks[MOST_BLOCKS]) {
+  tsr_diag diag = {0};
+  const tsr_pass_options options = {0};
+  tsr_ir *ir = parse_text(w->text);
+  uint32_t count = 0;
+  must(tsr_ir_verify(ir, &diag), &diag, w->name);
+  must(tsr_passes_run(ir, &options, &diag), &diag, w->name);
+  TSR_FOR_EACH_OP (ir, tsr_op_get(ir, graph_of(ir))->regions[0], op)
+    if (tsr_op_get(ir, op)->code == TSR_OP_BLOCK && count < MOST_BLOCKS) {
+      tsr_ir *own = NULL;
+      must(tsr_ir_isolate(ir, op, tsr_allocator_default(), &own, &out_blocks[count]), &diag,
+           w->name);
+      out_irs[count++] = own;
+    }
+  ck_assert_uint_gt(count, 0);
+  /* Constants' bytes are shared with `ir`, which lives as long as the test. */
+  return count;
+}
+
+/* A plan with the schedule for @k0. */
+static tsr_ir *plan_with(const tsr_schedule *schedule, tsr_plan_source *out_plan) {
+  tsr_ir *ir = NULL;
+  ck_assert_int_eq(tsr_ir_create(tsr_allocator_default(), &ir), TSR_OK);
+  const tsr_op plan = tsr_op_append(ir, tsr_ir_top(ir), TSR_OP_PLAN);
+  tsr_op_set_symbol(ir, plan, "main");
+  const tsr_op op = tsr_op_append(ir, tsr_op_add_region(ir, plan), TSR_OP_SCHEDULE);
+  tsr_op_set_symbol(ir, op, "k0");
+  tsr_schedule_write(ir, op, schedule);
+  *out_plan = (tsr_plan_source){.ir = ir, .plan = plan};
+  return ir;
+}
+
+static void accepted(const tsr_ir *block, const tsr_target *target, const tsr_schedule *schedule,
+                     const char *name) {
+  tsr_diag diag = {0};
+  tsr_ir *copy = NULL;
+  tsr_plan_source plan;
+  tsr_ir *plan_ir = plan_with(schedule, &plan);
+  ck_assert_int_eq(tsr_ir_copy_in_order(block, tsr_allocator_default(), &copy), TSR_OK);
+  if (tsr_pass_tile(copy, target, &plan, &diag) != TSR_OK) {
+    tsr_arena arena;
+    tsr_arena_init(&arena, tsr_allocator_default());
+    fprintf(stderr, "%s on %s:\n%s\n", name, target->name, tsr_ir_print(plan_ir, &arena));
+    fail_with(&diag, tsr_ir_print(block, &arena));
+  }
+  tsr_ir_destroy(copy);
+  tsr_ir_destroy(plan_ir);
+}
+
+/* Sampled, mutated, crossed; two walks from one state are the same. */
+static void walk(tsr_space *space, const tsr_ir *block, const tsr_target *target, int steps,
+                 const char *name) {
+  uint64_t random = 7, again = 7;
+  tsr_schedule last, next, other, repeated;
+  tsr_cost cost;
+  tsr_space_default(space, &last);
+  ck_assert(tsr_space_is_legal(space, &last));
+  for (int i = 0; i < steps; i++) {
+    ck_assert_msg(tsr_space_sample(space, &random, &next), "%s: nothing to sample", name);
+    ck_assert(tsr_space_sample(space, &again, &repeated));
+    ck_assert_mem_eq(next.knobs, repeated.knobs, sizeof next.knobs);
+    ck_assert(tsr_space_is_legal(space, &next));
+    accepted(block, target, &next, name);
+    if (tsr_space_cross(space, &random, &last, &next, &other))
+      accepted(block, target, &other, name);
+    if (tsr_space_mutate(space, &random, &last, &other)) {
+      accepted(block, target, &other, name);
+      last = other;
+    }
+    again = random;
+    tsr_space_cost(space, &next, &cost);
+    ck_assert_msg(cost.cycles > 0 && isfinite(cost.cycles), "%s: costs %g", name, cost.cycles);
+  }
+}
+
+static void walk_everywhere(const tsr_target *target, int steps) {
+  for (unsigned w = 0; w < WORKLOADS; w++) {
+    tsr_ir *irs[MOST_BLOCKS];
+    tsr_op blocks[MOST_BLOCKS];
+    const uint32_t count = blocks_of(&workloads[w], irs, blocks);
+    for (uint32_t i = 0; i < count; i++) {
+      tsr_diag diag = {0};
+      tsr_space *space = NULL;
+      must(tsr_space_create(irs[i], blocks[i], target, tsr_allocator_default(), &diag, &space),
+           &diag, workloads[w].name);
+      walk(space, irs[i], target, steps, workloads[w].name);
+      tsr_space_destroy(space);
+      tsr_ir_destroy(irs[i]);
+    }
+  }
+}
+
+START_TEST(legal_on_cpu) {
+  static const char *const names[] = {":x86-64-v4", ":x86-64-v3", ":x86-64-v2"};
+  for (unsigned i = 0; i < 3; i++) {
+    tsr_diag diag = {0};
+    tsr_cpu_isa isa;
+    tsr_target target;
+    must(tsr_cpu_isa_parse(names[i], &diag, &isa), &diag, names[i]);
+    const tsr_cpu_caches small = {2048, 8192, 65536, 64};
+    tsr_target_cpu(tsr_cpu_isa_features(&isa), i == 1 ? &small : NULL, i == 0 ? 4 : 1, &target);
+    walk_everywhere(&target, 20);
+  }
+}
+END_TEST
+
+START_TEST(legal_on_cuda) {
+  static const char *const names[] = {"cuda:sm_80", "cuda:sm_90a"};
+  for (unsigned i = 0; i < 2; i++) {
+    tsr_target target;
+    ck_assert(tsr_target_cuda(names[i], &target));
+    walk_everywhere(&target, 10);
+  }
+}
+END_TEST
+
+int main(void) {
+  Suite *suite = suite_create("space");
+  TCase *cases = tcase_create("space");
+  tcase_add_test(cases, legal_on_cpu);
+  tcase_add_test(cases, legal_on_cuda);
+  suite_add_tcase(suite, cases);
+  SRunner *runner = srunner_create(suite);
+  srunner_run_all(runner, CK_ENV);
+  const int failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed == 0 ? 0 : 1;
+}
