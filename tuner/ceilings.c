@@ -4,6 +4,7 @@
 #include "runtime/cpu_features.h"
 #include "tuner/ceilings_kernels.h"
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -187,4 +188,59 @@ tsr_status tsr_ceilings_measure(uint32_t threads, double seconds, const tsr_allo
   tsr_arena_reset(&arena);
   tsr_pool_destroy(pool);
   return status;
+}
+
+/* --- for the model --- */
+
+/* X(CEILING, "name in the text") */
+#define MODEL_LIST(X)                                                                              \
+  X(CLOCK, "clock")                                                                                \
+  X(FMA_F32, "fma")                                                                                \
+  X(L1_READ, "l1")                                                                                 \
+  X(L2_READ, "l2")                                                                                 \
+  X(L3_READ, "l3")                                                                                 \
+  X(MEMORY_READ, "memory")
+
+void tsr_ceilings_text(const tsr_ceiling_figure figures[TSR_CEILING_COUNT], uint32_t threads,
+                       char out_text[TSR_CEILINGS_TEXT]) {
+  int used = snprintf(out_text, TSR_CEILINGS_TEXT, "threads=%u", threads);
+#define PUT(name, text)                                                                            \
+  if (used >= 0 && used < TSR_CEILINGS_TEXT)                                                       \
+    used += snprintf(out_text + used, (size_t)(TSR_CEILINGS_TEXT - used), " %s=%.4g", text,        \
+                     figures[TSR_CEILING_##name].most);
+  MODEL_LIST(PUT)
+#undef PUT
+}
+
+/* The number behind `name=`, or 0. */
+static double number_of(const char *text, const char *name) {
+  const size_t length = strlen(name);
+  for (const char *at = strstr(text, name); at != NULL; at = strstr(at + 1, name))
+    if ((at == text || at[-1] == ' ') && at[length] == '=')
+      return strtod(at + length + 1, NULL);
+  return 0;
+}
+
+bool tsr_ceilings_calibrate(const char *text, tsr_target *inout_target) {
+  tsr_target *t = inout_target;
+  double figures[TSR_CEILING_COUNT] = {0};
+  const double threads = number_of(text, "threads");
+  bool all = t->kind == TSR_TARGET_CPU && threads >= 1;
+#define GET(name, text_name)                                                                       \
+  figures[TSR_CEILING_##name] = number_of(text, text_name);                                        \
+  all = all && figures[TSR_CEILING_##name] > 0 && isfinite(figures[TSR_CEILING_##name]);
+  MODEL_LIST(GET)
+#undef GET
+  if (!all)
+    return false;
+  /* Each is the sum over the threads. A cycle is one of the processor's. */
+  const double cycles = figures[TSR_CEILING_CLOCK];
+  const double lanes = tsr_target_lanes(t, 32);
+  t->clock_ghz = cycles / threads;
+  t->fma_rate = figures[TSR_CEILING_FMA_F32] / (2 * lanes * cycles);
+  t->l1_rate = figures[TSR_CEILING_L1_READ] / cycles;
+  t->l2_rate = figures[TSR_CEILING_L2_READ] / cycles;
+  t->l3_rate = figures[TSR_CEILING_L3_READ] / cycles;
+  t->memory_rate = figures[TSR_CEILING_MEMORY_READ] / cycles;
+  return true;
 }

@@ -3,12 +3,14 @@
  * against; datasheets are never. */
 #ifndef TSR_TUNER_CEILINGS_H
 #define TSR_TUNER_CEILINGS_H
+#include "ir/target.h"
 #include "runtime/diag.h"
 #include <tessera/runtime.h>
 
 /* X(NAME, "text", "unit", what runs). Arithmetic counts a fused multiply-add as two operations, a
  * copy counts what is read alone. */
 #define TSR_CEILING_LIST(X)                                                                        \
+  X(CLOCK, "clock", "GHz", "additions that wait for each other: one a cycle")                      \
   X(FMA_F32, "fma f32", "GFLOP/s", "fused multiply-adds of the widest vectors, in registers")      \
   X(FMA_F16, "fma f16", "GFLOP/s", "the same in half precision (AVX512-FP16)")                     \
   X(DOT_I8, "dot i8", "GOP/s", "products of bytes summed in i32 (VNNI), in registers")             \
@@ -42,5 +44,16 @@ typedef struct tsr_ceiling_figure {
 TSR_WARN_UNUSED tsr_status tsr_ceilings_measure(uint32_t threads, double seconds,
                                                 const tsr_allocator *allocator, tsr_diag *diag,
                                                 tsr_ceiling_figure out_figures[TSR_CEILING_COUNT]);
+
+/* The figures that the cost model knows, of `threads` threads at once, as kept beside measurements
+ * (tsr_db_origin): "threads=1 clock=3.67 fma=117 l1=.." and so on. What other programs did
+ * meanwhile only ever makes figures smaller, so the greatest count. */
+enum { TSR_CEILINGS_TEXT = 160 };
+void tsr_ceilings_text(const tsr_ceiling_figure figures[TSR_CEILING_COUNT], uint32_t threads,
+                       char out_text[TSR_CEILINGS_TEXT]);
+/* Sets the rates of a CPU target by such a text: what the model says of schedules then holds on
+ * this machine. False, and nothing is changed: the text is none of these. Names of targets, keys
+ * and code do not depend on rates. */
+bool tsr_ceilings_calibrate(const char *text, tsr_target *inout_target);
 
 #endif

@@ -24,6 +24,19 @@
     return (double)out[0];                                                                         \
   }
 
+/* A chain of additions, which the compiler cannot shorten and no processor renames away. */
+static double count_cycles(int64_t rounds) {
+  uint64_t sum = (uint64_t)rounds, step = 3;
+#define ADD_NEXT(i)                                                                                \
+  __asm__ volatile("" : "+r"(sum), "+r"(step));                                                    \
+  sum += step;
+  for (int64_t i = 0; i < rounds; i++) {
+    REPEAT16(ADD_NEXT)
+  }
+#undef ADD_NEXT
+  return (double)(sum & 1);
+}
+
 /* Sums of whole vectors of 32-bit words: each word that is read is used. */
 #define DEFINE_MEMORY(suffix, attribute, words)                                                    \
   attribute static double read_##suffix(const void *from, size_t bytes) {                          \
@@ -197,6 +210,7 @@ static void select_amx(tsr_ceiling_kernels *out, uint64_t has) {
 void tsr_ceiling_kernels_select(tsr_ceiling_kernels *out) {
   uint64_t has = tsr_cpu_features();
   *out = (tsr_ceiling_kernels){.read = read_sse, .copy = copy_sse, .stream = stream_sse};
+  set(out, TSR_CEILING_CLOCK, count_cycles, 16);
   set(out, TSR_CEILING_FMA_F32, fma_sse, 16 * 4 * 2);
   if ((has & TSR_CPU_X86_64_V3) == TSR_CPU_X86_64_V3) {
     set(out, TSR_CEILING_FMA_F32, fma_avx2, 16 * 8 * 2);
@@ -235,6 +249,7 @@ DEFINE_MEMORY(any, , 16)
 
 void tsr_ceiling_kernels_select(tsr_ceiling_kernels *out) {
   *out = (tsr_ceiling_kernels){.read = read_any, .copy = copy_any, .stream = copy_any};
+  out->arithmetic[TSR_CEILING_CLOCK] = (tsr_ceiling_loop){count_cycles, 16};
   out->arithmetic[TSR_CEILING_FMA_F32] = (tsr_ceiling_loop){fma_any, 16 * 4 * 2};
 }
 

@@ -19,6 +19,7 @@ START_TEST(figures) {
     ck_assert_double_le(found[i].least, found[i].median);
     ck_assert_double_le(found[i].median, found[i].most);
   }
+  ck_assert_double_gt(found[TSR_CEILING_CLOCK].median, 0);
   ck_assert_double_gt(found[TSR_CEILING_FMA_F32].median, 0);
   ck_assert_double_gt(found[TSR_CEILING_MEMORY_STREAM].median, 0);
   bool vnni = (tsr_cpu_features() & TSR_CPU_AVX512_VNNI) != 0;
@@ -36,12 +37,39 @@ START_TEST(no_threads) {
 }
 END_TEST
 
+/* Bytes per cycle and core are ratios of figures, whatever their number of threads. */
+START_TEST(calibration) {
+  tsr_ceiling_figure found[TSR_CEILING_COUNT] = {0};
+  char text[TSR_CEILINGS_TEXT];
+  tsr_target target, before;
+  for (int i = 0; i < TSR_CEILING_COUNT; i++)
+    found[i] = (tsr_ceiling_figure){1, 1, 40.0 * (i + 1)};
+  found[TSR_CEILING_CLOCK].most = 8;
+  found[TSR_CEILING_FMA_F32].most = 256;
+  tsr_target_cpu(TSR_CPU_X86_64_V3, NULL, 2, &target);
+  before = target;
+  tsr_ceilings_text(found, 2, text);
+  ck_assert(tsr_ceilings_calibrate(text, &target));
+  ck_assert_double_eq_tol(target.clock_ghz, 4, 1e-6);
+  ck_assert_double_eq_tol(target.fma_rate, 256 / (2.0 * 8) / 8, 1e-3);
+  ck_assert_double_eq_tol(target.l2_rate, 40.0 * (TSR_CEILING_L2_READ + 1) / 8, 0.1);
+  ck_assert_double_eq_tol(target.memory_rate, 40.0 * (TSR_CEILING_MEMORY_READ + 1) / 8, 0.1);
+  ck_assert_str_eq(target.name, before.name);
+  target = before;
+  ck_assert(!tsr_ceilings_calibrate("", &target));
+  ck_assert(!tsr_ceilings_calibrate("threads=1 clock=3 fma=nan l1=1 l2=1 l3=1 memory=1", &target));
+  ck_assert(!tsr_ceilings_calibrate("threads=1 clock=3 xfma=2 l1=1 l2=1 l3=1 memory=1", &target));
+  ck_assert_mem_eq(&target, &before, sizeof target);
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("ceilings");
   TCase *tcase = tcase_create("all");
   tcase_set_timeout(tcase, 60);
   tcase_add_loop_test(tcase, figures, 1, 3);
   tcase_add_test(tcase, no_threads);
+  tcase_add_test(tcase, calibration);
   suite_add_tcase(suite, tcase);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);
