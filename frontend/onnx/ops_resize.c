@@ -14,7 +14,8 @@ typedef enum interpolation { NEAREST, LINEAR, CUBIC } interpolation;
 typedef struct resize {
   interpolation mode;
   const char *transform; /* coordinate_transformation_mode */
-  const char *rounding;  /* nearest_mode */
+  const char *rounding;  /* nearest_mode; NULL: that of old opsets, floor, and ceil where the scale
+                            is below 1 */
   double cubic_a, extrapolation;
   bool exclude_outside, antialias, crop;
   double scales[TSR_MAX_RANK];    /* 0: sizes / extent, not known */
@@ -50,12 +51,13 @@ static double source_of(const resize *r, uint32_t axis, int64_t i, int64_t in, i
   return (x + 0.5) / scale - 0.5;
 }
 
-static double round_to(const resize *r, double x) {
-  if (strcmp(r->rounding, "floor") == 0)
+static double round_to(const resize *r, uint32_t axis, double x) {
+  const char *how = r->rounding ? r->rounding : r->scales[axis] < 1 ? "ceil" : "floor";
+  if (strcmp(how, "floor") == 0)
     return floor(x);
-  if (strcmp(r->rounding, "ceil") == 0)
+  if (strcmp(how, "ceil") == 0)
     return ceil(x);
-  if (strcmp(r->rounding, "round_prefer_ceil") == 0)
+  if (strcmp(how, "round_prefer_ceil") == 0)
     return floor(x + 0.5);
   return ceil(x - 0.5);
 }
@@ -80,7 +82,7 @@ static bool make_taps(const resize *r, uint32_t axis, double x, taps *out) {
   out->count = 0;
   if (r->mode == NEAREST) {
     out->count = 1;
-    out->at[0] = (int64_t)round_to(r, x);
+    out->at[0] = (int64_t)round_to(r, axis, x);
     out->weight[0] = 1;
     return true;
   }
@@ -200,8 +202,9 @@ static tsr_value apply_plan(tsr_lower *l, const resize *r, tsr_value x, uint32_t
  * with rounding to nearest. */
 static bool repeats_always(const resize *r, uint32_t axis) {
   double scale = r->scales[axis];
-  bool half = strcmp(r->transform, "half_pixel") == 0 && r->rounding[0] == 'r';
-  bool plain = strcmp(r->transform, "asymmetric") == 0 && strcmp(r->rounding, "floor") == 0;
+  bool half = strcmp(r->transform, "half_pixel") == 0 && r->rounding && r->rounding[0] == 'r';
+  bool plain = strcmp(r->transform, "asymmetric") == 0 &&
+               (!r->rounding || strcmp(r->rounding, "floor") == 0);
   return r->mode == NEAREST && scale >= 1 && scale == floor(scale) && scale < 65536 &&
          (half || plain);
 }
@@ -212,13 +215,17 @@ static tsr_value as_f64(tsr_lower *l, tsr_expr e) {
   return v_cast(l, tsr_graph_index(l->b, TSR_I64, e), TSR_F64);
 }
 
+static tsr_value symbolic_scale(tsr_lower *l, const resize *r, uint32_t axis, tsr_expr in,
+                                tsr_expr out) {
+  return r->factor[axis]       ? r->factor[axis]
+         : r->scales[axis] > 0 ? tsr_graph_scalar(l->b, TSR_F64, r->scales[axis])
+                               : v_div(l, as_f64(l, out), as_f64(l, in));
+}
+
 /* source_of for all output positions at once, f64[out]; 0 for a transformation without a form. */
 static tsr_value symbolic_source(tsr_lower *l, const resize *r, uint32_t axis, tsr_expr in,
-                                 tsr_expr out) {
+                                 tsr_expr out, tsr_value scale) {
   tsr_value at = v_cast(l, tsr_graph_iota(l->b, TSR_I64, &out, 1, 0), TSR_F64);
-  tsr_value scale = r->factor[axis]       ? r->factor[axis]
-                    : r->scales[axis] > 0 ? tsr_graph_scalar(l->b, TSR_F64, r->scales[axis])
-                                          : v_div(l, as_f64(l, out), as_f64(l, in));
   tsr_value half = v_div(l, v_add_number(l, at, 0.5), scale);
   if (strcmp(r->transform, "asymmetric") == 0)
     return v_div(l, at, scale);
@@ -227,6 +234,10 @@ static tsr_value symbolic_source(tsr_lower *l, const resize *r, uint32_t axis, t
   half = v_add_number(l, half, -0.5);
   if (strcmp(r->transform, "half_pixel") == 0)
     return half;
+  if (strcmp(r->transform, "half_pixel_symmetric") == 0) {
+    tsr_value over = v_sub(l, as_f64(l, in), v_div(l, as_f64(l, out), scale));
+    return v_add(l, half, v_mul_number(l, over, 0.5));
+  }
   tsr_value last = v_add_number(l, as_f64(l, out), -1);
   if (strcmp(r->transform, "pytorch_half_pixel") == 0)
     return v_select(l, v_gt(l, last, v_number(l, last, 0)), half, v_number(l, half, 0));
@@ -238,7 +249,10 @@ static tsr_value symbolic_source(tsr_lower *l, const resize *r, uint32_t axis, t
   return v_div(l, v_mul(l, at, span), v_max(l, last, v_number(l, last, 1)));
 }
 
-static tsr_value symbolic_round(tsr_lower *l, const resize *r, tsr_value x) {
+static tsr_value symbolic_round(tsr_lower *l, const resize *r, tsr_value x, tsr_value scale) {
+  if (!r->rounding)
+    return v_select(l, v_lt(l, scale, v_number(l, scale, 1)), v_unary(l, TSR_OP_CEIL, x),
+                    v_floor(l, x));
   if (strcmp(r->rounding, "floor") == 0)
     return v_floor(l, x);
   if (strcmp(r->rounding, "ceil") == 0)
@@ -277,14 +291,60 @@ static tsr_value cubic_symbolic(tsr_lower *l, const resize *r, tsr_value x, uint
   return sum;
 }
 
+/* make_taps and keep_inside for all output positions: [out, taps] source positions, weights that
+ * add up to 1, one sum. */
+static tsr_value resize_by_taps(tsr_lower *l, const resize *r, tsr_value x, uint32_t axis,
+                                tsr_expr out, tsr_value at, tsr_value scale) {
+  uint32_t rank = v_rank(l, x);
+  tsr_expr in = v_dim(l, x, axis), dims[TSR_MAX_RANK + 1], shape[2] = {out, 0};
+  int64_t reach = r->mode == CUBIC ? 2 : 1, place[1] = {axis + 1};
+  tsr_expr ratio = !r->antialias ? e_int(l, 1)
+                   : r->scales[axis] > 0
+                       ? e_int(l, (int64_t)ceil(fmax(1, 1 / r->scales[axis])))
+                       : e_max(l, e_int(l, 1), tsr_expr_binary(l->ir, TSR_INDEX_CEILDIV, in, out));
+  shape[1] = e_add(l, tsr_expr_mul_int(l->ir, ratio, 2 * reach), e_int(l, 1));
+  tsr_value stretch = v_number(l, at, 1);
+  if (r->antialias)
+    stretch = v_max(l, stretch, v_recip(l, scale));
+  tsr_value column = v_unsqueeze(l, at, 1);
+  tsr_value first =
+      v_add_number(l, v_floor(l, v_sub(l, column, v_mul_number(l, stretch, (double)reach))), 1);
+  tsr_value tap = v_add(l, first, v_cast(l, tsr_graph_iota(l->b, TSR_I64, shape, 2, 1), TSR_F64));
+  tsr_value t = v_abs(l, v_div(l, v_sub(l, tap, column), stretch)), one = v_number(l, t, 1);
+  tsr_value weight = v_max(l, v_sub(l, one, t), v_number(l, t, 0));
+  if (r->mode == CUBIC) {
+    double a = r->cubic_a;
+    tsr_value far = v_select(l, v_lt(l, t, v_number(l, t, 2)),
+                             cubic_of(l, t, a, -5 * a, 8 * a, -4 * a), v_number(l, t, 0));
+    weight = v_select(l, v_le(l, t, one), cubic_of(l, t, a + 2, -(a + 3), 0, 1), far);
+  }
+  tsr_value zero = v_number(l, t, 0), last = v_add_number(l, as_f64(l, in), -1);
+  if (r->exclude_outside)
+    weight = v_select(l, v_and(l, v_ge(l, tap, zero), v_le(l, tap, last)), weight, zero);
+  tsr_value sum = v_reduce_keep(l, weight, "add", (const int64_t[]){1}, 1);
+  weight = v_div(l, weight, v_select(l, v_eq(l, sum, zero), one, sum));
+  tsr_value part = gather_inside(l, x, axis, tap);
+  for (uint32_t i = 0; i <= rank; i++)
+    dims[i] = i == axis || i == axis + 1 ? shape[i - axis] : e_int(l, 1);
+  part = v_mul(l, part, v_reshape(l, v_cast(l, weight, v_dtype(l, x)), dims, rank + 1));
+  for (uint32_t i = 0; i < rank; i++)
+    dims[i] = i == axis ? out : v_dim(l, x, i);
+  return v_reshape(l, v_reduce_keep(l, part, "add", place, 1), dims, rank);
+}
+
 static tsr_status resize_symbolic(tsr_lower *l, const resize *r, uint32_t axis, tsr_value *x) {
   tsr_expr in = v_dim(l, *x, axis), out = r->sizes[axis];
   uint32_t rank = v_rank(l, *x);
-  tsr_value at = out ? symbolic_source(l, r, axis, in, out) : 0;
-  if (!at || r->antialias || r->crop || r->exclude_outside)
+  tsr_value scale = out ? symbolic_scale(l, r, axis, in, out) : 0;
+  tsr_value at = out ? symbolic_source(l, r, axis, in, out, scale) : 0;
+  if (!at || r->crop || (r->antialias && r->factor[axis]))
     return tsr_lower_unsupported(l, "a symbolic extent along axis %u", axis);
   if (r->mode == NEAREST) {
-    *x = gather_inside(l, *x, axis, symbolic_round(l, r, at));
+    *x = gather_inside(l, *x, axis, symbolic_round(l, r, at, scale));
+    return TSR_OK;
+  }
+  if (r->antialias || r->exclude_outside) {
+    *x = resize_by_taps(l, r, *x, axis, out, at, scale);
     return TSR_OK;
   }
   tsr_value base = v_floor(l, at);
@@ -341,7 +401,7 @@ static tsr_status read_mode(tsr_lower *l, resize *r) {
   bool old = l->row->arg == 1 || l->opset < 11;
   r->transform =
       tsr_lower_text(l, "coordinate_transformation_mode", old ? "asymmetric" : "half_pixel");
-  r->rounding = tsr_lower_text(l, "nearest_mode", old ? "floor" : "round_prefer_floor");
+  r->rounding = tsr_lower_text(l, "nearest_mode", old ? NULL : "round_prefer_floor");
   r->cubic_a = (double)tsr_lower_float(l, "cubic_coeff_a", -0.75f);
   r->extrapolation = (double)tsr_lower_float(l, "extrapolation_value", 0);
   r->exclude_outside = tsr_lower_int(l, "exclude_outside", 0) != 0;

@@ -1,6 +1,7 @@
 /* Windows and the discrete Fourier transform. */
 #include "frontend/onnx/build.h"
 #include "frontend/onnx/op_table.h"
+#include "frontend/onnx/sizes.h"
 #include <math.h>
 #include <string.h>
 
@@ -35,10 +36,31 @@ tsr_status tsr_lower_op_window(tsr_lower *l) {
   return TSR_OK;
 }
 
-/* cos and -sin (or +sin) of 2 pi j k / n as a constant [n, bins, 2]: the angle is reduced first, so
- * that large j k lose nothing. */
-static tsr_value fourier_matrix(tsr_lower *l, tsr_dtype dtype, int64_t n, int64_t samples,
-                                int64_t bins, bool inverse, bool sine) {
+/* fourier_matrix, computed in a run. */
+static tsr_value symbolic_matrix(tsr_lower *l, tsr_dtype dtype, tsr_expr length,
+                                 tsr_expr sample_count, tsr_expr bin_count, bool inverse,
+                                 bool sine) {
+  tsr_expr dims[2] = {sample_count, bin_count};
+  tsr_value j = tsr_graph_iota(l->b, TSR_I64, dims, 2, 0),
+            k = tsr_graph_iota(l->b, TSR_I64, dims, 2, 1);
+  tsr_value n = tsr_graph_index(l->b, TSR_I64, length), wide = v_cast(l, n, TSR_F64);
+  tsr_value reduced = v_binary(l, TSR_OP_MOD, v_mul(l, j, k), n);
+  tsr_value angle = v_div(l, v_mul_number(l, v_cast(l, reduced, TSR_F64), 2 * pi), wide);
+  tsr_value y = sine ? v_sin(l, angle) : v_cos(l, angle);
+  if (sine && !inverse)
+    y = v_neg(l, y);
+  return v_cast(l, inverse ? v_div(l, y, wide) : y, dtype);
+}
+
+/* cos and -sin (or +sin) of 2 pi j k / n, [samples, bins]: the angle is reduced first, so that
+ * large j k lose nothing. A constant where all three are known. */
+static tsr_value fourier_matrix(tsr_lower *l, tsr_dtype dtype, tsr_expr length,
+                                tsr_expr sample_count, tsr_expr bin_count, bool inverse,
+                                bool sine) {
+  int64_t n, samples, bins;
+  if (!tsr_expr_is_int(l->ir, length, &n) || !tsr_expr_is_int(l->ir, sample_count, &samples) ||
+      !tsr_expr_is_int(l->ir, bin_count, &bins))
+    return symbolic_matrix(l, dtype, length, sample_count, bin_count, inverse, sine);
   double *numbers = tsr_lower_alloc(l, (uint64_t)(samples * bins), sizeof *numbers);
   for (int64_t j = 0; numbers && j < samples; j++)
     for (int64_t k = 0; k < bins; k++) {
@@ -48,7 +70,7 @@ static tsr_value fourier_matrix(tsr_lower *l, tsr_dtype dtype, int64_t n, int64_
     }
   if (!numbers)
     return 0;
-  tsr_expr dims[2] = {e_int(l, samples), e_int(l, bins)};
+  tsr_expr dims[2] = {sample_count, bin_count};
   tsr_value flat = v_vector_float(l, dtype, numbers, (uint32_t)(samples * bins));
   return v_reshape(l, flat, dims, 2);
 }
@@ -90,18 +112,36 @@ static tsr_value transform(tsr_lower *l, complex_value x, tsr_value cosines, tsr
 }
 
 /* Multiplies [..., samples] of half a spectrum by how often the whole one has each of its bins. */
-static tsr_value double_bins(tsr_lower *l, tsr_value x, int64_t length) {
-  int64_t samples = 0;
-  if (!x || !v_static_dim(l, x, v_rank(l, x) - 1, &samples))
+static tsr_value double_bins(tsr_lower *l, tsr_value x, tsr_expr length) {
+  if (!x)
     return 0;
-  double *times = tsr_lower_alloc(l, (uint64_t)samples, sizeof *times);
-  for (int64_t k = 0; times && k < samples; k++)
-    times[k] = k == 0 || 2 * k == length ? 1 : 2;
-  return times ? v_mul(l, x, v_vector_float(l, v_dtype(l, x), times, (uint32_t)samples)) : 0;
+  tsr_expr samples = v_dim(l, x, v_rank(l, x) - 1);
+  tsr_value k = tsr_graph_iota(l->b, TSR_I64, &samples, 1, 0),
+            zero = tsr_graph_scalar_int(l->b, TSR_I64, 0);
+  tsr_value middle = v_eq(l, v_add(l, k, k), tsr_graph_index(l->b, TSR_I64, length));
+  tsr_value once = v_or(l, v_eq(l, k, zero), middle);
+  return v_mul(l, x, v_select(l, once, v_number(l, x, 1), v_number(l, x, 2)));
+}
+
+/* A length that is an input: known, or read by the host; at least 1. */
+static tsr_status read_length(tsr_lower *l, uint32_t input, const char *what, tsr_expr *out) {
+  int64_t known;
+  uint32_t count = 0;
+  if (tsr_lower_scalar_int(l, input, &known)) {
+    *out = e_int(l, known);
+    return TSR_OK;
+  }
+  tsr_value counts = tsr_size_vector(l, input, &count);
+  if (!counts || count != 1)
+    return tsr_lower_unknown(l, input, what);
+  tsr_value number = tsr_size_element(l, counts, 0);
+  tsr_size_check(l, v_lt(l, number, v_i64(l, 1)), "the length is less than 1");
+  *out = tsr_size_read(l, counts, 0, what, UINT32_MAX, 0);
+  return TSR_OK;
 }
 
 tsr_status tsr_lower_op_dft(tsr_lower *l) {
-  int64_t n, length, parts, axis = tsr_lower_int(l, "axis", 1);
+  int64_t parts, known, axis = tsr_lower_int(l, "axis", 1);
   uint32_t at;
   TSR_TRY(tsr_lower_need(l, 1));
   tsr_value x = tsr_lower_value(l, 0);
@@ -114,18 +154,20 @@ tsr_status tsr_lower_op_dft(tsr_lower *l) {
   }
   if (rank < 2 || !tsr_lower_axis(axis, rank, &at) || at == rank - 1)
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "axis %lld, rank %u", (long long)axis, rank);
-  if (!v_static_dim(l, x, at, &n) || !v_static_dim(l, x, rank - 1, &parts))
-    return tsr_lower_unsupported(l, "a symbolic dim");
+  if (!v_static_dim(l, x, rank - 1, &parts) || parts < 1 || parts > 2)
+    return tsr_lower_unsupported(l, "a last axis that is not known to be of 1 or 2");
   bool real = inverse && onesided; /* half a spectrum to a real signal */
-  length = real ? 2 * (n - 1) : n;
-  if (tsr_lower_has(l, 1) && !tsr_lower_scalar_int(l, 1, &length))
-    return tsr_lower_unknown(l, 1, "dft_length");
-  if (length < 1 || length > MAX_LENGTH || parts < 1 || parts > 2)
-    return tsr_lower_unsupported(l, "length %lld, %lld parts", (long long)length, (long long)parts);
-  int64_t half = length / 2 + 1, most = real ? half : length;
-  int64_t samples = n < most ? n : most, bins = onesided && !real ? half : length;
+  tsr_expr one = e_int(l, 1), n = v_dim(l, x, at);
+  tsr_expr length = real ? tsr_expr_mul_int(l->ir, e_sub(l, n, one), 2) : n;
+  if (tsr_lower_has(l, 1))
+    TSR_TRY(read_length(l, 1, "dft_length", &length));
+  if (tsr_expr_is_int(l->ir, length, &known) && (known < 1 || known > MAX_LENGTH))
+    return tsr_lower_unsupported(l, "length %lld", (long long)known);
+  tsr_expr half = e_add(l, tsr_expr_floordiv_int(l->ir, length, 2), one),
+           most = real ? half : length;
+  tsr_expr samples = e_min(l, n, most), bins = onesided && !real ? half : length;
   tsr_dtype dtype = v_dtype(l, x);
-  tsr_value wide = v_slice_axis(l, v_widen(l, x), at, e_int(l, 0), e_int(l, samples));
+  tsr_value wide = v_slice_axis(l, v_widen(l, x), at, e_int(l, 0), samples);
   complex_value c = take_parts(l, v_move_axis(l, wide, at, rank - 2));
   if (real) {
     c.re = double_bins(l, c.re, length);
@@ -189,16 +231,15 @@ tsr_status tsr_lower_op_mel_weight_matrix(tsr_lower *l) {
   return TSR_OK;
 }
 
-/* Frames as slices of the signal: windowed, transformed, stacked. */
+/* Frames of the signal, read at [frame, place in it]: windowed, transformed. */
 tsr_status tsr_lower_op_stft(tsr_lower *l) {
   int64_t n, parts, step, length;
   TSR_TRY(tsr_lower_need(l, 2));
   tsr_value x = tsr_lower_value(l, 0), wide = v_widen(l, x);
   if (!tsr_lower_scalar_int(l, 1, &step))
     return tsr_lower_unknown(l, 1, "frame_step");
-  if (v_rank(l, x) != 3 || !v_static_dim(l, x, 1, &n) || !v_static_dim(l, x, 2, &parts) ||
-      parts < 1 || parts > 2)
-    return tsr_lower_unsupported(l, "a signal of symbolic length");
+  if (v_rank(l, x) != 3 || !v_static_dim(l, x, 2, &parts) || parts < 1 || parts > 2)
+    return tsr_lower_unsupported(l, "a last axis that is not known to be of 1 or 2");
   tsr_value window = tsr_lower_has(l, 2) ? v_cast(l, tsr_lower_value(l, 2), v_dtype(l, wide)) : 0;
   if (tsr_lower_has(l, 3)) {
     if (!tsr_lower_scalar_int(l, 3, &length))
@@ -206,24 +247,27 @@ tsr_status tsr_lower_op_stft(tsr_lower *l) {
   } else if (!window || !v_static_dim(l, window, 0, &length))
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "neither window nor frame_length");
   bool onesided = tsr_lower_int(l, "onesided", 1) != 0;
-  if (step < 1 || length < 1 || length > n || length > MAX_LENGTH || (n - length) / step > 4096)
+  bool known = v_static_dim(l, x, 1, &n);
+  if (step < 1 || length < 1 || (known && length > n) || length > MAX_LENGTH)
     return tsr_lower_unsupported(l, "frames of %lld at steps of %lld", (long long)length,
                                  (long long)step);
-  uint32_t frames = (uint32_t)((n - length) / step + 1);
-  int64_t bins = onesided ? length / 2 + 1 : length;
+  tsr_expr samples = v_dim(l, x, 1), count = e_int(l, length),
+           bins = e_int(l, onesided ? length / 2 + 1 : length);
+  if (!known)
+    tsr_size_check(l, v_lt(l, tsr_graph_index(l->b, TSR_I64, samples), v_i64(l, length)),
+                   "the signal is shorter than a frame");
+  tsr_expr frames =
+      e_max(l, e_int(l, 0),
+            e_add(l, tsr_expr_floordiv_int(l->ir, e_sub(l, samples, count), step), e_int(l, 1)));
+  tsr_expr dims[2] = {frames, count};
+  tsr_value start = v_mul(l, tsr_graph_iota(l->b, TSR_I64, dims, 2, 0), v_i64(l, step));
+  tsr_value stack =
+      tsr_graph_gather(l->b, wide, v_add(l, start, tsr_graph_iota(l->b, TSR_I64, dims, 2, 1)), 1);
+  if (window)
+    stack = v_mul(l, stack, v_along(l, window, 2, 4));
   tsr_dtype compute = v_dtype(l, wide);
-  tsr_value *rows = tsr_lower_alloc(l, frames, sizeof *rows);
-  for (uint32_t i = 0; rows && i < frames; i++) {
-    tsr_value frame = v_slice_axis(l, wide, 1, e_int(l, (int64_t)i * step), e_int(l, length));
-    if (window)
-      frame = v_mul(l, frame, v_along(l, window, 1, 3));
-    rows[i] = v_unsqueeze(l, frame, 1);
-  }
-  if (!rows)
-    return TSR_OK;
-  tsr_value stack = frames == 1 ? rows[0] : tsr_graph_concat(l->b, rows, frames, 1);
-  tsr_value cosines = fourier_matrix(l, compute, length, length, bins, false, false);
-  tsr_value sines = fourier_matrix(l, compute, length, length, bins, false, true);
+  tsr_value cosines = fourier_matrix(l, compute, count, count, bins, false, false);
+  tsr_value sines = fourier_matrix(l, compute, count, count, bins, false, true);
   tsr_value y = transform(l, take_parts(l, stack), cosines, sines);
   tsr_lower_set(l, 0, v_cast(l, y, v_dtype(l, x)));
   return TSR_OK;

@@ -2,6 +2,7 @@
  * the roots down to the leaves. */
 #include "frontend/onnx/build.h"
 #include "frontend/onnx/op_table.h"
+#include "frontend/onnx/sizes.h"
 #include "runtime/float_convert.h"
 #include <math.h>
 #include <string.h>
@@ -213,17 +214,23 @@ tsr_status tsr_lower_op_tree_ensemble(tsr_lower *l) {
   tsr_value decisions;
   TSR_TRY(read_forest(l, &f));
   int64_t targets = tsr_lower_int(l, "n_targets", 0), after = tsr_lower_int(l, "post_transform", 0);
-  int64_t how = tsr_lower_int(l, "aggregate_function", SUM), features;
+  int64_t how = tsr_lower_int(l, "aggregate_function", SUM), features, highest = -1;
   tsr_value x = v_widen(l, tsr_lower_value(l, 0));
   if (after != 0)
     return tsr_lower_unsupported(l, "post_transform %lld", (long long)after);
   if (how < AVERAGE || how > GREATEST || targets < 1 || targets > MOST_NODES)
     return tsr_lower_wrong(l, TSR_ERR_FORMAT, "aggregate_function %lld, n_targets %lld",
                            (long long)how, (long long)targets);
-  if (v_rank(l, x) != 2 || !v_is_float(l, x) || !v_static_dim(l, x, 1, &features))
+  if (v_rank(l, x) != 2 || !v_is_float(l, x))
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "needs floats [rows, features]");
+  bool known = v_static_dim(l, x, 1, &features);
   for (uint32_t i = 0; i < f.nodes; i++)
-    if (f.features[i] < 0 || f.features[i] >= features)
+    highest = f.features[i] > highest ? f.features[i] : highest;
+  if (!known)
+    tsr_size_check(l, v_le(l, tsr_graph_index(l->b, TSR_I64, v_dim(l, x, 1)), v_i64(l, highest)),
+                   "there are fewer features than the trees ask for");
+  for (uint32_t i = 0; i < f.nodes; i++)
+    if (f.features[i] < 0 || (known && f.features[i] >= features))
       return tsr_lower_wrong(l, TSR_ERR_SHAPE, "feature %lld of %lld", (long long)f.features[i],
                              (long long)features);
   for (uint32_t i = 0; i < f.leaves; i++)

@@ -9,7 +9,9 @@
 Needs the packages onnx, onnxruntime, numpy and ml_dtypes. fuzz/operators.py is the list of operators, fuzz/graph.py the
 generator's means, fuzz/reference.py says how expected results and tolerances come about. A graph depends on its seed and on
 the versions of these packages. Its operator comes from the seed, too: number `seed mod operators` of the list, between a
-producer and a consumer of the kinds that seed / operators counts through, in a graph of random others.
+producer and a consumer of the kinds that seed / operators counts through, in a graph of random others. And so does a pair of kinds,
+of which one reads the other's result. A run of as many graphs as there are pairs goes on, a little, with seeds of the pairs and
+operators that it did not come by; its table says which pairs there cannot be.
 
 Batches go through `tessera verify` first; what its tolerance (1e-3) refuses is run again and compared by the derived one.
 """
@@ -41,6 +43,8 @@ from operators import ROWS
 from reference import FLOATS, TYPES, Reject, is_float
 
 KINDS = sorted({r.kind for r in ROWS})
+PAIRS = [(a, b) for a in KINDS for b in KINDS]
+PAIRS = [PAIRS[i] for i in reference.seeded("pairs").permutation(len(PAIRS))]  # so that neighbouring seeds have unlike ones
 OPSETS = [8, 9, 10, 11, 12, 13, 13, 14, 15, 16, 17, 17, 18, 18, 19, 20, 21, 21, 22, 23, 23, 24, 25, 26]
 
 
@@ -51,25 +55,30 @@ def usable(row, opset):
     return row.since <= opset <= row.until
 
 
-def attempt(graph, row, number, want=None, must=False):
-    """Adds a node of this row; None when that cannot be. `must`: it has to read `want`."""
+def attempt(graph, row, number, want=None, must=False, offers=None, **how):
+    """Adds a node of this row; None when that cannot be. `must`: it has to read `want`. `offers`: gets what another value could replace."""
     before = dict(graph.values), list(graph.nodes), graph.names
-    maker = Maker(graph, reference.seeded(graph.seed, "attempt", number), want)
+    maker = Maker(graph, reference.seeded(graph.seed, "attempt", number), want, must, **how)
     try:
         made = row.make(maker, row)
-        if must and not maker.used_want:
-            raise Reject("the value does not fit")
         check(graph, made, maker)
         for value in made:
             value.row = row
+            MADE[row.kind].add((value.kind, value.rank, value.is_exact()))
+        if offers is not None:
+            offers += maker.offers
         return made
     except (Reject, reference.Narrower, IndexError, KeyError, ValueError, ZeroDivisionError) as error:
         if DEBUG and not (must and "fit" in str(error)):
             REASONS[row.name][f"{type(error).__name__} {error}"[:300]] += 1
         graph.values, graph.nodes, graph.names = before
         return None
+    finally:
+        ASKED[row.kind] |= maker.asks
 
 
+LEAST = 20  # nodes of each operator in a long run
+MADE, ASKED = collections.defaultdict(set), collections.defaultdict(set)  # per kind: (type, rank, exact); (type, lowest rank, highest rank, only exact)
 DEBUG = False
 REASONS = collections.defaultdict(collections.Counter)
 
@@ -93,15 +102,88 @@ def check(graph, made, maker):
                     raise Reject("rounding decides too much")
 
 
-def generate(seed, length=None):
-    random = reference.seeded(seed, "plan")
+class Growth:
+    """A graph that grows by attempts; each has a number, from which it draws."""
+
+    def __init__(self, graph, random, number):
+        self.graph, self.random, self.number = graph, random, number
+        self.rows = [r for r in ROWS if usable(r, graph.opset)]
+
+    def of(self, kind):
+        return [r for r in self.rows if r.kind == kind]
+
+    def state(self):
+        return dict(self.graph.values), list(self.graph.nodes), self.graph.names
+
+    def back(self, state):
+        values, nodes, self.graph.names = state
+        self.graph.values, self.graph.nodes = dict(values), list(nodes)
+
+    def some(self, choices, want=None, must=False, tries=12, **how):
+        for _ in range(tries):
+            if not choices:
+                return None
+            self.number += 1
+            row = choices[int(self.random.integers(len(choices)))]
+            made = attempt(self.graph, row, self.number, want, must, **how)
+            if made:
+                return made
+        return None
+
+    def pair(self, producers, consumers):
+        """A consumer that reads a producer's result: one made for the other, then the other way round."""
+        for _ in range(16):
+            if self.forward(producers, consumers) or self.backward(producers, consumers):
+                return True
+        return False
+
+    def forward(self, producers, consumers):
+        before = self.state()
+        for value in self.some(producers, tries=3) or []:
+            if self.some(consumers, value, must=True, tries=16):
+                return True
+        self.back(before)
+        return False
+
+    def backward(self, producers, consumers):
+        """A consumer is made of new values; where a producer can make one of them, the consumer is made again to read that."""
+        before, offers = self.state(), []
+        if not self.some(consumers, tries=1, offers=offers, alone=True):
+            return False
+        number, row = self.number, next(r for r in consumers if r is self.graph.values[next(reversed(self.graph.values))].row)
+        self.back(before)
+        for which in self.random.permutation(len(offers))[:3]:
+            new, kind, dims, low, high = offers[which]
+            for _ in range(2):
+                for value in self.some(producers, tries=1, aim=(kind, dims, low, high)) or []:
+                    if value.kind == kind and value.shape == dims and attempt(self.graph, row, number, must=True, alone=True, instead=(new, value)):
+                        return True
+                self.back(before)
+        return False
+
+
+def generate(seed):
+    for again in range(6):
+        graph = generate_once(seed, again)
+        if graph is not None:
+            return graph
+    return None
+
+
+def generate_once(seed, again):
+    random = reference.seeded(seed, "plan", again)
     count = len(ROWS)
     star, turn = ROWS[seed % count], seed // count
     # Producers and consumers of each row go through all kinds, in an order of the row's own.
     order = reference.seeded(seed % count, "kinds").permutation(len(KINDS))
     producer = KINDS[order[turn % len(KINDS)]]
     consumer = KINDS[order[(turn * 7 + 3) % len(KINDS)]]
-    opset = int(random.choice([o for o in OPSETS if usable(star, o)]))
+    one, other = PAIRS[seed % len(PAIRS)]
+    opsets = [o for o in OPSETS if usable(star, o)]
+    if random.random() < 0.5:  # those that have most of the operators of the pair
+        rows_at = {o: sum(usable(r, o) for r in ROWS if r.kind in (one, other)) for o in opsets}
+        opsets = [o for o in opsets if rows_at[o] == max(rows_at.values())]
+    opset = int(random.choice(opsets))
     sets = int(random.choice([1, 1, 2, 3]))
     graph = Graph(seed, opset, sets)
     if sets > 1:
@@ -110,47 +192,31 @@ def generate(seed, length=None):
             if random.random() < 0.1:
                 sizes = sizes[:-1] + (0,)
             graph.symbols.setdefault(sizes, name)
-    rows = [r for r in ROWS if usable(r, opset)]
-    number = 0
-
-    def some(choices, want=None, must=False, tries=12):
-        nonlocal number
-        for _ in range(tries):
-            if not choices:
-                return None
-            number += 1
-            row = choices[int(random.integers(len(choices)))]
-            made = attempt(graph, row, number, want, must)
-            if made:
-                return made
-        return None
-
-    for _ in range(int(random.integers(0, 3))):
-        some(rows, tries=4)
+    growth = Growth(graph, random, 1000 * again)
+    growth.some(growth.rows, tries=int(random.integers(0, 3)))
     middle = None
-    producers = [r for r in rows if r.kind == producer]
     for _ in range(12):
-        before = dict(graph.values), list(graph.nodes), graph.names
-        first = some(producers, tries=6)
+        before = growth.state()
+        first = growth.some(growth.of(producer), tries=6)
         if first is None:
             break
         for value in first:
-            middle = some([star], value, must=True, tries=4)
+            middle = growth.some([star], value, must=True, tries=4)
             if middle:
                 break
         if middle:
             break
-        graph.values, graph.nodes, graph.names = before
-    if middle is None:
-        middle = some([star], tries=40)
+        growth.back(before)
+    middle = middle or growth.some([star], tries=40)
     if middle is None:
         return None
     for value in middle:
-        if some([r for r in rows if r.kind == consumer], value, must=True, tries=16):
+        if growth.some(growth.of(consumer), value, must=True, tries=16):
             break
-    for _ in range(int(random.integers(0, 4))):
+    for _ in range(int(random.integers(0, 3))):
         last = list(graph.values.values())[-1]
-        some(rows, last if random.random() < 0.6 else None, tries=6)
+        growth.some(growth.rows, last if random.random() < 0.6 else None, tries=6)
+    growth.pair(growth.of(one), growth.of(other))
     read = {n for node in graph.nodes for n in node.inputs}
     results = [v for v in graph.values.values() if v.source == "node"]
     graph.outputs = [v.name for v in results if v.name not in read or v in middle and random.random() < 0.3 or random.random() < 0.08]
@@ -243,6 +309,7 @@ class Tally:
         self.ops, self.pairs, self.differences, self.skips, self.opsets = (collections.Counter() for _ in range(5))
         self.types = collections.defaultdict(set)
         self.failed, self.explained, self.none, self.died, self.reasons = [], [], [], [], {}
+        self.made, self.asked = {}, {}  # MADE and ASKED of all batches
 
     def count(self, graph):
         nodes, wanted = graph.live()
@@ -263,14 +330,40 @@ class Tally:
             for o in node.outputs:
                 of[o] = kind
 
+    def apart(self, producer, consumer):
+        """Why no result of the one kind can be an operand of the other, by what all attempts made and would have read; or None."""
+        made, asked = self.made.get(producer, set()), self.asked.get(consumer, set())
+        types = sorted({t for t, *_ in made} & {t for t, *_ in asked})
+        if not types:
+            return f"{consumer} reads no {', '.join(sorted({t for t, *_ in made}))}"
+        fit = {(t, r, exact, only) for t, r, exact in made for u, low, high, only in asked if t == u and low <= r <= high}
+        if not fit:
+            return f"{consumer} reads no {', '.join(types)} of rank {', '.join(sorted({str(r) for t, r, _ in made if t in types}))}"
+        if any(exact or not only for _, _, exact, only in fit):
+            return None
+        return f"{consumer} reads {', '.join(sorted({t for t, *_ in fit}))} only where it is not rounded"
+
+    def seeds(self, first):
+        """Seeds, at most len(PAIRS) from `first` on, of what is missing yet."""
+        pairs = {i for i, pair in enumerate(PAIRS) if not self.pairs[pair] and self.apart(*pair) is None}
+        rows = {i for i, r in enumerate(ROWS) if self.ops[r.name] < LEAST}
+        return [s for s in range(first, first + len(PAIRS)) if s % len(PAIRS) in pairs or s % len(ROWS) in rows]
+
     def table(self):
         print("\noperator                              nodes  types of the first operand")
         for row in ROWS:
-            few = "  FEW" if self.ops[row.name] < 20 else ""
+            few = "  FEW" if self.ops[row.name] < LEAST else ""
             print(f"{row.name:36} {self.ops[row.name]:6}  {' '.join(sorted(self.types[row.name]))}{few}")
-        missing = [(a, b) for a in KINDS for b in KINDS if not self.pairs[a, b]]
-        print(f"\n{len(KINDS)} kinds, {len(KINDS) ** 2 - len(missing)} of {len(KINDS) ** 2} pairs of producer and consumer"
-              f"{', not: ' + ', '.join(f'{a} > {b}' for a, b in missing) if missing else ''}")
+        few = [r.name for r in ROWS if self.ops[r.name] < LEAST]
+        print(f"\nof fewer than {LEAST} nodes: {', '.join(few) or 'none'}")
+        missing = [(a, b) for a, b in sorted(PAIRS) if not self.pairs[a, b]]
+        never = collections.defaultdict(list)
+        for a, b in missing:
+            never[self.apart(a, b)].append(f"{a} > {b}")
+        print(f"{len(KINDS)} kinds, {len(PAIRS) - len(missing)} of {len(PAIRS)} pairs of producer and consumer; there could be, but were not: "
+              f"{', '.join(never.pop(None, [])) or 'none'}; there cannot be:")
+        for why, pairs in sorted(never.items()):
+            print(f"  {why}: {', '.join(pairs)}")
         print(f"{self.graphs} graphs with {self.nodes} nodes, {self.several} of several data sets; {len(self.none)} seeds gave none: {self.none[:40]}")
         if self.died:
             print(f"ONNX Runtime died of seeds {self.died}")
@@ -326,6 +419,9 @@ def run_batch(args, seeds, tally, scratch, say):
             print(f"seed {graph.seed}: {wrong}", flush=True)
         shutil.rmtree(folder)
     tally.reasons = {name: dict(reasons) for name, reasons in REASONS.items()}
+    for kind in KINDS:
+        tally.made[kind] = tally.made.get(kind, set()) | MADE[kind]
+        tally.asked[kind] = tally.asked.get(kind, set()) | ASKED[kind]
 
 
 def in_child(args, seeds, tally, scratch):
@@ -366,6 +462,7 @@ def run(args):
     tally, scratch = Tally(), pathlib.Path(tempfile.mkdtemp(prefix="fuzz_ort"))
     start = time.time()
     seeds = list(range(args.first, args.first + args.graphs))
+    further, rounds = args.first + args.graphs, 40 if args.graphs >= len(PAIRS) else 0
     while seeds:
         batch = seeds[: args.batch]
         try:
@@ -377,6 +474,8 @@ def run(args):
         else:
             tally.died.append(result)
             seeds.remove(result)
+        if not seeds and rounds:  # once more what has not come yet
+            seeds, further, rounds = tally.seeds(further), further + len(PAIRS), rounds - 1
         print(f"[{tally.graphs} graphs, {len(tally.failed)} differences, {time.time() - start:.0f} s]", file=sys.stderr, flush=True)
     shutil.rmtree(scratch)
     tally.table()

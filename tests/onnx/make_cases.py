@@ -57,7 +57,7 @@ class Case:
         graph = helper.make_graph(self.before + [node], "case", inputs, results, weights)
         opsets = [helper.make_opsetid("", self.opset)]
         if self.domain:
-            opsets.append(helper.make_opsetid(self.domain, 1))
+            opsets.append(helper.make_opsetid(self.domain, 5 if self.domain == "ai.onnx.ml" else 1))
         return helper.make_model(graph, opset_imports=opsets, ir_version=9)
 
     def unknown(self):
@@ -554,6 +554,39 @@ for name, attrs in (("linear", {"mode": "linear"}), ("nearest", {"mode": "neares
     Case("resize_scales_" + name, "Resize",
          [[f32(1, 2, 5, 7), None, np.array([1, 1, *hw], np.float32)] for hw in ((2, 3), (1.75, 0.75) if name != "corners" else (1.6, 2), (0.4, 1))],
          domain="", dims={0: [None, None, "H", "W"]}, **attrs)
+
+for name, opset, attrs in (("exclude", 13, {"mode": "cubic", "exclude_outside": 1}),
+                           ("smooth", 18, {"mode": "linear", "antialias": 1}), ("smooth_cubic", 18, {"mode": "cubic", "antialias": 1}),
+                           ("symmetric", 19, {"mode": "linear", "coordinate_transformation_mode": "half_pixel_symmetric"})):
+    Case("resize_dims_" + name, "Resize", [[f32(1, 2, *hw), None, np.array([1, 1, 0.6, 1.7], np.float32)] for hw in ((5, 7), (13, 4), (2, 2))],
+         domain="", opset=opset, fixed=[2], dims={0: [None, None, "H", "W"]}, **attrs)
+Case("resize_dims_smooth_sizes", "Resize", [[f32(1, 2, *hw), None, None, np.array([1, 2, 5, 6])] for hw in ((5, 7), (13, 4), (2, 20))],
+     domain="", opset=18, fixed=[3], dims={0: [None, None, "H", "W"]}, mode="linear", antialias=1)
+# Opset 10 says nothing of rounding; its own example takes the larger position where it shrinks.
+for dims in ({}, {0: [None, None, "H", "W"]}):
+    Case("fuzz_resize_opset_10" + ("_dims" if dims else ""), "Resize", [f32(1, 2, 3, 4), np.array([1, 1, 0.75, 0.6], np.float32)],
+         domain="", opset=10, fixed=[1], dims=dims, mode="nearest")
+
+# --- transforms of symbolic lengths, lengths that are data, features that are not known ---
+WIDE = [TensorProto.DOUBLE]  # exact zeros are noise in float32
+
+
+def wide(*shape):
+    return f32(*shape).astype(np.float64)
+
+
+for name, last, attrs in (("", 1, {}), ("_onesided", 1, {"onesided": 1}), ("_complex", 2, {}), ("_inverse", 2, {"inverse": 1})):
+    Case("dft_dims" + name, "DFT", [[wide(2, n, last)] for n in (5, 1, 8)], domain="", outputs=WIDE, opset=17, dims={0: ["B", "N", None]}, **attrs)
+    Case("dft_length" + name, "DFT", [[wide(2, 6, last), np.array(n)] for n in (6, 3, 9)], domain="", outputs=WIDE, opset=20, **attrs)
+Case("dft_dims_real", "DFT", [[wide(2, n, 2)] for n in (5, 2, 8)], domain="", outputs=WIDE, opset=20, dims={0: ["B", "N", None]}, inverse=1, onesided=1)
+for name, inputs in (("", [np.array(3), wide(6)]), ("_plain", [np.array(2), None, np.array(5)])):
+    Case("stft_dims" + name, "STFT", [[wide(2, n, 1), *inputs] for n in (17, 6, 20)], domain="", outputs=WIDE, opset=17, fixed=[1, 3],
+         dims={0: ["B", "N", None]})
+FOREST = dict(n_targets=1, nodes_featureids=[0, 1, 2], nodes_splits=numpy_helper.from_array(np.array([0.1, -0.2, 0.3], np.float32)),
+              nodes_modes=numpy_helper.from_array(np.array([0, 1, 2], np.uint8)), nodes_truenodeids=[1, 0, 2], nodes_trueleafs=[0, 1, 1],
+              nodes_falsenodeids=[2, 1, 3], nodes_falseleafs=[0, 1, 1], leaf_targetids=[0] * 4,
+              leaf_weights=numpy_helper.from_array(f32(4)), tree_roots=[0], aggregate_function=1, post_transform=0)
+Case("tree_features", "TreeEnsemble", [[f32(3, 4)], [f32(2, 3)]], domain="ai.onnx.ml", dims={0: ["R", "F"]}, **FOREST)
 
 # --- refused ---
 

@@ -8,6 +8,4 @@ EXPLAINED = [
      "dims of different names never broadcast nor join, so sizes that only the data says fit nothing (frontend/onnx/README.md)"),
     (lambda graph, reason: "DeformConv" in reason and "a symbolic number of channels" in reason,
      "refused by name: which channels form a group must be known"),
-    (lambda graph, reason: "Resize" in reason and "a symbolic extent along axis" in reason,
-     "refused by name: half_pixel_symmetric, antialias and exclude_outside need known extents"),
 ]

@@ -26,6 +26,7 @@ class Value:
         self.data = data  # per data set: Results' exact array
         self.members = [None] * len(data)  # per data set: list of arrays, or None
         self.row = None
+        self.dynamic = False  # data decides its sizes, or those of what it was made of
         self.dims = None  # of an input: sizes per data set
 
     @property
@@ -100,6 +101,7 @@ class Graph:
                 continue
             value = Value(name, runner.types[i], [m.exact[i] for m in made], "node", node)
             value.members = [None if m.members is None else [o[i] for o in m.members] for m in made]
+            value.dynamic = node.kind == "dynamic" or any(v is not None and v.dynamic for v in given)
             values.append(value)
         return values
 
@@ -174,9 +176,14 @@ class Maker:
     """What a row's function gets: random choices, values that are there, new inputs and constants. Everything that it adds
     is taken back when the attempt fails."""
 
-    def __init__(self, graph, random, want=None):
+    def __init__(self, graph, random, want=None, must=False, aim=None, alone=False, instead=None):
+        """`want`: a value to read where it fits; `must`: and nothing else will do. `aim`: (type, dims, low, high) that a new first operand has where it may. `alone`: no values of the
+        graph are read, so that what is made depends on `random` only. `instead`: (number, value), a value in place of that new one."""
         self.graph, self.random, self.want = graph, random, want
+        self.must, self.aim, self.alone, self.instead = must, aim, alone, instead
         self.used_want = False
+        self.offers, self.news = [], 0  # new values that another may replace: (number, kind, dims, low, high)
+        self.asks = set()  # (kind, lowest rank, highest rank, whether only exact ones) of what may be read
         self.opset = graph.opset
         self.sets = graph.sets
 
@@ -221,6 +228,17 @@ class Maker:
             out.append(self.dim(min(most, max(1, room)), symbolic))
         return out
 
+    def wanted(self, axis, sizes, rank):
+        """The size along an axis of the value that is to be read, where its rank is this and the size one of these; else one of them."""
+        value = self.want
+        if value is not None and not self.used_want and value.rank == rank and value.static(axis) in sizes:
+            return value.static(axis)
+        return self.choice(sizes)
+
+    def result(self, kinds):
+        """A type for the result: the one that is aimed at before others."""
+        return self.aim[0] if self.aim is not None and self.aim[0] in kinds and self.chance(0.8) else self.choice(kinds)
+
     # --- new values ---
     def name(self):
         self.graph.names += 1
@@ -247,6 +265,7 @@ class Maker:
 
     def fresh(self, kind, dims, low=None, high=None, const=0.3, sparse=0):
         """A new input or constant; a dim is a size or the sizes per data set."""
+        asked = low, high
         low, high = self.range_of(kind, low, high)
         dims = [(d,) * self.sets if isinstance(d, (int, np.integer)) else tuple(d) for d in dims]
         for d in dims:
@@ -259,7 +278,26 @@ class Maker:
         arrays = [self.array(kind, s, low, high) for s in shapes]
         if constant:
             arrays = arrays[:1] * self.sets
-        return self.put(kind, arrays, constant)
+        value = self.put(kind, arrays, constant)
+        return value if const >= 1 else self.offer(value, dims, *asked)
+
+    def offer(self, value, dims, low, high):
+        """The new value, or the one that stands in for it."""
+        self.news += 1
+        self.offers.append((self.news, value.kind, dims, low, high))
+        self.asks.add((value.kind, len(dims), len(dims), False))
+        if self.instead is None or self.instead[0] != self.news:
+            return value
+        other = self.instead[1]
+        if other.shape != value.shape or not self.fits(other, (value.kind,), None, low, high, None):
+            raise Reject("the value does not fit")
+        if value.kind not in FLOATS and (low is not None or high is not None) and not other.is_exact():
+            raise Reject("rounding decides a number that says how")
+        for array in other.all_arrays():
+            array.setflags(write=False)
+        del self.graph.values[value.name]
+        self.used_want = True
+        return other
 
     def range_of(self, kind, low, high):
         default = (-10, 10) if kind in SIGNED else (0, 10) if kind in UNSIGNED else (-2.0, 2.0)
@@ -284,18 +322,31 @@ class Maker:
             return False
         return test is None or test(value)
 
-    def pick(self, kinds, rank=None, low=None, high=None, test=None, fresh=None, p=0.8, const=0.15, exact=False):
-        """A value of the graph, the latest before others, or a new one (`fresh`: a function that makes it)."""
+    def pick(self, kinds, rank=None, low=None, high=None, test=None, fresh=None, p=0.8, const=0.15, exact=False, direct=True):
+        """A value of the graph, the latest before others, or a new one (`fresh`: a function that makes it). Not `direct`: another node
+        is what reads it."""
         kinds = (kinds,) if isinstance(kinds, str) else kinds
         wanted = self.want
+        if direct:
+            self.asks |= {(kind, *(rank or (0, 6)), exact) for kind in kinds}
+        elif self.must:
+            wanted = None
         if wanted is not None and not self.used_want and not (exact and not wanted.is_exact()) and self.fits(wanted, kinds, rank, low, high, test):
             self.used_want = True
             return wanted
-        if self.chance(p):
+        if self.chance(p) and not self.alone:
             found = [v for v in self.graph.values.values() if v.source == "node" and self.fits(v, kinds, rank, low, high, test)
                      and not (exact and not v.is_exact())]
             if found:
                 return found[-1 - min(len(found) - 1, int(self.random.geometric(0.45)) - 1)]
+        aim, self.aim = self.aim, None
+        if aim is not None and (rank is None or rank[0] <= len(aim[1]) <= rank[1]):
+            kind = aim[0] if aim[0] in kinds else self.kind(kinds)
+            same = kind == aim[0] and self.chance(0.5)
+            value = self.fresh(kind, aim[1], aim[2] if low is None and same else low, aim[3] if high is None and same else high, const)
+            if self.fits(value, kinds, rank, low, high, test):
+                return value
+            del self.graph.values[value.name]
         if fresh is not None:
             return fresh()
         for _ in range(20):
@@ -303,7 +354,8 @@ class Maker:
             value = self.fresh(self.kind(kinds), self.dims(r), low, high, const)
             if self.fits(value, kinds, rank, low, high, test):
                 return value
-            del self.graph.values[value.name]
+            if value.source != "node":
+                del self.graph.values[value.name]
         raise Reject("no value fits")
 
     def rank(self, rank=None):
@@ -333,6 +385,8 @@ class Maker:
                     dims = [self.dim(3)] + dims
             return self.fresh(self.kind(kinds, x.kind), dims, low, high, const)
 
+        if x.kind in kinds and self.chance(0.1) and self.fits(x, kinds, None, low, high, None):
+            return x
         return self.pick(kinds, (0, 6), low, high, fit, make, p)
 
     def axis(self, x, negative=True):
@@ -396,6 +450,8 @@ class Maker:
 
     def emit(self, op, inputs, attrs=None, outputs=1, domain="", klass=None, kind="helper", types=None):
         """Adds a node. `outputs`: how many, or which are wanted."""
+        if self.must and klass is not None and not self.used_want:
+            raise Reject("the value does not fit")
         wanted = [True] * outputs if isinstance(outputs, int) else outputs
         while inputs and inputs[-1] is None:
             inputs = inputs[:-1]

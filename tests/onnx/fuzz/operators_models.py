@@ -22,11 +22,22 @@ def plus(a, b):
 # --- attention ---
 
 
+def heads_of(g, width):
+    """A number of heads, and the width of one."""
+    heads = g.choice([h for h in (1, 2, 4) if width % h == 0])
+    return heads, width // heads
+
+
 def attention(g, r):
-    kind = g.choice(["f32", "f32", "f64", "f16", "bf16"])
-    heads, size, v_size = g.choice([1, 2, 4]), g.choice([1, 2, 4, 8, 5]), g.choice([2, 4, 3])
-    kv = g.choice([h for h in (1, 2, 4) if heads % h == 0])
-    four = g.chance(0.5)
+    kinds = ["f32", "f32", "f64", "f16", "bf16"]
+    kind = g.want.kind if g.want is not None and g.want.kind in kinds else g.choice(kinds)
+    v_size = g.choice([2, 4, 3])
+    four = g.want.rank == 4 if g.want is not None else g.chance(0.5)
+    if four:
+        heads, size = g.wanted(1, range(1, 9), 4), g.wanted(3, range(1, 17), 4)
+    else:
+        heads, size = heads_of(g, g.wanted(2, range(1, 33), 3))
+    kv = g.choice([h for h in range(1, heads + 1) if heads % h == 0])
 
     def fresh():
         b, s = g.dim(3), g.dim(9)
@@ -47,13 +58,12 @@ def attention(g, r):
     if not four:
         attrs.update(q_num_heads=heads, kv_num_heads=kv)
     inputs = [q, k, v]
-    if g.chance(0.4) and free(g, s):
+    if g.chance(0.5) and free(g, s):
         mask_kind = "bool" if g.chance(0.4) else kind
-        mask = g.fresh(mask_kind, [d for d in g.choice([[s, t], [1, 1, s, t], [b, 1, s, t], [b, heads, s, t]])])
+        mask = g.fresh(mask_kind, [d for d in g.choice([[s, t], [s, t], [1, 1, s, t], [b, 1, s, t], [b, heads, s, t]])])
         if mask_kind == "bool":
             # A row in which everything is masked is left out: 0 or NaN, by version.
-            for array in mask.data:
-                array[..., 0] = True
+            some_keys(mask)
         inputs.append(mask)
     return emit(g, r, inputs, attrs)
 
@@ -68,8 +78,11 @@ def angles(g, kind, places, size):
 
 def rotary(g, r):
     kind = g.choice(["f32", "f32", "f16"] + ([] if r.domain else ["f64", "bf16"]))
-    heads, size = g.int(1, 3), g.choice([4, 8, 16]) if r.domain else g.choice([2, 4, 6, 8])
-    four = g.chance(0.5)
+    four = g.want.rank == 4 if g.want is not None else g.chance(0.5)
+    sizes = [4, 8, 16] if r.domain else [2, 4, 6, 8]
+    heads, size = g.wanted(1, [1, 2, 3], 4), g.wanted(3, sizes, 4)
+    if not four:
+        heads, size = g.choice([(h, n) for h in (1, 2, 3) for n in sizes if h * n == g.wanted(2, [heads * size], 3)] or [(heads, size)])
 
     def fit(v):
         return free(g, v.shape[0]) and free(g, v.shape[-2]) and 0 not in v.shape[0] + v.shape[-2] and (
@@ -119,13 +132,16 @@ def tokens(g, width, kind="f32", rank=(3, 3), most=9):
 
 def some_keys(mask):
     """The first key is never masked, so that causal rows have one, too."""
-    for array in mask.data:
-        array[..., 0] = 1
+    for array in mask.all_arrays():
+        if mask.source != "node":
+            array[..., 0] = 1
+        elif (array[..., 0] != 1).any():
+            raise Reject("no key")
     return mask
 
 
 def attention_ms(g, r):
-    heads, size, width = g.choice([1, 2, 4]), g.choice([1, 4, 8]), g.choice([3, 6, 8])
+    heads, size, width = g.choice([1, 2, 4]), g.choice([1, 4, 8]), g.wanted(2, range(1, 34), 3)
     x = tokens(g, width)
     b, s = x.shape[:2]
     h = heads * size
@@ -143,7 +159,7 @@ row("Attention", "attention", attention_ms, ATTENTION, domain=MS)
 
 
 def q_attention(g, r):
-    heads, size, width = g.choice([1, 2]), g.choice([4, 8]), g.choice([4, 6])
+    heads, size, width = g.choice([1, 2]), g.choice([4, 8]), g.wanted(2, range(1, 34), 3)
     x = tokens(g, width, "u8")
     h = heads * size
     kind = g.choice(["u8", "i8"])
@@ -158,7 +174,8 @@ row("QAttention", "qproduct", q_attention, ATTENTION, domain=MS)
 
 
 def multi_head(g, r):
-    heads, size, v_size = g.choice([1, 2, 4]), g.choice([2, 4, 8]), g.choice([2, 4])
+    heads, size = heads_of(g, g.wanted(2, range(1, 33), 3))
+    v_size = g.choice([2, 4])
     q = tokens(g, heads * size)
     b, s = q.shape[:2]
     t = s if g.chance(0.4) else g.dim(9)
@@ -272,8 +289,8 @@ row("EmbedLayerNormalization", "norm", embed, NORM, domain=MS)
 
 def recurrent(g, r):
     gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[r.op]
-    width, hidden = g.int(1, 6), g.choice([1, 2, 4, 5, 8])
-    x = g.pick("f32", (3, 3), -30, 30, lambda v: v.static(2) == width and v.static(0) and v.static(0) <= 6 and free(g, v.shape[1]) and 0 not in v.shape[1],
+    width, hidden = g.wanted(2, range(1, 41), 3), g.choice([1, 2, 4, 5, 8])
+    x = g.pick("f32", (3, 3), -30, 30, lambda v: v.static(2) == width and v.static(0) and v.static(0) <= 17 and free(g, v.shape[1]) and 0 not in v.shape[1],
                lambda: g.fresh("f32", [g.int(1, 6), g.dim(4), width]))
     if 0 in x.shape[1]:
         raise Reject("empty")
@@ -320,7 +337,7 @@ def point_of(g, kind, count=None):
 
 def quantize(g, r):
     kinds = ["u8", "i8"] + (["u16", "i16"] if g.opset >= 21 or r.domain else [])
-    to = g.choice(kinds)
+    to = g.result(kinds)
     x = g.pick(("f32",) if g.opset < 19 or r.domain else ("f32", "f32", "f16"), (0, 4), -1e4, 1e4)
     axis, count, attrs = None, None, {}
     static = [i for i in range(x.rank) if x.static(i)]
@@ -475,8 +492,8 @@ for name in ("HannWindow", "HammingWindow", "BlackmanWindow"):
 
 
 def dft(g, r):
-    inverse = g.chance(0.3)
-    last = 2 if inverse else g.choice([1, 2])
+    last = g.wanted(g.want.rank - 1, [1, 2], g.want.rank) if g.want is not None and g.want.rank else g.choice([1, 2])
+    inverse = last == 2 and g.chance(0.4)
     x = g.pick(F32_F64, (2, 4), -1e3, 1e3, lambda v: v.static(v.rank - 1) == last and not any(0 in d for d in v.shape) and v.static(v.rank - 2),
                lambda: g.fresh(g.kind(F32_F64), g.dims(g.int(1, 2)) + [g.int(1, 17), last]))
     if any(0 in d for d in x.shape):
@@ -485,8 +502,7 @@ def dft(g, r):
     onesided = not inverse and last == 1 and g.chance(0.4)
     attrs["onesided"] = 1 if onesided else None
     axis = x.rank - 2
-    # A length that is data is refused by name.
-    length = g.const("i64", g.int(1, 20)) if g.chance(0.3) and not inverse else None
+    length = g.ints(g.int(1, 20)) if g.chance(0.3) and not inverse else None
     inputs = [x, length]
     if g.opset < 20:
         attrs["axis"] = axis
@@ -529,8 +545,11 @@ row("MelWeightMatrix", "signal", mel, EXACT, since=17)
 
 
 def tree(g, r):
-    features, targets = g.int(2, 4), g.int(1, 3)
-    kind = g.choice(["f32", "f64"])
+    features, targets = g.wanted(1, range(1, 34), 2), g.int(1, 3)
+    if g.aim is not None and len(g.aim[1]) == 2 and max(g.aim[1][1]) in (1, 2, 3, 4):
+        targets, features = max(g.aim[1][1]), g.int(1, 4)
+        g.aim = g.aim[0], [g.aim[1][0], (features,) * g.sets], None, None
+    kind = g.want.kind if g.want is not None and g.want.kind in F32_F64 else g.choice(F32_F64)
     x = g.pick(kind, (2, 2), -1e3, 1e3, lambda v: v.static(1) == features, lambda: g.fresh(kind, [g.dim(9), features]))
     # One tree of two levels: node 0, its children 1 and 2, four leaves. What MIN and MAX make of a target that no leaf adds to
     # is 0 in ONNX Runtime and the identity in ONNX's reference: only sums and means are asked for where that may be.

@@ -135,7 +135,7 @@ class Runner:
         kinds = [None if a is None else kind_of(a) for a in arrays]
         self.types = result_types(node, kinds, opset)
         floats = any(k in UNIT for k in kinds)
-        ways = ["f64", "f32", "asis"] if floats else ["asis"]
+        ways = ["f64", "f32", "asis"] if floats and node.op != "BitCast" else ["asis"]
         if any(k == "f64" for k in kinds):
             ways = ["f64"]
         key = (node.op, node.domain, opset, tuple(kinds), tuple(self.types))
