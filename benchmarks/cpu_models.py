@@ -340,27 +340,49 @@ def dims_of(value):
     return [dim.dim_value for dim in value.type.tensor_type.shape.dim]
 
 
-def costs(model):
-    """Operations of its contractions (0 where shapes are not known), and the bytes that have to move at least: weights,
-    inputs and outputs, once (of a table of which rows are gathered: nothing)."""
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    graph = inferred.graph
+CONTRACTIONS = ("MatMul", "Gemm", "Conv")
+
+
+def shapes_in(model):
+    """Of values, as far as they are known without running the model."""
+    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes = {v.name: dims_of(v) for v in [*graph.input, *graph.value_info, *graph.output]}
-    shapes |= {w.name: list(w.dims) for w in graph.initializer}
-    known, flops = True, 0
-    for node in graph.node:
-        if node.op_type not in ("MatMul", "Gemm", "Conv"):
-            continue
-        out, w = shapes.get(node.output[0]), shapes.get(node.input[1])
-        if not out or not w or 0 in out or 0 in w:
-            known = False
-            continue
+    return {name: dims for name, dims in shapes.items() if dims and 0 not in dims} | {
+        name: list(tensor.dims) for name, tensor in constants(model)}
+
+
+def constants(model):
+    """(name, tensor): exporters keep weights as initializers or in nodes."""
+    for weight in model.graph.initializer:
+        yield weight.name, weight
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    yield node.output[0], attribute.t
+
+
+def costs(model, run):
+    """Operations of its contractions, and the bytes that have to move at least: weights, inputs and outputs, once (of a
+    table of which rows are gathered: nothing). run(model) gives the shapes of all its outputs, by name: it is asked where
+    shapes cannot be inferred. 0 operations where it cannot be asked either (None)."""
+    shapes = shapes_in(model)
+    nodes = [node for node in model.graph.node if node.op_type in CONTRACTIONS]
+    lacking = {name for node in nodes for name in (node.output[0], node.input[1]) if name not in shapes}
+    if lacking and run:
+        shown = onnx.ModelProto.FromString(model.SerializeToString())
+        shown.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(lacking))
+        shapes |= run(shown)
+        lacking = set()
+    flops = 0
+    for node in [] if lacking else nodes:
+        out, w = shapes[node.output[0]], shapes[node.input[1]]
         transposed = any(a.name == "transB" and a.i for a in node.attribute)
-        depth = math.prod(w[1:]) if node.op_type == "Conv" else w[-1] if transposed else w[-2] if len(w) > 1 else w[0]
+        depth = math.prod(w[1:]) if node.op_type == "Conv" else w[-1] if transposed or len(w) == 1 else w[-2]
         flops += 2 * math.prod(out) * depth
     size = {TensorProto.FLOAT: 4, TensorProto.INT32: 4, TensorProto.INT64: 8}
-    ports = {v.name: v for v in [*graph.input, *graph.output]}.values()
-    total = sum(math.prod(dims_of(v)) * size.get(v.type.tensor_type.elem_type, 4) for v in ports)
-    read = {name for node in graph.node for name in node.input[node.op_type == "Gather":]}
-    total += sum(math.prod(w.dims) * size.get(w.data_type, 4) for w in graph.initializer if w.name in read)
-    return flops if known else 0, total
+    ports = {v.name: v for v in [*model.graph.input, *model.graph.output]}.values()
+    total = sum(math.prod(shapes.get(v.name, [0])) * size.get(v.type.tensor_type.elem_type, 4) for v in ports)
+    read = {name for node in model.graph.node for name in node.input[node.op_type == "Gather":]}
+    total += sum(math.prod(t.dims) * size.get(t.data_type, 4) for name, t in constants(model) if name in read)
+    return flops, total

@@ -177,13 +177,14 @@ class Ceilings:
         self.doctor = json.loads(call(self.tessera, "doctor", "--ceilings", "--json", "-"))
         self.probes.append(self.doctor["ceilings"])
 
-    def rate(self, threads, name):
-        return self.probes[-1].get(str(threads), {}).get(name, {}).get("median", 0.0)
+    def rate(self, threads, name, figure="median"):
+        return self.probes[-1].get(str(threads), {}).get(name, {}).get(figure, 0.0)
 
     def least_ns(self, threads, flops, moved):
         """At 80 % of the fastest legal unit (three parts of bf16 make f32 of six products), and of the memory that the
         bytes have to come from."""
-        rate = max(self.rate(threads, "fma f32"), self.rate(threads, "amx bf16") / 6)
+        # Others can only lower what the vector units reach; the rate of AMX changes for reasons of its own.
+        rate = max(self.rate(threads, "fma f32", "most"), self.rate(threads, "amx bf16") / 6)
         caches = self.doctor["caches"]
         fits = ((2 * caches["l3"], "memory"), (caches["l2"] * threads, "l3"), (caches["l1d"] * threads, "l2"))
         level = next((name for size, name in fits if moved > size), "l1") + " read"
@@ -238,7 +239,12 @@ class Run:
             if port.name not in weights:
                 dtype = cpu_models.helper.tensor_dtype_to_np_dtype(port.type.tensor_type.elem_type)
                 feeds[port.name] = cpu_models.random_of(rng, port.name, np.dtype(dtype), cpu_models.dims_of(port))
-        return path, feeds, cpu_models.costs(shaped)
+        shapes = None
+        if "onnxruntime" in self.options.peers:
+            def shapes(shown):
+                peer = OnnxRuntime(shown.SerializeToString(), 1, feeds)
+                return {name: list(data.shape) for name, data in zip(peer.names, peer.results)}
+        return path, feeds, cpu_models.costs(shaped, shapes)
 
     def check(self, peer):
         worst = 0.0

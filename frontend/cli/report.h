@@ -110,6 +110,8 @@ void tsr_report_write_page(FILE *out, const tsr_report *report);
 
 /* The case against that peer, or NULL. */
 const tsr_report_versus *tsr_report_find_versus(const tsr_report_case *c, const char *peer);
+/* Slower than the peer, by what two digits show. */
+bool tsr_report_loses(double ratio);
 /* The geometric mean of the group's ratios, and of how many; 0 of none. */
 double tsr_report_mean(const tsr_report_file *file, uint32_t group, const char *peer,
                        uint32_t threads, uint32_t *out_count);

@@ -35,7 +35,7 @@ typedef struct ratio_chart {
   tsr_scale x;
 } ratio_chart;
 
-enum { NAME_WIDTH = 148 };
+enum { NAME_WIDTH = 158, NAME_CHARACTERS = 26 };
 static const double row_height = 14, head_height = 18, bar_height = 9;
 static const double furthest = 64; /* ratios beyond are drawn as this one */
 
@@ -65,13 +65,13 @@ static void put_ratio(FILE *out, const ratio_chart *chart, const tsr_report_case
                       const tsr_report_versus *v, double y) {
   char text[32], ours[32], theirs[32];
   double one = tsr_scale_place(&chart->x, 1), at = tsr_scale_place(&chart->x, v->ratio);
-  bool loses = v->ratio < 1;
+  bool loses = tsr_report_loses(v->ratio);
   fputs("<g><title>", out);
   tsr_html_put(out, c->name, 0);
   fprintf(out, ": %s, ", tsr_time_text(c->time.median, ours, sizeof ours));
   tsr_html_put(out, v->peer, 0);
   fprintf(out, " %s</title>\n", tsr_time_text(v->time.median, theirs, sizeof theirs));
-  tsr_svg_text(out, NAME_WIDTH, y + bar_height - 1, "end", "name", c->name, 27);
+  tsr_svg_text(out, NAME_WIDTH, y + bar_height - 1, "end", "name", c->name, NAME_CHARACTERS);
   fprintf(out, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.0f\" class=\"%s\"/>\n",
           fmin(one, at), y, fmax(fabs(at - one), 0.5), bar_height, loses ? "loss" : "win");
   double wanted = v->bar > 0 ? v->bar : v->goal;
@@ -410,7 +410,8 @@ void tsr_report_plot_latency(FILE *out, const tsr_report_file *files, uint32_t c
     snprintf(title, sizeof title, "%.200s, %u threads: %s", f->model, f->threads,
              tsr_time_text(f->latency.median, time, sizeof time));
     const char *base = strrchr(f->model, '/');
-    tsr_svg_text(out, NAME_WIDTH, at + 3.5, "end", "name", base != NULL ? base + 1 : f->model, 27);
+    tsr_svg_text(out, NAME_WIDTH, at + 3.5, "end", "name", base != NULL ? base + 1 : f->model,
+                 NAME_CHARACTERS);
     tsr_svg_line(out, tsr_scale_place(&x, f->latency.least), at,
                  tsr_scale_place(&x, f->latency.p95), at, "axis");
     tsr_svg_mark(out, tsr_scale_place(&x, f->latency.median), at, 0, title);

@@ -27,7 +27,7 @@ static const char head[] =
     "border-radius:6px}\n"
     "figcaption{font-weight:600;font-size:.9em;margin-bottom:6px;overflow-wrap:anywhere}\n"
     "figure>svg{display:block;width:100%;max-width:460px;height:auto}\n"
-    "text{font-size:10px;fill:var(--ink)}text.tick{fill:var(--soft);font-size:9px}"
+    "text{font-size:9.5px;fill:var(--ink)}text.tick{fill:var(--soft);font-size:9px}"
     "text.head{font-weight:700}text.lost{fill:var(--loss);font-weight:700}\n"
     ".grid{stroke:var(--rule);stroke-width:.7}.axis{stroke:var(--soft);stroke-width:1}"
     ".roof{stroke:var(--soft);stroke-width:1;stroke-dasharray:4 3}"
@@ -103,7 +103,7 @@ static void put_ratio(FILE *out, double ratio) {
     fputs("<td></td>", out);
   else
     fprintf(out, ratio < 1e9 ? "<td%s>%.2f</td>" : "<td%s>%.2e</td>",
-            ratio < 1 ? " class=\"bad\"" : "", ratio);
+            tsr_report_loses(ratio) ? " class=\"bad\"" : "", ratio);
 }
 
 /* What is to be reached, and whether it is. A bar replaces the goal where it is there. */
@@ -117,6 +117,15 @@ static void put_verdict(FILE *out, double ratio, double goal, double bar) {
     fputs("<td class=\"good\">\xe2\x9c\x93 met</td>", out);
   else
     fputs("<td class=\"bad\">\xe2\x9c\x97 missed</td>", out);
+}
+
+/* What is to be reached, in the colour of whether it is. */
+static void put_bar(FILE *out, double ratio, double bar) {
+  if (bar > 0)
+    fprintf(out, "<td class=\"%s\">%s %.2f</td>", ratio >= bar ? "good" : "bad",
+            ratio >= bar ? "\xe2\x9c\x93" : "\xe2\x9c\x97", bar);
+  else
+    fputs("<td></td>", out);
 }
 
 /* --- comparisons with peers --- */
@@ -189,7 +198,7 @@ static void put_figure_row(FILE *out, const tsr_report_file *file, const tsr_rep
     }
     put_time(out, v->time.median);
     put_ratio(out, v->ratio);
-    put_number(out, v->bar > 0 ? v->bar : v->goal, 2);
+    put_bar(out, v->ratio, v->bar > 0 ? v->bar : v->goal);
   }
   put_number(out, c->flops / c->time.median, 1);
   put_verdict(out, c->best_ratio, c->best_goal, c->best_bar);

@@ -374,6 +374,10 @@ const tsr_report_versus *tsr_report_find_versus(const tsr_report_case *c, const 
   return v;
 }
 
+bool tsr_report_loses(double ratio) {
+  return ratio < 0.995;
+}
+
 double tsr_report_mean(const tsr_report_file *file, uint32_t group, const char *peer,
                        uint32_t threads, uint32_t *out_count) {
   double sum = 0;
