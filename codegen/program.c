@@ -101,6 +101,8 @@ static tsr_status add_kernel(building *b, tsr_op op, uint32_t *out_number) {
                             .map_count = code->map_count};
   if (kernel.nodes == NULL)
     return tsr_tables_out_of_memory(&b->t);
+  if (code->tiles != NULL)
+    memcpy(kernel.tiles, code->tiles, sizeof kernel.tiles);
   for (uint32_t i = 0; i < code->dim_count; i++) {
     uint32_t dim;
     TSR_TRY(tsr_tables_dim(&b->t, code->dims[i], &dim));
@@ -322,6 +324,18 @@ static tsr_status check_dims(const building *b) {
   return TSR_OK;
 }
 
+/* Does a launch end in a kernel on tiles? Other kernels on tiles have one that stands in for them.
+ */
+static bool needs_tiles(const tsr_program *program) {
+  for (uint32_t i = 0; i < program->launch_count; i++) {
+    const tsr_launch_desc *launch = &program->launches[i];
+    const uint32_t last = launch->first_variant + launch->variant_count - 1;
+    if (program->kernels[program->variants[last].kernel].tiles[0] != 0)
+      return true;
+  }
+  return false;
+}
+
 static void hand_over(const building *b, tsr_program *out) {
   out->target = b->parts->target;
   out->cpu_features = b->parts->cpu_features;
@@ -338,6 +352,8 @@ static void hand_over(const building *b, tsr_program *out) {
   TSR_HAND_OVER(b, out, segments, segment_count);
   TSR_HAND_OVER(b, out, reads, read_count);
   TSR_HAND_OVER(b, out, checks, check_count);
+  if (needs_tiles(out))
+    out->cpu_features |= b->parts->tile_features;
 }
 
 tsr_status tsr_program_build(tsr_ir *ir, tsr_op graph, const tsr_program_parts *parts,

@@ -29,11 +29,14 @@ typedef struct tsr_kernel_code {
   bool cooperative;
   const tsr_kernel_map *maps;
   uint32_t map_count;
+  const uint8_t *tiles; /* CPU: the 64 bytes of tsr_kernel_desc.tiles, or NULL */
 } tsr_kernel_code;
 
 typedef struct tsr_program_parts {
-  const char *target; /* as --target takes it */
-  uint64_t cpu_features;
+  const char *target;    /* as --target takes it */
+  uint64_t cpu_features; /* that all code needs */
+  uint64_t
+      tile_features; /* that code by AMX needs besides, where nothing else can take its place */
   const char *precision;
   const char *producer;
   const void *image;

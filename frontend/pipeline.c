@@ -312,6 +312,7 @@ static tsr_program_parts describe_program(const target_build *build) {
   const char *precision = build->options->precision;
   return (tsr_program_parts){.target = cuda ? build->target_text : build->target.name,
                              .cpu_features = cuda ? 0 : tsr_cpu_isa_needs(&build->isa),
+                             .tile_features = cuda ? 0 : tsr_cpu_isa_tiles(&build->isa),
                              .precision = precision == NULL ? "f32" : precision,
                              .producer = tsr_version_text()};
 }

@@ -125,6 +125,14 @@ bool tsr_cpu_request_amx(void) {
   return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 
+void tsr_cpu_load_tiles(const void *config) {
+  __asm__ volatile("ldtilecfg (%0)" : : "r"(config) : "memory");
+}
+
+void tsr_cpu_release_tiles(void) {
+  __asm__ volatile("tilerelease" : : : "memory");
+}
+
 #else
 
 uint64_t tsr_cpu_features(void) {
@@ -151,6 +159,13 @@ void tsr_cpu_cache_sizes(tsr_cpu_caches *out_caches) {
 
 bool tsr_cpu_request_amx(void) {
   return false;
+}
+
+void tsr_cpu_load_tiles(const void *config) {
+  (void)config;
+}
+
+void tsr_cpu_release_tiles(void) {
 }
 
 #endif

@@ -100,5 +100,9 @@ void tsr_cpu_feature_names(uint64_t features, char *out, size_t out_size);
 /* AMX needs the system's permission once per process: asks for it; true when granted. Without AMX
  * false. */
 bool tsr_cpu_request_amx(void);
+/* LDTILECFG with 64 bytes, and TILERELEASE, on the calling thread; the first only where the request
+ * was granted. Tiles that are not released make every switch of threads dearer. */
+void tsr_cpu_load_tiles(const void *config);
+void tsr_cpu_release_tiles(void);
 
 #endif

@@ -63,6 +63,8 @@ typedef struct tsr_constant_desc {
   uint64_t hash; /* content hash, tsr_hash64 of the bytes */
 } tsr_constant_desc;
 
+enum { TSR_TILE_CONFIG_BYTES = 64 };
+
 typedef struct tsr_kernel_desc {
   const char *name;              /* unique in the program, for people */
   const char *symbol;            /* CUDA: the function in the kernel's units; "" or NULL elsewhere.
@@ -77,6 +79,9 @@ typedef struct tsr_kernel_desc {
   uint32_t cluster;              /* blocks of a cluster, along x; 0 or 1: none */
   uint32_t cooperative;          /* 1: all blocks are resident at once */
   uint32_t first_map, map_count; /* into tsr_program.maps: tensor maps, parameters behind tasks */
+  /* CPU: AMX's tile configuration (LDTILECFG) that the code wants in force; all zero: none. Where
+   * the process may not use tiles, the launch's next variant runs. */
+  uint8_t tiles[TSR_TILE_CONFIG_BYTES];
 } tsr_kernel_desc;
 
 /* A tensor map (CUtensorMap) over the dense buffer of one argument, encoded by the runtime when its

@@ -103,9 +103,14 @@ uint64_t tsr_cpu_isa_features(const tsr_cpu_isa *isa) {
   return features;
 }
 
+uint64_t tsr_cpu_isa_tiles(const tsr_cpu_isa *isa) {
+  const uint64_t amx = TSR_CPU_AMX_TILE | TSR_CPU_AMX_BF16 | TSR_CPU_AMX_INT8;
+  return isa->amx_emulated ? 0 : tsr_cpu_isa_features(isa) & amx;
+}
+
 uint64_t tsr_cpu_isa_needs(const tsr_cpu_isa *isa) {
   const uint64_t amx = TSR_CPU_AMX_TILE | TSR_CPU_AMX_BF16 | TSR_CPU_AMX_INT8;
-  return tsr_cpu_isa_features(isa) & ~(isa->amx_emulated ? amx : 0);
+  return tsr_cpu_isa_features(isa) & ~amx;
 }
 
 void tsr_cpu_isa_host(tsr_cpu_isa *out_isa) {
@@ -194,7 +199,8 @@ void tsr_cpu_isa_text(const tsr_cpu_isa *isa, char out_text[TSR_CPU_ISA_TEXT]) {
 }
 
 bool tsr_cpu_isa_covers(const tsr_cpu_isa *have, const tsr_cpu_isa *need) {
-  return (tsr_cpu_isa_needs(need) & ~tsr_cpu_isa_features(have)) == 0;
+  const uint64_t all = tsr_cpu_isa_needs(need) | tsr_cpu_isa_tiles(need);
+  return (all & ~tsr_cpu_isa_features(have)) == 0;
 }
 
 unsigned tsr_cpu_isa_lanes(const tsr_cpu_isa *isa, unsigned bits) {

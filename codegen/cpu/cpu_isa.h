@@ -44,10 +44,13 @@ TSR_WARN_UNUSED tsr_status tsr_cpu_isa_parse(const char *text, tsr_diag *diag,
  * the runtime's affair. */
 void tsr_cpu_isa_host(tsr_cpu_isa *out_isa);
 /* The best isa whose code a machine with these TSR_CPU_* bits (runtime/cpu_features.h) runs, and
- * the bits of an isa, which its code needs but for emulated ones. GENERIC has none. */
+ * the bits of an isa. GENERIC has none. */
 void tsr_cpu_isa_from_features(uint64_t features, tsr_cpu_isa *out_isa);
 uint64_t tsr_cpu_isa_features(const tsr_cpu_isa *isa);
+/* The bits that all of its code needs, and those that code on AMX tiles needs besides: none when
+ * they are emulated. */
 uint64_t tsr_cpu_isa_needs(const tsr_cpu_isa *isa);
+uint64_t tsr_cpu_isa_tiles(const tsr_cpu_isa *isa);
 /* Canonical text, which parses back to the same isa: "cpu:x86-64-v4+vnni+bf16". */
 void tsr_cpu_isa_text(const tsr_cpu_isa *isa, char out_text[TSR_CPU_ISA_TEXT]);
 /* True when a machine with `have` runs code made for `need`. */

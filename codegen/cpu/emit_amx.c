@@ -15,6 +15,14 @@
 
 enum { TILE = 16, TILE_BYTES = 1024, ROW_BYTES = 64, A_TILE = 4, B_TILE = 6, TILE_COUNT = 8 };
 
+const uint8_t tsr_amx_config[64] = {
+    [0] = 1, /* palette */
+    [16] = ROW_BYTES, [18] = ROW_BYTES, [20] = ROW_BYTES, [22] = ROW_BYTES,
+    [24] = ROW_BYTES, [26] = ROW_BYTES, [28] = ROW_BYTES, [30] = ROW_BYTES,
+    [48] = TILE,      [49] = TILE,      [50] = TILE,      [51] = TILE,
+    [52] = TILE,      [53] = TILE,      [54] = TILE,      [55] = TILE,
+};
+
 typedef struct amx {
   tsr_emit *e;
   const tsr_dot *d;
@@ -363,7 +371,7 @@ void tsr_emit_amx(tsr_emit *e, const tsr_dot *d, const tsr_emit_tile *acc, tsr_e
   g.row_bytes = tsr_emit_int(e, (int64_t)acc->lanes * 4);
   if (x.emulated)
     x.tiles = stack(&x, (uint64_t)TILE_COUNT * TILE_BYTES);
-  e->uses_tiles = !x.emulated;
+  e->uses_tiles = e->uses_tiles || !x.emulated;
   /* What the loop shares is computed before it, where the memo of expressions keeps it. */
   (void)tsr_dot_stride(e, &d->a);
   (void)tsr_dot_stride(e, &d->b);

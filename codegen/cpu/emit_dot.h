@@ -29,6 +29,8 @@ LLVMValueRef tsr_dot_stride(tsr_emit *e, const tsr_dot_side *side); /* i64, byte
 
 /* The op at hand, whose atom has k-groups. */
 const tsr_emit_tile *tsr_emit_dot(tsr_emit *e, const tsr_atom *atom, const tsr_emit_tile *acc);
+/* The configuration that code by AMX runs under: eight tiles of 16 rows of 64 bytes. */
+extern const uint8_t tsr_amx_config[64];
 /* By AMX: accumulators of whole 16 x 16 tiles, at most 2 x 2 of them. */
 void tsr_emit_amx(tsr_emit *e, const tsr_dot *d, const tsr_emit_tile *acc, tsr_emit_tile *result);
 

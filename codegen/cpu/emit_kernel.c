@@ -4,7 +4,7 @@
  *
  *   entry: dims    tasks: grid variables of task_begin    task: body, then step the grid variables
  */
-#include "codegen/cpu/emit.h"
+#include "codegen/cpu/emit_dot.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -278,6 +278,7 @@ static void emit_kernel(tsr_emit *e, tsr_op kernel, tsr_kernel_code *out_kernel)
     return;
   out_kernel->symbol = op->symbol;
   out_kernel->scratch_bytes = emit_outer(e, &parts, op->symbol);
+  out_kernel->tiles = e->uses_tiles ? tsr_amx_config : NULL;
 }
 
 /* The one place that failures of the emit_*.c files come back to. */

@@ -14,7 +14,7 @@ extern "C" {
 
 /* Raised whenever the bytes of a .tsm file or the interface between runtime and kernels change
  * meaning. A runtime reads exactly one version; others are TSR_ERR_VERSION: compile again. */
-#define TSR_MODULE_FORMAT_VERSION 3u
+#define TSR_MODULE_FORMAT_VERSION 4u
 
 /* "0.1.0" of the library that is linked, which may differ from the header's. Static string; any
  * thread. */

@@ -17,6 +17,9 @@ TSR_WARN_UNUSED tsr_status tsr_contract_dot_check(tsr_nest *nest, const tsr_sche
                                                   const char *kernel, tsr_diag *diag);
 /* The default with this atom. */
 void tsr_contract_dot_default(tsr_nest *nest, const tsr_atom *atom, tsr_schedule *out_schedule);
+/* A further schedule by AMX tiles, for every extent, which runs where the system lets the process
+ * use them; `first` is by vectors. Returns 0 or 1. */
+uint32_t tsr_contract_dot_variants(tsr_nest *nest, const tsr_schedule *first, tsr_schedule *out);
 /* The atom that the default takes, or NULL: multiply-adds as wide as the sum. */
 const tsr_atom *tsr_contract_dot_choice(tsr_nest *nest);
 

@@ -94,8 +94,20 @@ static double tile_cycles(const shape *s, int64_t rows, int64_t vectors) {
   return cycles;
 }
 
-static void choose_tile(const tsr_nest *nest, const shape *s, const tsr_atom *atom,
-                        int64_t *knobs) {
+static const tsr_atom *tile_atom(tsr_nest *nest) {
+  const tsr_atom *atoms[TSR_CONTRACT_ATOMS];
+  for (uint32_t i = tsr_contract_atoms(nest, atoms); i-- > 0;)
+    if (atoms[i]->place == TSR_ATOM_MEMORY)
+      return atoms[i];
+  return NULL;
+}
+
+static void choose_tile(tsr_nest *nest, const shape *s, const tsr_atom *atom, int64_t *knobs) {
+  const tsr_contraction *c = tsr_contract_narrow(nest);
+  /* Panels that a variant by tiles reads too. */
+  const bool shared = tile_atom(nest) != NULL && atom->place == TSR_ATOM_REG;
+  const int64_t only_rows = shared && c->a.packable ? TILE : 0;
+  const int64_t only_vectors = shared && c->b.packable && !c->flat ? 2 : 0;
   double best = HUGE_VAL;
   if (atom->place == TSR_ATOM_MEMORY) {
     knobs[TSR_KNOB_MR] = s->m > TILE ? 2 * TILE : TILE;
@@ -106,6 +118,8 @@ static void choose_tile(const tsr_nest *nest, const shape *s, const tsr_atom *at
     for (int64_t rows = 1; rows <= 28; rows++) {
       if (rows * vectors + vectors + 1 > (int64_t)nest->target->vector_registers)
         break;
+      if ((only_rows > 0 && rows != only_rows) || (only_vectors > 0 && vectors != only_vectors))
+        continue;
       const double cycles = tile_cycles(s, rows, vectors);
       if (cycles < best) {
         best = cycles;
@@ -164,16 +178,41 @@ void tsr_contract_dot_default(tsr_nest *nest, const tsr_atom *atom, tsr_schedule
   choose_blocks(nest, c, &s, knobs);
 }
 
-static bool is_fast(const tsr_nest *nest, const tsr_atom *atom) {
-  return atom->c != TSR_F32 || atom->place == TSR_ATOM_MEMORY ||
-         tsr_target_bf16_vectors(nest->target);
+/* Vectors, on whose schedule a variant by tiles may stand; slow ones only for its sake. */
+static bool is_first(tsr_nest *nest, const tsr_atom *atom) {
+  return atom->place == TSR_ATOM_REG &&
+         (atom->c != TSR_F32 || tile_atom(nest) != NULL || tsr_target_bf16_vectors(nest->target));
+}
+
+uint32_t tsr_contract_dot_variants(tsr_nest *nest, const tsr_schedule *first, tsr_schedule *out) {
+  const tsr_atom *atom = tile_atom(nest);
+  if (atom == NULL || first->atom == NULL || first->atom->place != TSR_ATOM_REG)
+    return 0;
+  const tsr_contraction *c = tsr_contract_narrow(nest);
+  const int64_t mr = first->knobs[TSR_KNOB_MR], nr = first->knobs[TSR_KNOB_NR];
+  const int64_t tiles[2] = {TILE, 2 * TILE};
+  const bool rows_fit = !c->a.packable || mr == tiles[0] || mr == tiles[1];
+  const bool columns_fit = !c->b.packable || c->flat || nr == tiles[0] || nr == tiles[1];
+  if (!rows_fit || !columns_fit)
+    return 0;
+  tsr_contract_dot_default(nest, atom, out);
+  int64_t *knobs = out->knobs;
+  if (c->a.packable)
+    knobs[TSR_KNOB_MR] = mr;
+  if (c->b.packable && !c->flat)
+    knobs[TSR_KNOB_NR] = nr;
+  knobs[TSR_KNOB_MC] = tsr_contract_up(knobs[TSR_KNOB_MC], knobs[TSR_KNOB_MR]);
+  if (!c->flat)
+    knobs[TSR_KNOB_NC] = tsr_contract_up(knobs[TSR_KNOB_NC], knobs[TSR_KNOB_NR]);
+  knobs[TSR_KNOB_UPTO] = tsr_knob_get(TSR_KNOB_UPTO)->greatest;
+  return 1;
 }
 
 const tsr_atom *tsr_contract_dot_choice(tsr_nest *nest) {
   const tsr_atom *atoms[TSR_CONTRACT_ATOMS];
   const tsr_contraction *c = tsr_contract_narrow(nest);
   for (uint32_t i = tsr_contract_atoms(nest, atoms); i-- > 0;)
-    if (c != NULL && is_fast(nest, atoms[i]))
+    if (c != NULL && is_first(nest, atoms[i]))
       return atoms[i];
   return NULL;
 }

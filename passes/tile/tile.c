@@ -1,6 +1,6 @@
 /* Blocks become kernels and launches. */
 #include "passes/tile/tile.h"
-#include "passes/tile/contract.h"
+#include "passes/tile/contract_dot.h"
 #include "passes/tile/default.h"
 #include "passes/tile/mma.h"
 #include "passes/tile/take.h"
@@ -109,6 +109,12 @@ static tsr_status check_variant(tiling *t, tsr_nest *nest, const made_variant *f
                     "schedule @%s: 'strategy' does not go with that of @%s: both read one packed "
                     "constant",
                     variant->name, first->name);
+  if (!is_mma(&first->schedule) &&
+      (first->schedule.atom == NULL) != (variant->schedule.atom == NULL))
+    return tsr_fail(t->take.diag, TSR_ERR_ARGUMENT,
+                    "schedule @%s: 'atom' does not go with that of @%s: both read one packed "
+                    "constant",
+                    variant->name, first->name);
   if (is_mma(&first->schedule))
     return TSR_OK;
   const tsr_contraction *c = tsr_contract_match(nest);
@@ -158,11 +164,14 @@ static void stay_below(tiling *t, tsr_expr extent, tsr_schedule *variants, uint3
 static tsr_status add_variants(tiling *t, tsr_nest *nest, made_kernel *kernel) {
   tsr_schedule more[MAX_VARIANTS - 1];
   const tsr_schedule *first = &kernel->variants[0].schedule;
-  const uint32_t count = tsr_schedule_variants(nest, first, more, MAX_VARIANTS - 1);
+  const bool grouped = !is_mma(first) && first->atom != NULL;
+  const uint32_t count = grouped ? tsr_contract_dot_variants(nest, first, more)
+                                 : tsr_schedule_variants(nest, first, more, MAX_VARIANTS - 1);
   const tsr_expr extent = is_mma(first) ? tsr_mma_guarded(nest) : tsr_schedule_guarded(nest);
-  if (kernel->known && extent != 0 && !is_mma(first))
+  if (kernel->known && extent != 0 && !is_mma(first) && !grouped)
     stay_below(t, extent, more, count);
-  for (uint32_t i = 0; (extent != 0 || is_mma(first)) && i < MAX_VARIANTS - 1; i++) {
+  const bool any = extent != 0 || is_mma(first) || grouped;
+  for (uint32_t i = 0; any && i < MAX_VARIANTS - 1; i++) {
     made_variant *variant = &kernel->variants[kernel->count];
     snprintf(variant->name, sizeof variant->name, "%.16s_%u", kernel->variants[0].name, i + 1);
     variant->schedule = i < count ? more[i] : *first;

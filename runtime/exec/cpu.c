@@ -1,5 +1,6 @@
 /* Execution on the CPU: memory from the allocator, tensors in place, launches by the executor. */
 #include "runtime/clock.h"
+#include "runtime/cpu_features.h"
 #include "runtime/exec/exec.h"
 #include <string.h>
 
@@ -149,10 +150,10 @@ static void take(tsr_exec *exec, uint32_t number, exec_taken *out_taken) {
 
 /* ---- Launches ---- */
 
+/* A kernel on AMX tiles runs where the system permits them to this process. */
 static tsr_status fits(tsr_exec *exec, const exec_launch *launch, bool *out_fits) {
-  (void)exec;
-  (void)launch;
-  *out_fits = true;
+  *out_fits = exec->program->kernels[launch->kernel].tiles[0] == 0 ||
+              ((tsr_cpu_features() & TSR_CPU_AMX_TILE) != 0 && tsr_cpu_request_amx());
   return TSR_OK;
 }
 
@@ -163,14 +164,19 @@ static tsr_status link(tsr_exec *exec, exec_launch *launch) {
 
 typedef struct task_context {
   const exec_launch *launch;
+  const uint8_t *tiles; /* the kernel's configuration, or NULL */
   unsigned char *scratch;
   uint64_t scratch_stride;
 } task_context;
 
 static void run_tasks(void *context, int64_t begin, int64_t end, uint32_t worker) {
   const task_context *self = (const task_context *)context;
+  if (self->tiles != NULL)
+    tsr_cpu_load_tiles(self->tiles);
   self->launch->function(self->launch->buffers, self->launch->dims, begin, end,
                          self->scratch + worker * self->scratch_stride);
+  if (self->tiles != NULL)
+    tsr_cpu_release_tiles();
 }
 
 static void clear_results(tsr_exec *exec, const exec_launch *launch) {
@@ -182,7 +188,9 @@ static void clear_results(tsr_exec *exec, const exec_launch *launch) {
 }
 
 static void run_launch(tsr_exec *exec, const exec_launch *launch) {
-  task_context context = {launch, exec->scratch, exec->scratch_stride};
+  const uint8_t *tiles = exec->program->kernels[launch->kernel].tiles;
+  task_context context = {launch, tiles[0] != 0 ? tiles : NULL, exec->scratch,
+                          exec->scratch_stride};
   clear_results(exec, launch);
   if (launch->tasks == 0)
     return;

@@ -114,6 +114,7 @@ typedef struct tsm_kernel {
   uint32_t first_dim, dim_count;
   uint32_t threads, shared_bytes, cluster, cooperative;
   uint32_t first_map, map_count;
+  uint8_t tiles[64];
 } tsm_kernel;
 
 typedef struct tsm_text {
@@ -147,7 +148,7 @@ _Static_assert(sizeof(tsm_program) == 48 + 23 * sizeof(tsm_table), "file layout"
 _Static_assert(sizeof(tsm_table) == 16 && sizeof(tsm_dim) == 24, "file layout");
 _Static_assert(sizeof(tsm_port) == 16 && sizeof(tsm_constant) == 4, "file layout");
 _Static_assert(sizeof(tsm_check) == 16, "file layout");
-_Static_assert(sizeof(tsm_kernel) == 64 && sizeof(tsm_weight) == 24, "file layout");
+_Static_assert(sizeof(tsm_kernel) == 128 && sizeof(tsm_weight) == 24, "file layout");
 _Static_assert(sizeof(tsr_index_step) == 16 && sizeof(tsr_code) == 8, "file layout");
 _Static_assert(sizeof(tsr_buffer_desc) == 20 && sizeof(tsr_variant_desc) == 48, "file layout");
 _Static_assert(sizeof(tsr_launch_desc) == 24 && sizeof(tsr_dim_read) == 16, "file layout");

@@ -183,12 +183,34 @@ static tsr_status check_constants(const checker *self) {
   return TSR_OK;
 }
 
+/* What LDTILECFG takes without a fault: palette 1, eight tiles of at most 16 rows of 64 bytes,
+ * zeros elsewhere; or nothing at all. */
+static bool is_tile_config(const uint8_t *tiles) {
+  enum { COLUMNS = 16, ROWS = 48, COUNT = 8, MAX_ROWS = 16, MAX_BYTES = 64 };
+  bool any = false, rest = false;
+  for (uint32_t i = 1; i < TSR_TILE_CONFIG_BYTES; i++) {
+    const bool tile = (i >= COLUMNS && i < COLUMNS + 2 * COUNT) || (i >= ROWS && i < ROWS + COUNT);
+    any = any || tiles[i] != 0;
+    rest = rest || (!tile && tiles[i] != 0);
+  }
+  if (tiles[0] == 0)
+    return !any;
+  for (uint32_t i = 0; i < COUNT; i++) {
+    const uint32_t bytes = tiles[COLUMNS + 2 * i] + 256u * tiles[COLUMNS + 2 * i + 1];
+    if (bytes > MAX_BYTES || tiles[ROWS + i] > MAX_ROWS || (bytes == 0) != (tiles[ROWS + i] == 0))
+      return false;
+  }
+  return tiles[0] == 1 && !rest;
+}
+
 static tsr_status check_cpu_kernel(const checker *self, uint32_t index) {
   const tsr_kernel_desc *kernel = &self->program->kernels[index];
   if (kernel->entry >= self->program->image_bytes)
     return bad(self, "a kernel starts outside the code image", index);
   if (kernel->scratch_bytes > TSR_PROGRAM_MAX_SCRATCH)
     return bad(self, "a kernel wants too much scratch memory", index);
+  if (!is_tile_config(kernel->tiles))
+    return bad(self, "a kernel's tile configuration is not valid", index);
   if ((kernel->symbol != NULL && kernel->symbol[0] != '\0') ||
       (kernel->threads | kernel->shared_bytes | kernel->cluster | kernel->cooperative |
        kernel->first_map | kernel->map_count) != 0)
@@ -198,7 +220,9 @@ static tsr_status check_cpu_kernel(const checker *self, uint32_t index) {
 
 static tsr_status check_cuda_kernel(const checker *self, uint32_t index) {
   const tsr_kernel_desc *kernel = &self->program->kernels[index];
-  if (kernel->entry != 0 || kernel->scratch_bytes != 0)
+  static const uint8_t no_tiles[TSR_TILE_CONFIG_BYTES];
+  if (kernel->entry != 0 || kernel->scratch_bytes != 0 ||
+      memcmp(kernel->tiles, no_tiles, sizeof no_tiles) != 0)
     return bad(self, "a CUDA kernel has the fields of a kernel for a CPU", index);
   if (kernel->symbol == NULL || kernel->symbol[0] == '\0')
     return bad(self, "a CUDA kernel has no symbol", index);

@@ -241,6 +241,7 @@ static void read_kernels(program_reader *self) {
     to[i].cooperative = from[i].cooperative;
     to[i].first_map = from[i].first_map;
     to[i].map_count = from[i].map_count;
+    memcpy(to[i].tiles, from[i].tiles, sizeof to[i].tiles);
   }
   self->program->kernels = to;
   self->program->kernel_count = table->count;

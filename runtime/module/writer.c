@@ -178,6 +178,7 @@ static tsr_status add_kernels(writer *self, tsm_table *table, const tsr_program 
                          .cooperative = kernel->cooperative,
                          .first_map = kernel->first_map,
                          .map_count = kernel->map_count};
+    memcpy(record.tiles, kernel->tiles, sizeof record.tiles);
     TSR_TRY(add_string(self, kernel->name, &record.name));
     TSR_TRY(add_string(self, kernel->nodes, &record.nodes));
     TSR_TRY(add_string(self, kernel->symbol == NULL ? "" : kernel->symbol, &record.symbol));
