@@ -55,7 +55,7 @@ if command -v python3 >/dev/null; then
 fi
 for text in '&lt;script&gt;alert(1)&lt;/script&gt;' 'gemm 512' 'first &amp; second' '&lt;b&gt;device' '&lt;i&gt;m.tsm' \
   'net.onnx' '<td>1.50' 'class="bad">0.50' 'class="loss"' 'class="win"' 'over commits, 1 thread' 'Roofline' 'Tuning' \
-  'missed' 'met' 'kept' 'passed' 'aaaaaaa' 'prefers-color-scheme:dark'; do
+  'class="good">✓ 1.20' 'class="bad">✗ 0.90' 'kept' 'passed' 'aaaaaaa' 'prefers-color-scheme:dark'; do
   grep -qF -- "$text" page.html || fail "the page lacks '$text'"
 done
 for text in '<script' '<b>' '<i>' 'onload="' 'http:' 'https:' 'src=' '@import'; do
