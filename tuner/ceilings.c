@@ -233,11 +233,12 @@ bool tsr_ceilings_calibrate(const char *text, tsr_target *inout_target) {
 #undef GET
   if (!all)
     return false;
-  /* Each is the sum over the threads. A cycle is one of the processor's. */
+  /* Each is the sum over the threads. A cycle is one of the processor's. The target's vectors may
+   * be shorter than those that were measured; no core starts more than two. */
   const double cycles = figures[TSR_CEILING_CLOCK];
   const double lanes = tsr_target_lanes(t, 32);
   t->clock_ghz = cycles / threads;
-  t->fma_rate = figures[TSR_CEILING_FMA_F32] / (2 * lanes * cycles);
+  t->fma_rate = fmin(2, figures[TSR_CEILING_FMA_F32] / (2 * lanes * cycles));
   t->l1_rate = figures[TSR_CEILING_L1_READ] / cycles;
   t->l2_rate = figures[TSR_CEILING_L2_READ] / cycles;
   t->l3_rate = figures[TSR_CEILING_L3_READ] / cycles;

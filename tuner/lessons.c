@@ -67,6 +67,8 @@ static tsr_status learn_rows(lessons *l, tsr_ir *ir, tsr_op block) {
   if (status == TSR_OK && key.workload == l->workload) {
     status = tsr_space_create(ir, block, l->options->target, l->allocator, &why, &l->space);
     if (status == TSR_OK)
+      tsr_space_calibrate(l->space, l->options->rates);
+    if (status == TSR_OK)
       status = tsr_db_each(l->db, &key, learn_row, l, l->diag);
     else if (status != TSR_ERR_OUT_OF_MEMORY)
       status = TSR_OK;

@@ -6,6 +6,7 @@
 
 typedef struct tsr_lessons_options {
   const tsr_target *target;
+  const tsr_target *rates; /* tsr_space_calibrate */
   tsr_db_key like;         /* of any kernel: its device, threads and mode */
   const uint64_t *without; /* workloads that are told otherwise */
   uint32_t without_count;

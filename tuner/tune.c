@@ -6,6 +6,7 @@
 #include "tuner/tune.h"
 #include "ir/copy.h"
 #include "runtime/clock.h"
+#include "tuner/ceilings.h"
 #include "tuner/lessons.h"
 #include <math.h>
 #include <stdio.h>
@@ -43,6 +44,7 @@ typedef struct work {
 typedef struct tuning {
   tsr_task_list *tasks;
   const tsr_target *target;
+  tsr_target rates; /* the same with the rates of this machine, for the model */
   tsr_db *db;
   const tsr_tune_options *options;
   const tsr_allocator *allocator;
@@ -224,6 +226,7 @@ static tsr_status start(tuning *t, work *w, tsr_task *task) {
   if (block == 0)
     return tsr_fail(t->diag, TSR_ERR_INTERNAL, "task '%s' has no block", task->name);
   TSR_TRY(tsr_space_create(w->ir, block, t->target, t->allocator, t->diag, &w->space));
+  tsr_space_calibrate(w->space, &t->rates);
   TSR_TRY(tsr_search_create(w->space, t->learner, task->workload, t->options->seed, t->allocator,
                             t->diag, &w->search));
   tsr_space_default(w->space, &w->start);
@@ -246,6 +249,7 @@ static tsr_status take_lessons(tuning *t) {
   for (uint32_t i = 0; i < t->tasks->count; i++)
     own[i] = t->works[i].key.workload;
   const tsr_lessons_options lessons = {.target = t->target,
+                                       .rates = &t->rates,
                                        .like = t->works[0].key,
                                        .without = own,
                                        .without_count = t->options->resume ? t->tasks->count : 0,
@@ -256,8 +260,12 @@ static tsr_status take_lessons(tuning *t) {
 }
 
 static tsr_status start_all(tuning *t) {
-  const double clock_ghz =
-      t->target->kind == TSR_TARGET_CUDA ? t->target->gpu.clock_ghz : typical_clock_ghz;
+  t->rates = *t->target;
+  if (t->options->origin.ceilings != NULL)
+    (void)tsr_ceilings_calibrate(t->options->origin.ceilings, &t->rates);
+  const double clock_ghz = t->target->kind == TSR_TARGET_CUDA ? t->target->gpu.clock_ghz
+                           : t->rates.clock_ghz > 0           ? t->rates.clock_ghz
+                                                              : typical_clock_ghz;
   const tsr_learner_options models = {.no_analytic = t->options->no_analytic,
                                       .no_learned = t->options->no_learned,
                                       .cycles_per_ns = clock_ghz};

@@ -4,6 +4,7 @@
 #include "frontend/cli/progress.h"
 #include "runtime/arena.h"
 #include "tessera_commit.h"
+#include "tuner/ceilings.h"
 #include "tuner/tune.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -134,6 +135,22 @@ static void close_all(session *s) {
   tsr_arena_reset(&s->arena);
 }
 
+/* What this machine reaches now, for the model's rates and beside each row. */
+static tsr_status probe_ceilings(session *s, tsr_db_origin *inout) {
+  const double seconds = 0.5;
+  tsr_ceiling_figure figures[TSR_CEILING_COUNT];
+  char *text = tsr_arena_alloc(&s->arena, TSR_CEILINGS_TEXT);
+  if (text == NULL)
+    return tsr_fail(&s->diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
+  if (s->target->kind != TSR_TARGET_CPU)
+    return TSR_OK;
+  TSR_TRY(tsr_ceilings_measure(s->target->threads, seconds, tsr_allocator_default(), &s->diag,
+                               figures));
+  tsr_ceilings_text(figures, s->target->threads, text);
+  inout->ceilings = text;
+  return TSR_OK;
+}
+
 static tsr_status tune(session *s) {
   tsr_tune_options options = {
       .trials = (uint64_t)tsr_cli_count(s->args, TSR_OPTION_TRIALS, 0),
@@ -153,6 +170,7 @@ static tsr_status tune(session *s) {
   if (tsr_task_origin(s->target, tsr_allocator_default(), &s->arena, &options.origin) != TSR_OK)
     return tsr_fail(&s->diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
   options.origin.commit = TESSERA_COMMIT;
+  TSR_TRY(probe_ceilings(s, &options.origin));
   tsr_progress_begin(&s->progress, s->args, "tune", 0);
   const tsr_status status = tsr_tune(&s->tasks, s->target, s->db, &options, tsr_allocator_default(),
                                      &s->diag, &s->result, s->of_task);
