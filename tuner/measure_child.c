@@ -96,22 +96,26 @@ static tsr_db_status status_of(tsr_status status) {
   return status == TSR_ERR_OUT_OF_MEMORY ? TSR_DB_MEMORY : TSR_DB_REFUSED;
 }
 
-/* One run against the reference. */
-static tsr_db_status check(child *c, tsr_runner *runner, double *out_error, char *text,
-                           size_t size) {
+/* One run against the reference. The run has the candidate's time; comparing, which is not its
+ * fault, has as much again. */
+static tsr_db_status check(child *c, uint32_t number, tsr_runner *runner, double *out_error,
+                           char *text, size_t size) {
   tsr_runner_poison(&c->bench->layout, &c->data);
+  begin(c, number);
   const tsr_status status = tsr_exec_run(runner->exec);
   if (status != TSR_OK) {
     snprintf(text, size, "%s", tsr_exec_last_error(runner->exec));
     return status_of(status);
   }
+  begin(c, number);
   const double error = tsr_runner_compare(&c->bench->layout, &c->data, c->memo, text, size);
   *out_error = error > 1e30 ? 1e30 : error > *out_error ? error : *out_error;
   return error > 1 ? TSR_DB_WRONG : TSR_DB_RIGHT;
 }
 
-static tsr_db_status open_checked(child *c, const tsr_built *built, tsr_runner *out_runner,
-                                  double *out_error, char *text, size_t size) {
+static tsr_db_status open_checked(child *c, uint32_t number, const tsr_built *built,
+                                  tsr_runner *out_runner, double *out_error, char *text,
+                                  size_t size) {
   tsr_message message;
   const tsr_status status =
       tsr_runner_open(built->fd, built->size, &c->bench->layout, &c->data, true, &c->executor,
@@ -121,7 +125,7 @@ static tsr_db_status open_checked(child *c, const tsr_built *built, tsr_runner *
     snprintf(text, size, "%s", message.text);
     return status_of(status);
   }
-  return check(c, out_runner, out_error, text, size);
+  return check(c, number, out_runner, out_error, text, size);
 }
 
 /* --- timing --- */
@@ -221,9 +225,20 @@ static bool is_decided(const child *c, const timing *own, const timing *incumben
                                   (a.half <= same * a.median && b.half <= same * b.median));
 }
 
+/* Is there time for one more of each? A few samples may take most of what a candidate has; more
+ * than a few are worth a fraction of a second. */
+static bool has_time(const child *c, const timing *own, int64_t begin_ns) {
+  enum { FEW = 3, ENOUGH = 8 };
+  const double limit_ns = 1e9 * c->bench->options->run_seconds, patience_ns = 0.3e9;
+  const double passed_ns = (double)(tsr_time_ns() - begin_ns);
+  if (own->count < FEW)
+    return passed_ns * (own->count + 1) / own->count < 0.8 * limit_ns;
+  return passed_ns < 0.4 * limit_ns && (own->count < ENOUGH || passed_ns < patience_ns);
+}
+
 /* In turns, so that what changes with time changes both. */
 static void time_candidate(child *c, tsr_runner *runner, timing *own, timing *incumbent) {
-  const int64_t until_ns = tsr_time_ns() + (int64_t)(0.4e9 * c->bench->options->run_seconds);
+  const int64_t begin_ns = tsr_time_ns();
   own->runs = runs_of(c, runner);
   if (c->has_incumbent)
     incumbent->runs = runs_of(c, &c->incumbent);
@@ -236,7 +251,7 @@ static void time_candidate(child *c, tsr_runner *runner, timing *own, timing *in
       fine = take_sample(c, &c->incumbent, incumbent);
     if (fine && !first)
       fine = take_sample(c, runner, own);
-    if (!fine || is_decided(c, own, incumbent) || tsr_time_ns() > until_ns)
+    if (!fine || is_decided(c, own, incumbent) || !has_time(c, own, begin_ns))
       break;
   }
 }
@@ -248,11 +263,12 @@ static void measure_candidate(child *c, uint32_t number) {
   char text[200] = "";
   begin(c, number);
   tsr_db_status status =
-      open_checked(c, &c->bench->candidates[number], &runner, &error, text, sizeof text);
+      open_checked(c, number, &c->bench->candidates[number], &runner, &error, text, sizeof text);
   if (status == TSR_DB_RIGHT) {
+    begin(c, number);
     time_candidate(c, &runner, &own, &incumbent);
     /* Once more: what depends on luck may have had it the first time. */
-    status = check(c, &runner, &error, text, sizeof text);
+    status = check(c, number, &runner, &error, text, sizeof text);
   }
   if (status != TSR_DB_RIGHT)
     own.count = incumbent.count = 0;
@@ -289,8 +305,8 @@ static void set_up_incumbent(child *c) {
   if (c->bench->incumbent == NULL || c->bench->incumbent->done)
     return;
   begin(c, TSR_BENCH_INCUMBENT);
-  const tsr_db_status status =
-      open_checked(c, c->bench->incumbent, &c->incumbent, &error, text, sizeof text);
+  const tsr_db_status status = open_checked(c, TSR_BENCH_INCUMBENT, c->bench->incumbent,
+                                            &c->incumbent, &error, text, sizeof text);
   c->has_incumbent = status == TSR_DB_RIGHT;
   end(c, TSR_BENCH_INCUMBENT, status, error, c->has_incumbent ? "" : text, NULL, NULL);
 }

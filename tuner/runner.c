@@ -115,6 +115,8 @@ static double largest(tsr_dtype dtype) {
 }
 
 static double read_number(const tsr_memo_tensor *tensor, const void *data, int64_t element) {
+  if (tensor->dtype == TSR_F32)
+    return (double)((const float *)data)[element];
   const size_t size = tensor->bytes / (size_t)tensor->count;
   uint64_t bits = 0;
   memcpy(&bits, (const char *)data + (size_t)element * size, size);
