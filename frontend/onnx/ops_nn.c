@@ -202,6 +202,87 @@ static tsr_status transposed_pads(tsr_lower *l, tsr_value x, const int64_t *extr
   return TSR_OK;
 }
 
+/* [C, M / groups, k...] to [M * s..., C / groups, j...]: the kernel of every phase, the position of
+ * a result modulo the strides s, with its taps reversed; j = ceil(k / s). */
+static tsr_value phase_weights(tsr_lower *l, tsr_value weights, const tsr_window *w,
+                               const int64_t *taps, int64_t groups) {
+  const uint32_t spatial = w->spatial, rank = spatial + 2;
+  tsr_expr low[TSR_MAX_RANK], high[TSR_MAX_RANK], split[TSR_MAX_RANK], dims[TSR_MAX_RANK];
+  tsr_expr start[TSR_MAX_RANK];
+  int64_t perm[TSR_MAX_RANK], step[TSR_MAX_RANK], phases = 1;
+  const tsr_expr inner = tsr_expr_floordiv_int(l->ir, v_dim(l, weights, 0), groups);
+  split[0] = e_int(l, groups);
+  split[1] = inner;
+  split[2] = v_dim(l, weights, 1);
+  perm[0] = 0;
+  perm[1] = 2;
+  perm[2 + spatial] = 1;
+  low[0] = low[1] = high[0] = high[1] = start[0] = start[1] = e_int(l, 0);
+  step[0] = step[1] = 1;
+  for (uint32_t i = 0; i < spatial; i++) {
+    low[i + 2] = e_int(l, 0);
+    high[i + 2] = e_int(l, taps[i] * w->strides[i] - w->kernel[i]);
+    split[3 + 2 * i] = dims[i + 2] = e_int(l, taps[i]);
+    split[4 + 2 * i] = e_int(l, w->strides[i]);
+    perm[2 + i] = 4 + 2 * i;
+    perm[3 + spatial + i] = 3 + 2 * i;
+    phases *= w->strides[i];
+    start[i + 2] = e_int(l, taps[i] - 1);
+    step[i + 2] = -1;
+  }
+  dims[0] = tsr_expr_mul_int(l->ir, v_dim(l, weights, 1), groups * phases);
+  dims[1] = inner;
+  tsr_value y = tsr_graph_pad(l->b, weights, v_number(l, weights, 0), low, high, NULL, "constant");
+  y = tsr_graph_transpose(l->b, v_reshape(l, y, split, 3 + 2 * spatial), perm);
+  return tsr_graph_slice(l->b, v_reshape(l, y, dims, rank), start, step, dims);
+}
+
+/* A convolution of the input as it is, which makes all phases side by side as channels; they are
+ * put in their places behind it. */
+static tsr_value conv_by_phases(tsr_lower *l, tsr_value x, tsr_value weights, const tsr_window *w,
+                                const int64_t *extra, int64_t groups) {
+  const uint32_t spatial = w->spatial, rank = spatial + 2;
+  tsr_expr pads[TSR_MAX_RANK], low[TSR_MAX_RANK], high[TSR_MAX_RANK];
+  tsr_expr split[TSR_MAX_RANK], dims[TSR_MAX_RANK];
+  int64_t taps[TSR_MAX_RANK], ones[TSR_MAX_RANK], perm[TSR_MAX_RANK];
+  for (uint32_t i = 0; i < spatial; i++) {
+    taps[i] = (w->kernel[i] + w->strides[i] - 1) / w->strides[i];
+    pads[i] = e_int(l, taps[i] - 1);
+    ones[i] = 1;
+  }
+  tsr_value y = tsr_graph_conv(l->b, x, phase_weights(l, weights, w, taps, groups), ones, ones,
+                               pads, pads, groups);
+  split[0] = dims[0] = v_dim(l, x, 0);
+  split[1] = dims[1] = tsr_expr_mul_int(l->ir, v_dim(l, weights, 1), groups);
+  perm[0] = 0;
+  perm[1] = 1;
+  low[0] = low[1] = high[0] = high[1] = e_int(l, 0);
+  for (uint32_t i = 0; i < spatial; i++) {
+    const tsr_expr extent = v_dim(l, x, i + 2);
+    split[2 + i] = e_int(l, w->strides[i]);
+    split[2 + spatial + i] = tsr_expr_add_int(l->ir, extent, taps[i] - 1);
+    perm[2 + 2 * i] = 2 + spatial + i;
+    perm[3 + 2 * i] = 2 + i;
+    dims[2 + i] = tsr_expr_mul_int(l->ir, split[2 + spatial + i], w->strides[i]);
+    low[2 + i] = e_sub(l, e_int(l, 0), w->low[i]);
+    high[2 + i] = e_sub(l, e_int(l, extra[i] + w->kernel[i] - taps[i] * w->strides[i]), w->high[i]);
+  }
+  y = tsr_graph_transpose(l->b, v_reshape(l, y, split, 2 + 2 * spatial), perm);
+  y = v_reshape(l, y, dims, rank);
+  return tsr_graph_pad(l->b, y, v_number(l, y, 0), low, high, NULL, "constant");
+}
+
+/* Phases spare the products with zeros that the strides put between elements. */
+static bool has_phases(const tsr_window *w) {
+  int64_t phases = 1;
+  for (uint32_t i = 0; i < w->spatial; i++) {
+    if (w->dilations[i] != 1)
+      return false;
+    phases *= w->strides[i];
+  }
+  return phases > 1 && 3 + 2 * w->spatial <= TSR_MAX_RANK;
+}
+
 /* A convolution of the input spread out by the strides with the reversed kernel. */
 tsr_status tsr_lower_op_conv_transpose(tsr_lower *l) {
   tsr_window w;
@@ -217,6 +298,10 @@ tsr_status tsr_lower_op_conv_transpose(tsr_lower *l) {
   TSR_TRY(tsr_window_read_lists(l, rank - 2, weights, &w));
   TSR_TRY(read_list(l, "output_padding", w.spatial, 0, 0, extra));
   TSR_TRY(transposed_pads(l, x, extra, &w));
+  if (has_phases(&w)) {
+    tsr_lower_set(l, 0, add_bias(l, conv_by_phases(l, x, weights, &w, extra, groups), 2));
+    return TSR_OK;
+  }
   for (uint32_t i = 0; i < rank; i++) {
     low[i] = high[i] = e_int(l, 0);
     if (i < 2)
