@@ -467,7 +467,7 @@ def parse(words):
     options = parser.parse_args(words)
     if options.tune and not options.db:
         parser.error("--tune needs --db")
-    options.seconds, options.rounds = (0.4, 3) if options.quick else (2.5, 7)
+    options.seconds, options.rounds = (0.4, 3) if options.quick else (2.0, 7)
     return options
 
 
