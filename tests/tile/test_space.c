@@ -10,15 +10,13 @@ typedef struct workload {
 
 static const workload workloads[] = {
     {"gemm with weights",
-     "graph @g {\n %x = input {name = \"x\"} : f32[70, 96]\n %w = const {random = 1} : f32[96, "
-     "80]\n"
-     " %b = const {random = 2} : f32[80]\n"
-     " %h = einsum %x, %w {spec = \"mk,kn->mn\"} : f32[70, 80]\n %s = add %h, %b : f32[70, 80]\n"
-     " %0 = const {value = 0} : f32[]\n %y = max %s, %0 : f32[70, 80]\n"
-     " output %y {name = \"y\"}\n}\n"},
-    {"gemm of inputs", "graph @g {\n %x = input {name = \"x\"} : f32[3, 70, 128]\n"
-                       " %w = input {name = \"w\"} : f32[3, 128, 66]\n"
-                       " %y = einsum %x, %w {spec = \"bmk,bkn->bmn\"} : f32[3, 70, 66]\n"
+     "graph @g {\n %x = input {name = \"x\"} : f32[37, 48]\n %w = const {random = 1} : f32[48, "
+     "66]\n %b = const {random = 2} : f32[66]\n %h = einsum %x, %w {spec = \"mk,kn->mn\"} : "
+     "f32[37, 66]\n %s = add %h, %b : f32[37, 66]\n %0 = const {value = 0} : f32[]\n %y = max %s, "
+     "%0 : f32[37, 66]\n output %y {name = \"y\"}\n}\n"},
+    {"gemm of inputs", "graph @g {\n %x = input {name = \"x\"} : f32[2, 19, 128]\n"
+                       " %w = input {name = \"w\"} : f32[2, 128, 34]\n"
+                       " %y = einsum %x, %w {spec = \"bmk,bkn->bmn\"} : f32[2, 19, 34]\n"
                        " output %y {name = \"y\"}\n}\n"},
     {"vector by matrix",
      "graph @g {\n %x = input {name = \"x\"} : f32[128]\n %w = const {random = 1} : f32[128, 100]\n"
@@ -28,9 +26,9 @@ static const workload workloads[] = {
      " %w = const {random = 1} : f32[64, 48]\n"
      " %y = einsum %x, %w {spec = \"mk,kn->mn\"} : f32[N, 48]\n output %y {name = \"y\"}\n}\n"},
     {"half gemm",
-     "graph @g {\n %x = input {name = \"x\"} : f16[64, 128]\n %w = const {random = 1} : f16[128, "
-     "64]\n"
-     " %y = einsum %x, %w {spec = \"mk,kn->mn\"} : f16[64, 64]\n output %y {name = \"y\"}\n}\n"},
+     "graph @g {\n %x = input {name = \"x\"} : f16[20, 128]\n %w = const {random = 1} : f16[128, "
+     "24]\n"
+     " %y = einsum %x, %w {spec = \"mk,kn->mn\"} : f16[20, 24]\n output %y {name = \"y\"}\n}\n"},
     {"convolution", "graph @g {\n %x = input {name = \"x\"} : f32[1, 8, 14, 14]\n"
                     " %w = const {random = 1} : f32[16, 8, 3, 3]\n"
                     " %y = conv %x, %w {dilations = [1, 1], groups = 1, high = [1, 1], low = [1, "
@@ -53,6 +51,11 @@ static const workload workloads[] = {
      "dim N in 1..4096 hint 300\ngraph @g {\n %x = input {name = \"x\"} : f32[N, 67]\n"
      " %y = reduce %x {axes = [0], combine = \"add\"} : f32[67]\n output %y {name = \"y\"}\n}\n"},
 };
+/* Runs of each block; by hand more may be asked for. */
+#ifndef TEST_RUNS
+#define TEST_RUNS 1
+#endif
+
 enum { WORKLOADS = sizeof workloads / sizeof *workloads, MOST_BLOCKS = 8 };
 
 static void must(tsr_status status, const tsr_diag *diag, const char *name) {
@@ -178,11 +181,152 @@ START_TEST(legal_on_cuda) {
 }
 END_TEST
 
+/* The block's text with a plan for it: compiled, run and compared with the oracle. */
+static void check_run(const tsr_ir *block, const tsr_schedule *schedule, const tsr_cpu_isa *isa,
+                      const tsr_target *target) {
+  tsr_plan_source plan;
+  tsr_arena arena;
+  tsr_ir *plan_ir = plan_with(schedule, &plan);
+  tsr_arena_init(&arena, tsr_allocator_default());
+  const char *text = tsr_ir_print(block, &arena), *more = tsr_ir_print(plan_ir, &arena);
+  const size_t size = strlen(text) + strlen(more) + 2;
+  char *both = tsr_arena_alloc(&arena, size);
+  ck_assert_ptr_nonnull(both);
+  snprintf(both, size, "%s\n%s", text, more);
+  const int64_t dims[1] = {77};
+  check_text(both, dims, tsr_dim_count(block), isa, target);
+  tsr_arena_reset(&arena);
+  tsr_ir_destroy(plan_ir);
+}
+
+START_TEST(right_on_cpu) {
+  static const char *const names[] = {":x86-64-v4", ":x86-64-v2"};
+  tsr_cpu_isa host, isa;
+  uint64_t random = 11;
+  tsr_cpu_isa_host(&host);
+  for (unsigned w = 0; w < WORKLOADS; w++) {
+    tsr_ir *irs[MOST_BLOCKS];
+    tsr_op blocks[MOST_BLOCKS];
+    tsr_target target;
+    tsr_diag diag = {0};
+    if (tsr_cpu_isa_parse(names[w % 2], &diag, &isa) != TSR_OK || !tsr_cpu_isa_covers(&host, &isa))
+      isa = host;
+    const tsr_cpu_caches small = {2048, 8192, 65536, 64};
+    tsr_target_cpu(tsr_cpu_isa_features(&isa), &small, 2, &target);
+    const uint32_t count = blocks_of(&workloads[w], irs, blocks);
+    for (uint32_t i = 0; i < count; i++) {
+      tsr_space *space = NULL;
+      tsr_schedule schedule;
+      must(tsr_space_create(irs[i], blocks[i], &target, tsr_allocator_default(), &diag, &space),
+           &diag, workloads[w].name);
+      for (int k = 0; k < 4 * TEST_RUNS && tsr_space_sample(space, &random, &schedule); k++)
+        check_run(irs[i], &schedule, &isa, &target);
+      tsr_space_destroy(space);
+      tsr_ir_destroy(irs[i]);
+    }
+  }
+}
+END_TEST
+
+/* What is best for one size is a start for another one, and the model's figures may come from
+ * another machine: neither changes what is legal. */
+START_TEST(other_sizes_and_rates) {
+  static const int64_t sizes[][3] = {{70, 96, 80}, {512, 768, 3072}, {1, 64, 32}, {5, 1021, 509}};
+  enum { SIZES = sizeof sizes / sizeof *sizes };
+  tsr_space *spaces[SIZES];
+  tsr_ir *irs[SIZES];
+  tsr_target target, other;
+  tsr_target_cpu(TSR_CPU_X86_64_V4, NULL, 2, &target);
+  other = target;
+  other.fma_rate = 0.25;
+  other.l3_rate = 1;
+  for (int i = 0; i < SIZES; i++) {
+    char text[512];
+    tsr_diag diag = {0};
+    tsr_op blocks[MOST_BLOCKS];
+    tsr_ir *found[MOST_BLOCKS];
+    snprintf(text, sizeof text,
+             "graph @g {\n %%x = input {name = \"x\"} : f32[%lld, %lld]\n %%w = const {random = 1} "
+             ": f32[%lld, %lld]\n %%y = einsum %%x, %%w {spec = \"mk,kn->mn\"} : f32[%lld, %lld]\n"
+             " output %%y {name = \"y\"}\n}\n",
+             (long long)sizes[i][0], (long long)sizes[i][1], (long long)sizes[i][1],
+             (long long)sizes[i][2], (long long)sizes[i][0], (long long)sizes[i][2]);
+    const workload w = {"gemm", text};
+    ck_assert_uint_eq(blocks_of(&w, found, blocks), 1);
+    irs[i] = found[0];
+    must(tsr_space_create(irs[i], blocks[0], &target, tsr_allocator_default(), &diag, &spaces[i]),
+         &diag, text);
+  }
+  for (int i = 0; i < SIZES; i++)
+    for (int k = 0; k < SIZES; k++) {
+      tsr_schedule from, moved, before;
+      tsr_cost cost, calibrated;
+      tsr_space_default(spaces[i], &from);
+      ck_assert(tsr_space_adopt(spaces[k], &from, &moved));
+      ck_assert(tsr_space_is_legal(spaces[k], &moved));
+      ck_assert_int_eq(moved.strategy, from.strategy);
+      accepted(irs[k], &target, &moved, "adopted");
+      tsr_space_default(spaces[k], &before);
+      tsr_space_calibrate(spaces[k], &target);
+      tsr_space_cost(spaces[k], &moved, &cost);
+      tsr_space_calibrate(spaces[k], &other);
+      tsr_space_cost(spaces[k], &moved, &calibrated);
+      if (sizes[k][0] > 1)
+        ck_assert_double_gt(calibrated.cycles, cost.cycles);
+      tsr_space_default(spaces[k], &from);
+      ck_assert_mem_eq(&from, &before, sizeof from);
+    }
+  for (int i = 0; i < SIZES; i++) {
+    tsr_space_destroy(spaces[i]);
+    tsr_ir_destroy(irs[i]);
+  }
+}
+END_TEST
+
+/* Every feature has a text, every row is finite. */
+START_TEST(features) {
+  tsr_target target;
+  tsr_target_cpu(TSR_CPU_X86_64_V4, NULL, 2, &target);
+  for (uint32_t i = 0; i < TSR_SPACE_FEATURES; i++)
+    ck_assert_ptr_nonnull(tsr_space_feature_text(i));
+  for (unsigned w = 0; w < WORKLOADS; w++) {
+    tsr_ir *irs[MOST_BLOCKS];
+    tsr_op blocks[MOST_BLOCKS];
+    const uint32_t count = blocks_of(&workloads[w], irs, blocks);
+    for (uint32_t i = 0; i < count; i++) {
+      static float rows[2][TSR_SPACE_STORES][TSR_SPACE_FEATURES];
+      tsr_diag diag = {0};
+      tsr_space *space = NULL;
+      tsr_schedule from, to;
+      uint64_t random = 3;
+      must(tsr_space_create(irs[i], blocks[i], &target, tsr_allocator_default(), &diag, &space),
+           &diag, workloads[w].name);
+      tsr_space_default(space, &from);
+      for (int k = 0; k < 8 && tsr_space_mutate(space, &random, &from, &to); k++) {
+        const uint32_t a = tsr_space_features(space, &from, rows[0]);
+        const uint32_t b = tsr_space_features(space, &to, rows[1]);
+        ck_assert(a >= 1 && a <= TSR_SPACE_STORES && b >= 1 && b <= TSR_SPACE_STORES);
+        for (uint32_t r = 0; r < b; r++)
+          for (uint32_t f = 0; f < TSR_SPACE_FEATURES; f++)
+            ck_assert_msg(isfinite(rows[1][r][f]), "%s: %s", workloads[w].name,
+                          tsr_space_feature_text(f));
+        from = to;
+      }
+      tsr_space_destroy(space);
+      tsr_ir_destroy(irs[i]);
+    }
+  }
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("space");
   TCase *cases = tcase_create("space");
   tcase_add_test(cases, legal_on_cpu);
   tcase_add_test(cases, legal_on_cuda);
+  tcase_add_test(cases, right_on_cpu);
+  tcase_add_test(cases, other_sizes_and_rates);
+  tcase_add_test(cases, features);
   suite_add_tcase(suite, cases);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);
