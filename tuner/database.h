@@ -50,7 +50,8 @@ typedef struct tsr_db_key {
   const char *mode;          /* "warm" or "cold": whether operands were in the caches */
 } tsr_db_key;
 
-/* What ranks rows of one key: those made under the present ones come first. */
+/* What else a row was made under. Compiler, driver and source rank rows of one key: the more of
+ * them are the present ones, the earlier a row comes. The others are for people. */
 typedef struct tsr_db_origin {
   const char *ceilings; /* probed rates beside the measurement, "fma=131.2 l2=101 dram=10.4" */
   const char *compiler; /* LLVM's or NVRTC's version */
@@ -73,7 +74,7 @@ typedef struct tsr_db_record {
 } tsr_db_record;
 
 typedef enum tsr_db_access {
-  TSR_DB_READ,  /* the file must exist; one of an older version is read as if brought up to date */
+  TSR_DB_READ,  /* the file must exist and be of this version: nothing in it is changed */
   TSR_DB_WRITE, /* made when it does not exist, brought up to date when it is older */
 } tsr_db_access;
 
@@ -98,8 +99,9 @@ void tsr_db_rollback(tsr_db *db);
 /* Returns false to end the walk. The row and its texts live during the call. */
 typedef bool (*tsr_db_visit)(void *context, const tsr_db_record *record, int64_t median_ns);
 
-/* The RIGHT rows of the key, best first: more of `origin` the same, then the smaller median, then
- * the smaller identity, so that the order is always the same. */
+/* The RIGHT rows of the key, best first: more of the compiler, driver and source of `origin` the
+ * same, then the smaller median, then the smaller identity, so that the order is always the same.
+ */
 TSR_WARN_UNUSED tsr_status tsr_db_best(tsr_db *db, const tsr_db_key *key,
                                        const tsr_db_origin *origin, tsr_db_visit visit,
                                        void *context, tsr_diag *diag);

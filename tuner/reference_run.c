@@ -86,7 +86,7 @@ static bool says_enough(const tsr_memo_layout *layout, const char *memo) {
     const bool real = tsr_dtype_class_of(output->dtype) == TSR_CLASS_FLOAT;
     int64_t good = 0;
     for (int64_t k = 0; k < output->count; k++)
-      good += isfinite(bounds[k]) && (!real || isfinite(values[k]));
+      good += isfinite(bounds[k]) && (!real || !isnan(values[k]));
     if (2 * good < output->count)
       return false;
   }

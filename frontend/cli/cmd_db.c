@@ -26,6 +26,25 @@ static tsr_status stats(tsr_db *db, const tsr_cli_args *args, tsr_diag *diag) {
   return TSR_OK;
 }
 
+/* Texts may come from anybody's database: what a terminal would act on is written out. */
+static void put(const char *text) {
+  for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++) {
+    if (*at == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0) {
+      printf("\\x%02x\\x%02x", at[0], at[1]);
+      at++;
+    } else if (*at < 0x20 || *at == 0x7f) {
+      printf("\\x%02x", *at);
+    } else {
+      putchar(*at);
+    }
+  }
+}
+
+static void put_all(const char *const *texts) {
+  for (; *texts != NULL; texts++)
+    put(*texts);
+}
+
 static bool list_row(void *context, const tsr_db_record *row, int64_t median_ns) {
   char day[32] = "", figure[32] = "-";
   struct tm broken;
@@ -37,10 +56,13 @@ static bool list_row(void *context, const tsr_db_record *row, int64_t median_ns)
     snprintf(figure, sizeof figure, "~%.2f us", (double)row->predicted_ns * 1e-3);
   else if (median_ns >= 0)
     snprintf(figure, sizeof figure, "%.2f us", (double)median_ns * 1e-3);
-  printf("%016" PRIx64 " [%s] %s threads=%u %s  %s  %s  %s  %s%s%s\n", row->key.workload,
-         row->key.dims, row->key.target, row->key.threads, row->key.mode, figure,
-         tsr_db_status_text(row->status), day, row->schedule, *row->message != '\0' ? "  " : "",
-         row->message);
+  printf("%016" PRIx64, row->key.workload);
+  put_all((const char *const[]){" [", row->key.dims, "] ", row->key.target, NULL});
+  printf(" threads=%u ", row->key.threads);
+  put_all((const char *const[]){row->key.mode, "  ", figure, "  ", tsr_db_status_text(row->status),
+                                "  ", day, "  ", row->schedule, *row->message != '\0' ? "  " : "",
+                                row->message, NULL});
+  putchar('\n');
   return true;
 }
 
