@@ -49,7 +49,7 @@ static double tiles_cycles(const tsr_target *target, const tsr_cost_contract *s,
   const double passes = ceil_div(s->k, s->kc);
   const double steps = ceil_div(s->k, s->group > 1 ? s->group : 1);
   return count * (steps * step_cycles(target, s, rows, columns) + 20 +
-                  (s->k > s->kc ? 20 * passes + 2.5 * results * passes : 0) + 1.5 * results);
+                  (s->k > s->kc ? 20 * passes + 2.5 * results * (passes - 1) : 0) + 1.5 * results);
 }
 
 /* All register tiles of an m x n block of outputs, the rests included. */
@@ -79,8 +79,8 @@ static double near_bytes(const tsr_target *target, const tsr_cost_contract *s) {
   const double outside = s->columns_outside ? b : a, inside = s->columns_outside ? a : b;
   const double times = s->columns_outside ? ceil_div(s->n, s->nr) : ceil_div(s->m, s->mr);
   const bool stays = outside + 4096 < 0.7 * (double)target->l1_bytes;
-  const double sums = s->k > s->kc ? (double)s->m * (double)(s->n * 8) : 0;
-  return passes * (tiles * inside + (stays ? times : tiles) * outside + sums);
+  const double sums = (passes - 1) * (double)s->m * (double)(s->n * 8);
+  return passes * (tiles * inside + (stays ? times : tiles) * outside) + sums;
 }
 
 /* Bytes from beyond L2: each operand once per block of the other, unless all of it stays. */

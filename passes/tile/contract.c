@@ -289,21 +289,20 @@ static void store_sums(tsr_contract_emit *e, tsr_value sum) {
 static void register_tile(tsr_contract_emit *e) {
   tsr_body *body = &e->body;
   const uint32_t mark = tsr_body_mark(body);
-  tsr_value sum = e->phase == TSR_SUM_WHOLE ? tsr_tile_const(e->ir, body->region, e->c->dtype, 0,
-                                                             body->extents[0], body->extents[1])
-                                            : load_sums(e);
-  if (e->phase != TSR_SUM_DONE) {
-    body->stored_count = e->stored_count;
-    if (e->atom != NULL)
-      sum = tsr_contract_dot_loop(e, sum);
-    else if (e->depth_flat)
-      flat_depth_loop(e, sum, &sum);
-    else
-      depth_loop(e, 0, sum, &sum);
-    body->stored_count = 0;
-    tsr_body_release(body, mark);
-  }
-  if (e->phase == TSR_SUM_PART) {
+  const bool first = e->phase == TSR_SUM_WHOLE || e->phase == TSR_SUM_FIRST;
+  tsr_value sum = first ? tsr_tile_const(e->ir, body->region, e->c->dtype, 0, body->extents[0],
+                                         body->extents[1])
+                        : load_sums(e);
+  body->stored_count = e->stored_count;
+  if (e->atom != NULL)
+    sum = tsr_contract_dot_loop(e, sum);
+  else if (e->depth_flat)
+    flat_depth_loop(e, sum, &sum);
+  else
+    depth_loop(e, 0, sum, &sum);
+  body->stored_count = 0;
+  tsr_body_release(body, mark);
+  if (e->phase == TSR_SUM_FIRST || e->phase == TSR_SUM_PART) {
     store_sums(e, sum);
     return;
   }
@@ -517,43 +516,41 @@ static int64_t block_extent(const tsr_contract_emit *e, const tsr_contract_side 
   return (size + side->tile - 1) / side->tile * side->tile;
 }
 
-static void clear_sums(tsr_contract_emit *e, int64_t rows, int64_t columns) {
-  enum { LANES = 64 };
-  tsr_ir *ir = e->ir;
-  const tsr_region outer = e->body.region;
-  tsr_tile_loop loop =
-      tsr_tile_for(ir, outer, tsr_expr_int(ir, 0), tsr_expr_int(ir, rows), NULL, 0);
-  for (int64_t at = 0; at < columns; at += LANES) {
-    const int64_t lanes = columns - at < LANES ? columns - at : LANES;
-    const tsr_expr subs[2] = {loop.index, tsr_expr_add_int(ir, tsr_expr_lane(ir, 1), at)};
-    const tsr_value zero = tsr_tile_const(ir, loop.body, e->c->dtype, 0, 1, lanes);
-    tsr_op store = tsr_op_append(ir, loop.body, TSR_OP_STORE);
-    tsr_op_add_operand(ir, store, zero);
-    tsr_op_add_element(ir, store, e->sums, subs, 2);
-  }
-}
-
-/* Several passes over the block, each through a part of the depth; then the epilogue. */
-static void emit_passes(tsr_contract_emit *e) {
+/* Passes lo..hi through the depth. Each call has a loop of its own, so that the copies of its
+ * blocks lie in the same scratch as those of other calls. */
+static void pass_loop(tsr_contract_emit *e, int64_t lo, int64_t hi) {
   tsr_ir *ir = e->ir;
   tsr_body *body = &e->body;
   const tsr_region outer = body->region;
-  const int64_t rows = block_extent(e, &e->m), columns = block_extent(e, &e->n);
-  const tsr_expr dims[2] = {tsr_expr_int(ir, rows), tsr_expr_int(ir, columns)};
-  tsr_op alloc = tsr_op_append(ir, outer, TSR_OP_ALLOC);
-  e->sums = tsr_op_add_result(ir, alloc, tsr_type_make(ir, TSR_LEVEL_L2, e->c->dtype, dims, 2));
-  clear_sums(e, rows, columns);
-  tsr_tile_loop loop = tsr_tile_for(ir, outer, tsr_expr_int(ir, 0),
-                                    tsr_expr_int(ir, e->depth_total / e->depth_block), NULL, 0);
+  if (lo >= hi)
+    return;
+  tsr_tile_loop loop = tsr_tile_for(ir, outer, tsr_expr_int(ir, lo), tsr_expr_int(ir, hi), NULL, 0);
   const uint32_t mark = tsr_body_mark(body);
   body->region = loop.body;
   e->depth_first = tsr_expr_mul_int(ir, loop.index, e->depth_block / e->depth_outer);
-  e->phase = TSR_SUM_PART;
   emit_block(e);
   tsr_body_release(body, mark);
   body->region = outer;
-  e->phase = TSR_SUM_DONE;
-  walk(e, 0);
+}
+
+/* Several passes over the block, each through a part of the depth: the first starts from zero, the
+ * last one ends in the epilogue, and what lies between adds to sums in scratch. */
+static void emit_passes(tsr_contract_emit *e) {
+  tsr_ir *ir = e->ir;
+  const int64_t passes = e->depth_total / e->depth_block;
+  const int64_t columns = block_extent(e, &e->n);
+  /* Rows of a tile must not meet in few sets of the cache. */
+  const tsr_expr dims[2] = {tsr_expr_int(ir, block_extent(e, &e->m)),
+                            tsr_expr_int(ir, columns % 256 == 0 ? columns + 16 : columns)};
+  tsr_op alloc = tsr_op_append(ir, e->body.region, TSR_OP_ALLOC);
+  e->sums = tsr_op_add_result(ir, alloc, tsr_type_make(ir, TSR_LEVEL_L2, e->c->dtype, dims, 2));
+  e->phase = TSR_SUM_FIRST;
+  pass_loop(e, 0, 1);
+  e->phase = TSR_SUM_PART;
+  pass_loop(e, 1, passes - 1);
+  e->phase = TSR_SUM_LAST;
+  pass_loop(e, passes - 1, passes);
+  e->phase = TSR_SUM_WHOLE;
 }
 
 static void emit_task(tsr_contract_emit *e, uint32_t outer);

@@ -45,7 +45,8 @@ typedef struct tsr_contract_emit {
   int64_t depth_block;              /* of one pass; depth_total when there is one pass */
   tsr_expr depth_first;             /* step of the outermost axis that the pass starts at */
   tsr_value sums;                   /* scratch of partial sums, or 0 */
-  enum { TSR_SUM_WHOLE, TSR_SUM_PART, TSR_SUM_DONE } phase;
+  /* Of the sums: all at once, or the first pass through the depth, one in between, the last. */
+  enum { TSR_SUM_WHOLE, TSR_SUM_FIRST, TSR_SUM_PART, TSR_SUM_LAST } phase;
   /* Of a window: the axis of the output's rows, or -1, and those of the tile at hand. */
   int row_axis;
   tsr_expr row_first;

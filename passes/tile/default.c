@@ -94,9 +94,13 @@ static void choose_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *kn
   if (s->pack_b) {
     nc = least(all_n, greatest(nr, half / greatest(1, s->kc * s->c->b.bytes) / nr * nr));
   } else if (s->k * s->n * s->c->b.bytes > half) {
-    mc = least(all_m, greatest(mr, half / greatest(1, s->k * s->c->a.bytes) / mr * mr));
+    /* Of several passes, partial sums and a panel of b take what the block of a leaves. */
+    const int64_t room = s->kc < s->k ? half / 4 * 3 : half;
+    mc = least(all_m, greatest(mr, room / greatest(1, s->kc * s->c->a.bytes) / mr * mr));
     mc = up_to((all_m + (all_m / mc + (all_m % mc != 0)) - 1) / (all_m / mc + (all_m % mc != 0)),
                mr);
+    if (s->kc < s->k)
+      nc = least(all_n, greatest(nr, half / 2 / (mc * s->c->b.bytes) / nr * nr));
   }
   if (s->pack_a)
     mc = least(mc, greatest(mr, half / greatest(1, s->kc * s->c->a.bytes) / mr * mr));
@@ -222,24 +226,6 @@ static double choose_tiles(const choosing *s, double best, tsr_schedule *out) {
   return best;
 }
 
-/* One pass through the whole depth, or passes of an equal number of steps of the outermost depth
- * axis, so that what a task packs stays in L2 with enough columns. */
-static double default_contract(choosing *s, tsr_schedule *out) {
-  enum { LEAST_PASS = 128, MOST_PASS = 1200 };
-  s->kc = greatest(s->k, 1);
-  double best = choose_tiles(s, HUGE_VAL, out);
-  if (!s->depth_flat || !s->pack_b || s->k <= LEAST_PASS)
-    return best;
-  const int64_t steps = s->k / s->depth_outer;
-  for (int64_t passes = 2; passes <= steps && s->k / passes >= LEAST_PASS; passes++) {
-    if (steps % passes != 0 || s->k / passes > MOST_PASS)
-      continue;
-    s->kc = s->k / passes;
-    best = choose_tiles(s, best, out);
-  }
-  return best;
-}
-
 static void pack_at_run_time(choosing *s, bool pack_a, bool pack_b) {
   s->pack_a = pack_a;
   s->pack_b = pack_b;
@@ -248,6 +234,38 @@ static void pack_at_run_time(choosing *s, bool pack_a, bool pack_b) {
   tsr_contract_flatten(&e);
   s->depth_flat = e.depth_flat;
   s->depth_outer = e.depth_outer;
+}
+
+/* The best with passes of an equal number of steps of the outermost depth axis, so that what a task
+ * packs stays in L2 with enough columns. */
+static double choose_passes(choosing *s, double best, tsr_schedule *out) {
+  enum { MOST_PASS = 1200 };
+  const int64_t least_pass = s->pack_b ? 128 : 256;
+  if (!s->depth_flat || s->k <= least_pass)
+    return best;
+  const int64_t steps = s->k / s->depth_outer;
+  for (int64_t passes = 2; passes <= steps && s->k / passes >= least_pass; passes++) {
+    if (steps % passes != 0 || s->k / passes > MOST_PASS)
+      continue;
+    s->kc = s->k / passes;
+    best = choose_tiles(s, best, out);
+  }
+  return best;
+}
+
+/* One pass through the whole depth or several. Where b is a constant, several need a copy of a,
+ * which should be worth it. */
+static double default_contract(choosing *s, tsr_schedule *out) {
+  const double worth = 0.97;
+  s->kc = greatest(s->k, 1);
+  const double best = choose_tiles(s, HUGE_VAL, out);
+  if (s->pack_b)
+    return choose_passes(s, best, out);
+  if (!s->c->b.packable || s->c->a.packable || !s->c->depth_fixed || s->c->m < 0)
+    return best;
+  pack_at_run_time(s, true, false);
+  const double cut = choose_passes(s, worth * best, out);
+  return cut < worth * best ? cut : best;
 }
 
 /* The contraction at its typical size, or where `extent` (0: none) has the value `size`. */
