@@ -33,7 +33,7 @@ sort a.text >a.sorted
 sort -u ours.text theirs.text | cmp - a.sorted || fail "the export is not the union of what was imported"
 # What a terminal would act on is written out.
 cp ours.text escapes.text
-sed -i 's/{mr = 6}/{mr = 6\\u001b[2J}/; s/"message": ""/"message": "two\\nlines\\u009b"/' escapes.text
+sed -i 's/{mr = 6}/{mr = 6\\u001b[2J}/; s/"message": ""/"message": "two\\u000alines'"$(printf '\302\233')"'"/' escapes.text
 expect 0 '^escapes.text: 2 new trials' "$TESSERA" db import escapes.text --db escapes.db
 expect 0 '[{]mr = 6.x1b.2J[}]  two.x0alines.xc2.x9b$' "$TESSERA" db list --db escapes.db
 [ "$(wc -l <out)" -eq 2 ] || fail "a message is more than one line"
