@@ -53,12 +53,12 @@ static const unsigned char
 #endif
 
 static const tsr_kernel_desc test_kernels[KERNELS] = {
-    {"add_one", "", "/a/Add,/b/Add", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-    {"add_hundred", "", "Add \"quoted\"", 64, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-    {"count", "", "", 128, 0, 0, 1, 0, 0, 0, 0, 0, 0},
-    {"copy", "", "Identity", 192, 8, 0, 0, 0, 0, 0, 0, 0, 0},
-    {"sum", "", "Sum", 256, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-    {"less", "", "Less", 320, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+    {"add_one", "", "/a/Add,/b/Add", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}},
+    {"add_hundred", "", "Add \"quoted\"", 64, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}},
+    {"count", "", "", 128, 0, 0, 1, 0, 0, 0, 0, 0, 0, {0}},
+    {"copy", "", "Identity", 192, 8, 0, 0, 0, 0, 0, 0, 0, 0, {0}},
+    {"sum", "", "Sum", 256, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}},
+    {"less", "", "Less", 320, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}},
 };
 static const uint32_t test_kernel_dims[] = {0};
 
