@@ -196,8 +196,8 @@ static tsr_status build_all(measuring *m, tsr_trial *trials, uint32_t count, boo
 /* --- the reference --- */
 
 static tsr_status fill_memo(measuring *m, tsr_bench *bench) {
-  enum { FACTOR = 20 }; /* f64, simple schedules */
-  const double seconds = FACTOR * m->options.run_seconds + m->options.build_seconds;
+  const double factor = 20; /* f64, simple schedules */
+  const double seconds = factor * m->options.run_seconds + m->options.build_seconds;
   tsr_child child;
   tsr_child_end end;
   tsr_diag result;
@@ -308,6 +308,9 @@ static tsr_status take_result(measuring *m, session *s, const tsr_bench_message 
   mark_done(m, s, message->candidate);
   if (message->sample_count > 0)
     TSR_TRY(keep_samples(m, message, own, trial));
+  for (uint32_t i = 0; i < message->incumbent_count; i++)
+    if (i == 0 || (double)incumbent[i] < trial->beside_ns)
+      trial->beside_ns = (double)incumbent[i];
   return keep_incumbent(m, message, incumbent);
 }
 
@@ -445,6 +448,7 @@ static void clear(tsr_trial *trial) {
   trial->samples_ns = NULL;
   trial->sample_count = 0;
   trial->median_ns = 0;
+  trial->beside_ns = 0;
 }
 
 static void fill_defaults(tsr_measure_options *o, const tsr_target *target) {

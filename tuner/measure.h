@@ -14,6 +14,7 @@ typedef struct tsr_trial {
   int64_t *samples_ns; /* owned by the arena of the call */
   uint32_t sample_count;
   double median_ns; /* of RIGHT ones, else 0 */
+  double beside_ns; /* the incumbent's least sample of those in the same turns; 0: there was none */
 } tsr_trial;
 
 typedef struct tsr_measure_options {

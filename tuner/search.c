@@ -511,6 +511,22 @@ tsr_status tsr_search_tell(tsr_search *search, const tsr_schedule *schedule, tsr
   return tsr_learner_add(search->learner, search->task, search->space, schedule, median_ns, diag);
 }
 
+void tsr_search_correct(tsr_search *search, const tsr_schedule *schedule, double ns) {
+  double before, after;
+  if (tsr_search_best(search, &before) == NULL || !(ns > 0))
+    return;
+  search->elite_count = 0;
+  for (uint32_t i = 0; i < search->told_count; i++) {
+    told *t = &search->told[i];
+    if (t->ns > 0 && same(&t->schedule, schedule))
+      t->ns = ns;
+    if (t->ns > 0)
+      rank_elite(search, i);
+  }
+  (void)tsr_search_best(search, &after);
+  search->best_before *= after / before;
+}
+
 typedef struct ranked {
   double value;
   uint32_t number;

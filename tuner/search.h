@@ -56,6 +56,8 @@ TSR_WARN_UNUSED tsr_status tsr_search_propose(tsr_search *search, uint32_t most,
  * being proposed again. */
 TSR_WARN_UNUSED tsr_status tsr_search_tell(tsr_search *search, const tsr_schedule *schedule,
                                            tsr_db_status status, double median_ns, tsr_diag *diag);
+/* A schedule that was told as RIGHT was measured again: its time is this. No gain of the search. */
+void tsr_search_correct(tsr_search *search, const tsr_schedule *schedule, double ns);
 /* The best that was told, or NULL. */
 const tsr_schedule *tsr_search_best(const tsr_search *search, double *out_ns);
 uint32_t tsr_search_measured(const tsr_search *search); /* told as RIGHT */

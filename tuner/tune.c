@@ -4,6 +4,7 @@
  * et al., OSDI'20, section 6). It ends when a further batch of every task together would not gain
  * more than the noise. */
 #include "tuner/tune.h"
+#include "codegen/cpu/cpu_isa.h"
 #include "ir/copy.h"
 #include "runtime/clock.h"
 #include "tuner/ceilings.h"
@@ -26,6 +27,8 @@ static const double default_noise = 0.01;
 static const double least_hope = 0.1;
 /* The analytic model's cycles are those of a core of this clock until measurements say more. */
 static const double typical_clock_ghz = 3;
+/* How much slower the machine may get. */
+static const double most_drift = 1.25;
 static const double progress_s = 0.1;
 static const double lessons_s = 3;
 
@@ -39,6 +42,8 @@ typedef struct work {
   double first_ns, best_ns, predicted_ns;
   uint64_t trials;
   bool started, exhausted;
+  double best_median_ns; /* of its rows, by which the database ranks; 0: none */
+  char message[200];     /* why it cannot be measured */
 } work;
 
 typedef struct tuning {
@@ -54,7 +59,7 @@ typedef struct tuning {
   uint32_t now; /* the work that is measured */
   bool runs_here, spent;
   uint32_t lessons;
-  uint64_t trials;
+  uint64_t trials, rows;
   int64_t begin_ns, shown_ns;
   tsr_arena arena, scratch; /* scratch: of one batch */
 } tuning;
@@ -167,6 +172,11 @@ static void start_work(work *w, const tsr_schedule *schedule, double ns) {
   w->started = true;
 }
 
+static void keep_median(work *w, double median_ns) {
+  if (w->best_median_ns == 0 || median_ns < w->best_median_ns)
+    w->best_median_ns = median_ns;
+}
+
 static bool tell_row(void *context, const tsr_db_record *record, int64_t median_ns) {
   reading *r = context;
   tsr_schedule schedule;
@@ -175,8 +185,10 @@ static bool tell_row(void *context, const tsr_db_record *record, int64_t median_
     return r->status == TSR_OK;
   const double ns = record->status == TSR_DB_RIGHT ? (double)median_ns : 0;
   r->status = tsr_search_tell(r->work->search, &schedule, record->status, ns, r->tuning->diag);
-  if (ns > 0)
+  if (ns > 0) {
     start_work(r->work, &schedule, ns);
+    keep_median(r->work, ns);
+  }
   return r->status == TSR_OK;
 }
 
@@ -331,81 +343,147 @@ static tsr_status add_row(tuning *t, const work *w, const tsr_trial *trial) {
   return tsr_db_add(t->db, &record, t->diag);
 }
 
-static tsr_status add_rows(tuning *t, const work *w, const tsr_trial *trials, uint32_t count) {
+static tsr_status add_rows(tuning *t, work *w, const tsr_trial *trials, uint32_t count) {
   TSR_TRY(tsr_db_begin(t->db, t->diag));
   tsr_status status = TSR_OK;
-  for (uint32_t i = 0; i < count && status == TSR_OK; i++)
-    if (trials[i].status != TSR_DB_PREDICTED || !t->runs_here)
-      status = add_row(t, w, &trials[i]);
+  for (uint32_t i = 0; i < count && status == TSR_OK; i++) {
+    if (trials[i].status == TSR_DB_PREDICTED && t->runs_here)
+      continue;
+    status = add_row(t, w, &trials[i]);
+    t->rows++;
+    if (trials[i].status == TSR_DB_RIGHT)
+      keep_median(w, trials[i].median_ns);
+  }
   if (status == TSR_OK)
     return tsr_db_commit(t->db, t->diag);
   tsr_db_rollback(t->db);
   return status;
 }
 
-/* `scale`: the best one's time as it was told, by its time in this batch. */
+static double least_sample(const tsr_trial *trial) {
+  double least = trial->median_ns;
+  for (uint32_t i = 0; i < trial->sample_count; i++)
+    least = fmin(least, (double)trial->samples_ns[i]);
+  return least;
+}
+
+/* What else the machine does only ever makes a kernel slower, so its time is its least sample. A
+ * machine that has become slower itself shows in the incumbent, whose time is `base_ns`: that is
+ * made up for, within bounds, as it may also have been disturbed all the time. */
+static double time_of(const tsr_trial *trial, double base_ns) {
+  const double slower = base_ns > 0 && trial->beside_ns > base_ns ? trial->beside_ns / base_ns : 1;
+  return least_sample(trial) / fmin(slower, most_drift);
+}
+
 static tsr_status tell_all(tuning *t, work *w, const tsr_trial *trials, uint32_t count,
-                           double scale) {
+                           double base_ns) {
   for (uint32_t i = 0; i < count; i++) {
     const tsr_trial *trial = &trials[i];
-    const double ns = trial->status == TSR_DB_RIGHT ? trial->median_ns * scale : 0;
     if (trial->status == TSR_DB_PREDICTED)
       continue;
+    const double ns = trial->status == TSR_DB_RIGHT ? time_of(trial, base_ns) : 0;
     TSR_TRY(tsr_search_tell(w->search, &trial->schedule, trial->status, ns, t->diag));
     if (ns > 0)
       start_work(w, &trial->schedule, ns);
     w->trials++;
     t->trials++;
   }
+  return TSR_OK;
+}
+
+static tsr_status measure_some(tuning *t, work *w, tsr_trial *trials, uint32_t count,
+                               tsr_trial *incumbent) {
+  return tsr_measure(w->task, t->target, &t->options->measure, trials, count, incumbent,
+                     &t->scratch, should_stop, t, t->diag);
+}
+
+/* The first trials of a task: in turns with the first of them, which is the default as a rule. */
+static tsr_status measure_first(tuning *t, work *w, tsr_trial *trials, uint32_t count) {
+  if (count > 1)
+    TSR_TRY(measure_some(t, w, trials + 1, count - 1, &trials[0]));
+  if (trials[0].sample_count == 0 && (count == 1 || trials[0].status == TSR_DB_RIGHT))
+    TSR_TRY(measure_some(t, w, trials, 1, NULL));
+  TSR_TRY(add_rows(t, w, trials, count));
+  return tell_all(t, w, trials, count,
+                  trials[0].status == TSR_DB_RIGHT ? least_sample(&trials[0]) : 0);
+}
+
+/* Later ones: in turns with the best so far, which gets a row where it is better now than all rows.
+ */
+static tsr_status measure_more(tuning *t, work *w, tsr_trial *trials, uint32_t count) {
+  double best_ns;
+  tsr_trial incumbent = {.predicted_ns = -1};
+  incumbent.schedule = *tsr_search_best(w->search, &best_ns);
+  TSR_TRY(measure_some(t, w, trials, count, &incumbent));
+  TSR_TRY(add_rows(t, w, trials, count));
+  if (incumbent.status == TSR_DB_RIGHT && incumbent.sample_count > 0) {
+    if (least_sample(&incumbent) < best_ns) {
+      best_ns = least_sample(&incumbent);
+      tsr_search_correct(w->search, &incumbent.schedule, best_ns);
+    }
+    if (incumbent.median_ns < w->best_median_ns)
+      TSR_TRY(add_rows(t, w, &incumbent, 1));
+  }
+  return tell_all(t, w, trials, count, best_ns);
+}
+
+static tsr_status measure(tuning *t, work *w, tsr_trial *trials, uint32_t count) {
   double best;
+  if (tsr_search_best(w->search, &best) == NULL)
+    TSR_TRY(measure_first(t, w, trials, count));
+  else
+    TSR_TRY(measure_more(t, w, trials, count));
   if (tsr_search_best(w->search, &best) != NULL)
     w->best_ns = best;
   return tsr_learner_update(t->learner, t->diag);
 }
 
-/* The incumbent is measured beside them: times of a batch count relative to it, so that what the
- * machine does meanwhile cancels. */
-static tsr_status measure(tuning *t, work *w, tsr_trial *trials, uint32_t count) {
-  double best_ns, scale = 1;
-  const tsr_schedule *best = tsr_search_best(w->search, &best_ns);
-  tsr_trial incumbent = {.predicted_ns = -1};
-  if (best != NULL)
-    incumbent.schedule = *best;
-  TSR_TRY(tsr_measure(w->task, t->target, &t->options->measure, trials, count,
-                      best != NULL ? &incumbent : NULL, &t->scratch, should_stop, t, t->diag));
-  if (best != NULL && incumbent.status == TSR_DB_RIGHT && incumbent.median_ns > 0)
-    scale = best_ns / incumbent.median_ns;
-  TSR_TRY(add_rows(t, w, trials, count));
-  return tell_all(t, w, trials, count, scale);
-}
-
-/* Without a device: does it compile, and does the compiler's report let it through? */
-static tsr_status predict(tuning *t, work *w, tsr_trial *trials, uint32_t count) {
-  uint32_t done = 0;
-  for (; done < count && !should_stop(t); done++) {
-    tsr_trial *trial = &trials[done];
+/* For a processor that is not this one, what can be known is whether code can be made. */
+static tsr_status build_only(tuning *t, work *w, tsr_trial *trials, uint32_t count) {
+  for (uint32_t i = 0; i < count && !should_stop(t); i++) {
     tsr_diag why = {0};
     void *bytes;
     size_t size;
     const tsr_status status =
-        tsr_task_build(w->task, t->target, &trial->schedule, t->allocator, &why, &bytes, &size);
+        tsr_task_build(w->task, t->target, &trials[i].schedule, t->allocator, &why, &bytes, &size);
     if (bytes != NULL)
       t->allocator->release(t->allocator->context, bytes, size);
     if (status == TSR_ERR_OUT_OF_MEMORY)
       return no_memory(t->diag);
-    trial->status = status == TSR_OK ? TSR_DB_PREDICTED : TSR_DB_REFUSED;
-    snprintf(trial->message, sizeof trial->message, "%.*s", (int)sizeof trial->message - 1,
-             status == TSR_OK ? "no device to measure on" : why.message);
+    trials[i].status = status == TSR_OK ? TSR_DB_PREDICTED : TSR_DB_REFUSED;
+    snprintf(trials[i].message, sizeof trials[i].message, "%.199s", why.message);
+  }
+  return TSR_OK;
+}
+
+/* Without a device: does it compile, and does the compiler's report let it through? */
+static tsr_status predict(tuning *t, work *w, tsr_trial *trials, uint32_t count) {
+  if (t->target->kind == TSR_TARGET_CUDA)
+    TSR_TRY(measure_some(t, w, trials, count, NULL));
+  else
+    TSR_TRY(build_only(t, w, trials, count));
+  for (uint32_t i = 0; i < count; i++) {
+    const double ns = trials[i].predicted_ns;
     w->trials++;
     t->trials++;
-    if (status != TSR_OK)
+    if (trials[i].status != TSR_DB_PREDICTED || !(ns > 0))
       continue;
-    const double ns = trial->predicted_ns;
-    w->first_ns = w->first_ns == 0 || same(&trial->schedule, &w->start) ? ns : w->first_ns;
+    w->first_ns = w->first_ns == 0 || same(&trials[i].schedule, &w->start) ? ns : w->first_ns;
     w->best_ns = w->best_ns == 0 || ns < w->best_ns ? ns : w->best_ns;
   }
   w->exhausted = w->exhausted || w->trials >= PREDICTIONS;
-  return add_rows(t, w, trials, done);
+  return add_rows(t, w, trials, count);
+}
+
+/* A kernel that cannot be measured (its reference takes too long) is no reason to stop with others.
+ */
+static tsr_status pass_over(tuning *t, work *w, tsr_status status) {
+  if (status != TSR_ERR_LIMIT && status != TSR_ERR_INTERNAL && status != TSR_ERR_UNSUPPORTED)
+    return status;
+  snprintf(w->message, sizeof w->message, "%.199s", t->diag->message);
+  tsr_diag_clear(t->diag);
+  w->exhausted = true;
+  return TSR_OK;
 }
 
 static tsr_status run_batch(tuning *t, work *w, uint32_t most) {
@@ -430,7 +508,7 @@ static tsr_status run_batch(tuning *t, work *w, uint32_t most) {
   }
   const uint64_t before = w->trials;
   const tsr_status status =
-      t->runs_here ? measure(t, w, trials, count) : predict(t, w, trials, count);
+      pass_over(t, w, t->runs_here ? measure(t, w, trials, count) : predict(t, w, trials, count));
   w->started = w->started || w->trials > before;
   w->exhausted = w->exhausted || w->trials == before;
   tsr_arena_reset(&t->scratch);
@@ -530,8 +608,10 @@ static tsr_status report(tuning *t, tsr_tune_result *result, tsr_tune_task *out_
       weight += w->task->share;
     result->first_ns += w->task->times * w->first_ns;
     result->best_ns += w->task->times * w->best_ns;
-    if (out_tasks != NULL)
-      out_tasks[i] = (tsr_tune_task){w->first_ns, w->best_ns, w->trials};
+    if (out_tasks != NULL) {
+      out_tasks[i] = (tsr_tune_task){w->first_ns, w->best_ns, w->trials, ""};
+      memcpy(out_tasks[i].message, w->message, sizeof w->message);
+    }
   }
   for (uint32_t i = 0; i < t->tasks->count && weight > 0; i++) {
     tsr_search_quality q;
@@ -542,10 +622,20 @@ static tsr_status report(tuning *t, tsr_tune_result *result, tsr_tune_task *out_
     add_quality(&result->quality.corrected, &q.corrected, t->works[i].task->share / weight);
   }
   result->trials = t->trials;
+  result->rows = t->rows;
   result->lessons = t->lessons;
   result->predicted = !t->runs_here;
   result->spent = t->spent;
   return TSR_OK;
+}
+
+static bool runs_here(const tsr_target *target) {
+  tsr_cpu_isa here, wanted;
+  if (target->kind != TSR_TARGET_CPU)
+    return false;
+  tsr_cpu_isa_host(&here);
+  tsr_cpu_isa_from_features(target->cpu_features, &wanted);
+  return tsr_cpu_isa_covers(&here, &wanted);
 }
 
 tsr_status tsr_tune(tsr_task_list *tasks, const tsr_target *target, tsr_db *db,
@@ -557,8 +647,7 @@ tsr_status tsr_tune(tsr_task_list *tasks, const tsr_target *target, tsr_db *db,
               .options = options,
               .allocator = allocator,
               .diag = diag,
-              .runs_here = target->kind == TSR_TARGET_CPU &&
-                           (target->cpu_features & ~tsr_cpu_features()) == 0,
+              .runs_here = runs_here(target),
               .begin_ns = tsr_time_ns()};
   *out_result = (tsr_tune_result){0};
   if (out_tasks != NULL)

@@ -21,6 +21,7 @@ typedef struct tsr_tune_progress {
 typedef struct tsr_tune_task {
   double first_ns, best_ns; /* of one launch; 0: nothing could be measured */
   uint64_t trials;          /* of this call */
+  char message[200];        /* why it could not be measured, or "" */
 } tsr_tune_task;
 
 typedef struct tsr_tune_options {
@@ -41,6 +42,7 @@ typedef struct tsr_tune_options {
 typedef struct tsr_tune_result {
   tsr_search_quality quality; /* over all tasks, weighted by share */
   uint64_t trials;
+  uint64_t rows;            /* added: one per trial, and better figures of the best ones */
   uint32_t lessons;         /* trials of other kernels that were learned from at the start */
   double first_ns, best_ns; /* of the model's kernels, default and best schedules */
   bool predicted;           /* the target cannot run here: figures are the model's */

@@ -194,12 +194,13 @@ static void put_json(FILE *out, const session *s) {
   fprintf(out, ", \"threads\": %u, \"precision\": ", s->target->threads);
   tsr_json_put_text(out, tsr_cli_text(s->args, TSR_OPTION_PRECISION, "f32"));
   fprintf(out,
-          ", \"predicted\": %s, \"trials\": %" PRIu64 ", \"seconds\": %.3f, \"first_ns\": %.0f, "
+          ", \"predicted\": %s, \"trials\": %" PRIu64 ", \"rows\": %" PRIu64
+          ", \"seconds\": %.3f, \"first_ns\": %.0f, "
           "\"best_ns\": %.0f, \"rank_correlation\": %.4f, \"top1_regret\": %.4f, "
           "\"top10_regret\": %.4f, \"analytic\": {\"rank_correlation\": %.4f, "
           "\"top1_regret\": %.4f, \"top10_regret\": %.4f}, \"points\": [",
-          r->predicted ? "true" : "false", r->trials, s->elapsed_s, r->first_ns, r->best_ns,
-          q->rank_correlation, q->top1_regret, q->top10_regret, alone->rank_correlation,
+          r->predicted ? "true" : "false", r->trials, r->rows, s->elapsed_s, r->first_ns,
+          r->best_ns, q->rank_correlation, q->top1_regret, q->top10_regret, alone->rank_correlation,
           alone->top1_regret, alone->top10_regret);
   for (uint32_t i = 0; i < s->point_count; i++)
     fprintf(out, "%s[%.3f, %" PRIu64 ", %.0f]", i == 0 ? "" : ", ", s->points[i].seconds,
@@ -256,6 +257,8 @@ static void put_task(const tsr_task *task, const tsr_tune_task *found) {
   else
     printf("  %7s", "-");
   printf("  %6" PRIu64 "\n", found->trials);
+  if (found->message[0] != '\0')
+    printf("  cannot be measured: %s\n", found->message);
 }
 
 static void put_quality(const char *name, const tsr_model_quality *q) {
