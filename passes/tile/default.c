@@ -5,6 +5,11 @@
 #include "passes/tile/mma.h"
 #include <math.h>
 
+/* A variant has to gain that much where it is chosen. A dim whose range was not given has no high
+ * end to plan for. */
+static const double VARIANT_GAIN = 1.1;
+enum { MOST_HIGH_END = 1 << 17 };
+
 static int64_t least(int64_t a, int64_t b) {
   return a < b ? a : b;
 }
@@ -197,8 +202,8 @@ static double choose_tiles(const choosing *s, double best, tsr_schedule *out) {
     for (int64_t mr = 1; mr <= most_rows; mr++) {
       int64_t nr = widths[w] * s->lanes;
       if (!fits_registers(s->nest->target, mr, widths[w]) ||
-          (w > 0 && nr >= largest->n + s->lanes && nr != s->only_nr) ||
-          (s->window && w > 0) || (s->only_mr > 0 && mr != s->only_mr) || (s->only_nr > 0 && nr != s->only_nr))
+          (w > 0 && nr >= largest->n + s->lanes && nr != s->only_nr) || (s->window && w > 0) ||
+          (s->only_mr > 0 && mr != s->only_mr) || (s->only_nr > 0 && nr != s->only_nr))
         continue;
       knobs[TSR_KNOB_MR] = mr;
       knobs[TSR_KNOB_NR] = nr;
@@ -298,6 +303,8 @@ static choosing choosing_at(tsr_nest *nest, tsr_expr extent, int64_t size) {
   return choosing_of(nest, tsr_contract_match(nest), extent, size);
 }
 
+static void take_high_end(tsr_nest *nest, tsr_schedule *inout);
+
 void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule) {
   *out_schedule = (tsr_schedule){.strategy = TSR_STRATEGY_PROC};
   out_schedule->knobs[TSR_KNOB_GRAIN] = TSR_DEFAULT_GRAIN;
@@ -314,8 +321,10 @@ void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule) {
     tsr_default_nest(nest, out_schedule);
   else if (atom != NULL)
     tsr_contract_dot_default(nest, atom, out_schedule);
-  else
+  else {
     default_contract(&s, out_schedule);
+    take_high_end(nest, out_schedule);
+  }
 }
 
 void tsr_default_part(tsr_nest *part, const tsr_schedule *whole, tsr_schedule *out_schedule) {
@@ -345,20 +354,21 @@ tsr_expr tsr_schedule_guarded(tsr_nest *nest) {
   return m != NULL && !m->fixed ? m->extent : !n->fixed && !c->flat ? n->extent : 0;
 }
 
-/* The least value that the extent can take, at least 1. */
-static int64_t low_end(tsr_nest *nest, tsr_expr extent) {
+/* The least or greatest value that the extent can take, at least 1. */
+static int64_t end_of(tsr_nest *nest, tsr_expr extent, bool high) {
   const uint32_t count = tsr_dim_count(nest->ir);
-  int64_t *dims = tsr_arena_alloc_array(nest->arena, count + 1, sizeof *dims), low = 0;
+  int64_t *dims = tsr_arena_alloc_array(nest->arena, count + 1, sizeof *dims), end = 0;
   if (dims == NULL) {
     (void)tsr_ir_poison(nest->ir, TSR_ERR_OUT_OF_MEMORY, "out of memory in tiling");
     return 1;
   }
   for (uint32_t i = 0; i < count; i++)
-    dims[i] = greatest(tsr_dim_get(nest->ir, i + 1)->lo, 0);
+    dims[i] =
+        greatest(high ? tsr_dim_get(nest->ir, i + 1)->hi : tsr_dim_get(nest->ir, i + 1)->lo, 0);
   if (tsr_expr_has(nest->ir, extent, TSR_INDEX_VALUE) ||
-      tsr_expr_eval(nest->ir, extent, dims, &low) != TSR_OK)
+      tsr_expr_eval(nest->ir, extent, dims, &end) != TSR_OK)
     return 1;
-  return greatest(low, 1);
+  return greatest(end, 1);
 }
 
 /* A choice among schedules that read the same packed constants as `first`. */
@@ -417,29 +427,72 @@ static void choose_variant(tsr_nest *nest, const tsr_schedule *first, tsr_expr e
   choose_tiles(&s, HUGE_VAL, out);
 }
 
-/* From the low end of the extent's range upwards: where the first schedule costs GAIN times what
- * the best one would, a variant for as far as it is better and loses at most LOSS. */
+/* The extent where dims have their hints. */
+static int64_t typical_size(const tsr_nest *nest, tsr_expr extent) {
+  for (uint32_t i = 0; i < nest->axis_count; i++)
+    if (nest->axes[i].extent == extent)
+      return nest->axes[i].size;
+  return 1;
+}
+
+/* The schedule of the typical size gives way to the best one at the high end of a range that has
+ * one, where that gains; it reads the same packed constants. The typical size then has a variant.
+ */
+static void take_high_end(tsr_nest *nest, tsr_schedule *inout) {
+  const tsr_expr extent = tsr_schedule_guarded(nest);
+  const int64_t high = extent == 0 ? 0 : end_of(nest, extent, true);
+  tsr_schedule best = *inout;
+  if (extent == 0 || high > MOST_HIGH_END || high <= typical_size(nest, extent))
+    return;
+  if (best_at(nest, inout, extent, high, &best) * VARIANT_GAIN <=
+      cycles_at(nest, inout, extent, high))
+    *inout = best;
+}
+
+/* One more variant where `first` is far from the best at the typical size, beyond `before`, as far
+ * as it is better. */
+static bool typical_variant(tsr_nest *nest, const tsr_schedule *first, tsr_expr extent,
+                            int64_t before, tsr_schedule *out) {
+  int64_t size = typical_size(nest, extent), end = end_of(nest, extent, true);
+  *out = *first;
+  if (size <= before || size >= end || end > MOST_HIGH_END ||
+      best_at(nest, first, extent, size, out) * VARIANT_GAIN > cycles_at(nest, first, extent, size))
+    return false;
+  while (size + 1 < end) { /* it is better at `size`, and not at `end` */
+    const int64_t middle = size + (end - size) / 2;
+    if (cycles_at(nest, out, extent, middle) < cycles_at(nest, first, extent, middle))
+      size = middle;
+    else
+      end = middle;
+  }
+  out->knobs[TSR_KNOB_UPTO] = size;
+  return true;
+}
+
+/* From the low end of the extent's range upwards: where the first schedule costs VARIANT_GAIN times
+ * what the best one would, a variant for as far as it is better and loses at most LOSS; then one
+ * for the typical size. */
 uint32_t tsr_schedule_variants(tsr_nest *nest, const tsr_schedule *first, tsr_schedule *out,
                                uint32_t most) {
   enum { LEAST_END = 64 };
-  const double gain = 1.1, loss = 1.7;
+  const double loss = 1.7;
   if (nest->target->kind == TSR_TARGET_CUDA) {
     const tsr_expr guarded = tsr_mma_guarded(nest);
-    return tsr_default_cuda_variants(nest, first, guarded == 0 ? 1 : low_end(nest, guarded), out,
-                                     most);
+    return tsr_default_cuda_variants(nest, first, guarded == 0 ? 1 : end_of(nest, guarded, false),
+                                     out, most);
   }
   const tsr_expr extent = tsr_schedule_guarded(nest);
   if (extent == 0 || first->strategy != TSR_STRATEGY_CONTRACT || first->atom != NULL)
     return 0;
   const int64_t *knobs = first->knobs;
   const int64_t end = greatest(greatest(knobs[TSR_KNOB_MR], knobs[TSR_KNOB_NR]), LEAST_END);
-  int64_t size = low_end(nest, extent);
+  int64_t size = end_of(nest, extent, false);
   uint32_t count = 0;
   while (count < most && size < end) {
     tsr_schedule *variant = &out[count];
     *variant = *first;
     const double best = best_at(nest, first, extent, size, variant);
-    if (cycles_at(nest, first, extent, size) < gain * best)
+    if (cycles_at(nest, first, extent, size) < VARIANT_GAIN * best)
       break;
     choose_variant(nest, first, extent, size, end, best, variant);
     for (size++; size < end; size++) {
@@ -451,5 +504,7 @@ uint32_t tsr_schedule_variants(tsr_nest *nest, const tsr_schedule *first, tsr_sc
     }
     out[count++].knobs[TSR_KNOB_UPTO] = size - 1;
   }
+  if (count < most && typical_variant(nest, first, extent, size - 1, &out[count]))
+    count++;
   return count;
 }
