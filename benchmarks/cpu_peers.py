@@ -46,6 +46,10 @@ def call(*command):
     return done.stdout
 
 
+def slug(name):
+    return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
+
+
 class Lines:
     """A program that answers lines with lines of JSON."""
 
@@ -221,11 +225,20 @@ class Run:
     def prepare(self, case):
         """Its file, what it is fed with, and what it costs at least; once for all numbers of threads."""
         if self.prepared is None or self.prepared[0] is not case:
+            self.forget()
             self.prepared = case, self.make(case)
         return self.prepared[1]
 
+    def forget(self):
+        if self.prepared:
+            os.remove(self.prepared[1][0])
+        self.prepared = None
+
     def make(self, case):
-        path = os.path.join(self.folder, "model.onnx")
+        # A name that stays from run to run: curves of tuning go by it.
+        folder = os.path.join(self.options.tools, "models")
+        os.makedirs(folder, exist_ok=True)
+        path = os.path.join(folder, slug(case.name) + ".onnx")
         model = case.make()
         cpu_models.onnx.save(model, path)
         shaped = model
@@ -274,37 +287,39 @@ class Run:
             theirs.append(b)
         return ours, theirs
 
-    def against_onednn(self, case, module, threads):
+    def against_onednn(self, case, path, module, threads):
         """By contraction_peers, which measures ours again, in turns with oneDNN."""
-        model = cpu_models.onnx.load(os.path.join(self.folder, "model.onnx"))
+        model = cpu_models.onnx.load(path)
         g = cpu_models.Graph("weights")
         w = next(w for w in model.graph.initializer)
         g.weights.append(w)
         g.output(w.name, list(w.dims))
-        path = os.path.join(self.folder, "weights")
-        cpu_models.onnx.save(g.model(), path + ".onnx")
-        self.ours.compile(path + ".onnx", path + ".tsm", 1, None)
+        weights = os.path.join(self.folder, "weights")
+        cpu_models.onnx.save(g.model(), weights + ".onnx")
+        self.ours.compile(weights + ".onnx", weights + ".tsm", 1, None)
         if threads not in self.onednn:
             env = dict(os.environ, OMP_NUM_THREADS=str(threads))
             program = os.path.join(self.options.programs, "benchmarks/contraction_peers")
             self.onednn[threads] = Lines(program, threads, self.options.seconds * 0.6, env=env)
         kind, *rest = case.contraction
-        name = re.sub(r"[^A-Za-z0-9]", "_", case.name)
-        row = self.onednn[threads].ask(name, kind, module, path + ".tsm", *rest)
+        row = self.onednn[threads].ask(slug(case.name), kind, module, weights + ".tsm", *rest)
         if row["relative_difference"] > TOLERANCE:
             raise Wrong(f"differs from oneDNN's result by {row['relative_difference']:.2e}")
         return {"median": row["onednn_median_ns"], "min": row["onednn_ns"]}, \
             row["onednn_median_ns"] / row["ours_median_ns"], row.get("fma_gflops")
 
-    def tune(self, path, threads):
+    def tune(self, path, case, threads):
+        """Into the database; its curve, for `tessera report`, into TOOLS/tuning."""
+        folder = os.path.join(self.options.tools, "tuning")
+        os.makedirs(folder, exist_ok=True)
         call(self.ours.tessera, "tune", path, "--db", self.db, "--time", self.options.tune, "--threads", threads,
-             "--quiet")
+             "--resume", "--quiet", "--json", os.path.join(folder, f"{slug(case.name)}_{threads}.json"))
 
     def measure(self, case, threads):
         path, feeds, (flops, moved) = self.prepare(case)
         module = os.path.join(self.folder, "model.tsm")
         if self.options.tune:
-            self.tune(path, threads)
+            self.tune(path, case, threads)
         seconds = self.ours.compile(path, module, threads, self.db)
         if self.db and case.name in COMPILE_LIMITS:
             self.limits.append({"name": f"compile {case.name} from a database, {threads} threads",
@@ -323,7 +338,7 @@ class Run:
             ours = [self.ours.time(calls) for _ in range(self.options.rounds)]
         row["tessera"] = summary(ours)
         if case.contraction and "onednn" in self.options.peers:
-            row["peers"]["onednn"], ratio, fma = self.against_onednn(case, module, threads)
+            row["peers"]["onednn"], ratio, fma = self.against_onednn(case, path, module, threads)
             row["ratio"]["onednn"], row["fma_gflops"] = round(ratio, 4), fma
         self.judge(case, row)
         return row
@@ -347,6 +362,9 @@ class Run:
     def go(self):
         import itertools
 
+        self.load = os.getloadavg()[0]
+        if self.load > 0.3:
+            print(f"warning: the machine is busy (load {self.load:.1f}): these figures mean little", file=sys.stderr)
         here = os.path.dirname(os.path.abspath(__file__))
         wanted = [c for c in cpu_models.cases(here, self.options.tools) if re.search(self.options.only, c.name)]
         self.empty_ns = empty_call_ns(self.folder) if "onnxruntime" in self.options.peers else 0.0
@@ -356,6 +374,7 @@ class Run:
             for case in cases:
                 for threads in self.options.threads:
                     self.one(case, threads)
+        self.forget()
         for lines in (self.ours.runner, *self.onednn.values()):
             lines.close()
 
@@ -414,6 +433,7 @@ class Run:
             "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "commit": doctor["commit"],
             "database": bool(self.db),
+            "load": self.load,
             "versions": {"onnxruntime": OnnxRuntime.version(), "numpy": np.__version__} if "onnxruntime" in
             self.options.peers else {"numpy": np.__version__},
             "seconds": self.options.seconds,
@@ -436,7 +456,7 @@ def report(result):
     by = sorted((ratio, f"{row['name']}, {row['threads']} threads, {peer}") for row in result["cases"]
                 for peer, ratio in row["ratio"].items())
     print("== the five best and the five worst")
-    for ratio, name in by[::-1][:5] + by[:5][::-1]:
+    for ratio, name in by[5:][::-1][:5] + by[:5][::-1]:
         print(f"{ratio:8.2f}  {name}")
     for limit in result["limits"]:
         kept = "kept" if limit["seconds"] <= limit["limit"] else "PASSED"

@@ -9,7 +9,7 @@
 #   --quick          a few rounds of each: about 6 minutes
 #   --only REGEX     cases whose names match; the figures go to build/cpu_peers/partial.json then
 #   --db FILE        compile with the schedules of this tuning database; compiling BERT-base has a limit then
-#   --tune SECONDS   tune each case for as long before, into --db
+#   --tune SECONDS   tune each case for as long before, into --db; curves for `tessera report` go to build/cpu_peers/tuning
 #   --threads N,N    other numbers of threads
 #   --peers NAME,..  onnxruntime, onednn: only these
 #   --strict         status 1 when a bar is missed, not only when something is wrong or a limit is passed

@@ -81,7 +81,8 @@ typedef struct tsr_report_file {
   tsr_report_ceiling *ceilings;
   tsr_report_group *groups;
   tsr_report_limit *limits;
-  tsr_report_point *points; /* TUNING */
+  double rank_correlation, top1_regret, top10_regret; /* TUNING: of the model; NAN: not said */
+  tsr_report_point *points;
   uint32_t point_count;
   tsr_report_time latency; /* BENCH */
   double runs, kernels, load_ns;

@@ -304,6 +304,13 @@ static void put_peers(FILE *out, const tsr_report_file *files, uint32_t count) {
 
 /* --- tuning, latencies --- */
 
+static void put_share(FILE *out, double share, double times, const char *unit) {
+  if (isnan(share))
+    fputs("<td></td>", out);
+  else
+    fprintf(out, "<td>%.2f%s</td>", share * times, unit);
+}
+
 static void put_tuning(FILE *out, const tsr_report_file *files, uint32_t count) {
   fputs("<section>\n<h2>Tuning", out);
   if (*files->device != '\0') {
@@ -316,16 +323,17 @@ static void put_tuning(FILE *out, const tsr_report_file *files, uint32_t count) 
       ;
     tsr_report_plot_tuning(out, &files[i], n);
   }
-  fputs("</div>\n", out);
-  begin_table(out, "Model|Threads|Commit|Date|First|Best|Gain|Trials|Seconds");
+  fputs("</div>\n<p class=\"about\">Rank is the correlation of what the model predicts with what "
+        "is measured; top 1 and top 10: what its best, or the best of its ten, lacks of the best "
+        "that was measured.</p>\n",
+        out);
+  begin_table(out, "Model|Threads|First|Best|Gain|Trials|Seconds|Rank|Top 1|Top 10|Commit|Date");
   for (uint32_t i = 0; i < count; i++) {
     const tsr_report_file *f = &files[i];
     const tsr_report_point *last = &f->points[f->point_count > 0 ? f->point_count - 1 : 0];
     fputs("<tr>", out);
     put_cell(out, f->model);
     fprintf(out, "<td>%u</td>", f->threads);
-    put_cell(out, f->commit);
-    put_cell(out, f->date);
     if (f->point_count > 0) {
       put_time(out, f->points->ns);
       put_time(out, last->ns);
@@ -335,6 +343,11 @@ static void put_tuning(FILE *out, const tsr_report_file *files, uint32_t count) 
     } else {
       fputs("<td></td><td></td><td></td><td></td><td></td>", out);
     }
+    put_share(out, f->rank_correlation, 1, "");
+    put_share(out, f->top1_regret, 100, " %");
+    put_share(out, f->top10_regret, 100, " %");
+    put_cell(out, f->commit);
+    put_cell(out, f->date);
     fputs("</tr>\n", out);
   }
   end_table(out);

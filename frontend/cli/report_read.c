@@ -272,8 +272,23 @@ static tsr_status read_point(reader *r, const tsr_json *list, tsr_report_point *
               : fail(r, list, "the results", "points", "a list of [seconds, trials, nanoseconds]");
 }
 
+/* What of -1 to 1 the model's ranking reached, or what its choice costs, a share. */
+static tsr_status take_share(reader *r, const tsr_json *root, const char *key, double *out) {
+  const tsr_json *value = tsr_json_get(root, key);
+  *out = NAN;
+  if (value == NULL || value->kind == TSR_JSON_NULL)
+    return TSR_OK;
+  if (value->kind != TSR_JSON_NUMBER || fabs(value->number) > 1e9)
+    return fail(r, value, "the results", key, "a share");
+  *out = value->number;
+  return TSR_OK;
+}
+
 static tsr_status read_tuning(reader *r, const tsr_json *root, tsr_report_file *file) {
   const tsr_json *list;
+  TSR_TRY(take_share(r, root, "rank_correlation", &file->rank_correlation));
+  TSR_TRY(take_share(r, root, "top1_regret", &file->top1_regret));
+  TSR_TRY(take_share(r, root, "top10_regret", &file->top10_regret));
   TSR_TRY(take_list(r, root, "the results", "points", TSR_JSON_LIST, true, &list));
   file->points = create(r, (list->count + 1) * sizeof *file->points);
   if (file->points == NULL)

@@ -31,7 +31,7 @@ peers old.json 2026-11-01 aaaaaaa 8 "$hostile"
 echo '{"model": "a/<i>m.tsm", "target": "cpu", "threads": 1, "precision": "f32", "kernels": 3, "load_ns": 5, "runs": 9,
   "latency_ns": {"min": 1000, "median": 1500, "p95": 4000}, "commit": "c"}' >bench.json
 echo '{"kind": "tuning", "model": "net.onnx", "device": "d", "date": "2026-11-02", "commit": "c", "threads": 2, "target": "cpu",
-  "points": [[0, 0, 9e6], [1.5, 10, 7e6], [60, 400, 5e6]]}' >tune.json
+  "points": [[0, 0, 9e6], [1.5, 10, 7e6], [60, 400, 5e6]], "rank_correlation": 0.91, "top1_regret": 0.125, "top10_regret": null}' >tune.json
 
 page new.json tune.json bench.json old.json -o page.html
 page old.json bench.json new.json tune.json -o again.html
@@ -54,7 +54,7 @@ if command -v python3 >/dev/null; then
   python3 -c 'import sys, xml.etree.ElementTree as e; e.parse(sys.argv[1])' page.html 2>out || fail "the page is no XML"
 fi
 for text in '&lt;script&gt;alert(1)&lt;/script&gt;' 'gemm 512' 'first &amp; second' '&lt;b&gt;device' '&lt;i&gt;m.tsm' \
-  'net.onnx' '<td>1.50' 'class="bad">0.50' 'class="loss"' 'class="win"' 'over commits, 1 thread' 'Roofline' 'Tuning' \
+  'net.onnx' '<td>1.50' '<td>0.91' '<td>12.50 %' 'class="bad">0.50' 'class="loss"' 'class="win"' 'over commits, 1 thread' 'Roofline' 'Tuning' \
   'class="good">✓ 1.20' 'class="bad">✗ 0.90' 'kept' 'passed' 'aaaaaaa' 'prefers-color-scheme:dark'; do
   grep -qF -- "$text" page.html || fail "the page lacks '$text'"
 done
@@ -111,6 +111,8 @@ change '"1": {"fma' '"one": {"fma' 2 'ceilings: "one" must be a number of thread
 change '"seconds": 3' '"seconds": []' 10 'compile: "seconds" must be'
 sed 's/\[1.5, 10, 7e6\]/[1.5, 10]/' tune.json >changed.json
 refused '^error: changed.json:2: .*"points" must be' changed.json
+sed 's/0.91/"0.91"/' tune.json >changed.json
+refused '^error: changed.json:2: .*"rank_correlation" must be' changed.json
 sed 's/"threads": 1, //' bench.json >changed.json
 refused '^error: changed.json:1: .*"threads" must be' changed.json
 
