@@ -167,6 +167,20 @@ const char *tsr_task_schedule_text(const tsr_schedule *schedule, const tsr_alloc
   return text;
 }
 
+static bool is_only(const tsr_ir *ir, tsr_region region, tsr_opcode code) {
+  const tsr_region_data *data = tsr_region_get(ir, region);
+  return data->first != 0 && data->first == data->last && tsr_op_get(ir, data->first)->code == code;
+}
+
+/* The one in the one plan; 0: the text holds something else. */
+static tsr_op only_schedule(const tsr_ir *ir) {
+  if (!is_only(ir, tsr_ir_top(ir), TSR_OP_PLAN))
+    return 0;
+  const tsr_op plan = tsr_region_get(ir, tsr_ir_top(ir))->first;
+  const tsr_region inside = tsr_op_get(ir, plan)->regions[0];
+  return is_only(ir, inside, TSR_OP_SCHEDULE) ? tsr_region_get(ir, inside)->first : 0;
+}
+
 tsr_status tsr_task_schedule_parse(const char *text, const tsr_allocator *allocator, tsr_diag *diag,
                                    tsr_schedule *out_schedule) {
   tsr_arena arena;
@@ -180,11 +194,8 @@ tsr_status tsr_task_schedule_parse(const char *text, const tsr_allocator *alloca
   if (status == TSR_OK)
     status = tsr_ir_verify(ir, diag);
   if (status == TSR_OK) {
-    const tsr_op plan = tsr_region_get(ir, tsr_ir_top(ir))->first;
-    const tsr_op op = plan == 0 || tsr_op_get(ir, plan)->code != TSR_OP_PLAN
-                          ? 0
-                          : tsr_region_get(ir, tsr_op_get(ir, plan)->regions[0])->first;
-    status = op == 0 || tsr_op_get(ir, op)->code != TSR_OP_SCHEDULE
+    const tsr_op op = only_schedule(ir);
+    status = op == 0 || tsr_op_string(ir, op, "strategy") == NULL
                  ? tsr_fail(diag, TSR_ERR_FORMAT, "this is no schedule: %s", text)
                  : tsr_schedule_read(ir, op, diag, out_schedule);
   }

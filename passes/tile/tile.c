@@ -60,16 +60,32 @@ static tsr_status from_plan(tiling *t, const char *name, tsr_schedule *inout) {
   return TSR_OK;
 }
 
-/* `part`: the block is one of two already. */
+static tsr_status check_whole(tiling *t, tsr_op block, const tsr_schedule *schedule,
+                              const char *name) {
+  tsr_nest *nest = NULL;
+  TSR_TRY(tsr_take_nest(&t->take, block, &nest));
+  return tsr_take_check(&t->take, nest, schedule, name);
+}
+
+/* A schedule that cuts the block is one of the first of its parts: the block is cut to see. `part`:
+ * the block is such a part already. */
 static tsr_status check_row(tiling *t, tsr_op block, bool part, const tsr_schedule *schedule,
                             const char *name) {
   tsr_nest *nest = NULL;
-  int axis;
-  TSR_TRY(tsr_take_nest(&t->take, block, &nest));
-  if (!part)
+  tsr_op first, second;
+  int axis = -1;
+  if (!part) {
+    TSR_TRY(tsr_take_nest(&t->take, block, &nest));
     TSR_TRY(tsr_take_split(&t->take, nest, schedule, name, &axis));
-  TSR_TRY(tsr_take_nest(&t->take, block, &nest));
-  return tsr_take_check(&t->take, nest, schedule, name);
+  }
+  if (axis < 0)
+    return check_whole(t, block, schedule, name);
+  TSR_TRY(tsr_take_cut(&t->take, block, schedule->knobs[TSR_KNOB_SPLIT], (uint32_t)axis, &first,
+                       &second));
+  const tsr_status status = check_whole(t, first, schedule, name);
+  tsr_op_erase(t->take.ir, second);
+  tsr_op_erase(t->take.ir, first);
+  return status;
 }
 
 /* Takes the kernel's row if it is legal; why it is not, nobody wants to know. */
