@@ -73,7 +73,8 @@ static tsr_status lower_cpu(lowering *l, void **out_bytes, size_t *out_size) {
   tsr_cpu_isa_text(&isa, name);
   TSR_TRY(tsr_codegen_cpu(l->ir, &isa, NULL, &l->arena, l->diag, &code));
   const tsr_program_parts about = {.target = name,
-                                   .cpu_features = l->target->cpu_features,
+                                   .cpu_features = tsr_cpu_isa_needs(&isa),
+                                   .tile_features = tsr_cpu_isa_tiles(&isa),
                                    .precision = "f32",
                                    .producer = tsr_version_text(),
                                    .image = code.image,

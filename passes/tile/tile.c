@@ -176,13 +176,36 @@ static void stay_below(tiling *t, tsr_expr extent, tsr_schedule *variants, uint3
   }
 }
 
+/* A row by tiles of AMX, which the system may deny, becomes a variant of the default by vectors
+ * where both read the same panels. Beside a row by vectors nothing runs that was not measured. */
+static uint32_t stand_in(tiling *t, tsr_nest *nest, made_kernel *kernel, tsr_schedule *out) {
+  made_variant *first = &kernel->variants[0], other = *first;
+  tsr_diag *diag = t->take.diag, why = {0};
+  if (first->schedule.atom->place != TSR_ATOM_MEMORY)
+    return 0;
+  tsr_schedule_default(nest, &other.schedule);
+  other.schedule.knobs[TSR_KNOB_UPTO] = 0;
+  const bool vectors = other.schedule.strategy == TSR_STRATEGY_CONTRACT &&
+                       other.schedule.atom != NULL && other.schedule.atom->place == TSR_ATOM_REG;
+  t->take.diag = &why;
+  const bool fits = vectors && check_variant(t, nest, &other, first) == TSR_OK;
+  t->take.diag = diag;
+  if (!fits)
+    return 0;
+  *out = first->schedule;
+  out->knobs[TSR_KNOB_UPTO] = tsr_knob_get(TSR_KNOB_UPTO)->greatest;
+  first->schedule = other.schedule;
+  return 1;
+}
+
 /* The variants of the kernel; the plan may change each, drop it by `upto` = 0, or add one. */
 static tsr_status add_variants(tiling *t, tsr_nest *nest, made_kernel *kernel) {
   tsr_schedule more[MAX_VARIANTS - 1];
   const tsr_schedule *first = &kernel->variants[0].schedule;
   const bool grouped = !is_mma(first) && first->atom != NULL;
-  const uint32_t count = grouped ? tsr_contract_dot_variants(nest, first, more)
-                                 : tsr_schedule_variants(nest, first, more, MAX_VARIANTS - 1);
+  const uint32_t count = grouped && kernel->known ? stand_in(t, nest, kernel, more)
+                         : grouped                ? tsr_contract_dot_variants(nest, first, more)
+                                   : tsr_schedule_variants(nest, first, more, MAX_VARIANTS - 1);
   const tsr_expr extent = is_mma(first) ? tsr_mma_guarded(nest) : tsr_schedule_guarded(nest);
   if (kernel->known && extent != 0 && !is_mma(first) && !grouped)
     stay_below(t, extent, more, count);

@@ -1,5 +1,6 @@
 /* Tuning tasks: what a key depends on, what is taken as a task, and that what is built for
  * measuring is what a compilation makes of the same schedule. */
+#include "codegen/cpu/cpu_isa.h"
 #include "ir/copy.h"
 #include "passes/passes.h"
 #include "passes/tile/tile.h"
@@ -249,17 +250,21 @@ static bool known(void *context, const tsr_ir *ir, tsr_op block, uint32_t number
   return true;
 }
 
-static const char *plan_with(const char *text, rows *r) {
+static const char *plan_for(const tsr_target *target, const char *text, rows *r) {
   tsr_ir *ir = parse_text(text);
-  tsr_target target;
   tsr_diag diag = {0};
   tsr_op plan;
-  tsr_target_host(1, &target);
   const tsr_plan_source source = {.known = known, .known_context = r};
-  ck_assert_msg(tsr_plan_make(ir, &target, &source, &diag, &plan) == TSR_OK, "%s", diag.message);
+  ck_assert_msg(tsr_plan_make(ir, target, &source, &diag, &plan) == TSR_OK, "%s", diag.message);
   const char *printed = tsr_op_print(ir, plan, &arena);
   tsr_ir_destroy(ir);
   return printed;
+}
+
+static const char *plan_with(const char *text, rows *r) {
+  tsr_target target;
+  tsr_target_host(1, &target);
+  return plan_for(&target, text, r);
 }
 
 #define CONTRACT(mr)                                                                               \
@@ -303,6 +308,43 @@ START_TEST(variants_stay_below_the_measured_extent) {
       ck_assert_msg(atoi(at + strlen(find)) < hint, "hint %d: %s", hint, plan);
     (void)plan_with(text, &none);
   }
+  finish();
+}
+END_TEST
+
+/* A row by vectors runs alone, since it was measured alone; a row by tiles, which the system may
+ * deny, stands before the default by vectors. */
+START_TEST(tiles_have_a_stand_in) {
+  static const char gemm[] =
+      "graph @g {\n  %x = input {name = \"x\"} : u8[64, 128]\n"
+      "  %w = const {random = 1} : i8[128, 64]\n"
+      "  %y = block par(%i in 64, %j in 64) red(%k in 128) {\n"
+      "    %0 = load %x[%i, %k] : u8\n    %1 = cast %0 : i32\n"
+      "    %2 = load %w[%k, %j] : i8\n    %3 = cast %2 : i32\n    %4 = mul %1, %3 : i32\n"
+      "    %5 = reduce %4 {combine = \"add\"} : i32\n    store %5, %y[%i, %j]\n"
+      "  } : i32[64, 64]\n  output %y {name = \"y\"}\n}\n";
+#define ROW(atom)                                                                                  \
+  "{atom = \"" atom "\", grain = 20000, kc = 0, mc = 32, mr = 16, nc = 64, nr = 32, outer = 1, "   \
+  "pack_a = 1, pack_b = 0, strategy = \"contract\", unroll = 2}"
+  static const char *const tiles[] = {ROW("amx.u8i8")}, *const vectors[] = {ROW("vnni.u8i8")};
+#undef ROW
+  rows none = {tiles, 0, 0, 0}, by_tiles = {tiles, 1, 0, 0}, by_vectors = {vectors, 1, 0, 0};
+  tsr_cpu_isa isa;
+  tsr_target target;
+  tsr_diag diag = {0};
+  if (tsr_cpu_isa_parse("cpu:avx512+vnni+amx-int8", &diag, &isa) != TSR_OK)
+    return; /* another architecture */
+  begin();
+  tsr_target_cpu(tsr_cpu_isa_features(&isa), NULL, 1, &target);
+  const char *plan = plan_for(&target, gemm, &none);
+  ck_assert_ptr_nonnull(strstr(plan, "@k0 {atom = \"vnni.u8i8\""));
+  ck_assert_ptr_nonnull(strstr(plan, "@k0_1 {atom = \"amx.u8i8\""));
+  plan = plan_for(&target, gemm, &by_tiles);
+  ck_assert_ptr_nonnull(strstr(plan, "@k0 {atom = \"vnni.u8i8\""));
+  ck_assert_ptr_nonnull(strstr(plan, "@k0_1 {atom = \"amx.u8i8\", grain = 20000, kc = 0, mc = 32"));
+  plan = plan_for(&target, gemm, &by_vectors);
+  ck_assert_ptr_nonnull(strstr(plan, "@k0 {atom = \"vnni.u8i8\", grain = 20000, kc = 0, mc = 32"));
+  ck_assert_ptr_null(strstr(plan, "amx"));
   finish();
 }
 END_TEST
@@ -364,6 +406,7 @@ int main(void) {
   tcase_add_test(tcase, schedules_go_through_text);
   tcase_add_test(tcase, the_first_legal_row_is_taken);
   tcase_add_test(tcase, variants_stay_below_the_measured_extent);
+  tcase_add_test(tcase, tiles_have_a_stand_in);
   tcase_add_test(tcase, tasks_are_built_as_models_are);
   suite_add_tcase(suite, tcase);
   SRunner *runner = srunner_create(suite);
