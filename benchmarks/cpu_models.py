@@ -275,12 +275,12 @@ def random_of(rng, name, dtype, shape):
 
 
 class Case:
-    """goal: ratios by peer; "best" is the faster of the peers. `contraction`: the words of contractions.txt. `sizes`:
-    shapes of inputs whose model leaves them open."""
+    """goal: ratios by peer for f32; "best" is the faster of the peers. `contraction`: what contraction_peers is told of it.
+    `sizes`: shapes of inputs whose model leaves them open. `rows`: of a product."""
 
-    def __init__(self, name, group, make, goal=None, contraction=None, sizes=None):
+    def __init__(self, name, group, make, goal=None, contraction=None, sizes=None, rows=0):
         self.name, self.group, self.make, self.goal = name, group, make, goal or {}
-        self.contraction, self.sizes = contraction, sizes or {}
+        self.contraction, self.sizes, self.rows = contraction, sizes or {}, rows
 
 
 def contractions(path):
@@ -291,7 +291,8 @@ def contractions(path):
         sizes = [int(word) for word in words[2:]]
         if words[0] == "gemm":
             label = "x".join(map(str, sizes))
-            yield Case(f"gemm {label}", "fp32 GEMM", lambda s=sizes: gemm(*s), {"best": 0.85}, ["gemm"])
+            yield Case(f"gemm {label}", "fp32 GEMM", lambda s=sizes: gemm(*s), {"best": 0.85}, ["gemm"],
+                       rows=sizes[0])
         else:
             channels, height, width, outputs, window, stride, padding, groups = sizes
             label = f"{window}x{window} {height}x{width} {channels}->{outputs}"
@@ -329,8 +330,33 @@ def cases(here, tools):
     return made
 
 
-# Geometric means of a group that are asked for, on any number of threads: group, peer, ratio.
-GROUP_GOALS = [("fp32 GEMM", "onednn", 1.0), ("fp32 GEMM", "onnxruntime", 1.3)]
+# What is asked for depends on the precision, and on whether the matrix units run at their full rate.
+
+
+def goals_of(case, precision, full_amx):
+    """Ratios by peer; "best" is the faster of the peers."""
+    if precision == "bf16":
+        return {"onnxruntime": 3.0} if full_amx and case.name in ("BERT-base", "ResNet-50") else {}
+    if precision != "f32":
+        return {}
+    goal = dict(case.goal)
+    if full_amx and case.name == "BERT-base":
+        goal["onnxruntime"] = 1.9
+    if full_amx and case.group == "fp32 GEMM" and case.rows >= 128:
+        goal["onednn"] = 1.6
+    return goal
+
+
+def group_goals(precision):
+    """Of geometric means: (group, peer) to ratio."""
+    if precision == "f32-strict":
+        return {("fp32 GEMM", "onednn"): 0.95}
+    return {("fp32 GEMM", "onednn"): 1.0, ("fp32 GEMM", "onnxruntime"): 1.3} if precision == "f32" else {}
+
+
+# Largest difference from ONNX Runtime's f32, by the largest magnitude of the output. bf16 has 8 bits: each operand is off by
+# up to 2^-9, and the layers of a network add to it.
+TOLERANCES = {"f32": 1e-3, "f32-strict": 1e-3, "bf16": 5e-2}
 
 
 # --- what a case costs at least ---

@@ -12,6 +12,7 @@
 #   --tune SECONDS   tune each case for as long before, into --db; curves for `tessera report` go to build/cpu_peers/tuning
 #   --threads N,N    other numbers of threads
 #   --peers NAME,..  onnxruntime, onednn: only these
+#   --precision NAME f32-strict or bf16 on our side; the peers stay as they are; results/cpu_peers_NAME.json
 #   --strict         status 1 when a bar is missed, not only when something is wrong or a limit is passed
 #   --verbose        how long each case took in all
 #
@@ -22,9 +23,13 @@ cd "$(dirname "$0")/.."
 work=$PWD/build/cpu_peers
 packages="numpy==2.4.6 onnx==1.23.2 onnxruntime==1.31.1"
 results=$PWD/benchmarks/results/cpu_peers.json
+before=
 for word in "$@"; do
+  [ "$before" != --precision ] || results=${results%.json}_$word.json
+  before=$word
   case $word in
   -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  --precision=*) results=${results%.json}_${word#*=}.json ;;
   --only | --only=*) results=$work/partial.json ;;
   esac
 done

@@ -73,7 +73,7 @@ typedef enum tsr_report_kind {
 typedef struct tsr_report_file {
   tsr_report_kind kind;
   const char *path, *device, *date, *commit;
-  const char *model, *target, *precision; /* TUNING, BENCH */
+  const char *precision, *model, *target; /* model, target: of TUNING and BENCH */
   uint32_t threads;
   tsr_report_case *cases; /* PEERS */
   tsr_report_names groups_of_cases, peers;

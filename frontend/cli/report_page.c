@@ -275,6 +275,10 @@ static void put_peers(FILE *out, const tsr_report_file *files, uint32_t count) {
   const tsr_report_file *file = &files[count - 1];
   fputs("<section>\n<h2>", out);
   tsr_html_put(out, *file->device != '\0' ? file->device : "Unknown device", 0);
+  if (*file->precision != '\0') {
+    fputs(", ", out);
+    tsr_html_put(out, file->precision, 40);
+  }
   fputs("</h2>\n", out);
   put_about(out, file);
   fputs("<p>A ratio is the peer's time over Tessera's in the same run: above 1 Tessera is faster, "
@@ -384,6 +388,12 @@ static void put_latencies(FILE *out, const tsr_report_file *files, uint32_t coun
   fputs("</section>\n", out);
 }
 
+/* A device's comparisons are told apart by precision too: each is a history of its own. */
+static bool is_same_section(const tsr_report_file *a, const tsr_report_file *b) {
+  return a->kind == b->kind && strcmp(a->device, b->device) == 0 &&
+         (a->kind != TSR_REPORT_PEERS || strcmp(a->precision, b->precision) == 0);
+}
+
 void tsr_report_write_page(FILE *out, const tsr_report *report) {
   static void (*const sections[])(FILE *, const tsr_report_file *,
                                   uint32_t) = {[TSR_REPORT_PEERS] = put_peers,
@@ -392,9 +402,7 @@ void tsr_report_write_page(FILE *out, const tsr_report *report) {
   put_head(out);
   for (uint32_t i = 0, n; i < report->count; i += n) {
     const tsr_report_file *first = &report->files[i];
-    for (n = 1; i + n < report->count && first[n].kind == first->kind &&
-                strcmp(first[n].device, first->device) == 0;
-         n++)
+    for (n = 1; i + n < report->count && is_same_section(first, &first[n]); n++)
       ;
     sections[first->kind](out, first, n);
   }

@@ -332,11 +332,11 @@ static tsr_status read_root(reader *r, const tsr_json *root, tsr_report_file *fi
   TSR_TRY(take_text(r, root, what, "device", &file->device));
   TSR_TRY(take_text(r, root, what, "date", &file->date));
   TSR_TRY(take_text(r, root, what, "commit", &file->commit));
+  TSR_TRY(take_text(r, root, what, "precision", &file->precision));
   if (file->kind == TSR_REPORT_PEERS)
     return read_peers(r, root, file);
   TSR_TRY(take_name(r, root, what, "model", &file->model));
   TSR_TRY(take_text(r, root, what, "target", &file->target));
-  TSR_TRY(take_text(r, root, what, "precision", &file->precision));
   TSR_TRY(take_threads(r, root, what, &file->threads));
   return file->kind == TSR_REPORT_TUNING ? read_tuning(r, root, file) : read_bench(r, root, file);
 }

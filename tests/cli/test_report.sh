@@ -37,6 +37,11 @@ page new.json tune.json bench.json old.json -o page.html
 page old.json bench.json new.json tune.json -o again.html
 cmp page.html again.html || fail "the order of the files changes the page"
 
+# Other precisions of a device stand apart.
+sed '1s/{/{"precision": "bf16", /' old.json >bf16.json
+page bf16.json old.json -o bf16.html
+[ "$(grep -c '<h2>' bf16.html)" -eq 2 ] && grep -qF ', bf16</h2>' bf16.html && ! grep -qF History bf16.html || fail "precisions are mixed"
+
 # Every tag that is opened is closed, in order.
 balanced() {
   tr '\n' ' ' <"$1" | awk 'BEGIN {RS = "<"} NR > 1 {
