@@ -71,8 +71,13 @@ def compare(names, actual, wanted):
     return worst, "" if worst <= TOLERANCE else f"error {worst:.2e}"
 
 
+def plain(text):
+    """Without the colours of terminals."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
 def last_line(text):
-    lines = [line for line in text.strip().splitlines() if line.strip()]
+    lines = [line for line in plain(text).strip().splitlines() if line.strip()]
     return lines[-1] if lines else "no message"
 
 
@@ -165,8 +170,8 @@ def try_model(tessera, folder, name, timing):
         about = json.load(file)
     row = {"model": about["model"], "exporter": about["exporter"], "cases": []}
     if "error" in about:
-        print(f"none {name}: not exported: {about['error']}")
-        return row | {"not_exported": about["error"]}
+        print(f"none {name}: not exported: {plain(about['error'])}")
+        return row | {"not_exported": plain(about["error"])}
     path = os.path.join(folder, name + ".onnx")
     with tempfile.TemporaryDirectory() as work:
         try:
