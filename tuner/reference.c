@@ -513,7 +513,7 @@ static tsr_value reduce(making *m, tsr_op op, const char *combine, tsr_value x) 
 }
 
 static void do_sum(making *m, tsr_op op, const pair *x, pair *out) {
-  const double n = (terms_of(m, op) + EXTRA_ROUNDINGS) * unit_roundoff(x->dtype);
+  const double n = (terms_of(m, op) + (double)EXTRA_ROUNDINGS) * unit_roundoff(x->dtype);
   out->value = reduce(m, op, "add", x->value);
   if (is_float(x->dtype)) {
     const tsr_value size = add(m, magnitude(m, x), x->bound);
