@@ -12,18 +12,21 @@ static double ceil_div(int64_t a, int64_t b) {
   return (double)((a + b - 1) / b);
 }
 
-/* Cycles that rows of a cost beyond their loads when their lines fall into the same sets of the
- * first cache, which is indexed by the place in a page: those that find no room push each other
- * out, and the more there are, the sooner (measured: 9 rows 4 KiB apart cost little, 14 a third,
- * 28 five times as much on a cache of 8 ways). */
-static double conflict_cycles(const tsr_target *target, const tsr_cost_contract *s, int64_t rows) {
-  const double each = 0.25;
+double tsr_cost_lines_that_fit(const tsr_target *target, int64_t stride_bytes) {
+  const double ways = (double)(target->l1_bytes / PAGE);
   int64_t sets = PAGE / LINE;
-  if (s->a_row_bytes <= 0 || s->a_row_bytes % LINE != 0)
-    return 0;
-  for (int64_t lines = s->a_row_bytes / LINE; sets > 1 && lines % 2 == 0; lines /= 2)
+  if (stride_bytes <= 0 || stride_bytes % LINE != 0)
+    return ways * (double)sets;
+  for (int64_t lines = stride_bytes / LINE; sets > 1 && lines % 2 == 0; lines /= 2)
     sets /= 2;
-  const double ways = (double)(target->l1_bytes / PAGE), over = (double)rows - ways * (double)sets;
+  return ways * (double)sets;
+}
+
+/* The more there are too many, the sooner each goes (measured: 9 rows 4 KiB apart cost little, 14 a
+ * third, 28 five times as much on a cache of 8 ways). */
+double tsr_cost_of_conflicts(const tsr_target *target, int64_t stride_bytes, int64_t lines) {
+  const double each = 0.25;
+  const double over = (double)lines - tsr_cost_lines_that_fit(target, stride_bytes);
   return over > 0 ? each * over * over : 0;
 }
 
@@ -37,7 +40,7 @@ static double step_cycles(const tsr_target *target, const tsr_cost_contract *s, 
   const double loads = r / 2 + vectors * vector_bytes / target->l1_rate;
   const double gathers = s->strided_b ? (double)columns : 0;
   return greater(greater(arithmetic, loads), FMA_LATENCY) + gathers +
-         conflict_cycles(target, s, rows);
+         tsr_cost_of_conflicts(target, s->a_row_bytes, rows);
 }
 
 /* `count` register tiles of this size. */

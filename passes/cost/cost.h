@@ -38,11 +38,19 @@ typedef struct tsr_cost_contract {
 void tsr_cost_of_contract(const tsr_target *target, const tsr_cost_contract *shape,
                           tsr_cost *out_cost);
 
+/* Lines so far apart that the first cache keeps at a time. It is indexed by the place in a page, so
+ * that lines a page apart share their set. */
+double tsr_cost_lines_that_fit(const tsr_target *target, int64_t stride_bytes);
+/* Cycles that a step through `lines` lines, each read again in the next steps, waits because they
+ * push each other out. */
+double tsr_cost_of_conflicts(const tsr_target *target, int64_t stride_bytes, int64_t lines);
+
 /* A block by strategy nest: what all its tiles do together. */
 typedef struct tsr_cost_nest {
   double tasks;
   double operations;  /* of vectors, by weight: cycles of one vector */
   double moves;       /* cycles of loads and stores, all in the first cache */
+  double waits;       /* cycles of what nothing fetches ahead: lines in pages of their own */
   double chain;       /* cycles of the longest chain of sums, one after the other */
   double turns;       /* of the innermost loops */
   double ends;        /* cycles behind reductions: partial results of the lanes meet */

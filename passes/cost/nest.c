@@ -7,18 +7,23 @@ static double greater(double a, double b) {
   return a > b ? a : b;
 }
 
-/* Bytes that the caches are too small for come from the next level, and so on. */
+/* Bytes that the caches are too small for come from the next level; half of L2 keeps what it has.
+ */
 static double far_cycles(const tsr_target *target, double bytes) {
+  const double kept = 0.5 * (double)target->l2_bytes;
   if (bytes < 0.8 * (double)target->l2_bytes)
     return 0;
-  return bytes / (bytes < 0.8 * (double)target->l3_bytes ? target->l3_rate : target->memory_rate);
+  if (bytes < 0.8 * (double)target->l3_bytes)
+    return (bytes - kept) / target->l3_rate;
+  return bytes / target->memory_rate;
 }
 
 void tsr_cost_of_nest(const tsr_target *target, const tsr_cost_nest *s, tsr_cost *out_cost) {
   const double threads = (double)target->threads;
   const double busy =
       greater(s->operations / target->fma_rate, s->moves) + (double)TURN_CYCLES * s->turns;
-  *out_cost = (tsr_cost){.compute = greater(busy, s->chain) + s->ends, .tasks = s->tasks};
+  *out_cost =
+      (tsr_cost){.compute = greater(busy, s->chain) + s->waits + s->ends, .tasks = s->tasks};
   out_cost->near =
       s->moved_bytes > 0.8 * (double)target->l1_bytes ? s->moved_bytes / target->l2_rate : 0;
   out_cost->far = far_cycles(target, s->bytes);

@@ -75,53 +75,128 @@ static uint32_t access_varies(const tsr_nest *nest, const tsr_nest_access *acces
   return mask;
 }
 
-/* Cycles of an access, and the bytes that it moves. A load that is contiguous along the rows of a
- * tile, not along its lanes, is turned in registers. */
+/* How one access is walked. */
+typedef struct walk {
+  const tsr_nest_access *access;
+  uint32_t varies;
+  bool deep, turned;
+  int axis;       /* on the lanes, -1: none */
+  int64_t stride; /* along it, in elements */
+  double bytes;   /* of an element */
+  double vectors; /* that it moves, over all tiles */
+  int64_t rows;   /* of a tile that it varies with */
+} walk;
+
+/* An access that is contiguous along the rows of a tile, not along its lanes, is turned in
+ * registers. */
+static walk walk_of(const layout *l, const tsr_nest_access *access) {
+  tsr_nest *nest = l->nest;
+  const int64_t side = l->knobs[TSR_KNOB_SIDE], rows = l->knobs[TSR_KNOB_ROWS];
+  walk w = {.access = access, .varies = access_varies(nest, access), .rows = 1};
+  w.deep = (w.varies & l->red) != 0;
+  w.axis = w.deep ? l->inside : l->vector;
+  w.bytes = tsr_dtype_bits(nest->buffers[access->buffer].dtype) / 8.0;
+  w.vectors = w.deep ? l->deep : l->shallow;
+  w.stride = w.axis < 0 ? INT64_MAX : tsr_nest_stride(nest, access, (uint32_t)w.axis);
+  if (access->indirect && w.stride == 0)
+    w.stride = INT64_MAX;
+  w.turned = side >= 0 && w.axis >= 0 && w.stride > 1 && !access->indirect &&
+             tsr_nest_stride(nest, access, (uint32_t)side) == 1;
+  /* What does not vary with the rows of a tile is read once for all of them. */
+  if (side >= 0 && rows > 1 && (w.varies >> side & 1) != 0)
+    w.rows = rows;
+  else if (side >= 0 && rows > 1)
+    w.vectors /= (double)rows;
+  return w;
+}
+
+static int64_t bytes_of(int64_t stride, double bytes) {
+  const int64_t most = 1 << 24;
+  return stride > 0 && stride < most ? (int64_t)((double)stride * bytes) : 0;
+}
+
+/* Share of an access's lines that the first cache has lost when the next step finds them again:
+ * that of a reduction comes behind one tile, any other behind all tiles along the lanes. */
+static double lost_lines(const layout *l, const walk *w) {
+  const double room = tsr_cost_lines_that_fit(l->nest->target, bytes_of(w->stride, w->bytes));
+  const double lines =
+      w->deep ? (double)l->knobs[TSR_KNOB_LANES] : axis_size(l->nest, (uint32_t)w->axis);
+  return room < lines ? 1 - room / lines : 0;
+}
+
+/* Cycles of the loads or stores themselves. Turning tiles takes the units of arithmetic. */
+static void add_moves(const layout *l, const walk *w, tsr_cost_nest *inout) {
+  const double gather = 1.7; /* measured, by what candidates were compared with before */
+  const double lost_cycles = 6;
+  const bool store = w->access->kind == TSR_ACCESS_STORE;
+  const int64_t lanes = w->axis < 0 ? 1 : l->lanes;
+  const double elements = w->vectors * (double)lanes;
+  if (w->turned) {
+    inout->operations += w->vectors * log2((double)lanes) * l->nest->target->fma_rate;
+    inout->moves += elements / (double)w->rows * (1 + lost_cycles * lost_lines(l, w));
+    return;
+  }
+  const double each = tsr_cost_of_access(l->nest->target, w->stride, lanes, store);
+  if (w->stride == 0 || w->stride == 1 || lanes == 1)
+    inout->moves += elements * each * (w->stride == 1 ? 0.5 : 1);
+  else
+    inout->moves += elements * (gather * each + lost_cycles * lost_lines(l, w));
+}
+
+/* Rows of a tile whose lines share sets, and steps along the reduction in pages of their own. */
+static double wait_cycles(const layout *l, const walk *w) {
+  const double page_cycles = 7;
+  const int64_t page = 4096, side = l->knobs[TSR_KNOB_SIDE];
+  const tsr_nest *nest = l->nest;
+  const double steps = w->vectors / (l->row * (double)w->rows);
+  double each = 0;
+  if (!w->deep || w->turned || w->access->kind != TSR_ACCESS_LOAD)
+    return 0;
+  if (w->rows > 1) {
+    const int64_t stride = tsr_nest_stride(nest, w->access, (uint32_t)side);
+    each = tsr_cost_of_conflicts(nest->target, bytes_of(stride, w->bytes), w->rows);
+  }
+  for (uint32_t i = nest->axis_count; i-- > nest->par_count;)
+    if (!nest->axes[i].gone && (int)i != w->axis) {
+      if (bytes_of(tsr_nest_stride(nest, w->access, i), w->bytes) >= page)
+        each += page_cycles;
+      break;
+    }
+  return steps * each;
+}
+
 static void add_access(const layout *l, const tsr_nest_access *access, tsr_cost_nest *inout) {
   tsr_nest *nest = l->nest;
   const tsr_nest_buffer *buffer = &nest->buffers[access->buffer];
-  const uint32_t varies = access_varies(nest, access);
-  const bool deep = (varies & l->red) != 0;
-  const int axis = deep ? l->inside : l->vector;
-  const int64_t side = l->knobs[TSR_KNOB_SIDE];
-  const double bytes = tsr_dtype_bits(buffer->dtype) / 8.0;
-  double vectors = deep ? l->deep : l->shallow;
-  int64_t stride = axis < 0 ? INT64_MAX : tsr_nest_stride(nest, access, (uint32_t)axis);
-  if (access->indirect && stride == 0)
-    stride = INT64_MAX;
-  const bool turned = side >= 0 && axis >= 0 && access->kind == TSR_ACCESS_LOAD && stride > 1 &&
-                      !access->indirect && tsr_nest_stride(nest, access, (uint32_t)side) == 1;
-  /* What does not vary with the rows of a tile is read once for all of them. */
-  if (side >= 0 && (varies >> side & 1) == 0 && l->knobs[TSR_KNOB_ROWS] > 1)
-    vectors /= (double)l->knobs[TSR_KNOB_ROWS];
-  const int64_t lanes = axis < 0 ? 1 : l->lanes;
-  const double each = tsr_cost_of_access(nest->target, turned ? 1 : stride, lanes,
-                                         access->kind == TSR_ACCESS_STORE);
-  double cycles = vectors * each * (double)lanes * (stride == 1 || turned ? 0.5 : 1);
-  if (turned)
-    cycles += vectors * log2((double)lanes);
-  inout->moves += cycles;
-  double total = bytes;
+  const walk w = walk_of(l, access);
+  const double lanes = w.axis < 0 ? 1 : (double)l->lanes;
+  add_moves(l, &w, inout);
+  inout->waits += wait_cycles(l, &w);
+  double total = w.bytes;
   for (uint32_t d = 0; d < buffer->rank; d++)
     total *= (double)tsr_nest_typical(nest, buffer->dims[d]);
-  const double touched = points_of(nest, varies) * bytes;
-  /* A walk in long strides takes a line for each element. */
-  const bool sparse = axis >= 0 && !turned && stride > 1 && access->kind == TSR_ACCESS_LOAD;
-  inout->bytes += fmin(touched, total);
-  inout->moved_bytes += stride == 0
-                            ? fmin(touched, total)
-                            : fmax(touched, vectors * (double)lanes * bytes) *
-                                  (sparse ? fmin(4, (double)nest->target->line_bytes / bytes) : 1);
+  const double touched = fmin(points_of(nest, w.varies) * w.bytes, total);
+  /* A walk in long strides takes a line for each element, some of which is found again. */
+  const double line = (double)nest->target->line_bytes / w.bytes;
+  const bool sparse = w.axis >= 0 && !w.turned && w.stride > 1;
+  inout->bytes += touched;
+  inout->moved_bytes +=
+      w.stride == 0 ? touched
+                    : fmax(touched, w.vectors * lanes * w.bytes) * (sparse ? fmin(4, line) : 1);
 }
 
 static void add_operations(const layout *l, tsr_cost_nest *inout) {
   const tsr_nest *nest = l->nest;
+  const double rows = (double)(l->knobs[TSR_KNOB_ROWS] > 1 ? l->knobs[TSR_KNOB_ROWS] : 1);
   double reduces = 0;
   TSR_FOR_EACH_OP (nest->ir, tsr_op_get(nest->ir, nest->op)->regions[0], op) {
     const tsr_op_data *data = tsr_op_get(nest->ir, op);
     if (data->code == TSR_OP_LOAD || data->code == TSR_OP_STORE)
       continue;
-    const double weight = (double)tsr_nest_op_weight(data->code);
+    double weight = (double)tsr_nest_op_weight(data->code);
+    /* Long chains of a few vectors do not fill the units (measured: a third is lost with one). */
+    if (weight >= 8)
+      weight *= 1 + 0.12 * fmax(0, 3 - log2(l->row * rows));
     bool deep = data->code == TSR_OP_REDUCE;
     for (uint32_t i = 0; i < data->result_count; i++)
       deep = deep || (nest->varies[data->results[i]] & l->red) != 0;
@@ -131,7 +206,6 @@ static void add_operations(const layout *l, tsr_cost_nest *inout) {
   if (reduces == 0)
     return;
   /* Each vector of a tile is a chain of its own. */
-  const double rows = (double)(l->knobs[TSR_KNOB_ROWS] > 1 ? l->knobs[TSR_KNOB_ROWS] : 1);
   inout->chain = (double)ADD_LATENCY * l->deep / (l->row * rows);
   if (l->inside >= 0 && l->inside != l->vector)
     inout->ends += reduces * l->shallow * (3 * log2((double)l->lanes) + 2 * l->row);
