@@ -570,39 +570,45 @@ static double regret(const ranked *order, uint32_t count, const double *ns, doub
   return found / best - 1;
 }
 
+/* Of the RIGHT ones, or of those that a correction was there for. */
+static tsr_status judge(const tsr_search *s, bool corrected, tsr_arena *arena, tsr_diag *diag,
+                        tsr_model_quality *out) {
+  const uint32_t most = s->measured;
+  double *ns = tsr_arena_alloc_array(arena, most, sizeof *ns);
+  double *measured = tsr_arena_alloc_array(arena, most, sizeof *measured);
+  double *predicted = tsr_arena_alloc_array(arena, most, sizeof *predicted);
+  ranked *order = tsr_arena_alloc_array(arena, most, sizeof *order);
+  ranked *by_time = tsr_arena_alloc_array(arena, most, sizeof *by_time);
+  if (ns == NULL || measured == NULL || predicted == NULL || order == NULL || by_time == NULL)
+    return no_memory(diag);
+  for (uint32_t i = 0; i < s->told_count; i++) {
+    const told *t = &s->told[i];
+    if (!(t->ns > 0) || (corrected && t->version == 0))
+      continue;
+    const uint32_t n = out->measured++;
+    ns[n] = t->ns;
+    by_time[n] = (ranked){t->ns, n};
+    order[n] = (ranked){corrected ? t->before.ns : t->before.analytic_ns, n};
+  }
+  if (out->measured == 0)
+    return TSR_OK;
+  find_ranks(by_time, out->measured, measured);
+  find_ranks(order, out->measured, predicted);
+  const double best = by_time[0].value;
+  out->rank_correlation = correlate(predicted, measured, out->measured);
+  out->top1_regret = regret(order, 1, ns, best);
+  out->top10_regret = regret(order, out->measured < 10 ? out->measured : 10, ns, best);
+  return TSR_OK;
+}
+
 tsr_status tsr_search_get_quality(const tsr_search *search, tsr_search_quality *out_quality,
                                   tsr_diag *diag) {
-  *out_quality = (tsr_search_quality){.measured = search->measured};
-  if (search->measured == 0)
-    return TSR_OK;
-  const uint32_t count = search->measured, ten = count < 10 ? count : 10;
   tsr_arena arena;
+  *out_quality = (tsr_search_quality){0};
   tsr_arena_init(&arena, search->allocator);
-  const told **rows = tsr_arena_alloc_array(&arena, count, sizeof *rows);
-  double *ns = tsr_arena_alloc_array(&arena, count, sizeof *ns);
-  double *measured = tsr_arena_alloc_array(&arena, count, sizeof *measured);
-  double *predicted = tsr_arena_alloc_array(&arena, count, sizeof *predicted);
-  ranked *order = tsr_arena_alloc_array(&arena, count, sizeof *order);
-  if (rows == NULL || ns == NULL || measured == NULL || predicted == NULL || order == NULL) {
-    tsr_arena_reset(&arena);
-    return no_memory(diag);
-  }
-  for (uint32_t i = 0, n = 0; i < search->told_count; i++)
-    if (search->told[i].ns > 0)
-      rows[n++] = &search->told[i];
-  for (uint32_t i = 0; i < count; i++)
-    order[i] = (ranked){ns[i] = rows[i]->ns, i};
-  find_ranks(order, count, measured);
-  const double best = order[0].value;
-  for (int corrected = 0; corrected < 2; corrected++) {
-    tsr_model_quality *quality = corrected ? &out_quality->corrected : &out_quality->analytic;
-    for (uint32_t i = 0; i < count; i++)
-      order[i] = (ranked){corrected ? rows[i]->before.ns : rows[i]->before.analytic_ns, i};
-    find_ranks(order, count, predicted);
-    quality->rank_correlation = correlate(predicted, measured, count);
-    quality->top1_regret = regret(order, 1, ns, best);
-    quality->top10_regret = regret(order, ten, ns, best);
-  }
+  tsr_status status = judge(search, false, &arena, diag, &out_quality->analytic);
+  if (status == TSR_OK)
+    status = judge(search, true, &arena, diag, &out_quality->corrected);
   tsr_arena_reset(&arena);
-  return TSR_OK;
+  return status;
 }

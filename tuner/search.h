@@ -68,13 +68,14 @@ double tsr_search_expected_gain(tsr_search *search, uint32_t count);
 
 /* How well predictions, as they were before each measurement, ranked what was measured. */
 typedef struct tsr_model_quality {
+  uint32_t measured;       /* of how many */
   double rank_correlation; /* Spearman's, of predicted and measured time */
   double top1_regret,
       top10_regret; /* the best of the first one, ten by prediction, by the best of all, less 1 */
 } tsr_model_quality;
 typedef struct tsr_search_quality {
-  uint32_t measured;
-  tsr_model_quality analytic, corrected;
+  tsr_model_quality analytic;
+  tsr_model_quality corrected; /* of predictions that a correction was there for */
 } tsr_search_quality;
 TSR_WARN_UNUSED tsr_status tsr_search_get_quality(const tsr_search *search,
                                                   tsr_search_quality *out_quality, tsr_diag *diag);

@@ -27,6 +27,8 @@ static const double default_noise = 0.01;
 static const double least_hope = 0.1;
 /* The analytic model's cycles are those of a core of this clock until measurements say more. */
 static const double typical_clock_ghz = 3;
+/* Of the time, for comparing with the default at the end; the least share of a task for that. */
+static const double compared_share = 0.04, least_compared = 0.02;
 /* How much slower the machine may get. */
 static const double most_drift = 1.25;
 static const double progress_s = 0.1;
@@ -57,7 +59,7 @@ typedef struct tuning {
   tsr_learner *learner;
   work *works;
   uint32_t now; /* the work that is measured */
-  bool runs_here, spent;
+  bool runs_here, spent, comparing;
   uint32_t lessons;
   uint64_t trials, rows;
   int64_t begin_ns, shown_ns;
@@ -125,7 +127,8 @@ static bool should_stop(void *context) {
   tuning *t = context;
   if ((double)(tsr_time_ns() - t->shown_ns) * 1e-9 > progress_s)
     show(t);
-  return (t->options->seconds > 0 && elapsed_s(t) >= t->options->seconds) ||
+  const double limit = t->options->seconds * (t->comparing ? 1 : 1 - compared_share);
+  return (t->options->seconds > 0 && elapsed_s(t) >= limit) ||
          (t->options->stop != NULL && t->options->stop(t->options->stop_context));
 }
 
@@ -588,24 +591,69 @@ static tsr_status run(tuning *t) {
   return TSR_OK;
 }
 
+/* The default was measured at the start: where another schedule won, both once more, in turns, so
+ * that what is said of the gain is of one and the same time. */
+static tsr_status compare_with_default(tuning *t, work *w) {
+  double best_ns;
+  const tsr_schedule *best = tsr_search_best(w->search, &best_ns);
+  if (best == NULL || same(best, &w->start) || w->task->share < least_compared)
+    return TSR_OK;
+  tsr_trial incumbent = {.schedule = *best, .predicted_ns = -1};
+  tsr_trial start = {.schedule = w->start, .predicted_ns = -1};
+  TSR_TRY(measure_some(t, w, &start, 1, &incumbent));
+  if (start.status == TSR_DB_RIGHT && incumbent.status == TSR_DB_RIGHT) {
+    if (least_sample(&incumbent) < best_ns)
+      best_ns = least_sample(&incumbent);
+    tsr_search_correct(w->search, &incumbent.schedule, best_ns);
+    w->first_ns = fmin(w->first_ns, time_of(&start, best_ns));
+    tsr_search_correct(w->search, &w->start, w->first_ns);
+    if (start.median_ns < w->best_median_ns)
+      TSR_TRY(add_rows(t, w, &start, 1));
+    if (incumbent.median_ns < w->best_median_ns)
+      TSR_TRY(add_rows(t, w, &incumbent, 1));
+    (void)tsr_search_best(w->search, &w->best_ns);
+  }
+  tsr_arena_reset(&t->scratch);
+  return TSR_OK;
+}
+
+static tsr_status compare_all(tuning *t) {
+  t->comparing = true;
+  for (uint32_t i = 0; i < t->tasks->count && t->runs_here && t->trials > 0 && !should_stop(t); i++)
+    TSR_TRY(compare_with_default(t, &t->works[i]));
+  return TSR_OK;
+}
+
 /* --- results --- */
 
-static void add_quality(tsr_model_quality *sum, const tsr_model_quality *part, double weight) {
-  sum->rank_correlation += weight * part->rank_correlation;
-  sum->top1_regret += weight * part->top1_regret;
-  sum->top10_regret += weight * part->top10_regret;
+/* Means, weighted by the tasks' shares of the time; a task of one trial tells nothing of ranks. */
+static void add_quality(tsr_model_quality *sum, double *weight, const tsr_model_quality *part,
+                        double share) {
+  if (part->measured < 2)
+    return;
+  *weight += share;
+  sum->measured += part->measured;
+  sum->rank_correlation += share * part->rank_correlation;
+  sum->top1_regret += share * part->top1_regret;
+  sum->top10_regret += share * part->top10_regret;
+}
+
+static void end_quality(tsr_model_quality *sum, double weight) {
+  const double factor = weight > 0 ? 1 / weight : 0;
+  sum->rank_correlation *= factor;
+  sum->top1_regret *= factor;
+  sum->top10_regret *= factor;
 }
 
 static tsr_status report(tuning *t, tsr_tune_result *result, tsr_tune_task *out_tasks) {
-  double weight = 0;
+  double analytic = 0, corrected = 0;
   share_time(t);
   for (uint32_t i = 0; i < t->tasks->count; i++) {
     const work *w = &t->works[i];
     tsr_search_quality q;
     TSR_TRY(tsr_search_get_quality(w->search, &q, t->diag));
-    result->quality.measured += q.measured;
-    if (q.measured >= 2)
-      weight += w->task->share;
+    add_quality(&result->quality.analytic, &analytic, &q.analytic, w->task->share);
+    add_quality(&result->quality.corrected, &corrected, &q.corrected, w->task->share);
     result->first_ns += w->task->times * w->first_ns;
     result->best_ns += w->task->times * w->best_ns;
     if (out_tasks != NULL) {
@@ -613,14 +661,8 @@ static tsr_status report(tuning *t, tsr_tune_result *result, tsr_tune_task *out_
       memcpy(out_tasks[i].message, w->message, sizeof w->message);
     }
   }
-  for (uint32_t i = 0; i < t->tasks->count && weight > 0; i++) {
-    tsr_search_quality q;
-    TSR_TRY(tsr_search_get_quality(t->works[i].search, &q, t->diag));
-    if (q.measured < 2)
-      continue;
-    add_quality(&result->quality.analytic, &q.analytic, t->works[i].task->share / weight);
-    add_quality(&result->quality.corrected, &q.corrected, t->works[i].task->share / weight);
-  }
+  end_quality(&result->quality.analytic, analytic);
+  end_quality(&result->quality.corrected, corrected);
   result->trials = t->trials;
   result->rows = t->rows;
   result->lessons = t->lessons;
@@ -659,6 +701,8 @@ tsr_status tsr_tune(tsr_task_list *tasks, const tsr_target *target, tsr_db *db,
   tsr_status status = start_all(&t);
   if (status == TSR_OK)
     status = run(&t);
+  if (status == TSR_OK)
+    status = compare_all(&t);
   if (status == TSR_OK)
     status = report(&t, out_result, out_tasks);
   end_all(&t);

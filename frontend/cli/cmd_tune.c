@@ -262,8 +262,10 @@ static void put_task(const tsr_task *task, const tsr_tune_task *found) {
 }
 
 static void put_quality(const char *name, const tsr_model_quality *q) {
-  printf("%-17s rank correlation %.3f, top-1 regret %.1f %%, top-10 regret %.1f %%\n", name,
-         q->rank_correlation, 100 * q->top1_regret, 100 * q->top10_regret);
+  if (q->measured < 2)
+    return;
+  printf("%-17s rank correlation %.3f, top-1 regret %.1f %%, top-10 regret %.1f %% of %u trials\n",
+         name, q->rank_correlation, 100 * q->top1_regret, 100 * q->top10_regret, q->measured);
 }
 
 static void put_table(const session *s) {
@@ -279,8 +281,6 @@ static void put_table(const session *s) {
          s->args->positional[0], best, first, r->trials, s->elapsed_s,
          r->predicted ? "; predicted, this machine cannot run them" : "",
          r->spent && !r->predicted ? "; nothing more is expected to gain" : "");
-  if (r->quality.measured < 2)
-    return;
   if (!tsr_cli_has(s->args, TSR_OPTION_NO_ANALYTIC))
     put_quality("analytic model:", &r->quality.analytic);
   if (!tsr_cli_has(s->args, TSR_OPTION_NO_LEARNED))
