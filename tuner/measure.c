@@ -408,10 +408,23 @@ static void rank_unmeasured(measuring *m, tsr_trial *trials, uint32_t count) {
       conclude(&trials[i], TSR_DB_PREDICTED, "");
 }
 
+/* Each module holds the constants: no more of them at a time than half of what one process may
+ * have. */
+static uint32_t group_size(const measuring *m) {
+  const tsr_ir *ir = m->task->ir;
+  double bytes = 1 << 20;
+  TSR_FOR_EACH_OP (ir, tsr_op_get(ir, m->task->block)->parent, op)
+    if (tsr_op_get(ir, op)->code == TSR_OP_CONST)
+      bytes += 1.25 * tsr_memo_constant_bytes(ir, tsr_op_get(ir, op)->results[0]);
+  const double most = (double)m->options.memory_bytes / 2 / bytes;
+  return most < 1 ? 1 : most > GROUP ? GROUP : (uint32_t)most;
+}
+
 static tsr_status measure_groups(measuring *m, tsr_bench *bench, uint32_t count) {
   const bool runs = m->target->kind == TSR_TARGET_CPU;
-  for (uint32_t first = 0; first < count && !asked_to_stop(&m->stopping); first += GROUP) {
-    const uint32_t part = count - first < GROUP ? count - first : GROUP;
+  const uint32_t most = group_size(m);
+  for (uint32_t first = 0; first < count && !asked_to_stop(&m->stopping); first += most) {
+    const uint32_t part = count - first < most ? count - first : most;
     TSR_TRY(build_all(m, m->trials + first, part, first == 0 && m->incumbent != NULL));
     /* Those that were never started are done with, too. */
     for (uint32_t i = 0; i < part; i++)
@@ -503,6 +516,12 @@ tsr_status tsr_measure(const tsr_task *task, const tsr_target *target,
   fill_defaults(&m.options, target);
   TSR_TRY(check_target(target, diag));
   TSR_TRY(tsr_memo_layout_make(task->ir, arena, diag, &bench.layout));
+  if (target->kind == TSR_TARGET_CPU && bench.layout.bytes > m.options.memory_bytes)
+    return tsr_fail(
+        diag, TSR_ERR_LIMIT,
+        "its tensors and their reference take %llu MiB at the dims' typical sizes, more "
+        "than a process may have; give smaller ones",
+        (unsigned long long)(bench.layout.bytes >> 20));
   TSR_TRY(tsr_lock_open(options->lock_path, diag, &m.lock_fd));
   tsr_status status = TSR_OK;
   if (target->kind == TSR_TARGET_CPU && count > 0)

@@ -33,9 +33,13 @@ typedef struct tsr_measure_options {
   void *build_context;
 } tsr_measure_options;
 
-/* `incumbent` (NULL: none) is measured again in turns with them; its fields are filled anew.
- * `stop` (NULL: never) is asked between candidates; true ends early and leaves the rest untouched
- * (status PREDICTED). Fails only when nothing can be measured at all (no processes, no memory). */
+/* `incumbent` (NULL: none) is measured again in turns with them: its fields are filled anew, with
+ * samples from beside those candidates that were timed. `stop` (NULL: never) is asked now and then;
+ * true ends early and leaves the rest untouched (status PREDICTED). For CUDA targets candidates are
+ * built as far as can be without a device: PREDICTED or REFUSED.
+ * Fails when nothing of the task can be measured: UNSUPPORTED (how exact its kernels must be is not
+ * known), LIMIT (too large or too slow to check), DEVICE (this machine does not run such code), IO
+ * (no processes, no lock), OUT_OF_MEMORY. */
 TSR_WARN_UNUSED tsr_status tsr_measure(const tsr_task *task, const tsr_target *target,
                                        const tsr_measure_options *options, tsr_trial *trials,
                                        uint32_t count, tsr_trial *incumbent, tsr_arena *arena,

@@ -49,6 +49,15 @@ static tsr_status describe(const tsr_ir *ir, tsr_op op, tsr_value value, tsr_are
   return TSR_OK;
 }
 
+double tsr_memo_constant_bytes(const tsr_ir *ir, tsr_value value) {
+  const tsr_type_info *type = tsr_value_type(ir, value);
+  double bytes = tsr_dtype_bits(type->dtype) / 8.0;
+  int64_t extent = 0;
+  for (uint32_t i = 0; i < type->rank; i++)
+    bytes *= tsr_expr_is_int(ir, type->dims[i], &extent) ? (double)extent : 0;
+  return bytes;
+}
+
 static size_t place(tsr_memo_layout *layout, size_t bytes) {
   const size_t at = layout->bytes;
   layout->bytes += (bytes + 63) / 64 * 64;

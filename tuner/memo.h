@@ -33,6 +33,9 @@ typedef struct tsr_memo_layout {
   size_t bytes; /* of the whole */
 } tsr_memo_layout;
 
+/* Of a constant with known dims; 0: it has others. */
+double tsr_memo_constant_bytes(const tsr_ir *ir, tsr_value value);
+
 /* Of the graph that tsr_ir_isolate makes. LIMIT: too large to count. */
 TSR_WARN_UNUSED tsr_status tsr_memo_layout_make(const tsr_ir *ir, tsr_arena *arena, tsr_diag *diag,
                                                 tsr_memo_layout *out_layout);

@@ -125,6 +125,13 @@ static const body bodies[] = {
      "mul %1, %2 : i32\n    %4 = reduce %3 {combine = \"add\"} : i32\n    %5 = const {value = 1} : "
      "i32\n    %6 = add %4, %5 : i32\n" PUT_ROW("%6"),
      "i32", true},
+    {"a sum in double precision",
+     X "    %1 = cast %0 : f64\n    %2 = exp %1 : f64\n    %3 = reduce %2 {combine = \"add\"} : "
+       "f64\n" PUT_ROW("%3"),
+     X
+     "    %1 = cast %0 : f64\n    %2 = exp %1 : f64\n    %3 = reduce %2 {combine = \"add\"} : f64\n"
+     "    %4 = const {value = 1.0000000000001} : f64\n    %5 = mul %3, %4 : f64\n" PUT_ROW("%5"),
+     "f64", true},
     {"a product of many", X "    %1 = reduce %0 {combine = \"mul\"} : f32\n" PUT_ROW("%1"),
      X "    %1 = reduce %0 {combine = \"mul\"} : f32\n    %2 = const {value = 1.0001} : f32\n    "
        "%3 = "
