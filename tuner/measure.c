@@ -416,8 +416,8 @@ static uint32_t group_size(const measuring *m) {
   TSR_FOR_EACH_OP (ir, tsr_op_get(ir, m->task->block)->parent, op)
     if (tsr_op_get(ir, op)->code == TSR_OP_CONST)
       bytes += 1.25 * tsr_memo_constant_bytes(ir, tsr_op_get(ir, op)->results[0]);
-  const double most = (double)m->options.memory_bytes / 2 / bytes;
-  return most < 1 ? 1 : most > GROUP ? GROUP : (uint32_t)most;
+  const double most = (double)m->options.memory_bytes / 2 / bytes, all = GROUP;
+  return most < 1 ? 1 : most > all ? GROUP : (uint32_t)most;
 }
 
 static tsr_status measure_groups(measuring *m, tsr_bench *bench, uint32_t count) {
