@@ -91,6 +91,51 @@ static int64_t flat_rows(const choosing *s, int64_t target) {
   return best;
 }
 
+/* Blocks as long as the first ones, of an axis that has as many. */
+static int64_t even_blocks(int64_t all, int64_t block, int64_t step) {
+  const int64_t blocks = (all + block - 1) / block;
+  return up_to((all + blocks - 1) / blocks, step);
+}
+
+static bool is_open(const tsr_nest *nest) {
+  for (uint32_t i = 0; i < nest->par_count; i++)
+    if (!nest->axes[i].gone && !nest->axes[i].fixed)
+      return true;
+  return false;
+}
+
+/* Are there too few tasks for the threads? How many extents that are not known will give is not
+ * known either: then a task is short enough to be one of several of a small problem. */
+static bool wants_more_tasks(const choosing *s, int64_t tasks, double block_points) {
+  enum { OPEN_GRAINS = 64 };
+  const double depth = (double)s->k / (2.0 * (double)s->lanes), grain = TSR_DEFAULT_GRAIN;
+  const int64_t threads = s->nest->target->threads;
+  if (threads <= 1)
+    return false;
+  if (block_points * depth > OPEN_GRAINS * grain && is_open(s->nest))
+    return true;
+  return tasks < 4 * threads && (double)s->m * (double)s->n * (double)s->outer * depth > 4 * grain;
+}
+
+/* More tasks: blocks of half the rows or of half the columns. Where b is copied, every block of
+ * rows copies it anew, and flat columns come in whole rows of the output: that is done for as many
+ * tasks as threads. False: no more. */
+static bool halve_blocks(const choosing *s, int64_t tasks, int64_t mr, int64_t nr, int64_t *mc,
+                         int64_t *nc) {
+  const int64_t rows = *mc / mr, columns = *nc / nr;
+  const bool enough = tasks >= (int64_t)s->nest->target->threads;
+  bool by_rows = rows >= 2 * columns || columns <= 1 || (!s->pack_b && rows > 1 && s->m > s->n);
+  if (s->pack_b && enough)
+    by_rows = false;
+  if ((by_rows ? rows : columns) <= 1 || (s->c->flat && enough))
+    return false;
+  if (by_rows)
+    *mc = up_to(rows, 2) / 2 * mr;
+  else
+    *nc = up_to(columns, 2) / 2 * nr;
+  return true;
+}
+
 /* Blocks: the operand that a task copies or rereads stays in half of L2. */
 static void choose_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *knobs) {
   const int64_t half = (int64_t)s->nest->target->l2_bytes / 2;
@@ -98,28 +143,21 @@ static void choose_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *kn
   int64_t mc = all_m, nc = all_n;
   if (s->pack_b) {
     nc = least(all_n, greatest(nr, half / greatest(1, s->kc * s->c->b.bytes) / nr * nr));
+    nc = even_blocks(all_n, nc, nr);
   } else if (s->k * s->n * s->c->b.bytes > half) {
     /* Of several passes, partial sums and a panel of b take what the block of a leaves. */
     const int64_t room = s->kc < s->k ? half / 4 * 3 : half;
     mc = least(all_m, greatest(mr, room / greatest(1, s->kc * s->c->a.bytes) / mr * mr));
-    mc = up_to((all_m + (all_m / mc + (all_m % mc != 0)) - 1) / (all_m / mc + (all_m % mc != 0)),
-               mr);
+    mc = even_blocks(all_m, mc, mr);
     if (s->kc < s->k)
       nc = least(all_n, greatest(nr, half / 2 / (mc * s->c->b.bytes) / nr * nr));
   }
   if (s->pack_a)
     mc = least(mc, greatest(mr, half / greatest(1, s->kc * s->c->a.bytes) / mr * mr));
-  const int64_t wanted = s->nest->target->threads > 1 ? 4 * (int64_t)s->nest->target->threads : 1;
-  const double work = (double)s->m * (double)s->n * (double)s->k / (2.0 * (double)s->lanes);
-  while (s->outer * ((all_m + mc - 1) / mc) * ((all_n + nc - 1) / nc) < wanted &&
-         work * (double)s->outer > 4 * TSR_DEFAULT_GRAIN) {
-    const int64_t rows = mc / mr, columns = nc / nr;
-    if (rows <= 1 && columns <= 1)
-      break;
-    if (rows >= 2 * columns || columns <= 1 || (!s->pack_b && rows > 1 && s->m > s->n))
-      mc = up_to(rows, 2) / 2 * mr;
-    else
-      nc = up_to(columns, 2) / 2 * nr;
+  for (bool more = true; more;) {
+    const int64_t tasks = s->outer * ((all_m + mc - 1) / mc) * ((all_n + nc - 1) / nc);
+    more = wants_more_tasks(s, tasks, (double)mc * (double)nc) &&
+           halve_blocks(s, tasks, mr, nr, &mc, &nc);
   }
   knobs[TSR_KNOB_MC] = mc;
   knobs[TSR_KNOB_NC] = s->c->flat ? flat_rows(s, nc) * s->c->flat_width : nc;
@@ -191,6 +229,17 @@ static bool fits_registers(const tsr_target *target, int64_t mr, int64_t vectors
   return mr * vectors + vectors + 1 <= (int64_t)target->vector_registers;
 }
 
+/* The columns after the last whole register tile of a block that is not the only one are a vector
+ * for each binary digit of their number. */
+static bool rest_fits(const choosing *s, const int64_t *knobs) {
+  const int64_t rest = knobs[TSR_KNOB_NC] % knobs[TSR_KNOB_NR];
+  if (!s->c->flat || rest == 0 || knobs[TSR_KNOB_NC] >= s->n)
+    return true;
+  const int64_t vectors =
+      rest / s->lanes + __builtin_popcountll((unsigned long long)(rest % s->lanes));
+  return fits_registers(s->nest->target, knobs[TSR_KNOB_MR], vectors);
+}
+
 /* The best register tile and blocks for passes of depth s->kc. */
 static double choose_tiles(const choosing *s, double best, tsr_schedule *out) {
   static const int64_t widths[] = {1, 2, 3, 4, 5, 6, 8};
@@ -217,6 +266,8 @@ static double choose_tiles(const choosing *s, double best, tsr_schedule *out) {
       const int64_t mc = knobs[TSR_KNOB_MC];
       choose_blocks(s, mr, nr, knobs);
       knobs[TSR_KNOB_MC] = greatest(mc, knobs[TSR_KNOB_MC]);
+      if (!rest_fits(s, knobs))
+        continue;
       if (s->kc < s->k && knobs[TSR_KNOB_MC] * knobs[TSR_KNOB_NC] * s->c->b.bytes >
                               2 * (int64_t)s->nest->target->l2_bytes)
         continue;
