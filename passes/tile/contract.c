@@ -86,6 +86,8 @@ static bool reads_flat(const tsr_contract_emit *e, const tsr_contract_operand *o
     return true;
   if (!operand->packable)
     return false;
+  if (e->atom != NULL && e->nest->buffers[operand->main->buffer].map != NULL)
+    return true; /* laid out already */
   for (uint32_t i = 0; i < e->c->depth_count; i++)
     if (!uses_axis(e->nest, operand->main, e->c->depth[i]))
       return false;
@@ -108,6 +110,9 @@ void tsr_contract_flatten(tsr_contract_emit *e) {
     e->depth_outer = e->depth_total;
     e->depth_total *= grouped ? tsr_contract_up(axis->size, e->unit) : axis->size;
   }
+  e->depth_axes = e->depth_index;
+  if (e->atom != NULL)
+    e->depth_index = tsr_expr_lane(e->ir, 7) /* those from 8 on are the sides' */;
 }
 
 /* --- sides --- */
@@ -125,7 +130,7 @@ static tsr_contract_side side_of(tsr_contract_emit *e, int axis, int lane, int64
   return side;
 }
 
-static void bind_leaf(tsr_body *body, tsr_expr leaf, tsr_expr to) {
+void tsr_contract_bind_leaf(tsr_body *body, tsr_expr leaf, tsr_expr to) {
   for (uint32_t i = 0; i < body->leaf_count; i++)
     if (body->from[i] == leaf) {
       body->to[i] = to;
@@ -155,10 +160,10 @@ void tsr_contract_bind(tsr_contract_emit *e, const tsr_contract_side *side, tsr_
   body->extents[side->lane] = extent;
   if (side->axis >= 0)
     tsr_body_bind(body, (uint32_t)side->axis, tsr_expr_add(ir, position, lane));
-  bind_leaf(body, side->leaves[TSR_SIDE_PANEL], panel);
-  bind_leaf(body, side->leaves[TSR_SIDE_LANE], lane);
-  bind_leaf(body, side->leaves[TSR_SIDE_LOCAL], local);
-  bind_leaf(body, side->leaves[TSR_SIDE_COLUMN], column);
+  tsr_contract_bind_leaf(body, side->leaves[TSR_SIDE_PANEL], panel);
+  tsr_contract_bind_leaf(body, side->leaves[TSR_SIDE_LANE], lane);
+  tsr_contract_bind_leaf(body, side->leaves[TSR_SIDE_LOCAL], local);
+  tsr_contract_bind_leaf(body, side->leaves[TSR_SIDE_COLUMN], column);
 }
 
 tsr_expr tsr_contract_first_panel(const tsr_contract_emit *e, const tsr_contract_side *side) {

@@ -97,10 +97,6 @@ static bool find_narrow(tsr_nest *nest, tsr_contraction *c) {
   const int64_t unit = unit_of(nest, c);
   order_depth(nest, c, unit);
   const uint32_t last = c->depth[c->depth_count - 1];
-  /* Expressions over a variable that stays within one group would leave groups out. */
-  const int64_t size = nest->axes[last].size, group = 32 / (8 * c->a.bytes);
-  if (size <= group && tsr_contract_up(size, unit) > group)
-    return false;
   return pads_by_zeros(nest, &c->a, last, unit) && pads_by_zeros(nest, &c->b, last, unit);
 }
 
@@ -285,13 +281,11 @@ static void add_place(tsr_contract_emit *e, tsr_op op, const tsr_contract_operan
 static tsr_value product(tsr_contract_emit *e, tsr_value acc, tsr_expr at, int64_t depth) {
   tsr_body *body = &e->body;
   tsr_ir *ir = e->ir;
-  const uint32_t last = e->c->depth[e->c->depth_count - 1];
   tsr_op op = tsr_op_append(ir, body->region, TSR_OP_CONTRACT);
-  tsr_body_bind(body, last, tsr_expr_add(ir, at, tsr_expr_lane(ir, 1)));
+  tsr_contract_bind_leaf(body, e->depth_index, tsr_expr_add(ir, at, tsr_expr_lane(ir, 1)));
   add_place(e, op, &e->c->a);
-  tsr_body_bind(body, last, tsr_expr_add(ir, at, tsr_expr_lane(ir, 0)));
+  tsr_contract_bind_leaf(body, e->depth_index, tsr_expr_add(ir, at, tsr_expr_lane(ir, 0)));
   add_place(e, op, &e->c->b);
-  tsr_body_bind(body, last, tsr_expr_int(ir, 0));
   tsr_op_add_operand(ir, op, acc);
   tsr_op_set_string(ir, op, "atom", e->atom->text);
   tsr_op_set_int(ir, op, "k", depth);

@@ -40,7 +40,9 @@ typedef struct tsr_contract_emit {
   uint32_t stored_count; /* packed operands, in body.stored */
   /* The depth axes as one, in the order of c->depth: both operands are packed in this order. */
   bool depth_flat;
-  tsr_expr depth_index;             /* over the axes' leaves */
+  tsr_expr depth_index; /* over the axes' leaves; of atoms with k-groups a leaf of its own, whose
+                           range no simplification knows, and `depth_axes` over the axes' */
+  tsr_expr depth_axes;
   int64_t depth_total, depth_outer; /* all; one step of the outermost axis */
   int64_t depth_block;              /* of one pass; depth_total when there is one pass */
   tsr_expr depth_first;             /* step of the outermost axis that the pass starts at */
@@ -55,6 +57,7 @@ typedef struct tsr_contract_emit {
 
 typedef void (*tsr_contract_step)(tsr_contract_emit *e);
 
+void tsr_contract_bind_leaf(tsr_body *body, tsr_expr leaf, tsr_expr to);
 /* Are both operands read by flat depth? Sets the depth_ fields but depth_block. */
 void tsr_contract_flatten(tsr_contract_emit *e);
 void tsr_contract_bind(tsr_contract_emit *e, const tsr_contract_side *side, tsr_expr panel,

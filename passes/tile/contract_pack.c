@@ -20,12 +20,19 @@ typedef struct packing {
   void (*inside)(struct packing *p);
 } packing;
 
+/* The flat depth at which the axes stand. */
+static void bind_depth(tsr_contract_emit *e) {
+  if (e->atom != NULL)
+    tsr_contract_bind_leaf(&e->body, e->depth_index, tsr_body_expr(&e->body, e->depth_axes));
+}
+
 static void store_tile(packing *p) {
   tsr_body *body = &p->e->body;
   tsr_ir *ir = p->e->ir;
   tsr_expr subs[TSR_NEST_AXES + 2];
   unsigned lanes = 0;
   const uint32_t mark = tsr_body_mark(body);
+  bind_depth(p->e);
   for (uint32_t d = 0; d < p->to->rank; d++) {
     subs[d] = tsr_body_expr(body, p->to->subs[d]);
     lanes |= tsr_body_lanes(body, subs[d]);
@@ -58,6 +65,7 @@ static void store_group(packing *p, tsr_value tile, int64_t from, int64_t rows, 
   }
   const tsr_expr before = body->to[axis];
   tsr_body_bind(body, axis, tsr_expr_add_int(ir, p->group_at, from));
+  bind_depth(p->e);
   for (uint32_t d = 0; d < p->to->rank; d++)
     subs[d] = tsr_body_expr(body, p->to->subs[d]);
   subs[last] = tsr_expr_add(ir, subs[last], tsr_expr_lane(ir, 0));
@@ -127,8 +135,17 @@ static void grouped_level(packing *p, uint32_t level) {
                step);
     body->region = outer;
   }
-  for (int64_t at = size / step * step; at < padded; at += e->group)
+  int64_t at = size / step * step;
+  for (; at < size; at += e->group)
     group_rows(p, level, tsr_expr_add_int(ir, first, at), e->group, size - at);
+  if (at >= padded)
+    return;
+  tsr_tile_loop zeros = tsr_tile_for(ir, outer, tsr_expr_int(ir, at / e->group),
+                                     tsr_expr_int(ir, padded / e->group), NULL, 0);
+  body->region = zeros.body;
+  group_rows(p, level, tsr_expr_add(ir, first, tsr_expr_mul_int(ir, zeros.index, e->group)),
+             e->group, 0);
+  body->region = outer;
 }
 
 /* Steps of an axis in one pass: the outermost is shared out among the passes. */
@@ -164,6 +181,7 @@ static void zero_end(packing *p, uint32_t level, int64_t size) {
     at = tsr_expr_add(e->ir, at, tsr_expr_lane(e->ir, 1));
   const tsr_expr before = body->to[axis];
   tsr_body_bind(body, axis, at);
+  bind_depth(e);
   for (uint32_t d = 0; d < p->to->rank; d++)
     subs[d] = tsr_body_expr(body, p->to->subs[d]);
   tsr_body_bind(body, axis, before);

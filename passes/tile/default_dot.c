@@ -25,6 +25,12 @@ static bool has_atom(tsr_nest *nest, const tsr_atom *atom) {
   return false;
 }
 
+/* A register of tiles would otherwise reach into the columns of another task. */
+static bool whole_registers(const tsr_nest *nest, const tsr_contraction *c, int64_t columns) {
+  const tsr_nest_axis *n = &nest->axes[c->n];
+  return columns % TILE == 0 || (n->fixed && columns >= n->size);
+}
+
 tsr_status tsr_contract_dot_check(tsr_nest *nest, const tsr_schedule *schedule, const char *kernel,
                                   tsr_diag *diag) {
   const int64_t *knobs = schedule->knobs;
@@ -35,6 +41,8 @@ tsr_status tsr_contract_dot_check(tsr_nest *nest, const tsr_schedule *schedule, 
   const tsr_contraction *c = tsr_contract_narrow(nest);
   if (knobs[TSR_KNOB_NR] % TILE != 0 || (tiles && knobs[TSR_KNOB_NR] > 2 * TILE))
     return refuse(kernel, "nr", tiles ? "must be 16 or 32" : "must be a multiple of 16", diag);
+  if (tiles && c->flat && !whole_registers(nest, c, knobs[TSR_KNOB_NC]))
+    return refuse(kernel, "nc", "must be a multiple of 16, or all columns", diag);
   if (tiles && (knobs[TSR_KNOB_MR] % TILE != 0 || knobs[TSR_KNOB_MR] > 2 * TILE))
     return refuse(kernel, "mr", "must be 16 or 32", diag);
   if (!c->a.packable && knobs[TSR_KNOB_PACK_A] != 1)
@@ -132,7 +140,7 @@ static void choose_tile(tsr_nest *nest, const shape *s, const tsr_atom *atom, in
 /* What a task copies stays in half of L2, or of a quarter where it copies both; then enough tasks
  * for all threads. */
 static void choose_blocks(const tsr_nest *nest, const tsr_contraction *c, const shape *s,
-                          int64_t *knobs) {
+                          bool tiles, int64_t *knobs) {
   const int64_t mr = knobs[TSR_KNOB_MR], nr = knobs[TSR_KNOB_NR];
   const int64_t half = (int64_t)nest->target->l2_bytes / 2;
   const int64_t all_m = tsr_contract_up(s->m, mr), all_n = tsr_contract_up(s->n, nr);
@@ -158,6 +166,8 @@ static void choose_blocks(const tsr_nest *nest, const tsr_contraction *c, const 
     int64_t rows = greatest(1, least(c->flat_rows_size, nc / c->flat_width)), fixed = 0;
     while (tsr_expr_is_int(nest->ir, c->flat_rows, &fixed) && rows > 1 && fixed % rows != 0)
       rows--;
+    while (tiles && rows < c->flat_rows_size && !whole_registers(nest, c, rows * c->flat_width))
+      rows++;
     knobs[TSR_KNOB_NC] = rows * c->flat_width;
   }
 }
@@ -175,7 +185,7 @@ void tsr_contract_dot_default(tsr_nest *nest, const tsr_atom *atom, tsr_schedule
   knobs[TSR_KNOB_UNROLL] = 4;
   knobs[TSR_KNOB_GRAIN] = TSR_DEFAULT_GRAIN;
   choose_tile(nest, &s, atom, knobs);
-  choose_blocks(nest, c, &s, knobs);
+  choose_blocks(nest, c, &s, atom->place == TSR_ATOM_MEMORY, knobs);
 }
 
 /* Vectors, on whose schedule a variant by tiles may stand; slow ones only for its sake. */
@@ -196,6 +206,8 @@ uint32_t tsr_contract_dot_variants(tsr_nest *nest, const tsr_schedule *first, ts
   if (!rows_fit || !columns_fit)
     return 0;
   tsr_contract_dot_default(nest, atom, out);
+  if (c->flat && !whole_registers(nest, c, out->knobs[TSR_KNOB_NC]))
+    return 0;
   int64_t *knobs = out->knobs;
   if (c->a.packable)
     knobs[TSR_KNOB_MR] = mr;

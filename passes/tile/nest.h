@@ -8,7 +8,7 @@
 
 enum {
   TSR_NEST_AXES = 16,
-  TSR_NEST_LEAVES = TSR_NEST_AXES + 8,
+  TSR_NEST_LEAVES = TSR_NEST_AXES + 9,
   TSR_NEST_CARRIED = 32 /* accumulators of one loop nest */
 };
 

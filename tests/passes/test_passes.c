@@ -57,13 +57,15 @@ START_TEST(runner_stops_and_reports_each_pass) {
   tsr_ir *ir = parse_model();
   tsr_pass_options options = {.stop_after = "to_blocks", .hook = note, .hook_context = &all};
   ck_assert_int_eq(tsr_passes_run(ir, &options, &diag), TSR_OK);
-  ck_assert_uint_eq(all.count, 6);
+  ck_assert_uint_eq(all.count, 8);
   ck_assert_str_eq(all.names[0], "segments");
   ck_assert_str_eq(all.names[1], "equal_dims");
   ck_assert_str_eq(all.names[2], "unpack");
   ck_assert_str_eq(all.names[3], "canonicalize");
-  ck_assert_str_eq(all.names[4], "in_place");
-  ck_assert_str_eq(all.names[5], "to_blocks");
+  ck_assert_str_eq(all.names[4], "bytes");
+  ck_assert_str_eq(all.names[5], "precision");
+  ck_assert_str_eq(all.names[6], "in_place");
+  ck_assert_str_eq(all.names[7], "to_blocks");
   tsr_ir_destroy(ir);
   ir = parse_model();
   options = (tsr_pass_options){.print_after = "fuse", .hook = note, .hook_context = &one};
