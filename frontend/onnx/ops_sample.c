@@ -381,11 +381,11 @@ tsr_status tsr_lower_op_affine_grid(tsr_lower *l) {
 /* --- RoiAlign --- */
 
 typedef struct roi_axis {
-  tsr_value low, high; /* neighbouring positions, f32 [rois, points] */
+  tsr_value low, high; /* neighbouring positions, [rois, points], of the type that is computed in */
   tsr_value weight;    /* of `high` */
   tsr_value inside;    /* bool */
   tsr_value real;      /* bool: one of the region's samples; 0: all are */
-  tsr_value count;     /* of the region's samples in a cell, f32 [rois, 1]; 0: the same for all */
+  tsr_value count;     /* of the region's samples in a cell, [rois, 1]; 0: the same for all */
 } roi_axis;
 
 /* Samples per cell along an axis: so many for all regions (`fixed`, > 0), or as many as a region
@@ -399,7 +399,7 @@ static tsr_value roi_column(tsr_lower *l, tsr_value rois, int64_t at) {
   return v_slice_axis(l, rois, 1, e_int(l, at), e_int(l, 1));
 }
 
-/* Where the regions begin along one axis (`number` 0: y, 1: x), and their lengths, f32 [rois, 1].
+/* Where the regions begin along one axis (`number` 0: y, 1: x), and their lengths, [rois, 1].
  */
 static tsr_value roi_length(tsr_lower *l, tsr_value rois, int64_t number, bool half_pixel,
                             tsr_value *out_start) {
@@ -541,11 +541,11 @@ tsr_status tsr_lower_op_roi_align(tsr_lower *l) {
     return tsr_lower_unsupported(l, "a sampling_ratio of %lld; 0 to 64 are", (long long)samples);
   const char *usual = l->opset < 16 ? "output_half_pixel" : "half_pixel";
   bool half = tsr_lower_text_is(l, "coordinate_transformation_mode", usual, "half_pixel");
-  tsr_value wide = v_cast(l, x, TSR_F32), rois = v_cast(l, tsr_lower_value(l, 1), TSR_F32);
+  tsr_value wide = v_widen(l, x), rois = v_cast(l, tsr_lower_value(l, 1), v_dtype(l, wide));
   axis = 2;
-  tsr_value height = v_extent(l, x, &axis, 1, TSR_F32);
+  tsr_value height = v_extent(l, x, &axis, 1, v_dtype(l, wide));
   axis = 3;
-  tsr_value width = v_extent(l, x, &axis, 1, TSR_F32);
+  tsr_value width = v_extent(l, x, &axis, 1, v_dtype(l, wide));
   roi_samples down = roi_most(l, rois, 0, rows, samples, half);
   roi_samples across = roi_most(l, rois, 1, columns, samples, half);
   roi_axis y = place_samples(l, rois, 0, rows, down, height, half);

@@ -547,6 +547,14 @@ for name, op, attrs in (("", 16, {}), ("_old", 10, {}), ("_max", 16, {"mode": "m
                         ("_pixel", 16, {"coordinate_transformation_mode": "output_half_pixel"})):
     Case("roi_samples" + name, "RoiAlign", [f32(2, 3, 12, 10), *rois], domain="", opset=op, dims={1: ["R", None], 2: ["R"]},
          output_height=3, output_width=2, sampling_ratio=0, spatial_scale=0.9, **attrs)
+# The difference of two large results, of which float32 would leave nothing.
+Case("fuzz_roi_align_double", "Sub", [f32(1, 1, 4, 3).astype(np.float64) * 1e8 + 0.1, np.ones((1, 1, 4, 3))], domain="", opset=16,
+     outputs=[TensorProto.DOUBLE], names=["r", "s"], before=[
+    helper.make_node("Constant", [], ["rois"], value=numpy_helper.from_array(np.array([[0, 0, 2, 3]], np.float64))),
+    helper.make_node("Constant", [], ["batch"], value=numpy_helper.from_array(np.array([0]))),
+    helper.make_node("Add", ["x0", "x1"], ["moved"]),
+    helper.make_node("RoiAlign", ["x0", "rois", "batch"], ["r"], output_height=2, output_width=2, sampling_ratio=3),
+    helper.make_node("RoiAlign", ["moved", "rois", "batch"], ["s"], output_height=2, output_width=2, sampling_ratio=3)])
 NONE = np.zeros(0, np.float32)
 for name, attrs in (("linear", {"mode": "linear"}), ("nearest", {"mode": "nearest"}), ("cubic", {"mode": "cubic"}),
                     ("corners", {"mode": "linear", "coordinate_transformation_mode": "align_corners"}),

@@ -3,6 +3,8 @@ import re
 
 
 EXPLAINED = [
+    (lambda graph, reason: "a symbolic head size" in reason or "weights of symbolic shape" in reason,
+     "refused by name: sizes that say what the operator computes must be known, and here data decides them"),
     (lambda graph, reason: "symbolic dims differ until --dim" in reason or re.search(r"shapes .*[a-z]_.* do not broadcast", reason)
      or re.search(r"the extents \S+_n\d+ and \S+ must be equal|the extents \S+ and \S+_n\d+ must be equal", reason),
      "dims of different names never broadcast nor join, so sizes that only the data says fit nothing (frontend/onnx/README.md)"),

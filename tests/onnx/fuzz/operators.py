@@ -68,6 +68,11 @@ RESIZED = Class(16, 16)  # scales are exact: what they make of sizes must not ch
 SAMPLED = Class(16, 16, inputs=(0, 1, 2, 3, 4))  # positions are computed, then looked up
 
 
+def lost(arrays, node):
+    """Of a sum of exponentials, of which the largest is 1, each of the others may be below half a unit of it and be lost."""
+    return float(max(2, *arrays[0].shape))
+
+
 class Row:
     def __init__(self, op, kind, make, klass, domain="", name=None, **more):
         self.op, self.kind, self.make, self.klass, self.domain = op, kind, make, klass, domain
@@ -1002,7 +1007,7 @@ def softmax(g, r):
 
 
 rows("Softmax", "softmax", softmax, Class(4, 16, terms=reduced))
-rows("LogSoftmax", "softmax", softmax, Class(4, 16, terms=reduced, ones=2))  # the largest exponential is 1, and what is added to it rounded so
+rows("LogSoftmax", "softmax", softmax, Class(4, 16, terms=reduced, ones=lost))
 
 
 def loss(g, r):
@@ -1017,9 +1022,8 @@ def loss(g, r):
     return emit(g, r, [x, target, weights], attrs, outputs)
 
 
-# The logarithm of a sum of exponentials, of which the largest is 1, is as exact as that sum.
 row("NegativeLogLikelihoodLoss", "loss", loss, Class(4, 16, inputs=(0, 2), terms=reduced), since=12)
-row("SoftmaxCrossEntropyLoss", "loss", loss, Class(4, 16, inputs=(0, 2), terms=reduced, ones=2), since=12)
+row("SoftmaxCrossEntropyLoss", "loss", loss, Class(4, 16, inputs=(0, 2), terms=reduced, ones=lost), since=12)
 
 
 def channels(g, rank=(2, 5), kinds=F):
