@@ -121,21 +121,22 @@ static void bind(model *m, char **words, int count) {
     dims[i - 3] = strtoll(words[i], NULL, 10);
     bytes *= (size_t)dims[i - 3];
   }
-  free(m->inputs[index]);
-  m->inputs[index] = read_file(words[2], bytes);
-  if (m->inputs[index] == NULL) {
+  void *data = read_file(words[2], bytes);
+  if (data == NULL) {
     fail(words[2], "it cannot be read, or has another size");
     return;
   }
-  DLTensor tensor = {.data = m->inputs[index],
+  DLTensor tensor = {.data = data,
                      .device = {.device_type = kDLCPU},
                      .ndim = count - 3,
                      .dtype = type,
                      .shape = dims};
   if (tsr_exec_bind_input(m->exec, index, &tensor) != TSR_OK)
-    fail("input", tsr_exec_last_error(m->exec));
+    fail("input", tsr_exec_last_error(m->exec)); /* which is unbound now */
   else
     puts("{}");
+  free(m->inputs[index]);
+  m->inputs[index] = data;
 }
 
 static void run(model *m) {
