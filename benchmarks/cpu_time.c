@@ -4,9 +4,8 @@
  *   load MODULE.tsm THREADS     in place of the one before; names of its inputs and outputs
  *   input INDEX FILE DIM...     raw bytes, which are copied, and bound
  *   run                         once
- *   time WARM ROUNDS CALLS      WARM calls that are not counted, then ROUNDS times CALLS calls;
- * gives the nanoseconds of a call in each round output INDEX FILE           raw bytes of the last
- * run; gives dtype and shape
+ *   time WARM ROUNDS CALLS      WARM calls, then ROUNDS times CALLS calls: ns of a call per round
+ *   output INDEX FILE           raw bytes of the last run; gives dtype and shape
  *
  * A failure is {"error": "..."}. */
 #include <inttypes.h>
