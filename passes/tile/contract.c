@@ -58,7 +58,9 @@ static void panel_constant(tsr_contract_emit *e, const tsr_contract_operand *ope
   buffer->packed_rank = rank;
   memcpy(buffer->packed_dims, dims, rank * sizeof *dims);
   if (e->depth_flat) {
-    subs[first_depth] = e->depth_index;
+    subs[first_depth] = tsr_expr_mul_int(ir, e->depth_index, e->taps);
+    if (e->taps > 1)
+      subs[first_depth] = tsr_expr_add(ir, subs[first_depth], nest->axes[e->c->tap].leaf);
     dims[first_depth] = tsr_expr_int(ir, e->depth_total);
     subs[first_depth + 1] = subs[rank - 1];
     dims[first_depth + 1] = dims[rank - 1];
@@ -94,15 +96,21 @@ static bool reads_flat(const tsr_contract_emit *e, const tsr_contract_operand *o
   return operand->alone;
 }
 
+uint32_t tsr_contract_flat_axes(const tsr_contract_emit *e) {
+  return e->c->depth_count - (e->taps > 1 ? 1 : 0);
+}
+
 void tsr_contract_flatten(tsr_contract_emit *e) {
   const tsr_contraction *c = e->c;
-  e->depth_total = e->depth_outer = 1;
+  e->depth_total = e->depth_outer = e->taps = 1;
   e->depth_first = e->depth_index = tsr_expr_int(e->ir, 0);
   if (!c->depth_fixed || !reads_flat(e, &c->a, e->pack_a) || !reads_flat(e, &c->b, e->pack_b) ||
       c->depth_count == 0)
     return;
   e->depth_flat = true;
-  for (uint32_t i = c->depth_count; i-- > 0;) {
+  if (c->flat && c->tap >= 0)
+    e->taps = c->tap_size;
+  for (uint32_t i = tsr_contract_flat_axes(e); i-- > 0;) {
     const tsr_nest_axis *axis = &e->nest->axes[c->depth[i]];
     const bool grouped = e->atom != NULL && i + 1 == c->depth_count;
     e->depth_index =
@@ -110,6 +118,8 @@ void tsr_contract_flatten(tsr_contract_emit *e) {
     e->depth_outer = e->depth_total;
     e->depth_total *= grouped ? tsr_contract_up(axis->size, e->unit) : axis->size;
   }
+  e->depth_outer *= e->taps;
+  e->depth_total *= e->taps;
   e->depth_axes = e->depth_index;
   if (e->atom != NULL)
     e->depth_index = tsr_expr_lane(e->ir, 7) /* those from 8 on are the sides' */;
@@ -188,25 +198,42 @@ static tsr_value product(tsr_contract_emit *e, tsr_value acc) {
                            tsr_tile_type(e->ir, e->c->dtype, body->extents[0], body->extents[1]));
 }
 
+/* One step of the flat depth: all taps. */
+static tsr_value flat_step(tsr_contract_emit *e, tsr_value acc) {
+  tsr_body *body = &e->body;
+  if (e->taps == 1)
+    return product(e, acc);
+  const uint32_t tap = (uint32_t)e->c->tap;
+  for (int64_t i = 0; i < e->taps; i++) {
+    const uint32_t mark = tsr_body_mark(body);
+    tsr_body_bind(body, tap, tsr_expr_int(e->ir, i));
+    acc = product(e, acc);
+    tsr_body_release(body, mark);
+  }
+  tsr_body_bind(body, tap, tsr_expr_int(e->ir, 0));
+  return acc;
+}
+
 /* One loop over the pass's share of the flat depth: the last axis takes the whole index. */
 static void flat_depth_loop(tsr_contract_emit *e, tsr_value acc, tsr_value *out) {
   tsr_body *body = &e->body;
   tsr_ir *ir = e->ir;
-  const uint32_t *depth = e->c->depth, last = depth[e->c->depth_count - 1];
+  const uint32_t last = e->c->depth[tsr_contract_flat_axes(e) - 1];
+  const int64_t unroll = (e->unroll + e->taps - 1) / e->taps;
   const tsr_region outer = body->region;
   const uint32_t unbound = body->unbound;
-  const tsr_expr lo = tsr_expr_mul_int(ir, e->depth_first, e->depth_outer);
+  const tsr_expr lo = tsr_expr_mul_int(ir, e->depth_first, e->depth_outer / e->taps);
   tsr_body_hoist(body, e->c->a.value, unbound);
   tsr_body_hoist(body, e->c->b.value, unbound);
   tsr_tile_loop loop =
-      tsr_tile_for(ir, outer, lo, tsr_expr_add_int(ir, lo, e->depth_block), &acc, 1);
-  if (e->unroll > 1)
-    tsr_op_set_int(ir, loop.op, "unroll", e->unroll);
+      tsr_tile_for(ir, outer, lo, tsr_expr_add_int(ir, lo, e->depth_block / e->taps), &acc, 1);
+  if (unroll > 1)
+    tsr_op_set_int(ir, loop.op, "unroll", unroll);
   const uint32_t mark = tsr_body_mark(body);
   body->region = loop.body;
   tsr_body_bind(body, last, loop.index);
   body->unbound = 0;
-  const tsr_value next = product(e, loop.carried[0]);
+  const tsr_value next = flat_step(e, loop.carried[0]);
   tsr_tile_yield(ir, loop.body, &next, 1);
   tsr_body_release(body, mark);
   tsr_body_bind(body, last, tsr_expr_int(ir, 0));

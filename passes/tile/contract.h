@@ -35,7 +35,15 @@ typedef struct tsr_contraction {
   uint32_t flat_x;
   tsr_expr flat_rows;
   int64_t flat_width, flat_rows_size;
+  /* Flat columns: a depth axis along which b's rows move as they do along y, both in one subscript,
+   * y * row_step + tap * tap_step + ..; -1: none. A row that is copied once then serves several
+   * taps. It is the last of `depth`. */
+  int tap;
+  int64_t tap_size, tap_step, row_step;
 } tsr_contraction;
+
+/* Rows of b that a block of `rows` rows of the output copies for all taps together. */
+int64_t tsr_contract_tap_rows(const tsr_contraction *c, int64_t rows);
 
 /* NULL: the block is no contraction. Joins the flat pair in the nest; further calls return the same
  * answer. */

@@ -92,6 +92,7 @@ static bool find_narrow(tsr_nest *nest, tsr_contraction *c) {
       wide->depth_count == 0 || wide->depth_size < 1)
     return false;
   *c = *wide;
+  c->tap = -1;
   if (!take_narrow(nest, &c->a) || !take_narrow(nest, &c->b) || atoms_of(nest, c, atoms) == 0)
     return false;
   const int64_t unit = unit_of(nest, c);

@@ -45,8 +45,11 @@ typedef struct tsr_contract_emit {
   tsr_expr depth_axes;
   int64_t depth_total, depth_outer; /* all; one step of the outermost axis */
   int64_t depth_block;              /* of one pass; depth_total when there is one pass */
-  tsr_expr depth_first;             /* step of the outermost axis that the pass starts at */
-  tsr_value sums;                   /* scratch of partial sums, or 0 */
+  /* Steps of the contraction's tap, which are straight code and not in depth_index; 1: no taps. All
+   * depth_ sizes count them. */
+  int64_t taps;
+  tsr_expr depth_first; /* step of the outermost axis that the pass starts at */
+  tsr_value sums;       /* scratch of partial sums, or 0 */
   /* Of the sums: all at once, or the first pass through the depth, one in between, the last. */
   enum { TSR_SUM_WHOLE, TSR_SUM_FIRST, TSR_SUM_PART, TSR_SUM_LAST } phase;
   /* Of a window: the axis of the output's rows, or -1, and those of the tile at hand. */
@@ -58,8 +61,10 @@ typedef struct tsr_contract_emit {
 typedef void (*tsr_contract_step)(tsr_contract_emit *e);
 
 void tsr_contract_bind_leaf(tsr_body *body, tsr_expr leaf, tsr_expr to);
-/* Are both operands read by flat depth? Sets the depth_ fields but depth_block. */
+/* Are both operands read by flat depth? Sets the depth_ fields but depth_block, and taps. */
 void tsr_contract_flatten(tsr_contract_emit *e);
+/* How many of the depth axes depth_index is made of: all but a tap. */
+uint32_t tsr_contract_flat_axes(const tsr_contract_emit *e);
 void tsr_contract_bind(tsr_contract_emit *e, const tsr_contract_side *side, tsr_expr panel,
                        tsr_expr local, int64_t extent);
 tsr_expr tsr_contract_first_panel(const tsr_contract_emit *e, const tsr_contract_side *side);

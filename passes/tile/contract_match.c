@@ -209,6 +209,57 @@ static void order_depth(const tsr_nest *nest, tsr_contraction *c) {
     c->depth[c->depth_count++] = (uint32_t)c->a.depth_axis;
 }
 
+static bool uses(const tsr_nest *nest, const tsr_nest_access *access, uint32_t axis, int but) {
+  for (uint32_t d = 0; d < access->rank; d++)
+    if ((int)d != but && tsr_expr_uses_value(nest->ir, access->subs[d], nest->axes[axis].variable))
+      return true;
+  return false;
+}
+
+/* Is this axis a tap of the rows y, through subscript `d` of b? */
+static bool is_tap(const tsr_nest *nest, const tsr_contraction *c, uint32_t axis, uint32_t d) {
+  enum { MOST_TAPS = 16, MOST_STEP = 4 };
+  const uint32_t y = (uint32_t)c->n;
+  const tsr_nest_access *access = c->b.main;
+  const tsr_expr leaves[2] = {nest->axes[y].leaf, nest->axes[axis].leaf};
+  int64_t steps[2] = {0, 0};
+  tsr_expr rest = 0;
+  return nest->axes[axis].fixed && nest->axes[axis].size <= MOST_TAPS &&
+         tsr_expr_linear(nest->ir, access->subs[d], leaves, 2, steps, &rest) && steps[0] > 0 &&
+         steps[1] > 0 && (steps[0] == 1 || steps[1] == 1) && steps[0] <= MOST_STEP &&
+         steps[0] < nest->axes[axis].size && !uses(nest, access, axis, (int)d) &&
+         !uses(nest, access, y, (int)d);
+}
+
+/* A tap goes last in the depth. Nothing else of b may vary with y. */
+static void find_tap(const tsr_nest *nest, tsr_contraction *c) {
+  const tsr_nest_access *access = c->b.main;
+  const uint64_t under = accesses_under(nest, c->b.value);
+  if (!c->flat || !c->a.packable || !c->b.alone || access->indirect || c->depth_count < 2)
+    return;
+  for (uint32_t i = 0; i < nest->access_count && i < 64; i++)
+    if ((under >> i & 1) != 0 && &nest->accesses[i] != access &&
+        uses(nest, &nest->accesses[i], (uint32_t)c->n, -1))
+      return;
+  for (uint32_t d = 0; d < access->rank; d++)
+    for (uint32_t i = 0; i < c->depth_count; i++) {
+      const uint32_t axis = c->depth[i];
+      const tsr_expr leaves[2] = {nest->axes[c->n].leaf, nest->axes[axis].leaf};
+      int64_t steps[2] = {0, 0};
+      tsr_expr rest = 0;
+      if (!is_tap(nest, c, axis, d) ||
+          !tsr_expr_linear(nest->ir, access->subs[d], leaves, 2, steps, &rest))
+        continue;
+      c->tap = (int)axis;
+      c->tap_size = nest->axes[axis].size;
+      c->row_step = steps[0];
+      c->tap_step = steps[1];
+      memmove(c->depth + i, c->depth + i + 1, (c->depth_count - i - 1) * sizeof *c->depth);
+      c->depth[c->depth_count - 1] = axis;
+      return;
+    }
+}
+
 static bool sides(tsr_nest *nest, tsr_contraction *c, const tsr_op_data *product) {
   const tsr_value x = product->operands[0].value, y = product->operands[1].value;
   const uint32_t par = par_mask(nest), vx = nest->varies[x], vy = nest->varies[y];
@@ -254,6 +305,8 @@ static bool match(tsr_nest *nest, tsr_contraction *c) {
   if (!c->few_rows)
     flatten(nest, c, own);
   order_depth(nest, c);
+  c->tap = -1;
+  find_tap(nest, c);
   for (uint32_t i = 0; i < nest->par_count; i++)
     if (!nest->axes[i].gone && (int)i != c->m && (int)i != c->n)
       c->outer[c->outer_count++] = i;

@@ -17,6 +17,7 @@ typedef struct packing {
   tsr_expr group_at;  /* position of the tile's first row along the innermost axis */
   int64_t group_left; /* rows that the axis has from there on, where they are less than the tile's;
                          the others are zeros */
+  int64_t tap;        /* step of the contraction's tap that flat rows are copied for */
   void (*inside)(struct packing *p);
 } packing;
 
@@ -223,7 +224,8 @@ static void stepped_level(packing *p, uint32_t level, int64_t step, unsigned lan
 static void depth_level(packing *p, uint32_t level) {
   tsr_body *body = &p->e->body;
   tsr_ir *ir = p->e->ir;
-  if (level == p->e->c->depth_count) {
+  const uint32_t levels = tsr_contract_flat_axes(p->e);
+  if (level == levels) {
     p->inside(p);
     return;
   }
@@ -242,7 +244,7 @@ static void depth_level(packing *p, uint32_t level) {
     return;
   }
   /* Taps of a padded window one by one: which lanes are outside is then known at compile time. */
-  if (level + 1 == p->e->c->depth_count && p->operand->checked && size <= UNROLLED_TAPS) {
+  if (level + 1 == levels && p->operand->checked && size <= UNROLLED_TAPS) {
     for (int64_t i = 0; i < size; i++)
       bound_level(p, level, tsr_expr_int(ir, i));
     return;
@@ -289,9 +291,9 @@ static void add_groups(tsr_contract_emit *e, tsr_body_stored *stored, tsr_expr *
 
 static void add_depth(tsr_contract_emit *e, tsr_body_stored *stored, tsr_expr *dims) {
   if (e->depth_flat) {
-    const tsr_expr first = tsr_expr_mul_int(e->ir, e->depth_first, e->depth_outer);
+    const tsr_expr first = tsr_expr_mul_int(e->ir, e->depth_first, e->depth_outer / e->taps);
     add_dim(stored, dims, tsr_expr_sub(e->ir, e->depth_index, first),
-            tsr_expr_int(e->ir, e->depth_block));
+            tsr_expr_int(e->ir, e->depth_block / e->taps));
     return;
   }
   for (uint32_t i = 0; i < e->c->depth_count; i++) {
@@ -364,12 +366,56 @@ static void flat_part(packing *p, tsr_expr row, tsr_expr from, int64_t extent) {
   const tsr_expr first = tsr_expr_mul_int(ir, e->n.number, e->n.block / width);
   tsr_body_bind(body, (uint32_t)e->n.axis, tsr_expr_add(ir, first, row));
   tsr_body_bind(body, e->c->flat_x, x);
+  if (e->taps > 1)
+    tsr_body_bind(body, (uint32_t)e->c->tap, tsr_expr_int(ir, p->tap));
   for (uint32_t i = e->nest->axis_count; i < body->leaf_count; i++)
     if (body->from[i] == e->n.leaves[TSR_SIDE_COLUMN])
       body->to[i] = tsr_expr_add(ir, tsr_expr_mul_int(ir, row, width), x);
   depth_level(p, 0);
+  if (e->taps > 1)
+    tsr_body_bind(body, (uint32_t)e->c->tap, zero);
   tsr_body_bind(body, e->c->flat_x, zero);
   tsr_body_release(body, mark);
+}
+
+/* Rows below each other in the source lie below each other in the copy, so that a tap finds the
+ * columns of its rows further on; with a stride, every row_step-th of them, and the others apart:
+ * by the first tap that reads them. */
+static int64_t last_step(const tsr_contraction *c, int64_t first_tap) {
+  int64_t last = 0;
+  for (int64_t tap = first_tap; tap < c->tap_size; tap++)
+    if (tap * c->tap_step % c->row_step == first_tap * c->tap_step % c->row_step)
+      last = tap * c->tap_step / c->row_step;
+  return last;
+}
+
+static int64_t first_taps(const tsr_contraction *c) {
+  return c->tap_size < c->row_step ? c->tap_size : c->row_step;
+}
+
+int64_t tsr_contract_tap_rows(const tsr_contraction *c, int64_t rows) {
+  int64_t sum = 0;
+  for (int64_t tap = 0; tap < first_taps(c); tap++)
+    sum += rows + last_step(c, tap);
+  return sum;
+}
+
+/* The copy's dims behind the depth, where it has taps. */
+static int64_t add_taps(tsr_contract_emit *e, tsr_body_stored *stored, tsr_expr *dims,
+                        tsr_expr *out_column) {
+  const tsr_contraction *c = e->c;
+  tsr_ir *ir = e->ir;
+  const tsr_expr position = tsr_expr_mul_int(ir, e->nest->axes[c->tap].leaf, c->tap_step);
+  int64_t most = 0;
+  for (int64_t tap = 0; tap < first_taps(c); tap++)
+    most = last_step(c, tap) > most ? last_step(c, tap) : most;
+  if (c->row_step > 1)
+    add_dim(stored, dims, tsr_expr_mod_int(ir, position, c->row_step),
+            tsr_expr_int(ir, c->row_step));
+  *out_column = tsr_expr_add(
+      ir, *out_column,
+      tsr_expr_mul_int(ir, tsr_expr_floordiv_int(ir, position, c->row_step), c->flat_width));
+  return most * c->flat_width;
 }
 
 static void pack_flat(tsr_contract_emit *e, packing *p, tsr_body_stored *stored) {
@@ -378,22 +424,30 @@ static void pack_flat(tsr_contract_emit *e, packing *p, tsr_body_stored *stored)
   tsr_expr dims[TSR_NEST_AXES + 2];
   const int64_t width = e->c->flat_width, rows = e->n.block / width;
   const int64_t lanes = 16, padded = (e->n.block + lanes - 1) / lanes * lanes;
-  const int64_t columns = padded % 512 == 0 ? padded + lanes : padded;
+  int64_t columns = padded % 512 == 0 ? padded + lanes : padded;
   if (p->grouped) {
     add_groups(e, stored, dims, e->n.leaves[TSR_SIDE_COLUMN], columns);
   } else {
+    tsr_expr column = e->n.leaves[TSR_SIDE_COLUMN];
     add_depth(e, stored, dims);
-    add_dim(stored, dims, e->n.leaves[TSR_SIDE_COLUMN], tsr_expr_int(ir, columns));
+    if (e->taps > 1) {
+      columns = (padded + add_taps(e, stored, dims, &column) + lanes - 1) / lanes * lanes;
+      columns = columns % 512 == 0 ? columns + lanes : columns;
+    }
+    add_dim(stored, dims, column, tsr_expr_int(ir, columns));
   }
   stored->buffer = scratch(e, stored->dtype, dims, stored->rank);
   const tsr_region outer = body->region;
-  tsr_tile_loop loop =
-      tsr_tile_for(ir, outer, tsr_expr_int(ir, 0), tsr_expr_int(ir, rows), NULL, 0);
-  body->region = loop.body;
   const int64_t step = p->turned >= 0 ? TURN : MAX_COPY_LANES;
-  for (int64_t at = 0; at < width; at += step)
-    flat_part(p, loop.index, tsr_expr_int(ir, at), width - at < step ? width - at : step);
-  body->region = outer;
+  for (p->tap = 0; p->tap < (e->taps > 1 ? first_taps(e->c) : 1); p->tap++) {
+    const int64_t here = e->taps > 1 ? rows + last_step(e->c, p->tap) : rows;
+    tsr_tile_loop loop =
+        tsr_tile_for(ir, outer, tsr_expr_int(ir, 0), tsr_expr_int(ir, here), NULL, 0);
+    body->region = loop.body;
+    for (int64_t at = 0; at < width; at += step)
+      flat_part(p, loop.index, tsr_expr_int(ir, at), width - at < step ? width - at : step);
+    body->region = outer;
+  }
 }
 
 void tsr_contract_pack_b(tsr_contract_emit *e) {

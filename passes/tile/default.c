@@ -30,6 +30,7 @@ typedef struct choosing {
   int64_t m, n, k, outer, lanes;
   int64_t kc, depth_outer; /* depth of one pass; of one step of the outermost axis */
   bool pack_a, pack_b, depth_flat;
+  int64_t taps;             /* of a copy of b whose rows several taps share; 1: none */
   const tsr_atom *atom;     /* with k-groups; NULL: multiply-adds */
   int64_t only_mr, only_nr; /* register tiles that a constant is laid out for; 0: any */
   bool window;              /* its rows share what they read, and weights stay in registers */
@@ -78,6 +79,21 @@ static bool wants_pack_a(const choosing *s) {
       a->depth_axis < 0 || s->k * a->bytes > (int64_t)s->nest->target->l2_bytes / 8)
     return false;
   return a->checked || a->side_stride * a->bytes % 2048 == 0;
+}
+
+/* Rows of the source that a block of so many rows copies, by those that it would copy without
+ * taps. */
+static double copied_share(const choosing *s, int64_t rows) {
+  return s->taps == 1 ? 1
+                      : (double)tsr_contract_tap_rows(s->c, rows) / (double)(rows * s->c->tap_size);
+}
+
+/* Columns whose copy takes no more than `target` columns without taps would. */
+static int64_t columns_for(const choosing *s, int64_t target) {
+  int64_t rows = greatest(s->c->flat_rows_size, 1);
+  while (rows > 1 && (double)(rows * s->c->flat_width) * copied_share(s, rows) > (double)target)
+    rows--;
+  return rows * s->c->flat_width;
 }
 
 static int64_t flat_rows(const choosing *s, int64_t target) {
@@ -142,8 +158,10 @@ static void choose_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *kn
   const int64_t all_m = up_to(greatest(s->m, 1), mr), all_n = up_to(greatest(s->n, 1), nr);
   int64_t mc = all_m, nc = all_n;
   if (s->pack_b) {
-    nc = least(all_n, greatest(nr, half / greatest(1, s->kc * s->c->b.bytes) / nr * nr));
-    nc = even_blocks(all_n, nc, nr);
+    const int64_t room = half / greatest(1, s->kc * s->c->b.bytes);
+    nc = even_blocks(all_n, least(all_n, greatest(nr, room / nr * nr)), nr);
+    if (s->taps > 1)
+      nc = columns_for(s, room);
   } else if (s->k * s->n * s->c->b.bytes > half) {
     /* Of several passes, partial sums and a panel of b take what the block of a leaves. */
     const int64_t room = s->kc < s->k ? half / 4 * 3 : half;
@@ -203,6 +221,8 @@ static void candidate_cost(const choosing *s, const int64_t *knobs, tsr_cost *ou
                              .columns_outside = knobs[TSR_KNOB_OUTER] == 1};
   shape.pack_a = s->pack_a ? copy_cycles(s, &c->a) : 0;
   shape.pack_b = s->pack_b ? copy_cycles(s, &c->b) : 0;
+  if (c->flat)
+    shape.pack_b *= copied_share(s, knobs[TSR_KNOB_NC] / c->flat_width);
   shape.a_row_bytes = bytes_along(s, &c->a, s->pack_a, c->m);
   shape.b_row_bytes = bytes_along(s, &c->b, false, last_depth(c));
   if (s->atom != NULL)
@@ -290,6 +310,7 @@ static void pack_at_run_time(choosing *s, bool pack_a, bool pack_b) {
   tsr_contract_flatten(&e);
   s->depth_flat = e.depth_flat;
   s->depth_outer = e.depth_outer;
+  s->taps = e.taps;
 }
 
 /* The best with passes of an equal number of steps of the outermost depth axis, so that what a task
