@@ -16,6 +16,15 @@ void tsr_known_schedules_end(tsr_known_schedules *known) {
   tsr_arena_reset(&known->arena);
 }
 
+/* What was measured often has many rows. */
+static bool is_there(const tsr_known_schedules *known, const tsr_schedule *row) {
+  for (uint32_t i = 0; i < known->row_count; i++)
+    if (known->rows[i].strategy == row->strategy && known->rows[i].atom == row->atom &&
+        memcmp(known->rows[i].knobs, row->knobs, sizeof row->knobs) == 0)
+      return true;
+  return false;
+}
+
 /* A text that is no schedule of this version is passed over. */
 static bool keep_row(void *context, const tsr_db_record *record, int64_t median_ns) {
   tsr_known_schedules *known = context;
@@ -25,7 +34,7 @@ static bool keep_row(void *context, const tsr_db_record *record, int64_t median_
   const tsr_status status = tsr_task_schedule_parse(record->schedule, known->allocator, &why, row);
   if (status == TSR_ERR_OUT_OF_MEMORY)
     known->status = tsr_fail(&known->diag, status, "out of memory");
-  known->row_count += status == TSR_OK;
+  known->row_count += status == TSR_OK && !is_there(known, row);
   return known->row_count < TSR_KNOWN_MOST && status != TSR_ERR_OUT_OF_MEMORY;
 }
 

@@ -4,9 +4,9 @@
 #include "passes/tile/tile.h"
 #include "tuner/database.h"
 
-/* Of each kind of block at most so many of the best rows are looked at: rows after the first are
- * there for schedules that are not legal any more. */
-enum { TSR_KNOWN_MOST = 16 };
+/* Of each kind of block at most so many schedules are looked at, the best first: those after the
+ * first are there where that one is not legal, under other options or any more. */
+enum { TSR_KNOWN_MOST = 64 };
 
 typedef struct tsr_known_schedules {
   tsr_db *db;
