@@ -123,12 +123,12 @@ static bool is_open(const tsr_nest *nest) {
 /* Are there too few tasks for the threads? How many extents that are not known will give is not
  * known either: then a task is short enough to be one of several of a small problem. */
 static bool wants_more_tasks(const choosing *s, int64_t tasks, double block_points) {
-  enum { OPEN_GRAINS = 64 };
+  const double open_grains = 64;
   const double depth = (double)s->k / (2.0 * (double)s->lanes), grain = TSR_DEFAULT_GRAIN;
   const int64_t threads = s->nest->target->threads;
   if (threads <= 1)
     return false;
-  if (block_points * depth > OPEN_GRAINS * grain && is_open(s->nest))
+  if (block_points * depth > open_grains * grain && is_open(s->nest))
     return true;
   return tasks < 4 * threads && (double)s->m * (double)s->n * (double)s->outer * depth > 4 * grain;
 }
