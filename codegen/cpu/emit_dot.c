@@ -190,32 +190,50 @@ static LLVMValueRef dot_step(tsr_emit *e, const tsr_dot *d, LLVMValueRef acc, LL
   return tsr_emit_intrinsic(e, name, NULL, 0, arguments, 3);
 }
 
+/* Up to 16 columns of a row: a lane of an operation each. */
 typedef struct dot_columns {
-  uint32_t start, lanes, width; /* of the row; lanes that the machine's operation has */
-  LLVMValueRef words;
+  uint32_t piece, part; /* of the row; of the piece */
+  uint32_t start;       /* in the row */
+  uint32_t lanes, width;
 } dot_columns;
 
-/* One group of the depth. */
+/* A row taken apart; returns how many there are. */
+static uint32_t columns_of(tsr_emit *e, uint32_t row_lanes, dot_columns **out_columns) {
+  uint32_t count = 0;
+  *out_columns = tsr_emit_alloc(e, row_lanes, sizeof **out_columns);
+  for (uint32_t piece = 0; piece < tsr_emit_pieces(row_lanes); ++piece) {
+    uint32_t start = 0, lanes = 0;
+    tsr_emit_piece(row_lanes, piece, &start, &lanes);
+    const uint32_t step = lanes > 16 ? 16 : lanes;
+    for (uint32_t at = 0; at < lanes; at += step)
+      (*out_columns)[count++] =
+          (dot_columns){piece, at / step, start + at, step, step < 4 ? 4 : step};
+  }
+  return count;
+}
+
+/* One group of the depth: b's vectors stay in registers while the rows of a go by. */
 static void dot_group(tsr_emit *e, const tsr_dot *d, uint32_t number, const LLVMValueRef *a_rows,
-                      tsr_emit_tile *result) {
+                      const tsr_emit_tile *result) {
   const uint32_t group_bytes = d->group * d->b.bytes, pieces = tsr_emit_pieces(result->lanes);
+  dot_columns *columns = NULL;
+  const uint32_t count = columns_of(e, result->lanes, &columns);
+  LLVMValueRef *words = tsr_emit_alloc(e, count, sizeof *words);
   LLVMValueRef skip =
       LLVMBuildNSWMul(e->builder, tsr_dot_stride(e, &d->b), tsr_emit_int(e, (int64_t)number), "");
-  for (uint32_t piece = 0; piece < pieces; ++piece) {
-    uint32_t start = 0, lanes = 0;
-    tsr_emit_piece(result->lanes, piece, &start, &lanes);
-    const uint32_t step = lanes > 16 ? 16 : lanes, width = step < 4 ? 4 : step;
-    for (uint32_t at = 0; at < lanes; at += step) {
-      LLVMValueRef here = LLVMBuildNSWAdd(e->builder, skip,
-                                          tsr_emit_int(e, (int64_t)(start + at) * group_bytes), "");
-      LLVMValueRef b = load_words(e, tsr_dot_address(e, &d->b, here), step, d->b.bytes);
-      b = widen_to(e, b, step, width);
-      for (uint32_t row = 0; row < result->rows; ++row) {
-        LLVMValueRef *sums = &d->sums[(row * pieces + piece) * d->parts + at / step];
-        *sums = dot_step(e, d, *sums, tsr_emit_splat(e, a_rows[row], width), b, width);
-      }
-    }
+  for (uint32_t i = 0; i < count; ++i) {
+    LLVMValueRef here = LLVMBuildNSWAdd(
+        e->builder, skip, tsr_emit_int(e, (int64_t)columns[i].start * group_bytes), "");
+    words[i] = load_words(e, tsr_dot_address(e, &d->b, here), columns[i].lanes, d->b.bytes);
+    words[i] = widen_to(e, words[i], columns[i].lanes, columns[i].width);
   }
+  for (uint32_t row = 0; row < result->rows; ++row)
+    for (uint32_t i = 0; i < count; ++i) {
+      const dot_columns *at = &columns[i];
+      LLVMValueRef *sum = &d->sums[(row * pieces + at->piece) * d->parts + at->part];
+      LLVMValueRef a = tsr_emit_splat(e, a_rows[row], at->width);
+      *sum = dot_step(e, d, *sum, a, words[i], at->width);
+    }
 }
 
 /* Accumulators as the operations take them: at most 16 lanes each. */

@@ -1,3 +1,4 @@
+#include "runtime/cpu_features.h"
 #include "runtime/exec/exec.h"
 #include "runtime/module/writer.h"
 #include "tests/runtime/programs.h"
@@ -617,6 +618,35 @@ START_TEST(results_are_cleared_before_a_launch) {
 }
 END_TEST
 
+/* A kernel on AMX tiles gives way to the launch's next one where the system permits no tiles to the
+ * process. */
+START_TEST(tiles_need_permission) {
+  enum { ROWS = 48, COLUMNS = 16 };
+  tsr_program program = test_chain_program();
+  tsr_kernel_desc kernels[KERNELS];
+  tsr_exec_options options = {.size = sizeof options, .threads = 1};
+  tsr_exec *exec;
+  int32_t x[4] = {5, 6, 7, 8};
+  int64_t n = 4;
+  DLTensor in = test_tensor(x, TSR_I32, &n, 1), y;
+  memcpy(kernels, program.kernels, sizeof kernels);
+  kernels[ADD_HUNDRED].tiles[0] = 1;
+  kernels[ADD_HUNDRED].tiles[ROWS] = 16;
+  kernels[ADD_HUNDRED].tiles[COLUMNS] = 64;
+  program.kernels = kernels;
+  tsr_module *module = load_program(&program, NULL);
+  ck_assert_int_eq(tsr_exec_create(module, &options, &exec, NULL), TSR_OK);
+  ck_assert_int_eq(tsr_exec_bind_input(exec, 0, &in), TSR_OK);
+  ck_assert_int_eq(tsr_exec_run(exec), TSR_OK);
+  ck_assert_int_eq(tsr_exec_output(exec, 0, &y), TSR_OK);
+  const int32_t first = tsr_cpu_request_amx() ? 100 : 1;
+  for (int i = 0; i < 4; i++)
+    ck_assert_int_eq(((const int32_t *)y.data)[i], x[i] + first + 3);
+  tsr_exec_destroy(exec);
+  tsr_module_release(module);
+}
+END_TEST
+
 /* The calls for devices that need no waiting mean the same on the CPU, and what only they have is
  * refused. */
 START_TEST(runs_can_be_waited_for) {
@@ -679,6 +709,7 @@ int main(void) {
   tcase_add_test(tests, exec_recovers_from_failure);
   tcase_add_test(tests, stages_recover_together);
   tcase_add_test(tests, results_are_cleared_before_a_launch);
+  tcase_add_test(tests, tiles_need_permission);
   tcase_add_test(tests, runs_can_be_waited_for);
   suite_add_tcase(suite, tests);
   runner = srunner_create(suite);

@@ -350,6 +350,8 @@ START_TEST(each_rule_is_checked) {
   BREAK(tsr_port_desc, outputs, output_count, 0, keep = 1, "no input's memory");
   BREAK(tsr_kernel_desc, kernels, kernel_count, 0, entry = sizeof test_image, "outside the code");
   BREAK(tsr_kernel_desc, kernels, kernel_count, 0, scratch_bytes = UINT64_MAX, "scratch");
+  BREAK(tsr_kernel_desc, kernels, kernel_count, 0, tiles[0] = 2, "tile configuration");
+  BREAK(tsr_kernel_desc, kernels, kernel_count, 0, tiles[48] = 16, "tile configuration");
   BREAK(tsr_kernel_desc, kernels, kernel_count, 0, dim_count = 2, "kernel's dims");
   BREAK(tsr_kernel_desc, kernels, kernel_count, 0, name = NULL, "no name");
   BREAK(tsr_variant_desc, variants, variant_count, 0, kernel = KERNELS, "kernel does not exist");
@@ -403,6 +405,7 @@ START_TEST(each_rule_for_cuda_is_checked) {
   KERNEL(cooperative = 2, "cooperative");
   KERNEL(entry = 16, "fields of a kernel for a CPU");
   KERNEL(scratch_bytes = 16, "fields of a kernel for a CPU");
+  KERNEL(tiles[0] = 1, "fields of a kernel for a CPU");
   KERNEL(symbol = "", "no symbol");
   KERNEL(symbol = NULL, "no symbol");
   KERNEL(map_count = 2, "tensor maps are out of range");
