@@ -596,6 +596,29 @@ FOREST = dict(n_targets=1, nodes_featureids=[0, 1, 2], nodes_splits=numpy_helper
               leaf_weights=numpy_helper.from_array(f32(4)), tree_roots=[0], aggregate_function=1, post_transform=0)
 Case("tree_features", "TreeEnsemble", [[f32(3, 4)], [f32(2, 3)]], domain="ai.onnx.ml", dims={0: ["R", "F"]}, **FOREST)
 
+# --- QOperator: scales are powers of two where a half between two integers is decided by them ---
+def q(kind, *shape):
+    return random.integers(np.iinfo(kind).min, np.iinfo(kind).max, shape, dtype=kind, endpoint=True)
+
+
+def scale_(x):
+    return np.array(x, np.float32)
+
+
+for kind, name in ((np.uint8, ""), (np.int8, "_signed")):
+    zero = np.array(128 if kind is np.uint8 else 3, kind)
+    K = {np.uint8: [TensorProto.UINT8], np.int8: [TensorProto.INT8]}[kind]
+    for op in ("Add", "Mul"):
+        Case(f"ms_qlinear_{op.lower()}{name}", "QLinear" + op, [[q(kind, n, 3, 5), scale_(0.25), zero, q(kind, 3, 1), scale_(0.125), zero,
+             scale_(0.5 if op == "Add" else 4), zero] for n in (2, 1)], outputs=K, fixed=[1, 2, 4, 5, 6, 7], dims={0: ["N", None, None]})
+    Case("ms_qlinear_sigmoid" + name, "QLinearSigmoid", [q(kind, 4, 33), scale_(0.043), zero, scale_(1 / 256), zero], outputs=K, fixed=[1, 2, 3, 4])
+    Case("ms_qlinear_leaky" + name, "QLinearLeakyRelu", [q(kind, 4, 33), scale_(0.25), zero, scale_(0.5), zero], outputs=K, fixed=[1, 2, 3, 4],
+         alpha=0.125)
+    Case("ms_qlinear_concat" + name, "QLinearConcat", [scale_(0.5), zero, q(kind, 2, 3, 4), scale_(0.25), zero, q(kind, 2, 5, 4), scale_(1), zero],
+         outputs=K, fixed=[0, 1, 3, 4, 6, 7], axis=1)
+    Case("ms_qlinear_global_pool" + name, "QLinearGlobalAveragePool", [q(kind, 2, 3, 4, 8), scale_(0.25), zero, scale_(0.125), zero], outputs=K,
+         fixed=[1, 2, 3, 4], channels_last=0)
+
 # --- refused ---
 
 
