@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Training takes a fraction of a second at the most, so that it can be done every few batches. */
-enum { DEFAULT_MOST = 4096, LEAST_MOST = 16, LEAST_FRESH = 8, FRESH_SHARE = 8 };
+enum { DEFAULT_MOST = 4096, LEAST_MOST = 16, LEAST_FRESH = 4, FRESH_SHARE = 8 };
 static const tsr_trees_options shape = {
     .rounds = 100, .depth = 6, .rate = 0.3, .l2 = 1, .least_weight = 0.5};
 /* Of a schedule that takes many times the best one's time, too. */
