@@ -233,7 +233,7 @@ START_TEST(vectors_of_bf16) {
         sum += part;
         magnitudes += fabs(part);
       }
-      const double bound = K * 0x1p-24 / (1 - K * 0x1p-24) * magnitudes;
+      const double steps = (double)K * 0x1p-24, bound = steps / (1 - steps) * magnitudes;
       ck_assert_msg(fabs((double)y[i * N + j] - sum) <= bound, "%d, %d: %g, not %g", i, j,
                     (double)y[i * N + j], sum);
     }
