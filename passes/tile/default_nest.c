@@ -1,6 +1,7 @@
 /* The default of strategy nest on CPUs. */
 #include "passes/cost/cost.h"
 #include "passes/tile/default.h"
+#include "passes/tile/split.h"
 #include <math.h>
 
 static int64_t least(int64_t a, int64_t b) {
@@ -96,6 +97,45 @@ static int side_of_vector(const tsr_nest *nest, int vector) {
   return -1;
 }
 
+/* Rows of more vectors, where the model says that they gain: chains of operations that do not wait
+ * for each other, longer runs of memory. Code grows with them. */
+static void choose_row(tsr_nest *nest, int64_t lanes, int wide, tsr_schedule *inout) {
+  enum { MOST_VECTORS = 8, MOST_OPERATIONS = 320 };
+  const double gain = 1.03;
+  const tsr_nest_axis *axis = &nest->axes[wide];
+  tsr_schedule other = *inout;
+  tsr_cost best, cost;
+  tsr_default_nest_cost(nest, inout, &best);
+  for (int64_t vectors = 2; vectors <= MOST_VECTORS; vectors *= 2) {
+    const int64_t row = vectors * lanes;
+    if (row <= inout->knobs[TSR_KNOB_LANES] || row > axis->size ||
+        vectors * (int64_t)nest->op_count > MOST_OPERATIONS)
+      continue;
+    other.knobs[TSR_KNOB_LANES] = row;
+    tsr_default_nest_cost(nest, &other, &cost);
+    if (cost.cycles * gain < best.cycles) {
+      best = cost;
+      *inout = other;
+    }
+  }
+}
+
+/* A reduction of much that would be one task is cut into parts, the same number on every machine
+ * with threads. */
+static void choose_parts(tsr_nest *nest, tsr_schedule *inout) {
+  enum { PARTS = 16 };
+  const double sure = 1.1; /* a second kernel must be worth it */
+  const tsr_target *target = nest->target;
+  tsr_cost cost;
+  if (target->threads < 2 || nest->reduce_count == 0 || tsr_nest_tasks(nest, inout) > 1 ||
+      !tsr_split_possible(nest) || tsr_split_axis(nest, PARTS, false) < 0)
+    return;
+  tsr_default_nest_cost(nest, inout, &cost);
+  const double more = target->fork_cycles + 2 * target->launch_cycles;
+  if (cost.cycles > sure * (cost.cycles / (double)target->threads + more))
+    inout->knobs[TSR_KNOB_SPLIT] = PARTS;
+}
+
 void tsr_default_nest(tsr_nest *nest, tsr_schedule *out) {
   const int64_t lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(nest->widest));
   const bool region = tsr_nest_has_region_reduce(nest);
@@ -131,4 +171,7 @@ void tsr_default_nest(tsr_nest *nest, tsr_schedule *out) {
   knobs[TSR_KNOB_UNROLL] = 1;
   knobs[TSR_KNOB_SPLIT] = 1;
   knobs[TSR_KNOB_GRAIN] = TSR_DEFAULT_GRAIN;
+  if (side < 0 && wide >= 0)
+    choose_row(nest, lanes, wide, out);
+  choose_parts(nest, out);
 }
