@@ -45,6 +45,10 @@ def call(*command):
     return done.stdout
 
 
+def verdict(ratio):
+    return "even " if abs(ratio - 1) < 0.005 else "wins " if ratio > 1 else "LOSES"
+
+
 def slug(name):
     return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
 
@@ -176,6 +180,7 @@ class Ceilings:
 
     def __init__(self, tessera):
         self.tessera, self.probes, self.doctor = tessera, [], None
+        self.fma_of_one = 0.0  # the most that contraction_peers saw beside its cases
 
     def probe(self):
         self.doctor = json.loads(call(self.tessera, "doctor", "--ceilings", "--json", "-"))
@@ -192,8 +197,9 @@ class Ceilings:
         """At 80 % of the fastest legal unit (three parts of bf16 make f32 of six products; f32-strict has the vector units
         alone), and of the memory that the bytes have to come from."""
         # Others can only lower what the vector units reach; the rate of AMX changes for reasons of its own.
+        fma = max(self.rate(threads, "fma f32", "most"), threads * self.fma_of_one)
         products = {"bf16": 1, "f32": 6, "f32-strict": math.inf}[precision]
-        rate = max(self.rate(threads, "fma f32", "most"), self.rate(threads, "amx bf16") / products)
+        rate = max(fma, self.rate(threads, "amx bf16") / products)
         caches = self.doctor["caches"]
         fits = ((2 * caches["l3"], "memory"), (caches["l2"] * threads, "l3"), (caches["l1d"] * threads, "l2"))
         level = next((name for size, name in fits if moved > size), "l1") + " read"
@@ -312,7 +318,7 @@ class Run:
         if row["relative_difference"] > self.tolerance:
             raise Wrong(f"differs from oneDNN's result by {row['relative_difference']:.2e}")
         return {"median": row["onednn_median_ns"], "min": row["onednn_ns"]}, \
-            row["onednn_median_ns"] / row["ours_median_ns"], row.get("fma_gflops")
+            row["onednn_median_ns"] / row["ours_median_ns"], row["fma_gflops"]
 
     def tune(self, path, case, threads):
         """Into the database; its curve, for `tessera report`, into TOOLS/tuning."""
@@ -346,6 +352,7 @@ class Run:
         if case.contraction and "onednn" in self.options.peers:
             row["peers"]["onednn"], ratio, fma = self.against_onednn(case, path, module, threads)
             row["ratio"]["onednn"], row["fma_gflops"] = round(ratio, 4), fma
+            self.ceilings.fma_of_one = max(self.ceilings.fma_of_one, fma)
         self.judge(case, row)
         return row
 
@@ -397,7 +404,7 @@ class Run:
         self.rows.append(row)
         text = f"{row['name']:<28} {threads}  {row['tessera']['median'] / 1e3:10.1f} us"
         for peer, ratio in row["ratio"].items():
-            text += f"   {peer} {row['peers'][peer]['median'] / 1e3:10.1f} us {ratio:5.2f} {'wins ' if ratio >= 1 else 'LOSES'}"
+            text += f"   {peer} {row['peers'][peer]['median'] / 1e3:10.1f} us {ratio:5.2f} {verdict(ratio)}"
         for peer, goal in row["goal"].items():
             reached = row["ratio_best"] if peer == "best" else row["ratio"][peer]
             text += f"   goal {goal:.2f}, bar {row['bar'][peer]:.2f} {'met' if reached >= row['bar'][peer] else 'MISSED'}"
