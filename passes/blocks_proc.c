@@ -380,7 +380,9 @@ static tsr_value emit_overlaps(tsr_point *e, const suppress *s, box a, box b) {
   return tsr_point_binary(e, TSR_OP_AND, over, tsr_point_binary(e, TSR_OP_GT, b.area, none));
 }
 
-/* Whether the box overlaps none of those chosen. What is read at the list's end is not used. */
+/* Whether the box overlaps none of those chosen: then the place behind the list's end was looked
+ * at, too. What is read there is not used. The next place does not depend on what was found, so
+ * that looks overlap in time. */
 static tsr_value emit_is_free(tsr_point *e, suppress *s, box b, tsr_value live, tsr_value count) {
   tsr_value place, last;
   tsr_point body = emit_loop(e, &place, &last);
@@ -392,9 +394,9 @@ static tsr_value emit_is_free(tsr_point *e, suppress *s, box b, tsr_value live, 
   go = tsr_point_binary(&body, TSR_OP_AND, go, tsr_point_unary(&body, TSR_OP_NOT, over));
   tsr_value one = tsr_point_int(&body, TSR_I64, 1);
   tsr_value next = tsr_point_binary(&body, TSR_OP_ADD, place, one);
-  tsr_value yields[2] = {go, tsr_point_select(&body, go, next, place)};
+  tsr_value yields[2] = {go, next};
   tsr_point_yield(&body, yields, 2);
-  return tsr_point_binary(e, TSR_OP_AND, live, tsr_point_binary(e, TSR_OP_EQ, last, count));
+  return tsr_point_binary(e, TSR_OP_AND, live, tsr_point_binary(e, TSR_OP_GT, last, count));
 }
 
 tsr_op tsr_lower_suppress(tsr_ir *ir, tsr_op op) {
