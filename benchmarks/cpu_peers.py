@@ -5,8 +5,8 @@ the program bert_onnx and the models that magika/fetch.sh and ocr/fetch.sh put i
 and lists the options.
 
 A case is compiled, its results are compared with ONNX Runtime's (an output is right when integers are equal and
-max |a - e| <= 1e-3 max |e|, 5e-2 for bf16), and then both run in turns: some calls there, some here, and again; products and convolutions
-run in turns with oneDNN too. A ratio is the median over the rounds of peer / Tessera. Ceilings are probed before each group
+max |a - e| <= 1e-3 max |e|, 5e-2 for bf16), and then both run in turns: some calls there, some here, and again; products
+and convolutions run in turns with oneDNN too. A ratio is the median over the rounds of peer / Tessera. Ceilings are probed before each group
 of cases. Exit status 1: a result is wrong, a model does not compile, a limit on a whole command is passed, or with
 --strict a bar is missed.
 """
@@ -325,7 +325,8 @@ class Run:
         folder = os.path.join(self.options.tools, "tuning")
         os.makedirs(folder, exist_ok=True)
         call(self.ours.tessera, "tune", path, "--db", self.db, "--time", self.options.tune, "--threads", threads,
-             "--precision", self.options.precision, "--resume", "--quiet", "--json", os.path.join(folder, f"{slug(case.name)}_{threads}.json"))
+             "--precision", self.options.precision, "--resume", "--quiet", "--json",
+             os.path.join(folder, f"{slug(case.name)}_{threads}.json"))
 
     def measure(self, case, threads):
         path, feeds, (flops, moved) = self.prepare(case)
@@ -465,7 +466,8 @@ class Run:
 def report(result):
     print("== geometric means")
     for group in result["groups"]:
-        text = f"{group['name']:<16} {group['threads']} threads, {group['peer']:<12} {group['cases']:3} cases: {group['ratio']:.2f}"
+        text = f"{group['name']:<16} {group['threads']} threads, {group['peer']:<12}"
+        text += f" {group['cases']:3} cases: {group['ratio']:.2f}"
         if "goal" in group:
             text += f"   goal {group['goal']:.2f}, bar {group['bar']:.2f} {'met' if group['met'] else 'MISSED'}"
         print(text)

@@ -40,7 +40,9 @@ cmp page.html again.html || fail "the order of the files changes the page"
 # Other precisions of a device stand apart.
 sed '1s/{/{"precision": "bf16", /' old.json >bf16.json
 page bf16.json old.json -o bf16.html
-[ "$(grep -c '<h2>' bf16.html)" -eq 2 ] && grep -qF ', bf16</h2>' bf16.html && ! grep -qF History bf16.html || fail "precisions are mixed"
+[ "$(grep -c '<h2>' bf16.html)" -eq 2 ] || fail "precisions are mixed"
+grep -qF ', bf16</h2>' bf16.html || fail "the precision is not said"
+! grep -qF History bf16.html || fail "precisions are one history"
 
 # Every tag that is opened is closed, in order.
 balanced() {
