@@ -519,7 +519,7 @@ static tsr_status refuse_aliases(const tsr_ir *ir, tsr_op model, tsr_diag *diag)
     if (tsr_op_get(ir, op)->code == TSR_OP_OUTPUT && tsr_op_string(ir, op, "alias") != NULL)
       return tsr_fail(diag, TSR_ERR_UNSUPPORTED,
                       "output '%s' cannot live in the memory of input '%s' in a model with control "
-                      "flow, lists or texts",
+                      "flow, lists or texts; `tessera run --state` copies it from run to run",
                       tsr_op_string(ir, op, "name"), tsr_op_string(ir, op, "alias"));
   return TSR_OK;
 }

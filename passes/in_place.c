@@ -62,8 +62,14 @@ static tsr_status place(tsr_ir *ir, tsr_region region, tsr_op output, tsr_diag *
     tsr_arena_init(&scratch, tsr_ir_allocator(ir));
     const char *is = tsr_type_print(ir, tsr_value_get(ir, value)->type, &scratch);
     const char *was = tsr_type_print(ir, tsr_value_get(ir, from)->type, &scratch);
-    const char *why =
-        tsr_arena_printf(&scratch, "it is %s, the input is %s", is ? is : "?", was ? was : "?");
+    const tsr_type_info *now = tsr_value_type(ir, value), *before = tsr_value_type(ir, from);
+    const bool grows = now->rank == before->rank && now->dtype == before->dtype;
+    const char *why = tsr_arena_printf(
+        &scratch, "it is %s, the input is %s%s", is ? is : "?", was ? was : "?",
+        grows
+            ? "; what grows needs an input of its final extent into which the model writes its new "
+              "part (ScatterND, TensorScatter, GroupQueryAttention), not a Concat"
+            : "");
     tsr_status status = refuse(ir, output, diag, TSR_ERR_SHAPE, why ? why : "they differ");
     tsr_arena_reset(&scratch);
     return status;
