@@ -64,7 +64,7 @@ def attempt(graph, row, number, want=None, must=False, offers=None, **how):
         check(graph, made, maker)
         for value in made:
             value.row = row
-            MADE[row.kind].add((value.kind, value.rank, value.is_exact()))
+            MADE[row.kind].add((value.kind, value.rank, value.is_exact() and any(a.size for a in value.data)))
         if offers is not None:
             offers += maker.offers
         return made
@@ -139,7 +139,7 @@ class Growth:
 
     def forward(self, producers, consumers):
         before = self.state()
-        for value in self.some(producers, tries=3) or []:
+        for value in self.some(producers, tries=3, alone=self.random.random() < 0.5) or []:
             if self.some(consumers, value, must=True, tries=16):
                 return True
         self.back(before)

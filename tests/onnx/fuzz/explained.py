@@ -3,7 +3,10 @@ import re
 
 
 EXPLAINED = [
-    (lambda graph, reason: "a symbolic head size" in reason or "weights of symbolic shape" in reason,
+    (lambda graph, reason: "Window" in reason and "(size) must be known when compiling" in reason,
+     "refused by name: the size of a window must be known; `tessera verify` takes it from the data"),
+    (lambda graph, reason: "a symbolic head size" in reason or "weights of symbolic shape" in reason
+     or "Det" in reason and "an unknown number" in reason,
      "refused by name: sizes that say what the operator computes must be known, and here data decides them"),
     (lambda graph, reason: "symbolic dims differ until --dim" in reason or re.search(r"shapes .*[a-z]_.* do not broadcast", reason)
      or re.search(r"the extents \S+_n\d+ and \S+ must be equal|the extents \S+ and \S+_n\d+ must be equal", reason),

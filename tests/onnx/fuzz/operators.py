@@ -834,9 +834,9 @@ rows("ArgMax ArgMin", "sort", arg_reduce, EXACT)
 def one_hot(g, r):
     depth = g.int(1, 9)
     whole = g.chance(0.3)
-    index = g.pick(("f32",) if whole else ("i64", "i32", "u8"), (0, 3), low=-depth, high=depth, p=0.8, exact=whole,
+    index = g.pick("f32" if whole else "i64", (0, 3), low=-depth, high=depth, p=0.8, exact=whole,
                    test=lambda v: not whole or all((a == np.round(a)).all() for a in v.data),
-                   fresh=lambda: g.fresh(g.choice(["i64", "i32"]), g.dims(g.int(0, 2)), -depth - 1, depth))
+                   fresh=lambda: g.fresh("i64", g.dims(g.int(0, 2)), -depth - 1, depth))
     kind = g.result(["f32", "i64", "i32", "u8", "f64"])
     values = g.const(kind, [0, g.int(1, 5)]) if g.chance(0.7) else g.given(kind, [[1, 3]] * g.sets)
     return emit(g, r, [index, g.ints(depth) if g.chance(0.6) else g.ints([depth]), values], {"axis": g.maybe(0.6, g.int(-index.rank - 1, index.rank))},
@@ -847,7 +847,7 @@ row("OneHot", "generate", one_hot, EXACT, since=9)
 
 
 def eye_like(g, r):
-    x = g.pick(F + ("i32", "i64", "u8", "bool"), rank=(2, 2))
+    x = g.pick(F + ("i32", "i64", "u64"), rank=(2, 2))  # those that ONNX Runtime has
     to = g.maybe(0.6, g.result(["f32", "f64", "i64", "i32", "u64"]))
     return emit(g, r, [x], {"k": g.maybe(0.6, g.int(-3, 3)), "dtype": TYPES[to][1] if to else None}, types=[to or x.kind])
 
