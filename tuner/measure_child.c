@@ -44,7 +44,8 @@ double tsr_bench_median(const int64_t *samples, uint32_t count) {
 typedef struct timing {
   int64_t samples[TSR_BENCH_SAMPLES];
   uint32_t count;
-  int64_t runs; /* of one sample */
+  int64_t runs;    /* of one sample */
+  int64_t once_ns; /* about what one takes */
 } timing;
 
 typedef struct child {
@@ -167,23 +168,30 @@ static int64_t time_runs(tsr_runner *runner, int64_t runs) {
   return tsr_time_ns() - begin_ns;
 }
 
+/* From here on what was in the caches before does not matter. */
+enum { WARM_NS = 1000000 };
+
 /* So many runs that the clock's steps, and what it takes to ask it, do not matter. */
-static int64_t runs_of(child *c, tsr_runner *runner) {
+static void find_runs(child *c, tsr_runner *runner, timing *t) {
   enum { SAMPLE_NS = 100000, MOST = 1000 };
-  int64_t once = time_runs(runner, 1);
-  if (c->bench->options->cold || once >= SAMPLE_NS || once < 0)
-    return 1;
+  t->once_ns = time_runs(runner, 1);
+  t->runs = 1;
+  if (c->bench->options->cold || t->once_ns < 0)
+    return;
+  if (t->once_ns >= WARM_NS)
+    t->samples[t->count++] = t->once_ns; /* a sample like others */
+  if (t->once_ns >= SAMPLE_NS)
+    return;
   const int64_t again = time_runs(runner, 4) / 4;
-  once = again > 0 && again < once ? again : once;
-  const int64_t runs = SAMPLE_NS / (once > 100 ? once : 100);
-  return runs < 1 ? 1 : runs > MOST ? MOST : runs;
+  t->once_ns = again > 0 && again < t->once_ns ? again : t->once_ns;
+  const int64_t runs = SAMPLE_NS / (t->once_ns > 100 ? t->once_ns : 100);
+  t->runs = runs < 1 ? 1 : runs > MOST ? MOST : runs;
 }
 
 static bool take_sample(child *c, tsr_runner *runner, timing *t) {
-  enum { WARM_NS = 1000000 };
   if (c->bench->options->cold)
     make_cold(c, runner);
-  else if (t->count == 0 || t->samples[t->count - 1] < WARM_NS)
+  else if (t->once_ns < WARM_NS)
     (void)time_runs(runner, 1); /* the other one's operands leave the caches */
   const int64_t ns = time_runs(runner, t->runs);
   if (ns < 0)
@@ -239,10 +247,11 @@ static bool has_time(const child *c, const timing *own, int64_t begin_ns) {
 /* In turns, so that what changes with time changes both. */
 static void time_candidate(child *c, tsr_runner *runner, timing *own, timing *incumbent) {
   const int64_t begin_ns = tsr_time_ns();
-  own->runs = runs_of(c, runner);
+  find_runs(c, runner, own);
   if (c->has_incumbent)
-    incumbent->runs = runs_of(c, &c->incumbent);
-  while (own->count < TSR_BENCH_SAMPLES) {
+    find_runs(c, &c->incumbent, incumbent);
+  while (own->count < TSR_BENCH_SAMPLES && incumbent->count < TSR_BENCH_SAMPLES &&
+         (own->count == 0 || has_time(c, own, begin_ns))) {
     const bool first = own->count % 2 == 0;
     bool fine = true;
     if (first)
@@ -251,7 +260,7 @@ static void time_candidate(child *c, tsr_runner *runner, timing *own, timing *in
       fine = take_sample(c, &c->incumbent, incumbent);
     if (fine && !first)
       fine = take_sample(c, runner, own);
-    if (!fine || is_decided(c, own, incumbent) || !has_time(c, own, begin_ns))
+    if (!fine || is_decided(c, own, incumbent))
       break;
   }
 }

@@ -10,19 +10,26 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Simple ones, tried in order: vectors along the last parallel variable, no vectors. */
-static tsr_schedule schedule_of(const tsr_ir *ir, tsr_op block, bool vectors) {
-  enum { LANES = 16, GRAIN = 20000 };
+/* Simple ones, tried in order: vectors along the last parallel variable, several rows at a time
+ * along the one before, so that what is reduced is not read for each of them; vectors alone; single
+ * elements. */
+typedef enum simplicity { ROWS_OF_VECTORS, VECTORS, ELEMENTS } simplicity;
+
+static tsr_schedule schedule_of(const tsr_ir *ir, tsr_op block, simplicity simple) {
+  enum { LANES = 16, ROWS = 4, GRAIN = 20000 };
   tsr_schedule schedule = {.strategy = TSR_STRATEGY_NEST};
   const tsr_region_data *body = tsr_region_get(ir, tsr_op_get(ir, block)->regions[0]);
   int64_t last = -1;
   for (uint32_t i = 0; i < body->arg_count; i++)
     last += tsr_value_get(ir, body->args[i])->role == TSR_ROLE_PAR;
-  vectors = vectors && last >= 0;
+  const bool vectors = simple < ELEMENTS && last >= 0;
+  const bool rows = simple == ROWS_OF_VECTORS && last >= 1;
   schedule.knobs[TSR_KNOB_VECTOR] = vectors ? last : -1;
   schedule.knobs[TSR_KNOB_LANES] = vectors ? LANES : 1;
-  schedule.knobs[TSR_KNOB_FOLD] = schedule.knobs[TSR_KNOB_SIDE] = -1;
-  schedule.knobs[TSR_KNOB_ROWS] = schedule.knobs[TSR_KNOB_UNROLL] = 1;
+  schedule.knobs[TSR_KNOB_FOLD] = -1;
+  schedule.knobs[TSR_KNOB_SIDE] = rows ? last - 1 : -1;
+  schedule.knobs[TSR_KNOB_ROWS] = rows ? ROWS : 1;
+  schedule.knobs[TSR_KNOB_UNROLL] = 1;
   schedule.knobs[TSR_KNOB_SPLIT] = 1;
   schedule.knobs[TSR_KNOB_GRAIN] = GRAIN;
   return schedule;
@@ -36,15 +43,29 @@ static tsr_op block_of(const tsr_ir *ir) {
   return 0;
 }
 
-static tsr_status lower_copy(const tsr_bench *b, const tsr_ir *reference, bool vectors,
+static tsr_status lower_copy(const tsr_bench *b, const tsr_ir *reference, simplicity simple,
                              tsr_diag *diag, void **out_bytes, size_t *out_size) {
   tsr_ir *ir;
   if (tsr_ir_copy_in_order(reference, b->allocator, &ir) != TSR_OK)
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
-  const tsr_schedule schedule = schedule_of(ir, block_of(ir), vectors);
+  const tsr_schedule schedule = schedule_of(ir, block_of(ir), simple);
   const tsr_status status =
       tsr_task_lower(ir, b->target, &schedule, b->allocator, diag, out_bytes, out_size);
   tsr_ir_destroy(ir);
+  return status;
+}
+
+static tsr_status lower_simply(const tsr_bench *b, const tsr_ir *reference, tsr_diag *diag,
+                               void **out_bytes, size_t *out_size) {
+  tsr_status status = TSR_OK;
+  for (int simple = ROWS_OF_VECTORS; simple <= ELEMENTS; simple++) {
+    tsr_diag why = {0};
+    status = lower_copy(b, reference, (simplicity)simple, &why, out_bytes, out_size);
+    if (status == TSR_OK)
+      return TSR_OK;
+    if (simple == ELEMENTS)
+      *diag = why;
+  }
   return status;
 }
 
@@ -53,12 +74,8 @@ static tsr_status build(const tsr_bench *b, tsr_diag *diag, void **out_bytes, si
   if (tsr_ir_copy_in_order(b->task->ir, b->allocator, &ir) != TSR_OK)
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
   tsr_status status = tsr_reference_block(ir, block_of(ir), diag);
-  if (status == TSR_OK) {
-    tsr_diag why = {0};
-    status = lower_copy(b, ir, true, &why, out_bytes, out_size);
-    if (status != TSR_OK)
-      status = lower_copy(b, ir, false, diag, out_bytes, out_size);
-  }
+  if (status == TSR_OK)
+    status = lower_simply(b, ir, diag, out_bytes, out_size);
   tsr_ir_destroy(ir);
   return status;
 }
