@@ -35,6 +35,9 @@ static const double first_spread = 0.3, first_spread_weight = 4;
 /* Of expectations: counts as a batch that was expected to gain this much and did; older batches
  * count less. */
 static const double first_hope = 0.02, fading = 0.6;
+/* What a search that has measured nothing may hope for whatever the models say, as they may be
+ * wrong about where to look; half of it after each so many measurements. */
+static const double least_hope = 0.1, hope_halves = 16;
 
 typedef struct candidate {
   tsr_schedule schedule;
@@ -473,8 +476,11 @@ double tsr_search_expected_gain(tsr_search *search, uint32_t count) {
   count = count < search->pool_count ? count : search->pool_count;
   for (uint32_t i = 0; i < count; i++)
     predicted_ns[i] = search->pool[i].prediction.ns;
-  return hope_of(search, predicted_ns, count, best) * (first_hope + search->gained) /
-         (first_hope + search->hoped);
+  if (count == 0)
+    return 0;
+  const double hope = hope_of(search, predicted_ns, count, best) * (first_hope + search->gained) /
+                      (first_hope + search->hoped);
+  return fmax(hope, least_hope * exp2(-(double)search->measured / hope_halves));
 }
 
 static void rank_elite(tsr_search *s, uint32_t number) {

@@ -17,14 +17,14 @@
 enum {
   FIRST_BATCH = 4,
   BATCH = 8,
-  TOP = 10,        /* trials of a task before its search is believed that nothing is to be gained */
+  VAIN = 20,       /* trials without one that is right, after which a task is left */
   NEIGHBOURS = 3,  /* seeds from the database, each of the key's own and of other keys */
   RELATIVES = 3,   /* seeds from other tasks of this call */
   PREDICTIONS = 16 /* candidates of a task that is only predicted */
 };
 static const double default_noise = 0.01;
-/* What a task with fewer trials than TOP counts as hoping for at least. */
-static const double least_hope = 0.1;
+/* Of a task that nothing could be measured of yet. */
+static const double vain_hope = 0.1;
 /* The analytic model's cycles are those of a core of this clock until measurements say more. */
 static const double typical_clock_ghz = 3;
 /* Of the time, for comparing with the default at the end; the least share of a task for that. */
@@ -532,13 +532,9 @@ static void share_time(tuning *t) {
 static double hope_of(tuning *t, work *w) {
   if (w->exhausted)
     return 0;
-  if (!t->runs_here)
-    return least_hope;
-  const double hope = tsr_search_expected_gain(w->search, BATCH);
-  /* A task of which nothing runs is not tried for ever. */
-  if (w->best_ns == 0)
-    return w->trials < 2 * TOP ? least_hope : 0;
-  return tsr_search_measured(w->search) < TOP ? fmax(hope, least_hope) : hope;
+  if (!t->runs_here || w->best_ns == 0)
+    return w->trials < VAIN ? vain_hope : 0;
+  return tsr_search_expected_gain(w->search, BATCH);
 }
 
 static work *greatest_unstarted(tuning *t) {

@@ -256,8 +256,8 @@ START_TEST(empties_a_small_space) {
 }
 END_TEST
 
-/* The optimum is 1000; 80 trials of two million schedules. Random ones, and either model alone,
- * need not come as near; what nothing guides is far away. */
+/* No schedule takes less than 1000; 80 trials of two million. The analytic model misleads here, and
+ * still both together halve at least the distance that evolution without a model leaves. */
 START_TEST(finds_the_best_with_few_trials) {
   const tsr_learner_options learned = {.no_analytic = true, .cycles_per_ns = 3},
                             analytic = {.no_learned = true, .cycles_per_ns = 3},
@@ -269,9 +269,8 @@ START_TEST(finds_the_best_with_few_trials) {
     with_analytic += best_after(&wide, &analytic, 80, seed) / 5;
     with_none += best_after(&wide, &none, 80, seed) / 5;
   }
-  ck_assert_double_lt(with_both, 1100);
+  ck_assert_double_lt(with_both - 1000, 0.5 * (with_none - 1000));
   ck_assert_double_lt(with_both, with_analytic);
-  ck_assert_double_lt(with_both, with_none);
   ck_assert_double_lt(with_learned, with_none);
 }
 END_TEST
