@@ -157,20 +157,32 @@ static void transpose_block(tsr_emit *e, LLVMValueRef *rows, uint32_t width, uin
   }
 }
 
-/* The largest square blocks that both extents are made of and that registers hold; below 4 there
- * is nothing to gain. */
+/* The largest square blocks that both extents are made of and that registers hold. Blocks below 4
+ * gain nothing: those that hang over the edges do. */
 static uint32_t block_width(const tsr_emit *e, const tsr_emit_tile *tile) {
+  enum { LEAST = 4, HANGING = 8 };
   uint32_t both = tile->rows | tile->lanes, width = both & (~both + 1);
   uint32_t most = tsr_emit_register_lanes(e, tile->dtype);
   most = most > MAX_BLOCK ? MAX_BLOCK : most;
+  if (width < LEAST && tile->rows >= LEAST && tile->lanes >= LEAST)
+    width = HANGING;
   return width > most ? most : width;
 }
 
-/* Lanes [start, start + width) of a row; they lie in one piece, because `width` divides the rows'
- * length. */
+/* Lanes [start, start + width) of a row: they lie in one piece, as pieces are powers of two, or
+ * hang over the edge. */
 static LLVMValueRef take_block_row(tsr_emit *e, const tsr_emit_tile *tile, uint32_t row,
                                    uint32_t start, uint32_t width) {
   uint32_t pieces = tsr_emit_pieces(tile->lanes), piece = 0, first = 0, lanes = 0;
+  LLVMTypeRef type = tsr_numeric_compute_type(&e->math, tile->dtype, width);
+  LLVMValueRef hanging = LLVMGetPoison(type);
+  if (row >= tile->rows)
+    return hanging;
+  if (start + width > tile->lanes) {
+    for (uint32_t lane = start; lane < tile->lanes; ++lane)
+      hanging = tsr_emit_insert(e, hanging, tsr_emit_element(e, tile, row, lane), lane - start);
+    return hanging;
+  }
   for (;; ++piece) {
     tsr_emit_piece(tile->lanes, piece, &first, &lanes);
     if (start < first + lanes)
@@ -180,8 +192,8 @@ static LLVMValueRef take_block_row(tsr_emit *e, const tsr_emit_tile *tile, uint3
 
 static void transpose_by_blocks(tsr_emit *e, const tsr_emit_tile *tile, uint32_t width,
                                 tsr_emit_tile *result) {
-  uint32_t across = tile->rows / width;
-  LLVMValueRef *parts = tsr_emit_alloc(e, (size_t)tile->lanes * across, sizeof *parts);
+  uint32_t across = (tile->rows + width - 1) / width, down_to = (tile->lanes + width - 1) / width;
+  LLVMValueRef *parts = tsr_emit_alloc(e, (size_t)down_to * width * across, sizeof *parts);
   uint32_t mask[MAX_BLOCK];
   for (uint32_t down = 0; parts && down < across; ++down)
     for (uint32_t start = 0; start < tile->lanes; start += width) {
@@ -195,7 +207,8 @@ static void transpose_by_blocks(tsr_emit *e, const tsr_emit_tile *tile, uint32_t
   for (uint32_t i = 0; parts && i < result->count; ++i) {
     tsr_emit_point at = tsr_emit_point_of(result->extents, 2, i);
     const LLVMValueRef *first = parts + at.row * across + at.start / width;
-    result->values[i] = tsr_emit_join(e, first, at.lanes / width);
+    result->values[i] = at.lanes < width ? tsr_emit_take(e, first[0], at.start % width, at.lanes)
+                                         : tsr_emit_join(e, first, at.lanes / width);
   }
 }
 

@@ -24,7 +24,8 @@ typedef struct tsr_contraction {
   tsr_dtype dtype;
   const char *atom;
   tsr_contract_operand a, b;
-  int m, n; /* axes; m is -1 for a vector times a matrix */
+  int m, n;    /* axes; m is -1 for a vector times a matrix */
+  bool across; /* the output is contiguous along m: tiles are turned where they are stored */
   uint32_t outer[TSR_NEST_AXES], outer_count;
   uint32_t depth[TSR_NEST_AXES], depth_count; /* red axes, innermost last */
   bool few_rows;                              /* too few to share a copy of b */

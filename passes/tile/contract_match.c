@@ -260,6 +260,40 @@ static void find_tap(const tsr_nest *nest, tsr_contraction *c) {
     }
 }
 
+/* Columns that fill their vectors badly, such as the 49 of a 7x7 image, change places with the rows
+ * of a constant, where the depth pays for turning what is stored. */
+static bool wants_across(const tsr_nest *nest, const tsr_contraction *c) {
+  enum { LEAST_DEPTH = 128, LEAST_ROWS = 8 };
+  const double least_fill = 0.85;
+  const int64_t lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(c->dtype));
+  const tsr_nest_axis *m = c->m < 0 ? NULL : &nest->axes[c->m], *n = &nest->axes[c->n];
+  const tsr_contract_operand *a = &c->a, *b = &c->b;
+  int64_t depth = 1;
+  if (nest->target->kind != TSR_TARGET_CPU || m == NULL || !m->fixed || !n->fixed ||
+      n->size < LEAST_ROWS || m->size < 2 * lanes || c->dtype != TSR_F32 || a->bytes != b->bytes ||
+      a->bytes != (int64_t)sizeof(float))
+    return false;
+  for (uint32_t i = nest->par_count; i < nest->axis_count; i++)
+    depth *= nest->axes[i].gone ? 1 : nest->axes[i].fixed ? nest->axes[i].size : 0;
+  const int64_t filled = (n->size + lanes - 1) / lanes * lanes;
+  const tsr_value_data *read = tsr_value_get(nest->ir, b->value);
+  return depth >= LEAST_DEPTH && (double)n->size < least_fill * (double)filled && a->packable &&
+         !b->constant && b->side_stride == 1 && !b->checked &&
+         tsr_op_get(nest->ir, read->def)->code == TSR_OP_LOAD &&
+         (b->varies & ~a->varies & par_mask(nest)) == 1u << c->n &&
+         (a->varies & ~b->varies & par_mask(nest)) == 1u << c->m;
+}
+
+static void turn_sides(const tsr_nest *nest, tsr_contraction *c) {
+  const int m = c->n;
+  const tsr_value a = c->b.value, b = c->a.value;
+  c->n = c->m;
+  c->m = m;
+  c->across = true;
+  read_operand(nest, a, c->m, &c->a);
+  read_operand(nest, b, c->n, &c->b);
+}
+
 static bool sides(tsr_nest *nest, tsr_contraction *c, const tsr_op_data *product) {
   const tsr_value x = product->operands[0].value, y = product->operands[1].value;
   const uint32_t par = par_mask(nest), vx = nest->varies[x], vy = nest->varies[y];
@@ -274,7 +308,11 @@ static bool sides(tsr_nest *nest, tsr_contraction *c, const tsr_op_data *product
   c->m = largest_axis(nest, va & ~vb & par);
   read_operand(nest, second ? x : y, c->m, &c->a);
   read_operand(nest, second ? y : x, c->n, &c->b);
-  return c->a.main != NULL && c->b.main != NULL;
+  if (c->a.main == NULL || c->b.main == NULL)
+    return false;
+  if (wants_across(nest, c))
+    turn_sides(nest, c);
+  return true;
 }
 
 static bool match(tsr_nest *nest, tsr_contraction *c) {

@@ -338,7 +338,7 @@ static double default_contract(choosing *s, tsr_schedule *out) {
   const double best = choose_tiles(s, HUGE_VAL, out);
   if (s->pack_b)
     return choose_passes(s, best, out);
-  if (!s->c->b.packable || s->c->a.packable || !s->c->depth_fixed || s->c->m < 0)
+  if (!s->c->b.packable || s->c->across || s->c->a.packable || !s->c->depth_fixed || s->c->m < 0)
     return best;
   pack_at_run_time(s, true, false);
   const double cut = choose_passes(s, worth * best, out);
