@@ -178,7 +178,11 @@ bool tsr_default_cuda_fits(tsr_nest *nest, const tsr_schedule *schedule) {
   contraction c = describe(nest, problem);
   take_atom(&c, schedule->atom);
   from_schedule(schedule, &c.shape);
-  return fits_block(nest->target, &c.shape);
+  tsr_cost cost;
+  if (!fits_block(nest->target, &c.shape))
+    return false;
+  tsr_cost_of_cuda_contract(nest->target, &c.shape, &cost);
+  return cost.resident >= 1;
 }
 
 /* A tile may stand over the edge, by less than half of itself. */

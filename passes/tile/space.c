@@ -234,6 +234,12 @@ static tsr_status fill(tsr_space *space) {
   if (!space->nest->proc)
     TSR_TRY(count_live(space));
   TSR_TRY(add_parts(space));
+  space->uncut = space->first;
+  tsr_default_uncut(space->nest, &space->uncut);
+  if (space->first.strategy == TSR_STRATEGY_NEST && space->first.knobs[TSR_KNOB_SPLIT] > 1) {
+    const tsr_space_part *part = tsr_space_part_of(space, &space->first);
+    space->first = part != NULL ? part->start : space->uncut;
+  }
   /* From here on nests keep nothing: what they need for an answer goes with it. */
   space->nest->arena = space->matched->arena = &space->scratch;
   for (uint32_t i = 0; i < space->part_count; i++)
@@ -424,7 +430,7 @@ bool tsr_space_sample(tsr_space *space, uint64_t *random, tsr_schedule *out_sche
 
 /* A cut block's variables have other numbers: its schedules start from its own default. */
 static void change_sides(const tsr_space *space, int64_t split, tsr_schedule *inout) {
-  const tsr_schedule *from = &space->first;
+  const tsr_schedule *from = &space->uncut;
   tsr_schedule asked = *inout;
   asked.knobs[TSR_KNOB_SPLIT] = split;
   const tsr_space_part *part = tsr_space_part_of(space, &asked);

@@ -43,7 +43,8 @@ struct tsr_space {
   uint32_t form_count, first_form; /* that of the default */
   tsr_space_part parts[TSR_SPACE_PARTS];
   uint32_t part_count;
-  tsr_schedule first; /* the default */
+  tsr_schedule first; /* the default: of the first of two kernels where it cuts the block */
+  tsr_schedule uncut; /* of a block that stays whole */
   double live;        /* vectors that the body needs for one vector of a tile */
 };
 
