@@ -5,8 +5,8 @@
 # One compiled module per model serves several sizes of its dynamic dims. Prints errors and, for information, times on one
 # thread; writes the rows of benchmarks/results/zoo.json anew; ends with status 1 when a model fails.
 #
-# PYTHON=FILE uses that interpreter, which has the packages below, in place of a virtual environment under build/ (its
-# size was never measured; PyTorch from PyPI, without the CPU index, is several GB). TESSERA=FILE: that compiler, nothing is built.
+# PYTHON=FILE uses that interpreter, which has the packages below, in place of a virtual environment under build/ (5.8 GB
+# with PyTorch from PyPI, which carries CUDA; less with the CPU build, which is tried first). TESSERA=FILE: that compiler, nothing is built.
 # ZOO_TIMING=0: no times.
 set -eu
 cd "$(dirname "$0")/.."
