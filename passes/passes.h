@@ -16,6 +16,7 @@
   X(to_blocks,                                                                                     \
     "every op becomes a loop nest with explicit subscripts, so that one rule fuses all")           \
   X(fuse, "intermediates stay in registers: producers move into consumers' subscripts")            \
+  X(narrow_stores, "products find operands in memory as narrow as they are")                       \
   X(storage, "every output gets memory of its own, so that launches are all that is left to run")  \
   X(check_blocks, "each element stored once, parallel points apart: asked of isl, changes "        \
                   "nothing")
