@@ -72,24 +72,34 @@ static void must(tsr_status status, const tsr_diag *diag, const char *name) {
 }
 
 /* The blocks of a workload, each in an IR of its own. */
-static uint32_t blocks_of(const workload *w, tsr_ir *out_irs[MOST_BLOCKS],
-                          tsr_op out_blocks[MOST_BLOCKS]) {
+typedef struct blocks {
+  tsr_ir *whole; /* shares the bytes of constants with the others */
+  tsr_ir *irs[MOST_BLOCKS];
+  tsr_op ops[MOST_BLOCKS];
+  uint32_t count;
+} blocks;
+
+static void release(blocks *b) {
+  for (uint32_t i = 0; i < b->count; i++)
+    tsr_ir_destroy(b->irs[i]);
+  tsr_ir_destroy(b->whole);
+}
+
+static blocks blocks_of(const workload *w) {
   tsr_diag diag = {0};
   const tsr_pass_options options = {0};
   tsr_ir *ir = parse_text(w->text);
-  uint32_t count = 0;
+  blocks found = {.whole = ir};
   must(tsr_ir_verify(ir, &diag), &diag, w->name);
   must(tsr_passes_run(ir, &options, &diag), &diag, w->name);
   TSR_FOR_EACH_OP (ir, tsr_op_get(ir, graph_of(ir))->regions[0], op)
-    if (tsr_op_get(ir, op)->code == TSR_OP_BLOCK && count < MOST_BLOCKS) {
-      tsr_ir *own = NULL;
-      must(tsr_ir_isolate(ir, op, tsr_allocator_default(), &own, &out_blocks[count]), &diag,
+    if (tsr_op_get(ir, op)->code == TSR_OP_BLOCK && found.count < MOST_BLOCKS) {
+      const uint32_t at = found.count++;
+      must(tsr_ir_isolate(ir, op, tsr_allocator_default(), &found.irs[at], &found.ops[at]), &diag,
            w->name);
-      out_irs[count++] = own;
     }
-  ck_assert_uint_gt(count, 0);
-  /* Constants' bytes are shared with `ir`, which lives as long as the test. */
-  return count;
+  ck_assert_uint_gt(found.count, 0);
+  return found;
 }
 
 /* A plan with the schedule for @k0. */
@@ -153,18 +163,16 @@ static void walk(tsr_space *space, const tsr_ir *block, const tsr_target *target
 
 static void walk_everywhere(const tsr_target *target, int steps) {
   for (unsigned w = 0; w < WORKLOADS; w++) {
-    tsr_ir *irs[MOST_BLOCKS];
-    tsr_op blocks[MOST_BLOCKS];
-    const uint32_t count = blocks_of(&workloads[w], irs, blocks);
-    for (uint32_t i = 0; i < count; i++) {
+    blocks b = blocks_of(&workloads[w]);
+    for (uint32_t i = 0; i < b.count; i++) {
       tsr_diag diag = {0};
       tsr_space *space = NULL;
-      must(tsr_space_create(irs[i], blocks[i], target, tsr_allocator_default(), &diag, &space),
+      must(tsr_space_create(b.irs[i], b.ops[i], target, tsr_allocator_default(), &diag, &space),
            &diag, workloads[w].name);
-      walk(space, irs[i], target, steps, workloads[w].name);
+      walk(space, b.irs[i], target, steps, workloads[w].name);
       tsr_space_destroy(space);
-      tsr_ir_destroy(irs[i]);
     }
+    release(&b);
   }
 }
 
@@ -216,8 +224,6 @@ START_TEST(right_on_cpu) {
   uint64_t random = 11;
   tsr_cpu_isa_host(&host);
   for (unsigned w = 0; w < WORKLOADS; w++) {
-    tsr_ir *irs[MOST_BLOCKS];
-    tsr_op blocks[MOST_BLOCKS];
     tsr_target target;
     tsr_diag diag = {0};
     if (is_large(&workloads[w]))
@@ -226,17 +232,17 @@ START_TEST(right_on_cpu) {
       isa = host;
     const tsr_cpu_caches small = {2048, 8192, 65536, 64};
     tsr_target_cpu(tsr_cpu_isa_features(&isa), &small, 2, &target);
-    const uint32_t count = blocks_of(&workloads[w], irs, blocks);
-    for (uint32_t i = 0; i < count; i++) {
+    blocks b = blocks_of(&workloads[w]);
+    for (uint32_t i = 0; i < b.count; i++) {
       tsr_space *space = NULL;
       tsr_schedule schedule;
-      must(tsr_space_create(irs[i], blocks[i], &target, tsr_allocator_default(), &diag, &space),
+      must(tsr_space_create(b.irs[i], b.ops[i], &target, tsr_allocator_default(), &diag, &space),
            &diag, workloads[w].name);
       for (int k = 0; k < 4 * TEST_RUNS && tsr_space_sample(space, &random, &schedule); k++)
-        check_run(irs[i], &schedule, &isa, &target);
+        check_run(b.irs[i], &schedule, &isa, &target);
       tsr_space_destroy(space);
-      tsr_ir_destroy(irs[i]);
     }
+    release(&b);
   }
 }
 END_TEST
@@ -247,7 +253,7 @@ START_TEST(other_sizes_and_rates) {
   static const int64_t sizes[][3] = {{70, 96, 80}, {512, 768, 3072}, {1, 64, 32}, {5, 1021, 509}};
   enum { SIZES = sizeof sizes / sizeof *sizes };
   tsr_space *spaces[SIZES];
-  tsr_ir *irs[SIZES];
+  blocks b[SIZES];
   tsr_target target, other;
   tsr_target_cpu(TSR_CPU_X86_64_V4, NULL, 2, &target);
   other = target;
@@ -256,8 +262,6 @@ START_TEST(other_sizes_and_rates) {
   for (int i = 0; i < SIZES; i++) {
     char text[512];
     tsr_diag diag = {0};
-    tsr_op blocks[MOST_BLOCKS];
-    tsr_ir *found[MOST_BLOCKS];
     snprintf(text, sizeof text,
              "graph @g {\n %%x = input {name = \"x\"} : f32[%lld, %lld]\n %%w = const {random = 1} "
              ": f32[%lld, %lld]\n %%y = einsum %%x, %%w {spec = \"mk,kn->mn\"} : f32[%lld, %lld]\n"
@@ -265,9 +269,10 @@ START_TEST(other_sizes_and_rates) {
              (long long)sizes[i][0], (long long)sizes[i][1], (long long)sizes[i][1],
              (long long)sizes[i][2], (long long)sizes[i][0], (long long)sizes[i][2]);
     const workload w = {"gemm", text};
-    ck_assert_uint_eq(blocks_of(&w, found, blocks), 1);
-    irs[i] = found[0];
-    must(tsr_space_create(irs[i], blocks[0], &target, tsr_allocator_default(), &diag, &spaces[i]),
+    b[i] = blocks_of(&w);
+    ck_assert_uint_eq(b[i].count, 1);
+    must(tsr_space_create(b[i].irs[0], b[i].ops[0], &target, tsr_allocator_default(), &diag,
+                          &spaces[i]),
          &diag, text);
   }
   for (int i = 0; i < SIZES; i++)
@@ -278,7 +283,7 @@ START_TEST(other_sizes_and_rates) {
       ck_assert(tsr_space_adopt(spaces[k], &from, &moved));
       ck_assert(tsr_space_is_legal(spaces[k], &moved));
       ck_assert_int_eq(moved.strategy, from.strategy);
-      accepted(irs[k], &target, &moved, "adopted");
+      accepted(b[k].irs[0], &target, &moved, "adopted");
       tsr_space_default(spaces[k], &before);
       tsr_space_calibrate(spaces[k], &target);
       tsr_space_cost(spaces[k], &moved, &cost);
@@ -291,7 +296,7 @@ START_TEST(other_sizes_and_rates) {
     }
   for (int i = 0; i < SIZES; i++) {
     tsr_space_destroy(spaces[i]);
-    tsr_ir_destroy(irs[i]);
+    release(&b[i]);
   }
 }
 END_TEST
@@ -303,31 +308,30 @@ START_TEST(features) {
   for (uint32_t i = 0; i < TSR_SPACE_FEATURES; i++)
     ck_assert_ptr_nonnull(tsr_space_feature_text(i));
   for (unsigned w = 0; w < WORKLOADS; w++) {
-    tsr_ir *irs[MOST_BLOCKS];
-    tsr_op blocks[MOST_BLOCKS];
-    const uint32_t count = blocks_of(&workloads[w], irs, blocks);
-    for (uint32_t i = 0; i < count; i++) {
+    blocks b = blocks_of(&workloads[w]);
+    for (uint32_t i = 0; i < b.count; i++) {
       static float rows[2][TSR_SPACE_STORES][TSR_SPACE_FEATURES];
       tsr_diag diag = {0};
       tsr_space *space = NULL;
       tsr_schedule from, to;
       uint64_t random = 3;
-      must(tsr_space_create(irs[i], blocks[i], &target, tsr_allocator_default(), &diag, &space),
+      must(tsr_space_create(b.irs[i], b.ops[i], &target, tsr_allocator_default(), &diag, &space),
            &diag, workloads[w].name);
       tsr_space_default(space, &from);
       for (int k = 0; k < 8 && tsr_space_mutate(space, &random, &from, &to); k++) {
-        const uint32_t a = tsr_space_features(space, &from, rows[0]);
-        const uint32_t b = tsr_space_features(space, &to, rows[1]);
-        ck_assert(a >= 1 && a <= TSR_SPACE_STORES && b >= 1 && b <= TSR_SPACE_STORES);
-        for (uint32_t r = 0; r < b; r++)
+        const uint32_t before = tsr_space_features(space, &from, rows[0]);
+        const uint32_t behind = tsr_space_features(space, &to, rows[1]);
+        ck_assert(before >= 1 && before <= TSR_SPACE_STORES);
+        ck_assert(behind >= 1 && behind <= TSR_SPACE_STORES);
+        for (uint32_t r = 0; r < behind; r++)
           for (uint32_t f = 0; f < TSR_SPACE_FEATURES; f++)
             ck_assert_msg(isfinite(rows[1][r][f]), "%s: %s", workloads[w].name,
                           tsr_space_feature_text(f));
         from = to;
       }
       tsr_space_destroy(space);
-      tsr_ir_destroy(irs[i]);
     }
+    release(&b);
   }
 }
 END_TEST
