@@ -39,7 +39,7 @@ static tsr_ir *parse_model(void) {
 }
 
 typedef struct seen {
-  char names[8][32];
+  char names[16][32];
   uint32_t count;
 } seen;
 
