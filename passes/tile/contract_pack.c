@@ -4,7 +4,7 @@
 #include "passes/tile/contract_dot.h"
 #include <string.h>
 
-enum { ROW_END = 64, TURN = 16, MAX_COPY_LANES = 64, UNROLLED_TAPS = 4 };
+enum { ABREAST = 4, ROW_END = 64, TURN = 16, MAX_COPY_LANES = 64, UNROLLED_TAPS = 4 };
 
 /* A copy under construction: loops over the depth axes around one copied tile. */
 typedef struct packing {
@@ -18,6 +18,8 @@ typedef struct packing {
   int64_t group_left; /* rows that the axis has from there on, where they are less than the tile's;
                          the others are zeros */
   int64_t tap;        /* step of the contraction's tap that flat rows are copied for */
+  int64_t abreast;    /* panels that are copied together, */
+  tsr_expr panel, local; /* the first of all and of the block */
   void (*inside)(struct packing *p);
 } packing;
 
@@ -321,6 +323,41 @@ static void panel_part(packing *p, tsr_expr panel, tsr_expr local, int64_t offse
   tsr_body_release(body, mark);
 }
 
+/* What lies at the depth at hand, into several panels: the source is read in long runs. */
+static void store_abreast(packing *p) {
+  tsr_contract_emit *e = p->e;
+  tsr_body *body = &e->body;
+  for (int64_t i = 0; i < p->abreast; i++) {
+    const uint32_t mark = tsr_body_mark(body);
+    tsr_contract_bind(e, &e->n, tsr_expr_add_int(e->ir, p->panel, i),
+                      tsr_expr_add_int(e->ir, p->local, i), e->n.tile);
+    store_tile(p);
+    tsr_body_release(body, mark);
+  }
+}
+
+/* Panels lo..hi, ABREAST at a time and the rest one by one. */
+static void panels_abreast(tsr_contract_emit *e, packing *p, tsr_expr lo, tsr_expr hi) {
+  tsr_ir *ir = e->ir;
+  tsr_body *body = &e->body;
+  const tsr_region outer = body->region;
+  const tsr_expr groups = tsr_expr_floordiv_int(ir, tsr_expr_sub(ir, hi, lo), ABREAST);
+  const tsr_expr first[2] = {tsr_expr_int(ir, 0), tsr_expr_mul_int(ir, groups, ABREAST)};
+  const tsr_expr end[2] = {groups, tsr_expr_sub(ir, hi, lo)};
+  p->inside = store_abreast;
+  for (int rest = 0; rest < 2; rest++) {
+    if (first[rest] == end[rest])
+      continue;
+    tsr_tile_loop loop = tsr_tile_for(ir, outer, first[rest], end[rest], NULL, 0);
+    body->region = loop.body;
+    p->abreast = rest == 0 ? ABREAST : 1;
+    p->local = tsr_expr_mul_int(ir, loop.index, p->abreast);
+    p->panel = tsr_expr_add(ir, lo, p->local);
+    panel_part(p, p->panel, p->local, 0, e->n.tile);
+    body->region = outer;
+  }
+}
+
 static void pack_panels(tsr_contract_emit *e, packing *p, tsr_body_stored *stored) {
   tsr_ir *ir = e->ir;
   tsr_body *body = &e->body;
@@ -341,8 +378,12 @@ static void pack_panels(tsr_contract_emit *e, packing *p, tsr_body_stored *store
   const tsr_region outer = body->region;
   const tsr_expr lo = tsr_contract_first_panel(e, n);
   const tsr_expr all = tsr_expr_ceildiv_int(ir, n->extent, n->tile);
-  tsr_tile_loop loop =
-      tsr_tile_for(ir, outer, lo, tsr_tile_min(ir, tsr_expr_add_int(ir, lo, panels), all), NULL, 0);
+  const tsr_expr hi = tsr_tile_min(ir, tsr_expr_add_int(ir, lo, panels), all);
+  if (p->inside == store_tile && p->turned < 0 && panels >= ABREAST) {
+    panels_abreast(e, p, lo, hi);
+    return;
+  }
+  tsr_tile_loop loop = tsr_tile_for(ir, outer, lo, hi, NULL, 0);
   body->region = loop.body;
   const int64_t step = p->turned >= 0 && n->tile > TURN ? TURN : n->tile;
   for (int64_t at = 0; at < n->tile; at += step)
