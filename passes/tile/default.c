@@ -375,8 +375,6 @@ static choosing choosing_at(tsr_nest *nest, tsr_expr extent, int64_t size) {
   return choosing_of(nest, tsr_contract_match(nest), extent, size);
 }
 
-static void take_high_end(tsr_nest *nest, tsr_schedule *inout);
-
 void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule) {
   *out_schedule = (tsr_schedule){.strategy = TSR_STRATEGY_PROC};
   out_schedule->knobs[TSR_KNOB_GRAIN] = TSR_DEFAULT_GRAIN;
@@ -395,7 +393,7 @@ void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule) {
     tsr_contract_dot_default(nest, atom, out_schedule);
   else {
     default_contract(&s, out_schedule);
-    take_high_end(nest, out_schedule);
+    tsr_schedule_high_end(nest, out_schedule);
   }
 }
 
@@ -507,10 +505,7 @@ static int64_t typical_size(const tsr_nest *nest, tsr_expr extent) {
   return 1;
 }
 
-/* The schedule of the typical size gives way to the best one at the high end of a range that has
- * one, where that gains; it reads the same packed constants. The typical size then has a variant.
- */
-static void take_high_end(tsr_nest *nest, tsr_schedule *inout) {
+void tsr_schedule_high_end(tsr_nest *nest, tsr_schedule *inout) {
   const tsr_expr extent = tsr_schedule_guarded(nest);
   const int64_t high = extent == 0 ? 0 : end_of(nest, extent, true);
   tsr_schedule best = *inout;

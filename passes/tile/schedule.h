@@ -55,6 +55,10 @@ void tsr_schedule_write(tsr_ir *ir, tsr_op op, const tsr_schedule *schedule);
 void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule);
 /* The symbolic extent that chooses between variants of a contraction, or 0. */
 tsr_expr tsr_schedule_guarded(tsr_nest *nest);
+/* The schedule of the typical size gives way to the best one at the high end of a range that has
+ * one, where the model says that it gains; it reads the same packed constants. The typical size
+ * then has a variant. For contractions on a CPU without an atom of their own. */
+void tsr_schedule_high_end(tsr_nest *nest, tsr_schedule *inout);
 /* Further schedules, each for extents up to its knob `upto` and in rising order, where the model
  * says that `first` is far from the best. They read the same packed constants. */
 uint32_t tsr_schedule_variants(tsr_nest *nest, const tsr_schedule *first, tsr_schedule *out,

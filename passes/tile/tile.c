@@ -159,21 +159,57 @@ static tsr_expr guard_of(tiling *t, tsr_nest *nest, tsr_expr extent, const tsr_s
   return guard == 0 ? tsr_expr_int(t->take.ir, 1) : guard;
 }
 
-/* Where a row of measurements is taken, the model's variants stay below the extent that it was
- * measured at. */
-static void stay_below(tiling *t, tsr_expr extent, tsr_schedule *variants, uint32_t count) {
-  int64_t sizes[64] = {0}, typical = 0, before = 0;
-  for (tsr_dim dim = 1; dim <= tsr_dim_count(t->take.ir) && dim <= 64; dim++)
+/* The extent where dims have their hints, at which rows are measured; 0: not known. */
+static int64_t measured_extent(const tiling *t, tsr_expr extent) {
+  enum { MOST_DIMS = 64 };
+  int64_t sizes[MOST_DIMS] = {0}, typical = 0;
+  if (tsr_dim_count(t->take.ir) > MOST_DIMS)
+    return 0;
+  for (tsr_dim dim = 1; dim <= tsr_dim_count(t->take.ir); dim++)
     sizes[dim - 1] = tsr_dim_get(t->take.ir, dim)->hint;
-  if (tsr_dim_count(t->take.ir) > 64 ||
-      tsr_expr_eval(t->take.ir, extent, sizes, &typical) != TSR_OK)
-    typical = 0;
+  return tsr_expr_eval(t->take.ir, extent, sizes, &typical) == TSR_OK ? typical : 0;
+}
+
+/* The model's variants end where the row begins to run. */
+static void stay_below(int64_t typical, tsr_schedule *variants, uint32_t count) {
+  int64_t before = 0;
   for (uint32_t i = 0; i < count; i++) {
     int64_t *upto = &variants[i].knobs[TSR_KNOB_UPTO];
     if (*upto >= typical)
       *upto = typical - 1 > before ? typical - 1 : 0;
     before = *upto > before ? *upto : before;
   }
+}
+
+/* The variants around a row of measurements: at the extent that it was measured at, it runs. Where
+ * the model has another schedule for the high end of the range, that one is the kernel without a
+ * guard, and the row takes the place of the variant for the typical extent. */
+static uint32_t around_row(tiling *t, tsr_nest *nest, made_kernel *kernel, tsr_expr extent,
+                           tsr_schedule *out) {
+  const tsr_schedule row = kernel->variants[0].schedule;
+  const int64_t typical = measured_extent(t, extent);
+  made_variant high = kernel->variants[0];
+  tsr_diag *diag = t->take.diag, why = {0};
+  tsr_schedule_high_end(nest, &high.schedule);
+  high.schedule.knobs[TSR_KNOB_UPTO] = 0;
+  t->take.diag = &why;
+  const bool other = memcmp(high.schedule.knobs, row.knobs, sizeof row.knobs) != 0 &&
+                     tsr_take_check(&t->take, nest, &high.schedule, high.name) == TSR_OK &&
+                     check_variant(t, nest, &high, &kernel->variants[0]) == TSR_OK;
+  t->take.diag = diag;
+  uint32_t count = other ? tsr_schedule_variants(nest, &high.schedule, out, MAX_VARIANTS - 1) : 0;
+  for (uint32_t i = 0; i < count; i++) {
+    const int64_t upto = out[i].knobs[TSR_KNOB_UPTO];
+    if (upto < typical)
+      continue;
+    out[i] = row;
+    out[i].knobs[TSR_KNOB_UPTO] = upto;
+    kernel->variants[0].schedule = high.schedule;
+    return count;
+  }
+  count = tsr_schedule_variants(nest, &row, out, MAX_VARIANTS - 1);
+  stay_below(typical, out, count);
+  return count;
 }
 
 /* A row by tiles of AMX, which the system may deny, becomes a variant of the default by vectors
@@ -203,12 +239,15 @@ static tsr_status add_variants(tiling *t, tsr_nest *nest, made_kernel *kernel) {
   tsr_schedule more[MAX_VARIANTS - 1];
   const tsr_schedule *first = &kernel->variants[0].schedule;
   const bool grouped = !is_mma(first) && first->atom != NULL;
-  const uint32_t count = grouped && kernel->known ? stand_in(t, nest, kernel, more)
-                         : grouped                ? tsr_contract_dot_variants(nest, first, more)
-                                   : tsr_schedule_variants(nest, first, more, MAX_VARIANTS - 1);
   const tsr_expr extent = is_mma(first) ? tsr_mma_guarded(nest) : tsr_schedule_guarded(nest);
-  if (kernel->known && extent != 0 && !is_mma(first) && !grouped)
-    stay_below(t, extent, more, count);
+  uint32_t count = 0;
+  if (grouped)
+    count = kernel->known ? stand_in(t, nest, kernel, more)
+                          : tsr_contract_dot_variants(nest, first, more);
+  else if (kernel->known && extent != 0 && !is_mma(first))
+    count = around_row(t, nest, kernel, extent, more);
+  else
+    count = tsr_schedule_variants(nest, first, more, MAX_VARIANTS - 1);
   const bool any = extent != 0 || is_mma(first) || grouped;
   for (uint32_t i = 0; any && i < MAX_VARIANTS - 1; i++) {
     made_variant *variant = &kernel->variants[kernel->count];
