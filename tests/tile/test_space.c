@@ -33,6 +33,16 @@ static const workload workloads[] = {
                     " %w = const {random = 1} : f32[16, 8, 3, 3]\n"
                     " %y = conv %x, %w {dilations = [1, 1], groups = 1, high = [1, 1], low = [1, "
                     "1], strides = [1, 1]} : f32[1, 16, 14, 14]\n output %y {name = \"y\"}\n}\n"},
+    {"small image",
+     "graph @g {\n %x = input {name = \"x\"} : f32[1, 24, 7, 7]\n"
+     " %w = const {random = 1} : f32[40, 24, 1, 1]\n"
+     " %y = conv %x, %w {dilations = [1, 1], groups = 1, high = [0, 0], low = [0, 0], strides = "
+     "[1, 1]} : f32[1, 40, 7, 7]\n output %y {name = \"y\"}\n}\n"},
+    {"depthwise convolution",
+     "graph @g {\n %x = input {name = \"x\"} : f32[1, 6, 19, 19]\n"
+     " %w = const {random = 1} : f32[6, 1, 3, 3]\n"
+     " %y = conv %x, %w {dilations = [1, 1], groups = 6, high = [1, 1], low = [1, 1], strides = "
+     "[2, 2]} : f32[1, 6, 10, 10]\n output %y {name = \"y\"}\n}\n"},
     {"elementwise and a turned operand",
      "graph @g {\n %x = input {name = \"x\"} : f32[33, 70]\n %z = input {name = \"z\"} : f32[70, "
      "33]\n"
