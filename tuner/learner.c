@@ -4,12 +4,18 @@
 #include "tuner/search.h"
 #include "tuner/trees.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* Training takes a fraction of a second at the most, so that it can be done every few batches. */
+/* Training takes a fraction of a second at the most, so that it can be done every few batches. The
+ * trees are few and small: measurements are noisy, and deep trees learned from a few hundred of
+ * them ranked others worse than the analytic model alone. */
 enum { DEFAULT_MOST = 4096, LEAST_MOST = 16, LEAST_FRESH = 4, FRESH_SHARE = 8 };
 static const tsr_trees_options shape = {
-    .rounds = 100, .depth = 6, .rate = 0.3, .l2 = 1, .least_weight = 0.5};
+    .rounds = 60, .depth = 4, .rate = 0.2, .l2 = 4, .least_weight = 1};
+/* The logarithm of a time counts as at most so much above its task's median: what disturbs a
+ * measurement only ever adds to it. */
+static const double most_above = 0.7;
 /* Of a schedule that takes many times the best one's time, too. */
 static const double least_weight = 0.05;
 
@@ -27,6 +33,7 @@ struct tsr_learner {
   uint32_t count, room, fresh; /* fresh: added since training */
   tsr_trees *trees;            /* NULL: not trained yet */
   uint64_t version;            /* of the trees */
+  double offset;               /* middle one of the tasks' medians, which the trees leave out */
 };
 
 static void *allocate(const tsr_allocator *allocator, size_t size) {
@@ -84,7 +91,8 @@ tsr_prediction tsr_learner_predict(const tsr_learner *learner, tsr_space *space,
     return (tsr_prediction){ns, ns};
   float rows[TSR_SPACE_STORES][TSR_SPACE_FEATURES];
   const uint32_t count = tsr_space_features(space, schedule, rows);
-  return (tsr_prediction){ns, ns * exp(tsr_trees_predict(learner->trees, rows[0], count))};
+  return (tsr_prediction){
+      ns, ns * exp(learner->offset + tsr_trees_predict(learner->trees, rows[0], count))};
 }
 
 static double best_of_task(const tsr_learner *learner, uint64_t task) {
@@ -178,16 +186,54 @@ static double weight_of(const tsr_learner *learner, uint32_t number, uint64_t *t
   return weight > least_weight ? weight : least_weight;
 }
 
+static int compare_doubles(const void *a, const void *b) {
+  const double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static double median(double *values, uint32_t count) {
+  qsort(values, count, sizeof *values, compare_doubles);
+  return values[count / 2];
+}
+
+/* Labels by how far they are from their task's median: how a task as a whole is off tells nothing
+ * of its schedules. Returns the middle median. */
+static double center_labels(const tsr_learner *learner, double *labels, double *scratch,
+                            double *medians) {
+  const sample *s = learner->samples;
+  uint32_t tasks = 0;
+  for (uint32_t i = 0; i < learner->count; i++) {
+    uint32_t first = 0, n = 0;
+    while (s[first].task != s[i].task)
+      first++;
+    if (first < i)
+      continue;
+    for (uint32_t k = i; k < learner->count; k++)
+      if (s[k].task == s[i].task)
+        scratch[n++] = s[k].label;
+    medians[tasks] = median(scratch, n);
+    for (uint32_t k = i; k < learner->count; k++)
+      if (s[k].task == s[i].task)
+        labels[k] = fmin(s[k].label - medians[tasks], most_above);
+    tasks++;
+  }
+  return median(medians, tasks);
+}
+
 static tsr_status train(const tsr_learner *learner, tsr_arena *arena, tsr_diag *diag,
-                        tsr_trees **out_trees) {
+                        tsr_trees **out_trees, double *out_offset) {
   const uint32_t count = learner->count;
   float(*rows)[TSR_SPACE_FEATURES] =
       tsr_arena_alloc_array(arena, (size_t)count * TSR_SPACE_STORES, sizeof *rows);
   uint32_t *ends = tsr_arena_alloc_array(arena, count, sizeof *ends), end = 0;
   double *labels = tsr_arena_alloc_array(arena, count, sizeof *labels);
   double *weights = tsr_arena_alloc_array(arena, count, sizeof *weights);
-  if (rows == NULL || ends == NULL || labels == NULL || weights == NULL)
+  double *scratch = tsr_arena_alloc_array(arena, count, sizeof *scratch);
+  double *medians = tsr_arena_alloc_array(arena, count, sizeof *medians);
+  if (rows == NULL || ends == NULL || labels == NULL || weights == NULL || scratch == NULL ||
+      medians == NULL)
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
+  *out_offset = center_labels(learner, labels, scratch, medians);
   uint64_t task = 0;
   double best = 0;
   for (uint32_t i = 0; i < count; i++) {
@@ -195,7 +241,6 @@ static tsr_status train(const tsr_learner *learner, tsr_arena *arena, tsr_diag *
     memcpy(rows[end], learner->features[(size_t)i * TSR_SPACE_STORES], s->rows * sizeof *rows);
     end += s->rows;
     ends[i] = end;
-    labels[i] = s->label;
     weights[i] = weight_of(learner, i, &task, &best);
   }
   return tsr_trees_train(rows[0], TSR_SPACE_FEATURES, ends, labels, weights, count, &shape,
@@ -208,11 +253,13 @@ tsr_status tsr_learner_update(tsr_learner *learner, tsr_diag *diag) {
   tsr_arena arena;
   tsr_arena_init(&arena, learner->allocator);
   tsr_trees *trees;
-  const tsr_status status = train(learner, &arena, diag, &trees);
+  double offset = 0;
+  const tsr_status status = train(learner, &arena, diag, &trees, &offset);
   tsr_arena_reset(&arena);
   TSR_TRY(status);
   tsr_trees_destroy(learner->trees);
   learner->trees = trees;
+  learner->offset = offset;
   learner->fresh = 0;
   learner->version++;
   return TSR_OK;
