@@ -55,7 +55,7 @@ static void add_kernels(batch *b, const char *name, const char *text, const char
       b->labels[b->count] = tsr_arena_printf(&b->arena, "%s for %s, kernel %u\n%s", name, arch, i,
                                              plan_text(text, arch, &b->arena));
       b->sources[b->count++] = (tsr_cuda_source){.text = code.kernels[i].source,
-                                                 .name = name,
+                                                 .name = tsr_arena_printf(&b->arena, "%s", name),
                                                  .arch = arch,
                                                  .options = options,
                                                  .option_count = 1,
