@@ -33,12 +33,12 @@
 
 enum { MOST_ROUNDS = 4000, LEAST_ROUNDS = 5, ROUND_NS = 200000, MOST_WORDS = 7 };
 
-/* The threads of either side wait actively for more work for a while; the other side must not share
- * its processors with them. */
-static const struct timespec pause_between = {.tv_nsec = 4000000};
-
 /* Of oneDNN's own threads. */
 void omp_set_num_threads(int threads);
+/* OpenMP 5.0, 3.2.37: ends them (kind 1: all else stays). They wait actively for more work, and the
+ * other side must not share its processors with them; calls that are not counted bring them back.
+ */
+int omp_pause_resource_all(int kind);
 
 typedef struct problem {
   const char *name, *module, *weights; /* weights: NULL when w is an input */
@@ -347,8 +347,8 @@ static void read_sizes(problem *q, const ours *o) {
 
 /* Nanoseconds per call, of `calls` calls of one side behind one that is not counted. */
 static double time_calls(ours *o, peer *p, int64_t calls, bool alone) {
-  if (!alone)
-    nanosleep(&pause_between, NULL);
+  if (!alone && o != NULL)
+    (void)omp_pause_resource_all(1);
   for (int warm = 0; warm < (alone ? 1 : 3); warm++)
     if (o != NULL)
       (void)run(o->exec);

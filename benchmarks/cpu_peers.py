@@ -15,8 +15,10 @@ import argparse
 import datetime
 import json
 import math
+import multiprocessing
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -30,7 +32,6 @@ import cpu_models
 
 COMPILE_LIMITS = {"BERT-base": 5.0}  # seconds, from a database
 ROUND_NS = 400e3  # calls of one side that are timed together take about as long
-PAUSE_S = 0.004  # threads of a side wait actively for more work for a while; the other side must not share with them
 
 
 class Wrong(Exception):
@@ -147,6 +148,52 @@ class OnnxRuntime:
         for _ in range(calls):
             run(binding)
         return (time.perf_counter_ns() - begin) / calls
+
+
+def serve(pipe, *arguments):
+    try:
+        peer = OnnxRuntime(*arguments)
+        pipe.send((peer.names, peer.results))
+        while True:
+            pipe.send(peer.time(pipe.recv()))
+    except EOFError:
+        pass
+    except Exception as why:  # whatever it is, the parent names it
+        pipe.send(why)
+
+
+class Apart:
+    """ONNX Runtime in a process of its own, which stands still while the other side is timed: its threads wait actively
+    for more work, much longer than a turn takes, and the other side must not share its processors with them."""
+
+    name = OnnxRuntime.name
+
+    def __init__(self, *arguments):
+        context = multiprocessing.get_context("spawn")
+        self.pipe, other = context.Pipe()
+        self.process = context.Process(target=serve, args=(other, *arguments), daemon=True)
+        self.process.start()
+        other.close()
+        self.names, self.results = self.answer()
+
+    def answer(self):
+        try:
+            said = self.pipe.recv()
+        except EOFError:
+            raise Wrong("ONNX Runtime's process ended") from None
+        if isinstance(said, Exception):
+            raise Wrong(f"ONNX Runtime: {said}")
+        os.kill(self.process.pid, signal.SIGSTOP)
+        return said
+
+    def time(self, calls):
+        os.kill(self.process.pid, signal.SIGCONT)
+        self.pipe.send(calls)
+        return self.answer()
+
+    def close(self):
+        self.process.kill()
+        self.process.join()
 
 
 def empty_call_ns(folder):
@@ -282,15 +329,13 @@ class Run:
             raise Wrong(f"error {worst:.2e} of the largest magnitude")
         return worst
 
-    def in_turns(self, peer, threads):
+    def in_turns(self, peer):
         """Nanoseconds of a call per round: ours, the peer's."""
         first = max(self.ours.time(1), 1.0), max(peer.time(1), 1.0)
         calls = [max(1, math.ceil(ROUND_NS / ns)) for ns in first]
         ours, theirs, end = [], [], time.perf_counter() + self.options.seconds
         while len(ours) < self.options.rounds or (time.perf_counter() < end and len(ours) < 200):
             for side in ((0, 1), (1, 0))[len(ours) % 2]:
-                if threads > 1:
-                    time.sleep(PAUSE_S)
                 if side == 0:
                     a = self.ours.time(calls[0])
                 else:
@@ -341,9 +386,12 @@ class Run:
         row = {"name": case.name, "group": case.group, "threads": threads, "unit": "ns", "flops": flops, "bytes": moved,
                "compile_s": round(seconds, 3), "peers": {}, "ratio": {}}
         if "onnxruntime" in self.options.peers:
-            peer = OnnxRuntime(path, threads, feeds)
-            row["error"] = self.check(peer)
-            ours, theirs = self.in_turns(peer, threads)
+            peer = Apart(path, threads, feeds)
+            try:
+                row["error"] = self.check(peer)
+                ours, theirs = self.in_turns(peer)
+            finally:
+                peer.close()
             row["peers"]["onnxruntime"] = summary(theirs)
             row["ratio"]["onnxruntime"] = round(statistics.median(b / a for a, b in zip(ours, theirs)), 4)
         else:
