@@ -144,6 +144,15 @@ static tsr_status identify(tsr_db *db, tsr_diag *diag, int64_t *out_version) {
   return TSR_OK;
 }
 
+/* The same at one moment: another process may be making the file ours between two questions. */
+static tsr_status identify_at_once(tsr_db *db, tsr_diag *diag, int64_t *out_version) {
+  *out_version = 0;
+  TSR_TRY(run(db, "BEGIN", diag));
+  tsr_status status = identify(db, diag, out_version);
+  tsr_db_rollback(db);
+  return status;
+}
+
 static tsr_status migrate(tsr_db *db, tsr_diag *diag) {
   int64_t version;
   TSR_TRY(run(db, "BEGIN IMMEDIATE", diag));
@@ -164,7 +173,7 @@ static tsr_status migrate(tsr_db *db, tsr_diag *diag) {
 /* A reader changes no file: older versions, of which there are none yet, would be refused. */
 static tsr_status check_readable(tsr_db *db, tsr_diag *diag) {
   int64_t version;
-  TSR_TRY(identify(db, diag, &version));
+  TSR_TRY(identify_at_once(db, diag, &version));
   if (version < TSR_DB_SCHEMA_VERSION || !is_table(db, "trial", diag))
     return wrong(db, diag, TSR_ERR_FORMAT, "no tuning database: it has no trials");
   return TSR_OK;
@@ -175,7 +184,7 @@ static tsr_status start(tsr_db *db, tsr_db_access access, tsr_diag *diag) {
   if (access == TSR_DB_READ)
     return check_readable(db, diag);
   int64_t version;
-  TSR_TRY(identify(db, diag, &version));
+  TSR_TRY(identify_at_once(db, diag, &version));
   TSR_TRY(run(db, "PRAGMA journal_mode = WAL", diag));
   TSR_TRY(run(db, "PRAGMA synchronous = NORMAL", diag));
   return version < TSR_DB_SCHEMA_VERSION ? migrate(db, diag) : TSR_OK;
