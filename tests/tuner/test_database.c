@@ -420,6 +420,25 @@ static pid_t writer(const char *path, unsigned from, unsigned to, int notify) {
   _exit(0);
 }
 
+/* Between two questions of one process another one may have made the file a tuning database. */
+START_TEST(four_make_the_file) {
+  for (unsigned turn = 0; turn < 40; turn++) {
+    pid_t children[4];
+    (void)unlink("b.db");
+    (void)unlink("b.db-wal");
+    (void)unlink("b.db-shm");
+    for (unsigned i = 0; i < 4; i++)
+      children[i] = writer("b.db", i, i + 1, -1);
+    for (unsigned i = 0; i < 4; i++) {
+      int status;
+      ck_assert_int_eq(waitpid(children[i], &status, 0), children[i]);
+      ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "writer %u: %#x", i, status);
+    }
+    ck_assert_uint_eq(rows_of("b.db"), 4);
+  }
+}
+END_TEST
+
 START_TEST(four_writers_lose_nothing) {
   for (unsigned turn = 0; turn < 10; turn++) {
     pid_t children[4];
@@ -521,6 +540,7 @@ int main(void) {
   tcase_add_test(set, files_that_are_none);
   tcase_add_test(set, damaged_files);
   tcase_add_test(set, together_or_not_at_all);
+  tcase_add_test(processes, four_make_the_file);
   tcase_add_test(processes, four_writers_lose_nothing);
   tcase_add_test(processes, killed_at_any_moment);
   tcase_add_test(processes, no_room);
