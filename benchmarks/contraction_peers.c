@@ -15,8 +15,9 @@
  * choice without being charged for it.
  *
  * Each case takes about SECONDS. A line of JSON comes per case: times are the least and the median
- * of rounds (each the mean of `calls` calls), "fma_gflops" is what one thread reached in registers
- * in between. Ends with 1 when a result is wrong. */
+ * of rounds (each the mean of `calls` calls), "ratio" is the median over the rounds of oneDNN's
+ * time by ours; gflops are those of the least times, "fma_gflops" what one thread reached in
+ * registers in between. Ends with 1 when a result is wrong. */
 #include <dnnl.h>
 #include <math.h>
 #include <stdbool.h>
@@ -369,7 +370,7 @@ static int compare_doubles(const void *a, const void *b) {
 }
 
 static bool measure(problem *q, uint32_t threads, double seconds) {
-  static double ours_ns[MOST_ROUNDS], peers_ns[MOST_ROUNDS];
+  static double ours_ns[MOST_ROUNDS], peers_ns[MOST_ROUNDS], ratios[MOST_ROUNDS];
   const bool alone = threads == 1;
   ours o = {0};
   peer p = {0};
@@ -385,13 +386,18 @@ static bool measure(problem *q, uint32_t threads, double seconds) {
   int rounds = 0;
   while (rounds < MOST_ROUNDS && (rounds < LEAST_ROUNDS || now_ns() < end)) {
     ours_ns[rounds] = time_calls(&o, NULL, calls, alone);
-    peers_ns[rounds++] = time_calls(NULL, &p, calls, alone);
+    peers_ns[rounds] = time_calls(NULL, &p, calls, alone);
+    ratios[rounds] = peers_ns[rounds] / ours_ns[rounds];
+    rounds++;
     rate = fmax(rate, multiply_rate());
   }
   qsort(ours_ns, (size_t)rounds, sizeof *ours_ns, compare_doubles);
   qsort(peers_ns, (size_t)rounds, sizeof *peers_ns, compare_doubles);
-  printf("{\"case\": \"%s\", \"kind\": \"%s\", \"m\": %lld, \"n\": %lld, \"k\": %lld, ", q->name,
-         q->conv ? "conv" : "gemm", (long long)q->m, (long long)q->n, (long long)q->k);
+  qsort(ratios, (size_t)rounds, sizeof *ratios, compare_doubles);
+  printf("{\"case\": \"%s\", \"peer\": \"oneDNN %d.%d.%d\", ", q->name, dnnl_version()->major,
+         dnnl_version()->minor, dnnl_version()->patch);
+  printf("\"kind\": \"%s\", \"m\": %lld, \"n\": %lld, \"k\": %lld, ", q->conv ? "conv" : "gemm",
+         (long long)q->m, (long long)q->n, (long long)q->k);
   printf("\"groups\": %lld, \"constant\": %s, \"threads\": %u, \"rounds\": %d, \"calls\": %lld, ",
          (long long)q->groups, q->weights != NULL ? "true" : "false", threads, rounds,
          (long long)calls);
@@ -400,7 +406,7 @@ static bool measure(problem *q, uint32_t threads, double seconds) {
          ours_ns[0], peers_ns[0], ours_ns[rounds / 2], peers_ns[rounds / 2]);
   printf("\"gflops\": %.1f, \"onednn_gflops\": %.1f, \"fma_gflops\": %.1f, \"ratio\": %.3f, "
          "\"relative_difference\": %.2g}\n",
-         q->operations / ours_ns[0], q->operations / peers_ns[0], rate, peers_ns[0] / ours_ns[0],
+         q->operations / ours_ns[0], q->operations / peers_ns[0], rate, ratios[rounds / 2],
          difference);
   fflush(stdout);
   close_peer(&p);
