@@ -1,11 +1,15 @@
 #include "runtime/pool.h"
+#include "runtime/clock.h"
 #include "runtime/cpu_features.h"
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
-/* Spinning covers the gap between two launches of one run; after that the thread sleeps. */
-enum { SPIN_ROUNDS = 2000, CHUNKS_PER_THREAD = 8 };
+/* Spinning covers the gap between two launches of one run: a thread that looks is there within a
+ * quarter of a microsecond, one that sleeps within ten, half of which the caller spends waking it.
+ * After that time the thread sleeps. */
+enum { SPIN_NS = 100000, LOOKS = 100, CHUNKS_PER_THREAD = 8 };
 
 #define STATE_OPEN       ((uint64_t)1 << 31)
 #define STATE_ACTIVE     (STATE_OPEN - 1)
@@ -21,6 +25,7 @@ struct tsr_pool {
   const tsr_allocator *allocator;
   uint32_t threads; /* the caller included */
   uint32_t started; /* threads to join */
+  int64_t spin_ns;  /* 0: more threads than processors, so that one that looks holds up another */
   pool_worker *workers;
   pthread_mutex_t mutex; /* for the two conditions only */
   pthread_cond_t job_published, job_left;
@@ -41,6 +46,27 @@ static void relax(void) {
 #else
   __asm__ volatile("" ::: "memory");
 #endif
+}
+
+/* A wait that has not become a sleep yet. */
+typedef struct spinning {
+  uint32_t looks;
+  int64_t start_ns;
+} spinning;
+
+/* False: time to sleep. In between the processor is offered to whoever else wants it, and when
+ * somebody took it, the time is over. */
+static bool look_again(const tsr_pool *pool, spinning *inout) {
+  relax();
+  if (++inout->looks % LOOKS != 0)
+    return true;
+  const int64_t now = tsr_time_ns();
+  if (inout->looks == LOOKS)
+    inout->start_ns = now;
+  if (now - inout->start_ns >= pool->spin_ns)
+    return false;
+  (void)sched_yield();
+  return true;
 }
 
 static void run_chunks(tsr_pool *pool, uint32_t worker) {
@@ -66,11 +92,11 @@ static bool has_news(tsr_pool *pool, uint32_t last_generation) {
 /* `sleepers` is raised before the last look at `state`, and the publisher looks at `sleepers` after
  * storing `state`: one of the two sees the other. */
 static void wait_for_news(tsr_pool *pool, uint32_t last_generation) {
-  for (int i = 0; i < SPIN_ROUNDS; i++) {
+  spinning spin = {0};
+  do {
     if (has_news(pool, last_generation))
       return;
-    relax();
-  }
+  } while (look_again(pool, &spin));
   pthread_mutex_lock(&pool->mutex);
   atomic_fetch_add(&pool->sleepers, 1);
   while (!has_news(pool, last_generation))
@@ -126,11 +152,11 @@ static bool is_left(tsr_pool *pool) {
 }
 
 static void wait_until_left(tsr_pool *pool) {
-  for (int i = 0; i < SPIN_ROUNDS; i++) {
+  spinning spin = {0};
+  do {
     if (is_left(pool))
       return;
-    relax();
-  }
+  } while (look_again(pool, &spin));
   pthread_mutex_lock(&pool->mutex);
   atomic_store(&pool->caller_sleeps, true);
   while (!is_left(pool))
@@ -187,6 +213,7 @@ static void init_pool(tsr_pool *pool, const tsr_allocator *allocator, uint32_t t
   pool->allocator = allocator;
   pool->threads = threads;
   pool->started = 0;
+  pool->spin_ns = threads <= tsr_cpu_count() ? SPIN_NS : 0;
   pool->workers = NULL;
   pthread_mutex_init(&pool->mutex, NULL);
   pthread_cond_init(&pool->job_published, NULL);
