@@ -204,6 +204,7 @@ static tsr_status bind_outputs(tsr_importer *im, tsr_lower *l, const char *label
 static void fold_assumptions(const tsr_lower *l) {
   tsr_lower assumed = *l;
   uint64_t assumes = 0;
+  assumed.assuming = true;
   assumed.in = tsr_arena_alloc_array(l->arena, l->in_count, sizeof *assumed.in);
   assumed.out = tsr_arena_alloc_array(l->arena, l->out_count, sizeof *assumed.out);
   tsr_imported *copies = tsr_arena_alloc_array(l->arena, l->in_count, sizeof *copies);

@@ -305,6 +305,8 @@ tsr_value tsr_imported_value(tsr_lower *l, tsr_imported *imported) {
     return imported->value;
   if (imported->value && !imported->data && !imported->content)
     return tsr_ir_poison(l->ir, TSR_ERR_INTERNAL, "a value of a body stands outside of it");
+  if (l->assuming)
+    return 0;
   if (imported->kind == TSR_IMPORTED_SEQUENCE)
     return tsr_imported_list(l, imported);
   if (imported->kind == TSR_IMPORTED_MAYBE)

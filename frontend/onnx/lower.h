@@ -75,6 +75,7 @@ struct tsr_lower {
   uint32_t in_count;
   tsr_imported **out; /* NULL until the lowering sets it */
   uint32_t out_count;
+  bool assuming;    /* a trial with assumed contents: nothing of them is placed in the graph */
   char reason[256]; /* why the node is unsupported */
 };
 
