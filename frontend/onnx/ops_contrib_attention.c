@@ -28,12 +28,15 @@ static tsr_value key_positions(const contrib *a) {
   return v_along(a->l, tsr_graph_iota(a->l->b, TSR_I64, &keys, 1, 0), 3, 4);
 }
 
-/* Keys before the end of each row, or, of 2 * B numbers, from the start in the second half on. */
+/* Keys before the end of each row, or, of 2 * B numbers, from the start in the second half on. A
+ * number of rows of another name is taken for B, and a run checks it. */
 static tsr_status range_mask(const contrib *a, tsr_value mask, tsr_value *out) {
   tsr_lower *l = a->l;
-  tsr_expr batch = v_dim(l, a->q, 0), count = v_dim(l, mask, 0);
-  bool both = count == tsr_expr_mul_int(l->ir, batch, 2);
-  if (count != batch && !both)
+  tsr_expr batch = v_dim(l, a->q, 0);
+  bool both = v_dim(l, mask, 0) == tsr_expr_mul_int(l->ir, batch, 2);
+  if (!both)
+    mask = tsr_graph_agree_dim(l->b, mask, 0, batch);
+  if (!both && v_dim(l, mask, 0) != batch)
     return tsr_lower_unsupported(l, "a mask of rank 1 that is not [batch] or [2 * batch]");
   tsr_value wide = v_cast(l, mask, TSR_I64), keys = key_positions(a);
   tsr_value end = both ? v_slice_axis(l, wide, 0, e_int(l, 0), batch) : wide;
