@@ -13,6 +13,8 @@ What is left out, because neither ONNX nor ONNX Runtime says what the result is:
   - indices out of range;
   - reductions and losses of tensors of no elements: ONNX Runtime's results have shapes of their own;
   - integer products over no terms: ONNX Runtime leaves them unset;
+  - reductions of integers that leave the type's range, or 2^53 on the way: ONNX Runtime adds and multiplies them in float64 and takes the
+    nearest integer of the type, where Add, Mul and their definition in ONNX wrap around;
   - NonZero of a scalar: ONNX says [0, n], ONNX Runtime [1, n];
   - AffineGrid with align_corners along axes of one element: 0 / 0 in the definition;
   - ConvTranspose with auto_pad SAME and windows smaller than the stride: its padding would be negative;
@@ -975,8 +977,24 @@ row("TfIdfVectorizer", "index", tf_idf, ROUNDED, since=9)
 # --- reductions, normalisations, losses ---
 
 
+def reduces_exactly(x, r):
+    """Whether sums and products over all of x, in any order, are integers of its type and of float64."""
+    limit = min(2.0**53, float(np.iinfo(TYPES[x.kind][0]).max))
+    for array in x.all_arrays():
+        size = np.abs(array.astype(np.float64))
+        if r.op == "ReduceProd":
+            most = np.prod(np.maximum(size, 1.0))
+        else:
+            most = (size * size if r.op in ("ReduceSumSquare", "ReduceL2") else size).sum()
+        if r.op not in ("ReduceMax", "ReduceMin") and most > limit:
+            return False
+    return True
+
+
 def reduce(g, r):
     x = g.pick(r.types, r.rank or (0, 5), r.low, r.high)
+    if x.kind not in FLOATS and not reduces_exactly(x, r):
+        raise Reject("integers out of range")
     inputs, attrs = [x], {"keepdims": g.maybe(0.7, g.int(0, 1))}
     since = 13 if r.op == "ReduceSum" else 18
     if g.chance(0.85) and x.rank:
