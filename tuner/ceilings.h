@@ -1,6 +1,6 @@
 /* What this machine's processor reaches: rates of arithmetic and of every level of memory, measured
- * now. They are what the cost model is calibrated by and what every measured kernel is held
- * against; datasheets are never. */
+ * now. The cost model's rates are set by them while tuning, and they stand beside every measured
+ * row of the database; datasheets are never asked. */
 #ifndef TSR_TUNER_CEILINGS_H
 #define TSR_TUNER_CEILINGS_H
 #include "ir/target.h"

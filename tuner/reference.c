@@ -17,6 +17,7 @@
  * it. f64 kernels are given twice as much, since the reference rounds as well. Not covered, and
  * refused: integers that depend on rounded floats in products of bits and in subscripts, combiners
  * of tuples over rounded floats, bits of rounded floats, pieces of stores that meet. */
+#include "codegen/common.h"
 #include "passes/point.h"
 #include "tuner/memo.h"
 #include <math.h>
@@ -96,16 +97,9 @@ static double tiny(tsr_dtype dtype) {
 /* In ulps, as codegen/cpu/math_emit.h promises for f32 and f64 with and without FMA; < 0: the op
  * has no figure. 0: exact. */
 static double accuracy(tsr_opcode code) {
+  if (tsr_codegen_is_exact(code))
+    return 0;
   switch (code) {
-  case TSR_OP_NEG:
-  case TSR_OP_ABS:
-  case TSR_OP_SIGN:
-  case TSR_OP_FLOOR:
-  case TSR_OP_CEIL:
-  case TSR_OP_TRUNC:
-  case TSR_OP_ROUND:
-  case TSR_OP_MIN:
-  case TSR_OP_MAX:
   case TSR_OP_REM:
     return 0;
   case TSR_OP_ADD:

@@ -63,18 +63,6 @@ static layout lay_out(tsr_nest *nest, const tsr_schedule *schedule) {
   return l;
 }
 
-static uint32_t access_varies(const tsr_nest *nest, const tsr_nest_access *access) {
-  const tsr_op_data *op = tsr_op_get(nest->ir, access->op);
-  uint32_t mask = 0;
-  if (access->kind == TSR_ACCESS_LOAD && op->result_count > 0)
-    return nest->varies[op->results[0]];
-  for (uint32_t d = 0; d < access->rank; d++)
-    for (uint32_t i = 0; i < nest->axis_count; i++)
-      if (tsr_expr_uses_value(nest->ir, access->subs[d], nest->axes[i].variable))
-        mask |= 1u << i;
-  return mask;
-}
-
 /* How one access is walked. */
 typedef struct walk {
   const tsr_nest_access *access;
@@ -92,7 +80,7 @@ typedef struct walk {
 static walk walk_of(const layout *l, const tsr_nest_access *access) {
   tsr_nest *nest = l->nest;
   const int64_t side = l->knobs[TSR_KNOB_SIDE], rows = l->knobs[TSR_KNOB_ROWS];
-  walk w = {.access = access, .varies = access_varies(nest, access), .rows = 1};
+  walk w = {.access = access, .varies = tsr_nest_varies(nest, access), .rows = 1};
   w.deep = (w.varies & l->red) != 0;
   w.axis = w.deep ? l->inside : l->vector;
   w.bytes = tsr_dtype_bits(nest->buffers[access->buffer].dtype) / 8.0;

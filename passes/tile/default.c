@@ -10,18 +10,6 @@
 static const double VARIANT_GAIN = 1.1;
 enum { MOST_HIGH_END = 1 << 17 };
 
-static int64_t least(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
-
-static int64_t greatest(int64_t a, int64_t b) {
-  return a > b ? a : b;
-}
-
-static int64_t up_to(int64_t a, int64_t multiple) {
-  return (a + multiple - 1) / multiple * multiple;
-}
-
 /* --- contract --- */
 
 typedef struct choosing {

@@ -6,6 +6,22 @@
 
 enum { TSR_DEFAULT_GRAIN = 20000 };
 
+static inline int64_t least(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
+static inline int64_t greatest(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+
+static inline int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+static inline int64_t up_to(int64_t a, int64_t multiple) {
+  return ceil_div(a, multiple) * multiple;
+}
+
 /* Strategy nest on a CPU. */
 void tsr_default_nest(tsr_nest *nest, tsr_schedule *out_schedule);
 /* What the model says of a legal schedule on a CPU, of strategy contract, and of strategy nest. */

@@ -18,10 +18,6 @@ enum {
   MOST_STAGED = 8
 };
 
-static int64_t greatest(int64_t a, int64_t b) {
-  return a > b ? a : b;
-}
-
 /* --- the contraction as the model sees it --- */
 
 typedef struct contraction {

@@ -43,31 +43,7 @@ typedef struct tile {
   int64_t lanes, rows, warps;
 } tile;
 
-static int64_t least(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
-
-static int64_t greatest(int64_t a, int64_t b) {
-  return a > b ? a : b;
-}
-
-static int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
-
 /* --- the block --- */
-
-static uint32_t varies_of(const tsr_nest *nest, const tsr_nest_access *access) {
-  const tsr_op_data *op = tsr_op_get(nest->ir, access->op);
-  uint32_t mask = 0;
-  if (access->kind == TSR_ACCESS_LOAD && op->result_count > 0)
-    return nest->varies[op->results[0]];
-  for (uint32_t d = 0; d < access->rank; d++)
-    for (uint32_t i = 0; i < nest->axis_count; i++)
-      if (tsr_expr_uses_value(nest->ir, access->subs[d], nest->axes[i].variable))
-        mask |= 1u << i;
-  return mask;
-}
 
 static double buffer_bytes(tsr_nest *nest, const tsr_nest_buffer *buffer) {
   double elements = 1;
@@ -79,7 +55,8 @@ static double buffer_bytes(tsr_nest *nest, const tsr_nest_buffer *buffer) {
 static void read_access(choosing *c, const tsr_nest_access *access) {
   const tsr_nest_buffer *buffer = &c->nest->buffers[access->buffer];
   facts *f = &c->facts[c->count++];
-  *f = (facts){.varies = varies_of(c->nest, access), .store = access->kind == TSR_ACCESS_STORE};
+  *f = (facts){.varies = tsr_nest_varies(c->nest, access),
+               .store = access->kind == TSR_ACCESS_STORE};
   f->bytes = greatest(1, tsr_dtype_bits(buffer->dtype) / 8);
   f->total = buffer_bytes(c->nest, buffer);
   f->deep = (f->varies & c->red) != 0;

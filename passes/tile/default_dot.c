@@ -5,14 +5,6 @@
 
 enum { TILE = 16 };
 
-static int64_t least(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
-
-static int64_t greatest(int64_t a, int64_t b) {
-  return a > b ? a : b;
-}
-
 static tsr_status refuse(const char *kernel, const char *what, const char *why, tsr_diag *diag) {
   return tsr_fail(diag, TSR_ERR_ARGUMENT, "schedule @%s: '%s' %s", kernel, what, why);
 }

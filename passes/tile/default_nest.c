@@ -4,33 +4,12 @@
 #include "passes/tile/split.h"
 #include <math.h>
 
-static int64_t least(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
-
-static int64_t greatest(int64_t a, int64_t b) {
-  return a > b ? a : b;
-}
-
-static int64_t up_to(int64_t a, int64_t multiple) {
-  return (a + multiple - 1) / multiple * multiple;
-}
-
 static double red_points(const tsr_nest *nest) {
   double points = 1;
   for (uint32_t i = nest->par_count; i < nest->axis_count; i++)
     if (!nest->axes[i].gone)
       points *= (double)greatest(nest->axes[i].size, 1);
   return points;
-}
-
-static uint32_t op_varies(const tsr_nest *nest, const tsr_nest_access *access) {
-  uint32_t mask = 0;
-  for (uint32_t d = 0; d < access->rank; d++)
-    for (uint32_t i = 0; i < nest->axis_count; i++)
-      if (tsr_expr_uses_value(nest->ir, access->subs[d], nest->axes[i].variable))
-        mask |= 1u << i;
-  return mask;
 }
 
 /* Vector slots that an axis of this size fills. */
@@ -51,7 +30,7 @@ static double nest_cycles(const tsr_nest *nest, int vector, int fold, int64_t la
     const tsr_nest_access *access = &nest->accesses[i];
     if (access->kind == TSR_ACCESS_INDEX)
       continue;
-    const bool deep = (op_varies(nest, access) & red) != 0;
+    const bool deep = (tsr_nest_varies(nest, access) & red) != 0;
     const int axis = deep ? inside : vector;
     int64_t stride = axis < 0 ? INT64_MAX : tsr_nest_stride(nest, access, (uint32_t)axis);
     if (access->indirect && stride == 0)

@@ -467,3 +467,15 @@ int64_t tsr_nest_stride(const tsr_nest *nest, const tsr_nest_access *access, uin
   }
   return stride;
 }
+
+uint32_t tsr_nest_varies(const tsr_nest *nest, const tsr_nest_access *access) {
+  const tsr_op_data *op = tsr_op_get(nest->ir, access->op);
+  uint32_t mask = 0;
+  if (access->kind == TSR_ACCESS_LOAD && op->result_count > 0)
+    return nest->varies[op->results[0]];
+  for (uint32_t d = 0; d < access->rank; d++)
+    for (uint32_t i = 0; i < nest->axis_count; i++)
+      if (tsr_expr_uses_value(nest->ir, access->subs[d], nest->axes[i].variable))
+        mask |= 1u << i;
+  return mask;
+}

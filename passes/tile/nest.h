@@ -119,6 +119,8 @@ bool tsr_nest_join_pair(tsr_nest *nest, uint32_t i, uint32_t j, uint64_t spare_a
 /* The coefficient of `axis` in the row-major offset of an access: 0 none, 1 contiguous, other: a
  * stride, INT64_MAX: not linear. Symbolic strides count as 1 << 20. */
 int64_t tsr_nest_stride(const tsr_nest *nest, const tsr_nest_access *access, uint32_t axis);
+/* The axes that an access varies with, as a mask. */
+uint32_t tsr_nest_varies(const tsr_nest *nest, const tsr_nest_access *access);
 /* The value of an extent where dims have their typical values; 1 when it is not known. */
 int64_t tsr_nest_typical(tsr_nest *nest, tsr_expr expr);
 tsr_nest_access *tsr_nest_access_of(const tsr_nest *nest, tsr_op op);

@@ -1,7 +1,7 @@
 /* All schedules that one block may have on one target: the values of every knob, made from the
  * block, the target's atoms and its facts. No operator has a template of its own. What a space
- * hands out is legal (tsr_schedule_check) and does not spill by the register rule, so nothing is
- * ever compiled to find that out. */
+ * hands out is legal (tsr_schedule_check) and keeps the register rule, which is asked of counts:
+ * nothing is compiled for it. What a compiler refuses or spills all the same, measuring finds. */
 #ifndef TSR_PASSES_TILE_SPACE_H
 #define TSR_PASSES_TILE_SPACE_H
 #include "passes/cost/cost.h"

@@ -4,18 +4,6 @@
 #include "passes/tile/space_form.h"
 #include "passes/tile/split.h"
 
-static int64_t least(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
-
-static int64_t greatest(int64_t a, int64_t b) {
-  return a > b ? a : b;
-}
-
-static int64_t up_to(int64_t a, int64_t multiple) {
-  return (a + multiple - 1) / multiple * multiple;
-}
-
 static int64_t down_to(int64_t a, int64_t multiple) {
   return greatest(a / multiple * multiple, multiple);
 }

@@ -7,14 +7,6 @@ static bool is_fma(const tsr_atom *atom) {
   return atom->kind == TSR_TARGET_CPU;
 }
 
-static int64_t greatest(int64_t a, int64_t b) {
-  return a > b ? a : b;
-}
-
-static int64_t least(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
-
 /* Rows and columns of the least tile of a warp, and times that of the greatest. */
 typedef struct units {
   int64_t m, n, most_m, most_n;
