@@ -15,7 +15,17 @@ enum { SPIN_NS = 100000, LOOKS = 100, CHUNKS_PER_THREAD = 8 };
 #define STATE_ACTIVE     (STATE_OPEN - 1)
 #define STATE_GENERATION 32
 
+/* A thread's share of a job: chunks in a row, the same ones in every job of as many tasks, so that
+ * what it wrote is still in its caches when it comes to read it. Others take from it when they have
+ * none left. */
+typedef struct pool_share {
+  /* Generation of the job in the high half, chunks handed out in the low one; of an older
+   * generation: none handed out. */
+  _Alignas(64) _Atomic uint64_t taken;
+} pool_share;
+
 typedef struct pool_worker {
+  pool_share share; /* of thread `number`, so that of worker 0 too */
   tsr_pool *pool;
   pthread_t thread;
   uint32_t number;
@@ -26,7 +36,7 @@ struct tsr_pool {
   uint32_t threads; /* the caller included */
   uint32_t started; /* threads to join */
   int64_t spin_ns;  /* 0: more threads than processors, so that one that looks holds up another */
-  pool_worker *workers;
+  pool_worker *workers;  /* `threads`; the first is the caller */
   pthread_mutex_t mutex; /* for the two conditions only */
   pthread_cond_t job_published, job_left;
   _Alignas(64) atomic_bool busy; /* a caller owns the pool */
@@ -34,8 +44,8 @@ struct tsr_pool {
   _Alignas(64) _Atomic uint64_t state;
   atomic_uint sleepers;
   atomic_bool caller_sleeps;
-  _Alignas(64) _Atomic uint64_t next; /* first task not handed out */
-  uint64_t tasks, chunk;
+  _Alignas(64) uint64_t tasks; /* of the job */
+  uint64_t chunk, chunks;
   tsr_task_function function;
   void *function_context;
 };
@@ -69,15 +79,36 @@ static bool look_again(const tsr_pool *pool, spinning *inout) {
   return true;
 }
 
-static void run_chunks(tsr_pool *pool, uint32_t worker) {
-  for (;;) {
-    uint64_t begin = atomic_fetch_add_explicit(&pool->next, pool->chunk, memory_order_relaxed);
-    uint64_t left;
-    if (begin >= pool->tasks)
-      return;
-    left = pool->tasks - begin;
-    pool->function(pool->function_context, (int64_t)begin,
-                   (int64_t)(begin + (left < pool->chunk ? left : pool->chunk)), worker);
+/* First chunk of the thread's share; that of thread `threads` is the end. */
+static uint64_t first_chunk(const tsr_pool *pool, uint32_t thread) {
+  return (pool->chunks * thread + pool->threads - 1) / pool->threads;
+}
+
+/* False: the share is used up. */
+static bool take_chunk(tsr_pool *pool, uint32_t generation, uint32_t thread, uint64_t *out_chunk) {
+  _Atomic uint64_t *taken = &pool->workers[thread].share.taken;
+  const uint64_t none = (uint64_t)generation << STATE_GENERATION;
+  const uint64_t first = first_chunk(pool, thread), count = first_chunk(pool, thread + 1) - first;
+  uint64_t before = atomic_load_explicit(taken, memory_order_relaxed), now;
+  do {
+    now = before >> STATE_GENERATION == generation ? before : none;
+    if (now - none >= count)
+      return false;
+  } while (!atomic_compare_exchange_weak_explicit(taken, &before, now + 1, memory_order_relaxed,
+                                                  memory_order_relaxed));
+  *out_chunk = first + (now - none);
+  return true;
+}
+
+static void run_chunks(tsr_pool *pool, uint32_t generation, uint32_t worker) {
+  for (uint32_t i = 0; i < pool->threads; i++) {
+    const uint32_t from = worker + i < pool->threads ? worker + i : worker + i - pool->threads;
+    uint64_t chunk;
+    while (take_chunk(pool, generation, from, &chunk)) {
+      const uint64_t begin = chunk * pool->chunk, left = pool->tasks - begin;
+      pool->function(pool->function_context, (int64_t)begin,
+                     (int64_t)(begin + (left < pool->chunk ? left : pool->chunk)), worker);
+    }
   }
 }
 
@@ -129,7 +160,7 @@ static void *worker_main(void *argument) {
     if (!atomic_compare_exchange_weak(&pool->state, &state, state + 1))
       continue;
     generation = (uint32_t)(state >> STATE_GENERATION);
-    run_chunks(pool, self->number);
+    run_chunks(pool, generation, self->number);
     leave_job(pool);
   }
 }
@@ -165,8 +196,8 @@ static void wait_until_left(tsr_pool *pool) {
   pthread_mutex_unlock(&pool->mutex);
 }
 
-static void publish(tsr_pool *pool, uint64_t tasks, tsr_task_function function,
-                    void *function_context) {
+static uint32_t publish(tsr_pool *pool, uint64_t tasks, tsr_task_function function,
+                        void *function_context) {
   uint64_t chunk = tasks / ((uint64_t)pool->threads * CHUNKS_PER_THREAD);
   uint64_t generation = (atomic_load(&pool->state) >> STATE_GENERATION) + 1;
   /* Workers that have seen no job hold generation 0. */
@@ -174,10 +205,11 @@ static void publish(tsr_pool *pool, uint64_t tasks, tsr_task_function function,
     generation = 1;
   pool->tasks = tasks;
   pool->chunk = chunk == 0 ? 1 : chunk;
+  pool->chunks = (tasks + pool->chunk - 1) / pool->chunk;
   pool->function = function;
   pool->function_context = function_context;
-  atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
   atomic_store(&pool->state, generation << STATE_GENERATION | STATE_OPEN);
+  return (uint32_t)generation;
 }
 
 static void pool_parallel_for(void *context, int64_t tasks, tsr_task_function function,
@@ -189,17 +221,19 @@ static void pool_parallel_for(void *context, int64_t tasks, tsr_task_function fu
     function(function_context, 0, tasks, 0);
     return;
   }
-  publish(pool, (uint64_t)tasks, function, function_context);
+  const uint32_t generation = publish(pool, (uint64_t)tasks, function, function_context);
   wake_workers(pool, (uint64_t)tasks - 1);
-  run_chunks(pool, 0);
+  run_chunks(pool, generation, 0);
   atomic_fetch_and(&pool->state, ~STATE_OPEN);
   wait_until_left(pool);
   atomic_store(&pool->busy, false);
 }
 
 static tsr_status start_workers(tsr_pool *pool) {
+  for (uint32_t i = 0; i < pool->threads; i++)
+    atomic_init(&pool->workers[i].share.taken, 0);
   for (uint32_t i = 1; i < pool->threads; i++) {
-    pool_worker *worker = &pool->workers[i - 1];
+    pool_worker *worker = &pool->workers[i];
     worker->pool = pool;
     worker->number = i;
     if (pthread_create(&worker->thread, NULL, worker_main, worker) != 0)
@@ -223,7 +257,6 @@ static void init_pool(tsr_pool *pool, const tsr_allocator *allocator, uint32_t t
   atomic_init(&pool->state, 0);
   atomic_init(&pool->sleepers, 0);
   atomic_init(&pool->caller_sleeps, false);
-  atomic_init(&pool->next, 0);
 }
 
 tsr_status tsr_pool_create(uint32_t threads, const tsr_allocator *allocator, tsr_pool **out_pool) {
@@ -262,7 +295,7 @@ void tsr_pool_destroy(tsr_pool *pool) {
   atomic_store(&pool->stop, true);
   pthread_cond_broadcast(&pool->job_published);
   pthread_mutex_unlock(&pool->mutex);
-  for (uint32_t i = 0; i < pool->started; i++)
+  for (uint32_t i = 1; i <= pool->started; i++)
     pthread_join(pool->workers[i].thread, NULL);
   pthread_cond_destroy(&pool->job_left);
   pthread_cond_destroy(&pool->job_published);

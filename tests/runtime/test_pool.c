@@ -155,6 +155,49 @@ START_TEST(the_caller_waits_for_the_last_task) {
 }
 END_TEST
 
+typedef struct held_job {
+  atomic_int done, held, tired;
+  int64_t tasks;
+} held_job;
+
+/* Another worker than the caller holds the first tasks it gets until all others are done. */
+static void held_tasks(void *context, int64_t begin, int64_t end, uint32_t worker) {
+  held_job *self = (held_job *)context;
+  if (worker == 0) {
+    for (int i = 0; i < 1000 && atomic_load(&self->held) == 0; i++)
+      usleep(100);
+  } else {
+    int turns = 0;
+    atomic_store(&self->held, 1);
+    while (atomic_load(&self->done) < self->tasks - (end - begin) && turns < 100000) {
+      usleep(100);
+      turns++;
+    }
+    atomic_store(&self->tired, turns == 100000);
+  }
+  (void)atomic_fetch_add(&self->done, (int)(end - begin));
+}
+
+START_TEST(what_a_slow_thread_has_left_is_done_by_others) {
+  tsr_pool *pool;
+  tsr_executor executor;
+  int held = 0;
+  ck_assert_int_eq(tsr_pool_create(2, NULL, &pool), TSR_OK);
+  executor = tsr_pool_executor(pool);
+  for (int i = 0; i < 10; i++) {
+    held_job job_state;
+    memset(&job_state, 0, sizeof job_state);
+    job_state.tasks = 64;
+    executor.parallel_for(executor.context, job_state.tasks, held_tasks, &job_state);
+    ck_assert_int_eq(atomic_load(&job_state.done), job_state.tasks);
+    ck_assert_int_eq(atomic_load(&job_state.tired), 0);
+    held += atomic_load(&job_state.held);
+  }
+  ck_assert_int_gt(held, 0);
+  tsr_pool_destroy(pool);
+}
+END_TEST
+
 START_TEST(creation_can_fail) {
   tsr_pool *pool = NULL;
   test_heap heap;
@@ -192,6 +235,7 @@ int main(void) {
   tcase_add_test(tests, callers_share_a_pool);
   tcase_add_test(tests, nested_calls_run_alone);
   tcase_add_test(tests, the_caller_waits_for_the_last_task);
+  tcase_add_test(tests, what_a_slow_thread_has_left_is_done_by_others);
   tcase_add_test(tests, creation_can_fail);
   suite_add_tcase(suite, tests);
   runner = srunner_create(suite);
