@@ -170,13 +170,13 @@ static tsr_status migrate(tsr_db *db, tsr_diag *diag) {
   return status;
 }
 
-/* A reader changes no file: older versions, of which there are none yet, would be refused. */
+/* A reader changes no file: it sees an older one through views. */
 static tsr_status check_readable(tsr_db *db, tsr_diag *diag) {
   int64_t version;
   TSR_TRY(identify_at_once(db, diag, &version));
-  if (version < TSR_DB_SCHEMA_VERSION || !is_table(db, "trial", diag))
+  if (version < 1 || !is_table(db, "trial", diag))
     return wrong(db, diag, TSR_ERR_FORMAT, "no tuning database: it has no trials");
-  return TSR_OK;
+  return version < TSR_DB_SCHEMA_VERSION ? run(db, tsr_db_views[version - 1], diag) : TSR_OK;
 }
 
 static tsr_status start(tsr_db *db, tsr_db_access access, tsr_diag *diag) {
@@ -238,8 +238,8 @@ static tsr_status insert(tsr_db *db, const tsr_db_record *r, const char *id, con
   TSR_TRY(prepare(db,
                   "INSERT OR IGNORE INTO trial (id, workload, workload_version, dims, target, "
                   "device, threads, mode, schedule, status, message, error, samples_ns, median_ns, "
-                  "predicted_ns, ceilings, compiler, driver, source, git, time_s) VALUES (?, ?, ?, "
-                  "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                  "predicted_ns, ceilings, compiler, driver, source, git, time_s, adjusted_ns) "
+                  "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                   diag, &s));
   bind_text(s, 1, id);
   bind_hash(s, 2, r->key.workload);
@@ -265,6 +265,8 @@ static tsr_status insert(tsr_db *db, const tsr_db_record *r, const char *id, con
   bind_text(s, 19, r->origin.source);
   bind_text(s, 20, r->origin.commit);
   sqlite3_bind_int64(s, 21, r->time_s);
+  if (r->adjusted_ns > 0)
+    sqlite3_bind_int64(s, 22, r->adjusted_ns);
   return finish(db, s, diag);
 }
 
@@ -308,7 +310,8 @@ tsr_status tsr_db_add_workload(tsr_db *db, uint64_t workload, uint32_t version, 
 #define COLUMNS                                                                                    \
   "workload, workload_version, dims, target, device, threads, mode, schedule, status, message, "   \
   "error, samples_ns, median_ns, predicted_ns, ceilings, compiler, driver, source, git, time_s, "  \
-  "id"
+  "id, adjusted_ns"
+#define TIME "coalesce(adjusted_ns, median_ns)"
 #define EXPORT_ORDER                                                                               \
   "workload, workload_version, target, device, threads, mode, dims, schedule, time_s, id"
 #define SAME_KEY                                                                                   \
@@ -338,7 +341,8 @@ static bool read_row(sqlite3_stmt *s, tsr_arena *arena, tsr_db_record *r) {
       .message = text_at(s, 9),
       .error = sqlite3_column_type(s, 10) == SQLITE_NULL ? -1 : sqlite3_column_double(s, 10),
       .predicted_ns = sqlite3_column_type(s, 13) == SQLITE_NULL ? -1 : sqlite3_column_int64(s, 13),
-      .time_s = sqlite3_column_int64(s, 19)};
+      .time_s = sqlite3_column_int64(s, 19),
+      .adjusted_ns = sqlite3_column_int64(s, 21)};
   return strlen(hash) == 16 && *end == '\0' &&
          tsr_db_samples_parse(text_at(s, 11), arena, &r->samples_ns, &r->sample_count) &&
          tsr_db_row_fault(r) == NULL;
@@ -386,7 +390,7 @@ tsr_status tsr_db_best(tsr_db *db, const tsr_db_key *key, const tsr_db_origin *o
   sqlite3_stmt *s;
   TSR_TRY(prepare(db,
                   "SELECT " COLUMNS " FROM trial WHERE " SAME_KEY " AND status = 'right' "
-                  "ORDER BY (compiler = ?8) + (driver = ?9) + (source = ?10) DESC, median_ns, id",
+                  "ORDER BY (compiler = ?8) + (driver = ?9) + (source = ?10) DESC, " TIME ", id",
                   diag, &s));
   bind_key(s, key);
   bind_text(s, 8, origin->compiler);
@@ -400,10 +404,10 @@ tsr_status tsr_db_neighbours(tsr_db *db, const tsr_db_key *key, uint32_t limit, 
   sqlite3_stmt *s;
   TSR_TRY(prepare(db,
                   "SELECT " COLUMNS ", row_number() OVER (PARTITION BY dims, device, threads "
-                  "ORDER BY median_ns, id) AS place FROM trial WHERE workload = ?1 AND "
+                  "ORDER BY " TIME ", id) AS place FROM trial WHERE workload = ?1 AND "
                   "workload_version = ?2 AND target = ?4 AND mode = ?7 AND status = 'right' AND "
                   "NOT (dims = ?3 AND device = ?5 AND threads = ?6) ORDER BY place, device <> ?5, "
-                  "threads <> ?6, median_ns, id LIMIT ?8",
+                  "threads <> ?6, " TIME ", id LIMIT ?8",
                   diag, &s));
   bind_key(s, key);
   sqlite3_bind_int64(s, 8, limit);
@@ -448,7 +452,9 @@ tsr_status tsr_db_workloads(tsr_db *db, const tsr_db_key *key, uint32_t limit,
 
 /* --- text --- */
 
-static const char header[] = "{\"tessera_tuning_database\": 1}";
+/* Of version 1 is a text whose rows have no "adjusted_ns". */
+static const char header[] = "{\"tessera_tuning_database\": 2}";
+static const char older_header[] = "{\"tessera_tuning_database\": 1}";
 
 typedef struct writing {
   FILE *out;
@@ -498,12 +504,17 @@ tsr_status tsr_db_export(tsr_db *db, FILE *out, tsr_diag *diag) {
 
 #define FIELD(name) "json_extract(?1, '$.trial." name "')"
 
-static const char parse_trial
-    [] = "SELECT " FIELD("workload") ", " FIELD("workload_version") ", " FIELD("dims") ", " FIELD("targe"
-                                                                                                  "t") ", " FIELD("device") ", " FIELD("threads") ", " FIELD("mode") ", " FIELD("schedul"
-                                                                                                                                                                                "e") ", " FIELD("status") ", " FIELD("message") ", " FIELD("error") ", " FIELD("samples_ns") ", NULL, " FIELD("predicted_ns") ", " FIELD("ceilings") ", " FIELD("compiler") ", " FIELD("driver") ", " FIELD("source") ", " FIELD("commit") ", " FIELD("time_s") ", '', json_type(?1, '$.trial'), "
-                                                                                                                                                                                                                                                                                                                                                                                                                                                "json_extract(?1, '$.workload.hash'), json_extract(?1, '$.workload.version'), "
-                                                                                                                                                                                                                                                                                                                                                                                                                                                "json_extract(?1, '$.workload.text'), json_type(?1, '$.workload') WHERE json_valid(?1)";
+/* clang-format off */
+static const char parse_trial[] =
+    "SELECT " FIELD("workload") ", " FIELD("workload_version") ", " FIELD("dims") ", "
+    FIELD("target") ", " FIELD("device") ", " FIELD("threads") ", " FIELD("mode") ", "
+    FIELD("schedule") ", " FIELD("status") ", " FIELD("message") ", " FIELD("error") ", "
+    FIELD("samples_ns") ", NULL, " FIELD("predicted_ns") ", " FIELD("ceilings") ", "
+    FIELD("compiler") ", " FIELD("driver") ", " FIELD("source") ", " FIELD("commit") ", "
+    FIELD("time_s") ", '', " FIELD("adjusted_ns") ", json_type(?1, '$.trial'), "
+    "json_extract(?1, '$.workload.hash'), json_extract(?1, '$.workload.version'), "
+    "json_extract(?1, '$.workload.text'), json_type(?1, '$.workload') WHERE json_valid(?1)";
+/* clang-format on */
 
 /* A line that says other than what it means when it is written again was not written by us. */
 static tsr_status import_line(tsr_db *db, sqlite3_stmt *s, const char *line, tsr_arena *arena,
@@ -512,21 +523,21 @@ static tsr_status import_line(tsr_db *db, sqlite3_stmt *s, const char *line, tsr
   int code = step(s);
   if (code != SQLITE_ROW)
     return code == SQLITE_DONE ? TSR_ERR_FORMAT : failed(db, code, diag);
-  if (sqlite3_column_type(s, 21) != SQLITE_NULL) {
+  if (sqlite3_column_type(s, 22) != SQLITE_NULL) {
     const char *again = NULL;
     if (!read_row(s, arena, &record) || (again = tsr_db_row_text(&record, arena)) == NULL ||
         strcmp(again, line) != 0)
       return TSR_ERR_FORMAT;
     return tsr_db_add(db, &record, diag);
   }
-  if (sqlite3_column_type(s, 25) == SQLITE_NULL || strlen(text_at(s, 22)) != 16)
+  if (sqlite3_column_type(s, 26) == SQLITE_NULL || strlen(text_at(s, 23)) != 16)
     return TSR_ERR_FORMAT;
-  uint64_t hash = strtoull(text_at(s, 22), NULL, 16);
-  uint32_t version = (uint32_t)sqlite3_column_int64(s, 23);
-  const char *again = tsr_db_workload_text(hash, version, text_at(s, 24), arena);
+  uint64_t hash = strtoull(text_at(s, 23), NULL, 16);
+  uint32_t version = (uint32_t)sqlite3_column_int64(s, 24);
+  const char *again = tsr_db_workload_text(hash, version, text_at(s, 25), arena);
   if (again == NULL || strcmp(again, line) != 0)
     return TSR_ERR_FORMAT;
-  return tsr_db_add_workload(db, hash, version, text_at(s, 24), diag);
+  return tsr_db_add_workload(db, hash, version, text_at(s, 25), diag);
 }
 
 static tsr_status count_rows(tsr_db *db, tsr_diag *diag, int64_t *out) {
@@ -545,7 +556,8 @@ static tsr_status import_lines(tsr_db *db, sqlite3_stmt *s, FILE *in, tsr_diag *
     if (length > 0 && line[length - 1] == '\n')
       line[--length] = '\0';
     if (++*out_line == 1) {
-      status = strcmp(line, header) == 0 ? TSR_OK : TSR_ERR_VERSION;
+      const bool ours = strcmp(line, header) == 0 || strcmp(line, older_header) == 0;
+      status = ours ? TSR_OK : TSR_ERR_VERSION;
       continue;
     }
     if (strlen(line) != (size_t)length) {
@@ -663,7 +675,7 @@ tsr_status tsr_db_prune(tsr_db *db, uint32_t keep, tsr_diag *diag, uint64_t *out
   TSR_TRY(prepare(db,
                   "DELETE FROM trial WHERE id NOT IN (SELECT id FROM (SELECT id, row_number() OVER "
                   "(PARTITION BY workload, workload_version, dims, target, device, threads, mode "
-                  "ORDER BY median_ns, id) AS place FROM trial WHERE status = 'right') WHERE place "
+                  "ORDER BY " TIME ", id) AS place FROM trial WHERE status = 'right') WHERE place "
                   "<= ?1)",
                   diag, &s));
   sqlite3_bind_int64(s, 1, keep);

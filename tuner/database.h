@@ -69,8 +69,12 @@ typedef struct tsr_db_record {
   double error;        /* largest error found, in units of what the reference allows; < 0: none */
   const int64_t *samples_ns;
   uint32_t sample_count; /* RIGHT: at least one */
-  int64_t predicted_ns;  /* < 0: none */
-  int64_t time_s;        /* seconds since 1970 */
+  /* By which it ranks: its time, made up for by how much slower the incumbent was that was measured
+   * in turns with it than in its best moment, so that rows compare that were measured at different
+   * times and beside different ones. 0: none, then the median of its samples. */
+  int64_t adjusted_ns;
+  int64_t predicted_ns; /* < 0: none */
+  int64_t time_s;       /* seconds since 1970 */
 } tsr_db_record;
 
 typedef enum tsr_db_access {
@@ -98,10 +102,13 @@ void tsr_db_rollback(tsr_db *db);
 
 /* Returns false to end the walk. The row and its texts live during the call. */
 typedef bool (*tsr_db_visit)(void *context, const tsr_db_record *record, int64_t median_ns);
+static inline int64_t tsr_db_time_ns(const tsr_db_record *record, int64_t median_ns) {
+  return record->adjusted_ns > 0 ? record->adjusted_ns : median_ns;
+}
 
 /* The RIGHT rows of the key, best first: more of the compiler, driver and source of `origin` the
- * same, then the smaller median, then the smaller identity, so that the order is always the same.
- */
+ * same, then the smaller time (tsr_db_time_ns), then the smaller identity, so that the order is
+ * always the same. */
 TSR_WARN_UNUSED tsr_status tsr_db_best(tsr_db *db, const tsr_db_key *key,
                                        const tsr_db_origin *origin, tsr_db_visit visit,
                                        void *context, tsr_diag *diag);

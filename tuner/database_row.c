@@ -152,6 +152,8 @@ const char *tsr_db_row_text(const tsr_db_record *r, tsr_arena *arena) {
   }
   put_key(&l, "samples_ns");
   put_text(&l, samples == NULL ? "" : samples);
+  if (r->adjusted_ns > 0)
+    put_int(&l, "adjusted_ns", r->adjusted_ns);
   if (r->predicted_ns >= 0)
     put_int(&l, "predicted_ns", r->predicted_ns);
   put_string(&l, "ceilings", r->origin.ceilings);
@@ -193,6 +195,8 @@ const char *tsr_db_row_fault(const tsr_db_record *r) {
     return "its status is unknown";
   if (r->status == TSR_DB_RIGHT && r->sample_count == 0)
     return "it is called right but has no samples";
+  if (r->adjusted_ns < 0 || (r->adjusted_ns > 0 && r->status != TSR_DB_RIGHT))
+    return "its time is negative, or it is not right and has one";
   if (r->status == TSR_DB_PREDICTED && (r->sample_count > 0 || r->predicted_ns < 0))
     return "it is called predicted but has samples, or no prediction";
   if (!isfinite(r->error) && r->error >= 0)

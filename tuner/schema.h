@@ -20,6 +20,13 @@ static const char *const tsr_db_schema[] = {
     "  source TEXT NOT NULL, git TEXT NOT NULL, time_s INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE INDEX trial_key ON trial"
     "  (workload, workload_version, target, mode, device, threads, dims, status, median_ns);",
+    "ALTER TABLE trial ADD COLUMN adjusted_ns INTEGER;",
+};
+
+/* What a reader, who changes no file, puts before the tables of an older one: the first for files
+ * of version 1, and so on. */
+static const char *const tsr_db_views[] = {
+    "CREATE TEMP VIEW trial AS SELECT *, NULL AS adjusted_ns FROM main.trial;",
 };
 
 enum { TSR_DB_SCHEMA_VERSION = sizeof tsr_db_schema / sizeof *tsr_db_schema };

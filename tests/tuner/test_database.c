@@ -2,6 +2,7 @@
 #include "tuner/database.h"
 #include <check.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -57,6 +58,7 @@ static tsr_db_record fact(unsigned number) {
       .error = status == TSR_DB_WRONG ? 3.25 + number / 7.0 : -1,
       .samples_ns = samples,
       .sample_count = status == TSR_DB_RIGHT || status == TSR_DB_WRONG ? 5 : 0,
+      .adjusted_ns = status == TSR_DB_RIGHT && number % 4 < 2 ? 900 + number * 131 % 4000 : 0,
       .predicted_ns = number % 2 == 0 || status == TSR_DB_PREDICTED ? 1234 : -1,
       .time_s = 1790000000 + number};
 }
@@ -222,15 +224,16 @@ END_TEST
 /* --- order --- */
 
 typedef struct seen {
-  unsigned count;
-  int64_t medians[100];
+  unsigned count, adjusted;
+  int64_t times[100];
   char compilers[100][16];
 } seen;
 
 static bool see(void *context, const tsr_db_record *record, int64_t median_ns) {
   seen *s = context;
   ck_assert_int_eq(record->status, TSR_DB_RIGHT);
-  s->medians[s->count] = median_ns;
+  s->adjusted += record->adjusted_ns > 0;
+  s->times[s->count] = tsr_db_time_ns(record, median_ns);
   snprintf(s->compilers[s->count++], 16, "%s", record->origin.compiler);
   return true;
 }
@@ -242,12 +245,14 @@ START_TEST(best_first) {
   tsr_db *db = must_open("a.db", TSR_DB_READ);
   ck_assert_int_eq(tsr_db_best(db, &like.key, &like.origin, see, &s, &diag), TSR_OK);
   ck_assert_uint_gt(s.count, 4);
+  ck_assert_uint_gt(s.adjusted, 1);
+  ck_assert_uint_lt(s.adjusted, s.count - 1);
   for (unsigned i = 1; i < s.count; i++) {
     int same = strcmp(s.compilers[i], like.origin.compiler) == 0;
     int before = strcmp(s.compilers[i - 1], like.origin.compiler) == 0;
     ck_assert_int_ge(before, same);
     if (before == same)
-      ck_assert_int_le(s.medians[i - 1], s.medians[i]);
+      ck_assert_int_le(s.times[i - 1], s.times[i]);
   }
   like.key.dims = "65,128";
   s.count = 0;
@@ -256,6 +261,92 @@ START_TEST(best_first) {
   ck_assert_int_eq(tsr_db_neighbours(db, &like.key, 3, see, &s, &diag), TSR_OK);
   ck_assert_uint_eq(s.count, 3);
   tsr_db_close(db);
+}
+END_TEST
+
+/* Two schedules, each beside another incumbent: the one that was measured while the machine was
+ * fast has the smaller median, and loses by what was made up for. */
+START_TEST(a_fast_moment_does_not_win) {
+  static const int64_t fast[] = {100, 101, 102}, slow[] = {120, 121, 122};
+  seen s = {0};
+  tsr_db_record row = fact(0);
+  tsr_db *db = must_open("a.db", TSR_DB_WRITE);
+  row.status = TSR_DB_RIGHT;
+  row.message = "";
+  row.error = 0;
+  row.sample_count = 3;
+  row.schedule = "{mr = 1}";
+  row.samples_ns = fast;
+  row.adjusted_ns = 100;
+  ck_assert_int_eq(tsr_db_add(db, &row, &diag), TSR_OK);
+  row.schedule = "{mr = 2}";
+  row.samples_ns = slow;
+  row.adjusted_ns = 97;
+  ck_assert_int_eq(tsr_db_add(db, &row, &diag), TSR_OK);
+  ck_assert_int_eq(tsr_db_best(db, &row.key, &row.origin, see, &s, &diag), TSR_OK);
+  ck_assert_uint_eq(s.count, 2);
+  ck_assert_int_eq(s.times[0], 97);
+  uint64_t dropped;
+  ck_assert_int_eq(tsr_db_prune(db, 1, &diag, &dropped), TSR_OK);
+  s.count = 0;
+  ck_assert_int_eq(tsr_db_best(db, &row.key, &row.origin, see, &s, &diag), TSR_OK);
+  ck_assert_uint_eq(s.count, 1);
+  ck_assert_int_eq(s.times[0], 97);
+  tsr_db_close(db);
+}
+END_TEST
+
+/* --- older files --- */
+
+static void run_sql(const char *path, const char *sql) {
+  sqlite3 *file;
+  ck_assert_int_eq(sqlite3_open(path, &file), SQLITE_OK);
+  char *why = NULL;
+  ck_assert_msg(sqlite3_exec(file, sql, NULL, NULL, &why) == SQLITE_OK, "%s", why);
+  sqlite3_close(file);
+}
+
+/* A file of version 1 is read as it is, and left so; written to, it becomes one of today with the
+ * same rows; its text says nothing else than before. */
+START_TEST(files_of_version_1) {
+  make("a.db", 0, 100);
+  run_sql("a.db", "DELETE FROM trial WHERE adjusted_ns IS NOT NULL");
+  char *wanted = text_of("a.db");
+  const uint64_t rows = rows_of("a.db");
+  ck_assert_uint_gt(rows, 20);
+  run_sql("a.db", "ALTER TABLE trial DROP COLUMN adjusted_ns; PRAGMA user_version = 1");
+  for (int i = 0; i < 2; i++) {
+    char *text = text_of("a.db");
+    ck_assert_str_eq(text, wanted);
+    ck_assert_uint_eq(rows_of("a.db"), rows);
+    ck_assert_uint_eq(merge("b.db", "a.db"), i == 0 ? rows : 0);
+    free(text);
+  }
+  make("a.db", 0, 100);
+  ck_assert_uint_eq(rows_of("a.db"), 100);
+  ck_assert_uint_eq(merge("a.db", "b.db"), 0);
+  free(wanted);
+}
+END_TEST
+
+/* A text of version 1 says the same as one of today without the new member. */
+START_TEST(texts_of_version_1) {
+  uint64_t added;
+  make("a.db", 0, 100);
+  run_sql("a.db", "DELETE FROM trial WHERE adjusted_ns IS NOT NULL");
+  char *text = text_of("a.db");
+  char *version = strstr(text, "database\": 2}");
+  ck_assert_ptr_nonnull(version);
+  version[strlen("database\": ")] = '1';
+  FILE *in = fmemopen(text, strlen(text), "r");
+  tsr_db *db = must_open("b.db", TSR_DB_WRITE);
+  tsr_status status = tsr_db_import(db, in, "text", &diag, &added);
+  ck_assert_msg(status == TSR_OK, "line %u: %s", diag.line, diag.message);
+  fclose(in);
+  tsr_db_close(db);
+  ck_assert_uint_eq(added, rows_of("a.db"));
+  ck_assert_uint_eq(merge("a.db", "b.db"), 0);
+  free(text);
 }
 END_TEST
 
@@ -279,6 +370,7 @@ START_TEST(workloads_of_a_device) {
     if (i == 2) {
       row.status = TSR_DB_CRASHED;
       row.message = "died";
+      row.adjusted_ns = 0;
     }
     ck_assert_int_eq(tsr_db_add(db, &row, &diag), TSR_OK);
     if (i != 3)
@@ -307,8 +399,8 @@ START_TEST(pruning_keeps_the_best) {
   ck_assert_int_eq(tsr_db_best(db, &like.key, &like.origin, see, &after, &diag), TSR_OK);
   tsr_db_close(db);
   ck_assert_uint_eq(after.count, 2);
-  ck_assert_int_eq(after.medians[0], before.medians[0]);
-  ck_assert_int_eq(after.medians[1], before.medians[1]);
+  ck_assert_int_eq(after.times[0], before.times[0]);
+  ck_assert_int_eq(after.times[1], before.times[1]);
   ck_assert_uint_eq(rows_of("a.db"), 400 - dropped);
 }
 END_TEST
@@ -322,6 +414,13 @@ START_TEST(impossible_rows) {
   ck_assert_int_eq(tsr_db_add(db, &r, &diag), TSR_ERR_ARGUMENT);
   r = fact(0);
   samples[2] = -1;
+  ck_assert_int_eq(tsr_db_add(db, &r, &diag), TSR_ERR_ARGUMENT);
+  r = fact(0);
+  r.adjusted_ns = -1;
+  ck_assert_int_eq(tsr_db_add(db, &r, &diag), TSR_ERR_ARGUMENT);
+  r = fact(0);
+  r.status = TSR_DB_WRONG;
+  r.adjusted_ns = 1000;
   ck_assert_int_eq(tsr_db_add(db, &r, &diag), TSR_ERR_ARGUMENT);
   r = fact(0);
   r.status = TSR_DB_PREDICTED;
@@ -534,6 +633,9 @@ int main(void) {
   tcase_add_loop_test(set, text_that_is_none, 0, 7);
   tcase_add_test(set, text_with_one_wrong_byte);
   tcase_add_test(set, best_first);
+  tcase_add_test(set, a_fast_moment_does_not_win);
+  tcase_add_test(set, files_of_version_1);
+  tcase_add_test(set, texts_of_version_1);
   tcase_add_test(set, workloads_of_a_device);
   tcase_add_test(set, pruning_keeps_the_best);
   tcase_add_test(set, impossible_rows);
