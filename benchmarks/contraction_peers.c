@@ -322,7 +322,8 @@ static double compare(peer *p, const DLTensor *y) {
   double difference = 0, magnitude = 0;
   for (size_t i = 0; i < count; i++) {
     const double here = fabs((double)((float *)y->data)[i] - (double)wanted[i]);
-    difference = here <= difference ? difference : here; /* NaN is kept */
+    if (!isnan(difference) && !(here <= difference)) /* NaN is kept */
+      difference = here;
     magnitude = fmax(magnitude, fabs((double)wanted[i]));
   }
   dnnl_memory_destroy(plain);
@@ -346,7 +347,7 @@ static void read_sizes(problem *q, const ours *o) {
   q->operations = 2.0 * (double)(q->m * q->n) * (double)(q->k * q->groups);
 }
 
-/* Nanoseconds per call, of `calls` calls of one side behind one that is not counted. */
+/* Nanoseconds per call, of `calls` calls of one side behind some that are not counted. */
 static double time_calls(ours *o, peer *p, int64_t calls, bool alone) {
   if (!alone && o != NULL)
     (void)omp_pause_resource_all(1);

@@ -1,5 +1,5 @@
 """The cases of cpu_peers.py: ONNX models with random weights, made here with onnx.helper, and trained ones with their
-dims fixed. A row of `cases` says what a case is; build(case) writes its model and says what it is fed with.
+dims fixed. A row of `cases` says what a case is and how its model is made.
 
 Weights are normal numbers scaled so that activations keep their size from layer to layer: sums of zeros, infinities or
 subnormal numbers would be faster or slower than what runs in real life."""

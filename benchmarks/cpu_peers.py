@@ -536,7 +536,7 @@ def report(result):
 
 
 def parse(words):
-    parser = argparse.ArgumentParser(prog="cpu_peers", usage=__doc__)
+    parser = argparse.ArgumentParser(prog="cpu_peers", usage=__doc__, allow_abbrev=False)
     parser.add_argument("programs")
     parser.add_argument("tools")
     parser.add_argument("results")

@@ -19,8 +19,7 @@ void tsr_known_schedules_end(tsr_known_schedules *known) {
 /* What was measured often has many rows. */
 static bool is_there(const tsr_known_schedules *known, const tsr_schedule *row) {
   for (uint32_t i = 0; i < known->row_count; i++)
-    if (known->rows[i].strategy == row->strategy && known->rows[i].atom == row->atom &&
-        memcmp(known->rows[i].knobs, row->knobs, sizeof row->knobs) == 0)
+    if (tsr_schedule_equal(&known->rows[i], row))
       return true;
   return false;
 }
@@ -38,7 +37,7 @@ static bool keep_row(void *context, const tsr_db_record *record, int64_t median_
   return known->row_count < TSR_KNOWN_MOST && status != TSR_ERR_OUT_OF_MEMORY;
 }
 
-/* Rows measured with warm operands first: only where there is none do cold ones answer. */
+/* Rows measured with warm operands first; cold ones stand behind them, in case none is legal. */
 static void find_rows(tsr_known_schedules *known, const tsr_ir *ir, tsr_op block) {
   static const char *const modes[] = {"warm", "cold"};
   tsr_arena scratch;

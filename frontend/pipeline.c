@@ -403,10 +403,12 @@ static void tell_known(const target_build *build) {
   char text[1200];
   if (build->db == NULL || build->unasked || options->warning_function == NULL)
     return;
-  snprintf(text, sizeof text,
-           "%u of %u kernels have a measured schedule in %.1000s; %u have none and take the "
-           "model's",
-           build->known, build->kernels, options->db, build->kernels - build->known);
+  const int length =
+      snprintf(text, sizeof text, "%u of %u kernels have a measured schedule in %.1000s",
+               build->known, build->kernels, options->db);
+  if (build->known < build->kernels)
+    snprintf(text + length, sizeof text - (size_t)length, "; %u have none and take the model's",
+             build->kernels - build->known);
   options->warning_function(options->warning_context, build->target_text, text);
 }
 

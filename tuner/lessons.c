@@ -45,17 +45,6 @@ static bool learn_row(void *context, const tsr_db_record *record, int64_t median
   return l->rows < MOST_ROWS && !is_over(l);
 }
 
-static tsr_op find_block(const tsr_ir *ir) {
-  TSR_FOR_EACH_OP (ir, tsr_ir_top(ir), graph) {
-    if (tsr_op_get(ir, graph)->code != TSR_OP_GRAPH)
-      continue;
-    TSR_FOR_EACH_OP (ir, tsr_op_get(ir, graph)->regions[0], op)
-      if (tsr_op_get(ir, op)->code == TSR_OP_BLOCK)
-        return op;
-  }
-  return 0;
-}
-
 /* Rows of the sizes that the text is for. */
 static tsr_status learn_rows(lessons *l, tsr_ir *ir, tsr_op block) {
   tsr_arena arena;
@@ -95,7 +84,7 @@ static bool learn_workload(void *context, uint64_t workload, uint32_t version, c
   tsr_status status = tsr_ir_parse(l->allocator, text, strlen(text), "workload", &why, &ir);
   if (status == TSR_OK)
     status = tsr_ir_verify(ir, &why);
-  const tsr_op block = status == TSR_OK ? find_block(ir) : 0;
+  const tsr_op block = status == TSR_OK ? tsr_task_block(ir) : 0;
   l->workload = workload;
   l->rows = 0;
   if (block != 0)

@@ -23,8 +23,6 @@ typedef struct tsr_measure_options {
   bool cold;                         /* operands out of the caches before each sample */
   double build_seconds, run_seconds; /* limits of one candidate */
   uint64_t memory_bytes; /* beyond what the process has; 0: a quarter of the machine's */
-  double noise;          /* end of repeats: half width of the median's confidence interval by the
-                            difference to the incumbent; 0: default */
   const char *lock_path; /* NULL: the machine's, one for all users (process.h) */
   /* How a candidate is made; NULL: tsr_task_build. Tests plant candidates here. */
   tsr_status (*build)(void *context, const tsr_task *task, const tsr_target *target,

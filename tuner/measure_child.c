@@ -216,7 +216,6 @@ static spread spread_of(const timing *t) {
 /* Is it clear which of the two is faster, or that nobody will care? */
 static bool is_decided(const child *c, const timing *own, const timing *incumbent) {
   enum { FEWEST = 6, FEWEST_SLOW = 3 };
-  const double noise = c->bench->options->noise > 0 ? c->bench->options->noise : 1;
   const double same = 0.005, alone = 0.01;
   const spread a = spread_of(own);
   if (!c->has_incumbent)
@@ -229,7 +228,7 @@ static bool is_decided(const child *c, const timing *own, const timing *incumben
     if (fastest > 2 * b.median)
       return true;
   }
-  return own->count >= FEWEST && (a.half + b.half <= noise * fabs(a.median - b.median) ||
+  return own->count >= FEWEST && (a.half + b.half <= fabs(a.median - b.median) ||
                                   (a.half <= same * a.median && b.half <= same * b.median));
 }
 

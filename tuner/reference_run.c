@@ -35,20 +35,12 @@ static tsr_schedule schedule_of(const tsr_ir *ir, tsr_op block, simplicity simpl
   return schedule;
 }
 
-static tsr_op block_of(const tsr_ir *ir) {
-  const tsr_op graph = tsr_region_get(ir, tsr_ir_top(ir))->first;
-  TSR_FOR_EACH_OP (ir, tsr_op_get(ir, graph)->regions[0], op)
-    if (tsr_op_get(ir, op)->code == TSR_OP_BLOCK)
-      return op;
-  return 0;
-}
-
 static tsr_status lower_copy(const tsr_bench *b, const tsr_ir *reference, simplicity simple,
                              tsr_diag *diag, void **out_bytes, size_t *out_size) {
   tsr_ir *ir;
   if (tsr_ir_copy_in_order(reference, b->allocator, &ir) != TSR_OK)
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
-  const tsr_schedule schedule = schedule_of(ir, block_of(ir), simple);
+  const tsr_schedule schedule = schedule_of(ir, tsr_task_block(ir), simple);
   const tsr_status status =
       tsr_task_lower(ir, b->target, &schedule, b->allocator, diag, out_bytes, out_size);
   tsr_ir_destroy(ir);
@@ -73,7 +65,7 @@ static tsr_status build(const tsr_bench *b, tsr_diag *diag, void **out_bytes, si
   tsr_ir *ir;
   if (tsr_ir_copy_in_order(b->task->ir, b->allocator, &ir) != TSR_OK)
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
-  tsr_status status = tsr_reference_block(ir, block_of(ir), diag);
+  tsr_status status = tsr_reference_block(ir, tsr_task_block(ir), diag);
   if (status == TSR_OK)
     status = lower_simply(b, ir, diag, out_bytes, out_size);
   tsr_ir_destroy(ir);

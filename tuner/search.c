@@ -136,11 +136,6 @@ static uint64_t hash_of(const tsr_schedule *schedule) {
   return hash == 0 ? 1 : hash;
 }
 
-static bool same(const tsr_schedule *a, const tsr_schedule *b) {
-  return a->strategy == b->strategy && a->atom == b->atom &&
-         memcmp(a->knobs, b->knobs, sizeof a->knobs) == 0;
-}
-
 /* The place of the hash or the free one where it belongs; the table is never full. */
 static uint64_t *place_of(uint64_t *table, uint32_t room, uint64_t hash) {
   uint32_t at = (uint32_t)(hash % room);
@@ -249,7 +244,7 @@ static bool evolve(tsr_search *s) {
       tsr_schedule child;
       if (a == NULL || b == NULL)
         break;
-      const bool made = uniform(s) < 0.3 && !same(a, b)
+      const bool made = uniform(s) < 0.3 && !tsr_schedule_equal(a, b)
                             ? tsr_space_cross(s->space, &s->random, a, b, &child)
                             : tsr_space_mutate(s->space, &s->random, a, &child);
       if (made && !enter(s, &child))
@@ -306,7 +301,7 @@ static void put(tsr_search *s, batch *b, const tsr_schedule *schedule, tsr_predi
 
 static void drop_from_pool(tsr_search *s, const tsr_schedule *schedule) {
   for (uint32_t i = 0; i < s->pool_count; i++)
-    if (same(&s->pool[i].schedule, schedule)) {
+    if (tsr_schedule_equal(&s->pool[i].schedule, schedule)) {
       remove_candidate(s, i);
       return;
     }
@@ -524,7 +519,7 @@ void tsr_search_correct(tsr_search *search, const tsr_schedule *schedule, double
   search->elite_count = 0;
   for (uint32_t i = 0; i < search->told_count; i++) {
     told *t = &search->told[i];
-    if (t->ns > 0 && same(&t->schedule, schedule))
+    if (t->ns > 0 && tsr_schedule_equal(&t->schedule, schedule))
       t->ns = ns;
     if (t->ns > 0)
       rank_elite(search, i);

@@ -9,6 +9,17 @@
 #include <string.h>
 #include <tessera/version.h>
 
+tsr_op tsr_task_block(const tsr_ir *ir) {
+  TSR_FOR_EACH_OP (ir, tsr_ir_top(ir), graph) {
+    if (tsr_op_get(ir, graph)->code != TSR_OP_GRAPH)
+      continue;
+    TSR_FOR_EACH_OP (ir, tsr_op_get(ir, graph)->regions[0], op)
+      if (tsr_op_get(ir, op)->code == TSR_OP_BLOCK)
+        return op;
+  }
+  return 0;
+}
+
 /* --- keys --- */
 
 enum { MOST_DIMS = 64 };

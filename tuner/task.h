@@ -53,6 +53,9 @@ const char *tsr_task_schedule_text(const tsr_schedule *schedule, const tsr_alloc
 TSR_WARN_UNUSED tsr_status tsr_task_schedule_parse(const char *text, const tsr_allocator *allocator,
                                                    tsr_diag *diag, tsr_schedule *out_schedule);
 
+/* The one block of a task's graph, of a copy of it or of a reference; 0: there is none. */
+tsr_op tsr_task_block(const tsr_ir *ir);
+
 /* The task under a schedule as the bytes of a module, made as tsr_pass_tile, tsr_pass_pack and the
  * generator of the target make it, without variants for other extents. For CUDA targets no bytes
  * are made (NULL): the kernels go through NVRTC where it is, and spilling or serialised ones are

@@ -22,7 +22,8 @@ enum {
   RELATIVES = 3,   /* seeds from other tasks of this call */
   PREDICTIONS = 16 /* candidates of a task that is only predicted */
 };
-static const double default_noise = 0.01;
+/* Of the model: what is not worth looking for. */
+static const double least_gain = 0.01;
 /* Of a task that nothing could be measured of yet. */
 static const double vain_hope = 0.1;
 /* The analytic model's cycles are those of a core of this clock until measurements say more. */
@@ -74,15 +75,6 @@ static double elapsed_s(const tuning *t) {
   return (double)(tsr_time_ns() - t->begin_ns) * 1e-9;
 }
 
-static double noise_of(const tuning *t) {
-  return t->options->noise > 0 ? t->options->noise : default_noise;
-}
-
-static bool same(const tsr_schedule *a, const tsr_schedule *b) {
-  return a->strategy == b->strategy && a->atom == b->atom &&
-         memcmp(a->knobs, b->knobs, sizeof a->knobs) == 0;
-}
-
 /* Sum over tasks; 0 as long as one has no figure that may still get one. */
 static double model_ns(const tuning *t, bool first) {
   double sum = 0;
@@ -100,16 +92,12 @@ static void show(tuning *t) {
   if (o->progress == NULL)
     return;
   const double elapsed = elapsed_s(t);
-  const work *w = &t->works[t->now];
   tsr_tune_progress p = {.elapsed_s = elapsed,
                          .left_s = -1,
                          .trials = t->trials,
-                         .trials_total = o->trials,
                          .model_ns = model_ns(t, false),
                          .first_ns = model_ns(t, true),
-                         .task = t->now,
-                         .task_count = t->tasks->count,
-                         .task_name = w->task->name};
+                         .task_count = t->tasks->count};
   for (uint32_t i = 0; i < t->tasks->count; i++)
     p.started += t->works[i].started;
   if (o->seconds > 0)
@@ -136,20 +124,6 @@ static bool is_over(tuning *t) {
   return should_stop(t) || (t->options->trials > 0 && t->trials >= t->options->trials);
 }
 
-static tsr_op find_block(const tsr_ir *ir, tsr_region region) {
-  TSR_FOR_EACH_OP (ir, region, op) {
-    const tsr_op_data *data = tsr_op_get(ir, op);
-    if (data->code == TSR_OP_BLOCK || data->code == TSR_OP_PROC)
-      return op;
-    for (uint32_t i = 0; data->code == TSR_OP_GRAPH && i < data->region_count; i++) {
-      const tsr_op found = find_block(ir, data->regions[i]);
-      if (found != 0)
-        return found;
-    }
-  }
-  return 0;
-}
-
 /* --- what the database knows --- */
 
 typedef struct reading {
@@ -170,7 +144,7 @@ static bool read_schedule(reading *r, const tsr_db_record *record, tsr_schedule 
 }
 
 static void start_work(work *w, const tsr_schedule *schedule, double ns) {
-  if (w->first_ns == 0 || same(schedule, &w->start))
+  if (w->first_ns == 0 || tsr_schedule_equal(schedule, &w->start))
     w->first_ns = ns;
   w->started = true;
 }
@@ -183,8 +157,8 @@ static void keep_median(work *w, double median_ns) {
 static bool tell_row(void *context, const tsr_db_record *record, int64_t median_ns) {
   reading *r = context;
   tsr_schedule schedule;
-  if (record->status == TSR_DB_PREDICTED || !read_schedule(r, record, &schedule) ||
-      !tsr_space_is_legal(r->work->space, &schedule))
+  if ((record->status == TSR_DB_PREDICTED && r->tuning->runs_here) ||
+      !read_schedule(r, record, &schedule) || !tsr_space_is_legal(r->work->space, &schedule))
     return r->status == TSR_OK;
   const double ns = record->status == TSR_DB_RIGHT ? (double)median_ns : 0;
   r->status = tsr_search_tell(r->work->search, &schedule, record->status, ns, r->tuning->diag);
@@ -237,7 +211,7 @@ static tsr_status start(tuning *t, work *w, tsr_task *task) {
                    &t->arena, &w->key) != TSR_OK ||
       tsr_ir_copy_in_order(task->ir, t->allocator, &w->ir) != TSR_OK)
     return no_memory(t->diag);
-  const tsr_op block = find_block(w->ir, tsr_ir_top(w->ir));
+  const tsr_op block = tsr_task_block(w->ir);
   if (block == 0)
     return tsr_fail(t->diag, TSR_ERR_INTERNAL, "task '%s' has no block", task->name);
   TSR_TRY(tsr_space_create(w->ir, block, t->target, t->allocator, t->diag, &w->space));
@@ -254,7 +228,8 @@ static tsr_status start(tuning *t, work *w, tsr_task *task) {
   return TSR_OK;
 }
 
-/* Other kernels' rows; those of the tasks themselves count as told where tuning goes on. */
+/* Other kernels' rows: what is said of the tasks' own schedules is said before they are measured.
+ */
 static tsr_status take_lessons(tuning *t) {
   if (t->options->no_learned || t->tasks->count == 0)
     return TSR_OK;
@@ -267,7 +242,7 @@ static tsr_status take_lessons(tuning *t) {
                                        .rates = &t->rates,
                                        .like = t->works[0].key,
                                        .without = own,
-                                       .without_count = t->options->resume ? t->tasks->count : 0,
+                                       .without_count = t->tasks->count,
                                        .seconds = lessons_s,
                                        .stop = should_stop,
                                        .stop_context = t};
@@ -316,7 +291,7 @@ static tsr_status seed_relatives(tuning *t, work *w) {
     double ns;
     const tsr_schedule *best = tsr_search_best(other->search, &ns);
     tsr_schedule schedule;
-    if (other == w || best == NULL || same(best, &other->start) ||
+    if (other == w || best == NULL || tsr_schedule_equal(best, &other->start) ||
         !tsr_space_adopt(w->space, best, &schedule))
       continue;
     TSR_TRY(tsr_search_seed(w->search, &schedule, t->diag));
@@ -404,7 +379,8 @@ static tsr_status measure_some(tuning *t, work *w, tsr_trial *trials, uint32_t c
 static tsr_status measure_first(tuning *t, work *w, tsr_trial *trials, uint32_t count) {
   if (count > 1)
     TSR_TRY(measure_some(t, w, trials + 1, count - 1, &trials[0]));
-  if (trials[0].sample_count == 0 && (count == 1 || trials[0].status == TSR_DB_RIGHT))
+  const tsr_db_status status = trials[0].status;
+  if (trials[0].sample_count == 0 && (status == TSR_DB_RIGHT || status == TSR_DB_PREDICTED))
     TSR_TRY(measure_some(t, w, trials, 1, NULL));
   TSR_TRY(add_rows(t, w, trials, count));
   return tell_all(t, w, trials, count,
@@ -465,13 +441,16 @@ static tsr_status predict(tuning *t, work *w, tsr_trial *trials, uint32_t count)
     TSR_TRY(measure_some(t, w, trials, count, NULL));
   else
     TSR_TRY(build_only(t, w, trials, count));
+  if (should_stop(t)) /* before all were built: which of them were, nobody knows */
+    return TSR_OK;
   for (uint32_t i = 0; i < count; i++) {
     const double ns = trials[i].predicted_ns;
     w->trials++;
     t->trials++;
     if (trials[i].status != TSR_DB_PREDICTED || !(ns > 0))
       continue;
-    w->first_ns = w->first_ns == 0 || same(&trials[i].schedule, &w->start) ? ns : w->first_ns;
+    w->first_ns =
+        w->first_ns == 0 || tsr_schedule_equal(&trials[i].schedule, &w->start) ? ns : w->first_ns;
     w->best_ns = w->best_ns == 0 || ns < w->best_ns ? ns : w->best_ns;
   }
   w->exhausted = w->exhausted || w->trials >= PREDICTIONS;
@@ -561,7 +540,7 @@ static work *most_promising(tuning *t) {
       found = w;
     }
   }
-  if (t->runs_here && sum < noise_of(t))
+  if (t->runs_here && sum < least_gain)
     found = NULL;
   return found;
 }
@@ -592,7 +571,7 @@ static tsr_status run(tuning *t) {
 static tsr_status compare_with_default(tuning *t, work *w) {
   double best_ns;
   const tsr_schedule *best = tsr_search_best(w->search, &best_ns);
-  if (best == NULL || same(best, &w->start) || w->task->share < least_compared)
+  if (best == NULL || tsr_schedule_equal(best, &w->start) || w->task->share < least_compared)
     return TSR_OK;
   tsr_trial incumbent = {.schedule = *best, .predicted_ns = -1};
   tsr_trial start = {.schedule = w->start, .predicted_ns = -1};

@@ -7,14 +7,12 @@
 #include "tuner/search.h"
 
 typedef struct tsr_tune_progress {
-  double elapsed_s, left_s;      /* left: of the budget, by seconds or by the rate of trials; < 0:
-                                    unknown */
-  uint64_t trials, trials_total; /* total 0: bounded by time only */
-  double model_ns;               /* sum over tasks of times * best so far; 0 until all have one */
-  double first_ns;               /* the same with default schedules */
-  uint32_t task, task_count;     /* the one being measured */
-  uint32_t started;              /* tasks that have been measured at all */
-  const char *task_name;
+  double elapsed_s, left_s; /* left: of the budget, by seconds or by the rate of trials; < 0:
+                               unknown */
+  uint64_t trials;
+  double model_ns;              /* sum over tasks of times * best so far; 0 until all have one */
+  double first_ns;              /* the same with default schedules */
+  uint32_t started, task_count; /* tasks that have been measured at all, of all */
 } tsr_tune_progress;
 
 /* Of one task, in the order of the list. */
@@ -30,7 +28,6 @@ typedef struct tsr_tune_options {
   bool resume;     /* rows of the database count as told, so that they are not measured again */
   bool no_analytic, no_learned;
   uint64_t seed;
-  double noise; /* least gain of the model worth looking for, a share; 0: default */
   tsr_measure_options measure;
   tsr_db_origin origin;
   void (*progress)(void *context, const tsr_tune_progress *progress); /* often; NULL: never */

@@ -5,6 +5,7 @@
 #include "runtime/arena.h"
 #include "tessera_commit.h"
 #include "tuner/ceilings.h"
+#include "tuner/process.h"
 #include "tuner/tune.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -12,6 +13,7 @@
 #include <signal.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { MOST_POINTS = 4096, NAME_COLUMNS = 36 };
 
@@ -144,8 +146,16 @@ static tsr_status probe_ceilings(session *s, tsr_db_origin *inout) {
     return tsr_fail(&s->diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
   if (s->target->kind != TSR_TARGET_CPU)
     return TSR_OK;
-  TSR_TRY(tsr_ceilings_measure(s->target->threads, seconds, tsr_allocator_default(), &s->diag,
-                               figures));
+  int lock;
+  TSR_TRY(tsr_lock_open(NULL, &s->diag, &lock));
+  if (!tsr_lock_take(lock, TSR_LOCK_MEASURE, is_interrupted, s)) {
+    close(lock);
+    return TSR_OK;
+  }
+  const tsr_status status =
+      tsr_ceilings_measure(s->target->threads, seconds, tsr_allocator_default(), &s->diag, figures);
+  close(lock);
+  TSR_TRY(status);
   tsr_ceilings_text(figures, s->target->threads, text);
   inout->ceilings = text;
   return TSR_OK;
@@ -180,9 +190,17 @@ static tsr_status tune(session *s) {
 
 /* --- after --- */
 
+/* One trial says nothing of ranks, and a model that is off has none. */
+static void put_json_quality(FILE *out, const tsr_model_quality *q) {
+  if (q->measured < 2)
+    fputs("\"rank_correlation\": null, \"top1_regret\": null, \"top10_regret\": null", out);
+  else
+    fprintf(out, "\"rank_correlation\": %.4f, \"top1_regret\": %.4f, \"top10_regret\": %.4f",
+            q->rank_correlation, q->top1_regret, q->top10_regret);
+}
+
 static void put_json(FILE *out, const session *s) {
   const tsr_tune_result *r = &s->result;
-  const tsr_model_quality *q = &r->quality.corrected, *alone = &r->quality.analytic;
   char date[32];
   const time_t now = time(NULL);
   struct tm broken;
@@ -196,15 +214,19 @@ static void put_json(FILE *out, const session *s) {
   fprintf(out,
           ", \"predicted\": %s, \"trials\": %" PRIu64 ", \"rows\": %" PRIu64
           ", \"seconds\": %.3f, \"first_ns\": %.0f, "
-          "\"best_ns\": %.0f, \"rank_correlation\": %.4f, \"top1_regret\": %.4f, "
-          "\"top10_regret\": %.4f, \"analytic\": {\"rank_correlation\": %.4f, "
-          "\"top1_regret\": %.4f, \"top10_regret\": %.4f}, \"points\": [",
+          "\"best_ns\": %.0f, ",
           r->predicted ? "true" : "false", r->trials, r->rows, s->elapsed_s, r->first_ns,
-          r->best_ns, q->rank_correlation, q->top1_regret, q->top10_regret, alone->rank_correlation,
-          alone->top1_regret, alone->top10_regret);
+          r->best_ns);
+  put_json_quality(out, &r->quality.corrected);
+  fputs(", \"analytic\": {", out);
+  put_json_quality(out, &r->quality.analytic);
+  fputs("}, \"points\": [", out);
+  /* What it was by default is where the curve begins. */
+  if (r->first_ns > 0)
+    fprintf(out, "[0, 0, %.0f]", r->first_ns);
   for (uint32_t i = 0; i < s->point_count; i++)
-    fprintf(out, "%s[%.3f, %" PRIu64 ", %.0f]", i == 0 ? "" : ", ", s->points[i].seconds,
-            s->points[i].trials, s->points[i].model_ns);
+    fprintf(out, "%s[%.3f, %" PRIu64 ", %.0f]", i == 0 && !(r->first_ns > 0) ? "" : ", ",
+            s->points[i].seconds, s->points[i].trials, s->points[i].model_ns);
   fputs("], \"tasks\": [", out);
   for (uint32_t i = 0; i < s->tasks.count; i++) {
     fputs(i == 0 ? "{\"name\": " : ", {\"name\": ", out);

@@ -314,12 +314,6 @@ const tsr_json *tsr_json_get(const tsr_json *object, const char *key) {
   return NULL;
 }
 
-const char *tsr_json_kind_text(const tsr_json *value) {
-  static const char *const texts[] = {"null",   "true or false", "a number",
-                                      "a text", "a list",        "an object"};
-  return value == NULL ? "nothing" : texts[value->kind];
-}
-
 void tsr_json_put_text(FILE *stream, const char *text) {
   putc('"', stream);
   for (; *text != '\0'; text++) {

@@ -37,8 +37,6 @@ TSR_WARN_UNUSED tsr_status tsr_json_read(const char *path, tsr_arena *arena, tsr
 /* The value of that key, the first when there are several; NULL when there is none, or when
  * `object` is NULL or no object. */
 const tsr_json *tsr_json_get(const tsr_json *object, const char *key);
-/* "a list" and so on; "nothing" of NULL. */
-const char *tsr_json_kind_text(const tsr_json *value);
 
 /* Writes the text in quotes, escaped. */
 void tsr_json_put_text(FILE *stream, const char *text);

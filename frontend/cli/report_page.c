@@ -380,7 +380,10 @@ static void put_latencies(FILE *out, const tsr_report_file *files, uint32_t coun
     put_time(out, f->latency.p95);
     put_number(out, f->runs, 0);
     put_number(out, f->kernels, 0);
-    put_time(out, f->load_ns);
+    if (f->load_ns > 0)
+      put_time(out, f->load_ns);
+    else
+      put_cell(out, "");
     put_cell(out, f->commit);
     fputs("</tr>\n", out);
   }

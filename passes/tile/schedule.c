@@ -29,6 +29,11 @@ const char *tsr_strategy_text(tsr_strategy strategy) {
   return strategies[strategy];
 }
 
+bool tsr_schedule_equal(const tsr_schedule *a, const tsr_schedule *b) {
+  return a->strategy == b->strategy && a->atom == b->atom &&
+         memcmp(a->knobs, b->knobs, sizeof a->knobs) == 0;
+}
+
 static tsr_status fail_at(const tsr_op_data *op, tsr_diag *diag, const char *key,
                           const char *what) {
   tsr_fail(diag, TSR_ERR_ARGUMENT, "schedule @%s: '%s' %s", op->symbol != NULL ? op->symbol : "?",

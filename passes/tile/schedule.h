@@ -45,6 +45,8 @@ typedef struct tsr_schedule {
   int64_t knobs[TSR_KNOB_COUNT]; /* those of other strategies are 0 */
 } tsr_schedule;
 
+bool tsr_schedule_equal(const tsr_schedule *a, const tsr_schedule *b);
+
 /* From and to the attributes of a `schedule` op. Reading checks names, kinds and ranges; knobs that
  * are not there keep the value they have in `inout`. */
 TSR_WARN_UNUSED tsr_status tsr_schedule_read(const tsr_ir *ir, tsr_op op, tsr_diag *diag,

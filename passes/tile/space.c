@@ -319,11 +319,6 @@ void tsr_space_default(tsr_space *space, tsr_schedule *out_schedule) {
 
 /* --- one schedule --- */
 
-static bool same(const tsr_schedule *a, const tsr_schedule *b) {
-  return a->strategy == b->strategy && a->atom == b->atom &&
-         memcmp(a->knobs, b->knobs, sizeof a->knobs) == 0;
-}
-
 /* Knobs in their ranges; 0 stands for one that the target does not use. */
 static bool in_range(const tsr_schedule *schedule) {
   for (unsigned i = 0; i < TSR_KNOB_COUNT; i++) {
@@ -350,7 +345,7 @@ static bool fits(const tsr_space *space, const tsr_schedule *schedule) {
 }
 
 static bool is_legal(tsr_space *space, const tsr_schedule *schedule) {
-  if (same(schedule, &space->first))
+  if (tsr_schedule_equal(schedule, &space->first))
     return true;
   tsr_nest *nest = tsr_space_nest_of(space, schedule);
   int axis = -1;
@@ -480,14 +475,14 @@ bool tsr_space_mutate(tsr_space *space, uint64_t *random, const tsr_schedule *fr
     if (own < 0 || (space->form_count > 1 && below(random, 12) == 0)) {
       found = sample_form(space, &space->forms[below(random, space->form_count)], 16, random,
                           out_schedule) &&
-              !same(out_schedule, from);
+              !tsr_schedule_equal(out_schedule, from);
       continue;
     }
     *out_schedule = *from;
     for (uint32_t moves = 1 + below(random, 3); moves > 0; moves--)
       move_knob(space, &space->forms[own], random, out_schedule);
     settle(space, out_schedule);
-    found = !same(out_schedule, from) && is_legal(space, out_schedule);
+    found = !tsr_schedule_equal(out_schedule, from) && is_legal(space, out_schedule);
   }
   tsr_arena_reset(&space->scratch);
   return found;

@@ -106,27 +106,28 @@ clean i.db
 # Killed at any moment: what was there stays, and no process is left over.
 : >moments
 seed=$$
+killed=killed-$$.db # a name that no other run of this test has
 i=0
 while [ $i -lt $kills ]; do
-  before=$([ -e k.db ] && rows k.db || echo 0)
-  "$TESSERA" tune layer.tsr --db k.db --time 60 --resume --quiet --seed $i >/dev/null 2>&1 &
+  before=$([ -e $killed ] && rows $killed || echo 0)
+  "$TESSERA" tune layer.tsr --db $killed --time 60 --resume --quiet --seed $i >/dev/null 2>&1 &
   tuner=$!
   seed=$(((seed * 1103515245 + 12345) % 2147483648))
   sleep "$((seed / 65536 % 2)).$((seed / 1024 % 10))"
   kill -KILL $tuner 2>/dev/null
   wait $tuner 2>/dev/null
-  if [ -e k.db ] && "$TESSERA" db stats --db k.db >/dev/null 2>&1; then
-    clean k.db
-    [ "$(rows k.db)" -ge "$before" ] || fail "a kill lost rows that were there before"
+  if [ -e $killed ] && "$TESSERA" db stats --db $killed >/dev/null 2>&1; then
+    clean $killed
+    [ "$(rows $killed)" -ge "$before" ] || fail "a kill lost rows that were there before"
   elif [ "$before" -gt 0 ]; then
     fail "the database does not open after a kill"
   fi
   i=$((i + 1))
 done
-expect 0 '; 2 trials in ' "$TESSERA" tune layer.tsr --db k.db --trials 2 --quiet
-clean k.db
+expect 0 '; 2 trials in ' "$TESSERA" tune layer.tsr --db $killed --trials 2 --quiet
+clean $killed
 i=0
-while pgrep -f "tune layer.tsr --db k.db" >/dev/null; do
+while pgrep -f "tune layer.tsr --db $killed" >/dev/null; do
   i=$((i + 1))
   [ $i -lt 50 ] || { fail "processes of a killed tuner are left over"; break; }
   sleep 0.1
