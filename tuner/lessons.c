@@ -35,8 +35,8 @@ static bool learn_row(void *context, const tsr_db_record *record, int64_t median
   const tsr_status status =
       tsr_task_schedule_parse(record->schedule, l->allocator, &why, &schedule);
   if (status == TSR_OK && tsr_space_is_legal(l->space, &schedule)) {
-    l->status =
-        tsr_learner_add(l->learner, l->workload, l->space, &schedule, (double)median_ns, l->diag);
+    l->status = tsr_learner_add(l->learner, l->workload, l->space, &schedule,
+                                (double)tsr_db_time_ns(record, median_ns), l->diag);
     l->taken++;
     l->rows++;
   } else if (status == TSR_ERR_OUT_OF_MEMORY) {

@@ -490,10 +490,24 @@ static void rank_elite(tsr_search *s, uint32_t number) {
   s->elite_count += s->elite_count < ELITE;
 }
 
+/* What was told RIGHT of the schedule before, or NULL. */
+static const told *told_before(const tsr_search *s, const tsr_schedule *schedule) {
+  for (uint32_t i = 0; is_known(s, schedule) && i < s->told_count; i++)
+    if (s->told[i].ns > 0 && tsr_schedule_equal(&s->told[i].schedule, schedule))
+      return &s->told[i];
+  return NULL;
+}
+
 tsr_status tsr_search_tell(tsr_search *search, const tsr_schedule *schedule, tsr_db_status status,
                            double median_ns, tsr_diag *diag) {
   void *list = search->told;
   const bool right = status == TSR_DB_RIGHT && median_ns > 0;
+  const told *again = right ? told_before(search, schedule) : NULL;
+  if (again != NULL) {
+    if (median_ns < again->ns)
+      tsr_search_correct(search, schedule, median_ns);
+    return TSR_OK;
+  }
   const tsr_prediction before = tsr_learner_predict(search->learner, search->space, schedule);
   drop_from_pool(search, schedule);
   if (!make_known(search, schedule) ||

@@ -52,8 +52,8 @@ TSR_WARN_UNUSED tsr_status tsr_search_propose(tsr_search *search, uint32_t most,
                                               tsr_schedule *out_schedules,
                                               tsr_prediction *out_predictions, uint32_t *out_count,
                                               tsr_diag *diag);
-/* Also for what a database already knows (resume). Statuses other than RIGHT only keep it from
- * being proposed again. */
+/* Also for what a database already knows (resume): of several times of one schedule the least one
+ * counts. Statuses other than RIGHT only keep it from being proposed again. */
 TSR_WARN_UNUSED tsr_status tsr_search_tell(tsr_search *search, const tsr_schedule *schedule,
                                            tsr_db_status status, double median_ns, tsr_diag *diag);
 /* A schedule that was told as RIGHT was measured again: its time is this. No gain of the search. */

@@ -45,8 +45,8 @@ typedef struct work {
   double first_ns, best_ns, predicted_ns;
   uint64_t trials;
   bool started, exhausted;
-  double best_median_ns; /* of its rows, by which the database ranks; 0: none */
-  char message[200];     /* why it cannot be measured */
+  double known_ns;   /* of the default, by an earlier tuning's rows; 0: none */
+  char message[200]; /* why it cannot be measured */
 } work;
 
 typedef struct tuning {
@@ -149,22 +149,41 @@ static void start_work(work *w, const tsr_schedule *schedule, double ns) {
   w->started = true;
 }
 
-static void keep_median(work *w, double median_ns) {
-  if (w->best_median_ns == 0 || median_ns < w->best_median_ns)
-    w->best_median_ns = median_ns;
-}
-
 static bool tell_row(void *context, const tsr_db_record *record, int64_t median_ns) {
   reading *r = context;
   tsr_schedule schedule;
   if ((record->status == TSR_DB_PREDICTED && r->tuning->runs_here) ||
       !read_schedule(r, record, &schedule) || !tsr_space_is_legal(r->work->space, &schedule))
     return r->status == TSR_OK;
-  const double ns = record->status == TSR_DB_RIGHT ? (double)median_ns : 0;
+  const double ns = record->status == TSR_DB_RIGHT ? (double)tsr_db_time_ns(record, median_ns) : 0;
   r->status = tsr_search_tell(r->work->search, &schedule, record->status, ns, r->tuning->diag);
-  if (ns > 0) {
+  if (ns > 0)
     start_work(r->work, &schedule, ns);
-    keep_median(r->work, ns);
+  return r->status == TSR_OK;
+}
+
+/* An earlier tuning's rows stand beside those of this one: what the default took then, made by the
+ * same generator, is the common measure of both. */
+static void know_default(const reading *r, const tsr_db_record *record,
+                         const tsr_schedule *schedule) {
+  const tsr_db_origin *a = &record->origin, *b = &r->tuning->options->origin;
+  if (r->work->known_ns == 0 && record->adjusted_ns > 0 &&
+      tsr_schedule_equal(schedule, &r->work->start) && strcmp(a->compiler, b->compiler) == 0 &&
+      strcmp(a->driver, b->driver) == 0 && strcmp(a->source, b->source) == 0)
+    r->work->known_ns = (double)record->adjusted_ns;
+}
+
+/* Rows of the task itself, best first. */
+static bool read_best(void *context, const tsr_db_record *record, int64_t median_ns) {
+  reading *r = context;
+  tsr_schedule own, schedule;
+  (void)median_ns;
+  if (!read_schedule(r, record, &own))
+    return r->status == TSR_OK;
+  know_default(r, record, &own);
+  if (r->left > 0 && tsr_space_adopt(r->work->space, &own, &schedule)) {
+    r->status = tsr_search_seed(r->work->search, &schedule, r->tuning->diag);
+    r->left--;
   }
   return r->status == TSR_OK;
 }
@@ -185,7 +204,7 @@ static tsr_status read_database(tuning *t, work *w) {
   if (t->options->resume) {
     TSR_TRY(tsr_db_each(t->db, &w->key, tell_row, &r, t->diag));
   } else {
-    TSR_TRY(tsr_db_best(t->db, &w->key, &t->options->origin, seed_row, &r, t->diag));
+    TSR_TRY(tsr_db_best(t->db, &w->key, &t->options->origin, read_best, &r, t->diag));
   }
   TSR_TRY(r.status);
   r.left = NEIGHBOURS;
@@ -300,44 +319,6 @@ static tsr_status seed_relatives(tuning *t, work *w) {
   return TSR_OK;
 }
 
-static tsr_status add_row(tuning *t, const work *w, const tsr_trial *trial) {
-  const char *schedule = tsr_task_schedule_text(&trial->schedule, t->allocator, &t->scratch);
-  if (schedule == NULL)
-    return no_memory(t->diag);
-  const bool right = trial->status == TSR_DB_RIGHT;
-  const tsr_db_record record = {.key = w->key,
-                                .origin = t->options->origin,
-                                .schedule = schedule,
-                                .status = trial->status,
-                                .message = right ? "" : trial->message,
-                                .error = trial->error,
-                                .samples_ns = trial->samples_ns,
-                                .sample_count = trial->sample_count,
-                                .predicted_ns =
-                                    trial->predicted_ns > 0 && trial->predicted_ns < 1e15
-                                        ? (int64_t)llround(trial->predicted_ns)
-                                        : -1,
-                                .time_s = (int64_t)time(NULL)};
-  return tsr_db_add(t->db, &record, t->diag);
-}
-
-static tsr_status add_rows(tuning *t, work *w, const tsr_trial *trials, uint32_t count) {
-  TSR_TRY(tsr_db_begin(t->db, t->diag));
-  tsr_status status = TSR_OK;
-  for (uint32_t i = 0; i < count && status == TSR_OK; i++) {
-    if (trials[i].status == TSR_DB_PREDICTED && t->runs_here)
-      continue;
-    status = add_row(t, w, &trials[i]);
-    t->rows++;
-    if (trials[i].status == TSR_DB_RIGHT)
-      keep_median(w, trials[i].median_ns);
-  }
-  if (status == TSR_OK)
-    return tsr_db_commit(t->db, t->diag);
-  tsr_db_rollback(t->db);
-  return status;
-}
-
 static double least_sample(const tsr_trial *trial) {
   double least = trial->median_ns;
   for (uint32_t i = 0; i < trial->sample_count; i++)
@@ -347,10 +328,49 @@ static double least_sample(const tsr_trial *trial) {
 
 /* What else the machine does only ever makes a kernel slower, so its time is its least sample. A
  * machine that has become slower itself shows in the incumbent, whose time is `base_ns`: that is
- * made up for, within bounds, as it may also have been disturbed all the time. */
+ * made up for, within bounds, as it may also have been disturbed all the time. The database
+ * ranks its rows by the same figure. */
 static double time_of(const tsr_trial *trial, double base_ns) {
   const double slower = base_ns > 0 && trial->beside_ns > base_ns ? trial->beside_ns / base_ns : 1;
   return least_sample(trial) / fmin(slower, most_drift);
+}
+
+static tsr_status add_row(tuning *t, const work *w, const tsr_trial *trial, double base_ns) {
+  const char *schedule = tsr_task_schedule_text(&trial->schedule, t->allocator, &t->scratch);
+  if (schedule == NULL)
+    return no_memory(t->diag);
+  const bool right = trial->status == TSR_DB_RIGHT;
+  const tsr_db_record record = {
+      .key = w->key,
+      .origin = t->options->origin,
+      .schedule = schedule,
+      .status = trial->status,
+      .message = right ? "" : trial->message,
+      .error = trial->error,
+      .samples_ns = trial->samples_ns,
+      .sample_count = trial->sample_count,
+      .adjusted_ns = right ? (int64_t)fmax(rint(time_of(trial, base_ns)), 1) : 0,
+      .predicted_ns = trial->predicted_ns > 0 && trial->predicted_ns < 1e15
+                          ? (int64_t)llround(trial->predicted_ns)
+                          : -1,
+      .time_s = (int64_t)time(NULL)};
+  return tsr_db_add(t->db, &record, t->diag);
+}
+
+static tsr_status add_rows(tuning *t, const work *w, const tsr_trial *trials, uint32_t count,
+                           double base_ns) {
+  TSR_TRY(tsr_db_begin(t->db, t->diag));
+  tsr_status status = TSR_OK;
+  for (uint32_t i = 0; i < count && status == TSR_OK; i++) {
+    if (trials[i].status == TSR_DB_PREDICTED && t->runs_here)
+      continue;
+    status = add_row(t, w, &trials[i], base_ns);
+    t->rows++;
+  }
+  if (status == TSR_OK)
+    return tsr_db_commit(t->db, t->diag);
+  tsr_db_rollback(t->db);
+  return status;
 }
 
 static tsr_status tell_all(tuning *t, work *w, const tsr_trial *trials, uint32_t count,
@@ -382,27 +402,31 @@ static tsr_status measure_first(tuning *t, work *w, tsr_trial *trials, uint32_t 
   const tsr_db_status status = trials[0].status;
   if (trials[0].sample_count == 0 && (status == TSR_DB_RIGHT || status == TSR_DB_PREDICTED))
     TSR_TRY(measure_some(t, w, trials, 1, NULL));
-  TSR_TRY(add_rows(t, w, trials, count));
-  return tell_all(t, w, trials, count,
-                  trials[0].status == TSR_DB_RIGHT ? least_sample(&trials[0]) : 0);
+  double base_ns = 0;
+  if (trials[0].status == TSR_DB_RIGHT) {
+    base_ns = trials[0].beside_ns = least_sample(&trials[0]);
+    if (w->known_ns > 0 && tsr_schedule_equal(&trials[0].schedule, &w->start))
+      base_ns = fmin(base_ns, w->known_ns);
+  }
+  TSR_TRY(add_rows(t, w, trials, count, base_ns));
+  return tell_all(t, w, trials, count, base_ns);
 }
 
-/* Later ones: in turns with the best so far, which gets a row where it is better now than all rows.
+/* Later ones: in turns with the best so far, which gets a further row where its time is less now:
+ * by that figure its others would rank behind those that are told with the new one.
  */
 static tsr_status measure_more(tuning *t, work *w, tsr_trial *trials, uint32_t count) {
   double best_ns;
   tsr_trial incumbent = {.predicted_ns = -1};
   incumbent.schedule = *tsr_search_best(w->search, &best_ns);
   TSR_TRY(measure_some(t, w, trials, count, &incumbent));
-  TSR_TRY(add_rows(t, w, trials, count));
-  if (incumbent.status == TSR_DB_RIGHT && incumbent.sample_count > 0) {
-    if (least_sample(&incumbent) < best_ns) {
-      best_ns = least_sample(&incumbent);
-      tsr_search_correct(w->search, &incumbent.schedule, best_ns);
-    }
-    if (incumbent.median_ns < w->best_median_ns)
-      TSR_TRY(add_rows(t, w, &incumbent, 1));
+  if (incumbent.status == TSR_DB_RIGHT && incumbent.sample_count > 0 &&
+      least_sample(&incumbent) < best_ns) {
+    best_ns = least_sample(&incumbent);
+    tsr_search_correct(w->search, &incumbent.schedule, best_ns);
+    TSR_TRY(add_rows(t, w, &incumbent, 1, 0));
   }
+  TSR_TRY(add_rows(t, w, trials, count, best_ns));
   return tell_all(t, w, trials, count, best_ns);
 }
 
@@ -454,7 +478,7 @@ static tsr_status predict(tuning *t, work *w, tsr_trial *trials, uint32_t count)
     w->best_ns = w->best_ns == 0 || ns < w->best_ns ? ns : w->best_ns;
   }
   w->exhausted = w->exhausted || w->trials >= PREDICTIONS;
-  return add_rows(t, w, trials, count);
+  return add_rows(t, w, trials, count, 0);
 }
 
 /* A kernel that cannot be measured (its reference takes too long) is no reason to stop with others.
@@ -577,15 +601,16 @@ static tsr_status compare_with_default(tuning *t, work *w) {
   tsr_trial start = {.schedule = w->start, .predicted_ns = -1};
   TSR_TRY(measure_some(t, w, &start, 1, &incumbent));
   if (start.status == TSR_DB_RIGHT && incumbent.status == TSR_DB_RIGHT) {
-    if (least_sample(&incumbent) < best_ns)
+    if (least_sample(&incumbent) < best_ns) {
       best_ns = least_sample(&incumbent);
+      TSR_TRY(add_rows(t, w, &incumbent, 1, 0));
+    }
     tsr_search_correct(w->search, &incumbent.schedule, best_ns);
-    w->first_ns = fmin(w->first_ns, time_of(&start, best_ns));
+    if (time_of(&start, best_ns) < w->first_ns) {
+      w->first_ns = time_of(&start, best_ns);
+      TSR_TRY(add_rows(t, w, &start, 1, best_ns));
+    }
     tsr_search_correct(w->search, &w->start, w->first_ns);
-    if (start.median_ns < w->best_median_ns)
-      TSR_TRY(add_rows(t, w, &start, 1));
-    if (incumbent.median_ns < w->best_median_ns)
-      TSR_TRY(add_rows(t, w, &incumbent, 1));
     (void)tsr_search_best(w->search, &w->best_ns);
   }
   tsr_arena_reset(&t->scratch);

@@ -7,7 +7,7 @@ trial() {
   printf '{"trial": {"workload": "00000000000000ab", "workload_version": 1, "dims": "64", "target": "cpu:x86-64-v4", "device": "l1d=32768", "threads": 1, "mode": "warm", "schedule": "{mr = %s}", "status": "%s", "message": "", "samples_ns": [%s], "ceilings": "", "compiler": "llvm 19.1", "driver": "", "source": "1", "commit": "abc", "time_s": %s}}\n' "$3" "$4" "$5" "$2" >>"$1"
 }
 for file in ours theirs; do
-  echo '{"tessera_tuning_database": 1}' >$file.text
+  echo '{"tessera_tuning_database": 2}' >$file.text
   echo '{"workload": {"hash": "00000000000000ab", "version": 1, "text": "graph"}}' >>$file.text
 done
 trial ours.text 60 6 right "2100, 2000, 2200"
