@@ -1,0 +1,256 @@
+"""What is promised of the tuner: tuner_goals.py PROGRAMS TOOLS RESULTS.json [PART...] [OPTION...]
+
+PROGRAMS is a build folder with frontend/tessera and benchmarks/cpu_time, TOOLS a folder with the program bert_onnx, where
+models and databases are left. tuner_goals.sh makes both and says what the parts measure.
+"""
+
+import argparse
+import datetime
+import filecmp
+import json
+import math
+import os
+import re
+import shutil
+import statistics
+import sys
+import time
+
+import onnx
+
+import cpu_models
+from cpu_peers import Lines, Wrong, call, device, slug
+
+PARTS = ("regret", "bert", "resnet", "compile", "correction")
+SLACK = 0.97  # of the time that a search may take: what it is given, as starting and comparing take some as well
+
+
+class Run:
+    def __init__(self, options):
+        self.options, self.failures = options, []
+        self.tessera = os.path.join(options.programs, "frontend/tessera")
+        self.doctor = json.loads(call(self.tessera, "doctor", "--json", "-"))
+        self.goals, self.more = {}, {}
+
+    def path(self, name):
+        return os.path.join(self.options.tools, name)
+
+    def goal(self, part, name, value, limit=None, unit="%"):
+        met = limit is None or value < limit
+        self.goals.setdefault(part, []).append(
+            {"name": name, "value": round(value, 4), "unit": unit} | ({"limit": limit, "met": met} if limit is not None else {}))
+        held = "" if limit is None else f"   limit {limit:g} {unit}: {'met' if met else 'MISSED'}"
+        print(f"{name}: {value:.2f} {unit}{held}", flush=True)
+
+    def fresh(self, name):
+        """A database of that name, empty unless those of the last run are kept."""
+        if not self.options.keep:
+            for end in ("", "-wal", "-shm"):
+                if os.path.exists(self.path(name) + end):
+                    os.remove(self.path(name) + end)
+        return self.path(name)
+
+    def tune(self, model, database, *words):
+        """What `tune --json` says, and the seconds that the command took."""
+        curve = database[:-3] + ".json"
+        begin = time.perf_counter()
+        call(self.tessera, "tune", model, "--db", database, "--quiet", "--json", curve, *words)
+        with open(curve) as file:
+            return json.load(file), time.perf_counter() - begin
+
+    def compile(self, model, module, database, threads):
+        begin = time.perf_counter()
+        call(self.tessera, "compile", model, "-o", module, "--db", database, "--threads", threads, "--quiet")
+        return time.perf_counter() - begin
+
+    def in_turns(self, modules, feeds, threads, seconds=20):
+        """Nanoseconds of a call of each, round by round."""
+        runners, rows = [], []
+        try:
+            for module in modules:
+                runner = Lines(os.path.join(self.options.programs, "benchmarks/cpu_time"))
+                runners.append(runner)
+                about = runner.ask("load", module, threads)
+                for name, data in feeds.items():
+                    data.tofile(self.path("in.raw"))
+                    runner.ask("input", about["inputs"].index(name), self.path("in.raw"), *data.shape)
+                runner.ask("run")
+            end = time.monotonic() + seconds
+            while len(rows) < 7 or (time.monotonic() < end and len(rows) < 200):
+                rows.append([runner.ask("time", 1, 1, 3)["ns"][0] for runner in runners])
+        finally:
+            for runner in runners:
+                runner.close()
+        return rows
+
+    def model(self, name, make):
+        """Path of the model, and what it is fed with."""
+        model, path = make(), self.path(slug(name) + ".onnx")
+        onnx.save(model, path)
+        names = {weight.name for weight in model.graph.initializer}
+        rng, feeds = cpu_models.np.random.default_rng(7), {}
+        for port in model.graph.input:
+            if port.name in names:
+                continue
+            kind = onnx.helper.tensor_dtype_to_np_dtype(port.type.tensor_type.elem_type)
+            shape = [dim.dim_value for dim in port.type.tensor_type.shape.dim]
+            feeds[port.name] = cpu_models.random_of(rng, port.name, kind, shape)
+        return path, feeds
+
+    # --- the parts ---
+
+    def regret(self):
+        """Of the analytic model alone, over the products."""
+        shapes, common = [], ("--threads", self.options.threads)
+        here = os.path.dirname(os.path.abspath(__file__))
+        for line in open(os.path.join(here, "contractions.txt")):
+            words = line.split()
+            if len(words) == 5 and words[0] == "gemm" and re.search(self.options.only, words[1]):
+                shapes.append((words[1], *map(int, words[2:])))
+        rows = []
+        for name, m, n, k in shapes:
+            path, database = self.path("g.tsr"), self.fresh(f"regret_{name}.db")
+            with open(path, "w") as file:
+                file.write(f'graph @g {{\n  %x = input {{name = "x"}} : f32[{m}, {k}]\n'
+                           f'  %w = const {{random = 1}} : f32[{k}, {n}]\n  %y = einsum %x, %w {{spec = "mk,kn->mn"}} : '
+                           f'f32[{m}, {n}] from "{name}"\n  output %y {{name = "y"}}\n}}\n')
+            trials = self.options.trials
+            self.tune(path, database, *common, "--no-learned", "--trials", trials)
+            self.tune(path, database, *common, "--resume", "--no-analytic", "--trials", trials)
+            found, _ = self.tune(path, database, *common, "--resume", "--no-learned", "--trials", 1)
+            row = {"name": name, "best_ns": found["best_ns"], "default_ns": found["first_ns"], **found["analytic"]}
+            rows.append(row)
+            print(f"  {name:20} rank correlation {row['rank_correlation']:6.3f}, regret {100 * row['top1_regret']:5.1f} %, "
+                  f"of ten {100 * row['top10_regret']:5.1f} %, default / best {row['default_ns'] / row['best_ns']:5.2f}",
+                  flush=True)
+        if not rows:
+            raise Wrong(f"no shape matches '{self.options.only}'")
+        all_of_them = not self.options.only
+
+        def mean(key):
+            return statistics.fmean(row[key] for row in rows)
+
+        self.more["shapes"] = rows
+        self.goal("regret", "analytic model alone, mean top-1 regret", 100 * mean("top1_regret"), 15 if all_of_them else None)
+        self.goal("regret", "analytic model alone, mean top-10 regret", 100 * mean("top10_regret"),
+                  5 if all_of_them else None)
+        self.goal("regret", "analytic model alone, mean rank correlation", mean("rank_correlation"), unit="")
+        self.goal("regret", "default by best found, geometric mean",
+                  statistics.geometric_mean(row["default_ns"] / row["best_ns"] for row in rows), unit="times")
+
+    def search(self, part, name, make, minutes):
+        """A short search, and one that goes on from its database to the longer time."""
+        path, feeds = self.model(name, make)
+        short, long, limit = self.fresh(f"{part}.db"), self.path(f"{part}_long.db"), 60 * minutes
+        found, seconds = self.tune(path, short, "--threads", 2, "--time", int(SLACK * limit))
+        self.goal(part, f"{name}, tuning from an empty database", seconds, limit, "s")
+        for end in ("-wal", "-shm"):
+            if os.path.exists(long + end):
+                os.remove(long + end)
+        shutil.copyfile(short, long)
+        rest = self.options.long - seconds
+        if rest > 0:
+            longer, _ = self.tune(path, long, "--threads", 2, "--resume", "--time", math.ceil(rest))
+            found["long"] = {key: longer[key] for key in ("trials", "seconds", "best_ns")}
+        modules = [self.path(f"{part}.tsm"), self.path(f"{part}_long.tsm")]
+        for module, database in zip(modules, (short, long)):
+            self.compile(path, module, database, 2)
+        rows = self.in_turns(modules, feeds, 2)
+        self.goal(part, f"{name}, behind what {self.options.long} s find",
+                  100 * (statistics.median(a / b for a, b in rows) - 1), 10)
+        self.more[part] = {key: found[key] for key in ("trials", "seconds", "first_ns", "best_ns", "long") if key in found}
+        self.more[part]["ns"] = statistics.median(a for a, _ in rows)
+        self.more[part]["long_ns"] = statistics.median(b for _, b in rows)
+
+    def bert(self):
+        self.search("bert", "BERT-base", lambda: cpu_models.bert(self.options.tools, 12), 5)
+
+    def resnet(self):
+        self.search("resnet", "ResNet-50", cpu_models.resnet50, 10)
+
+    def compiled(self):
+        """From a database: in time, and the same bytes."""
+        path, _ = self.model("BERT-base", lambda: cpu_models.bert(self.options.tools, 12))
+        database = self.path("bert.db")
+        if not os.path.exists(database):
+            database = self.fresh("compile.db")
+            self.tune(path, database, "--threads", 2, "--time", 60)
+        modules = [self.path("once.tsm"), self.path("again.tsm")]
+        seconds = [self.compile(path, module, database, 2) for module in modules]
+        self.goal("compile", "BERT-base, compiling from a database", max(seconds), 5, "s")
+        differ = not filecmp.cmp(*modules, shallow=False)
+        self.goal("compile", "BERT-base, modules of the same inputs that differ", int(differ), 1, "")
+
+    def correction(self):
+        path, feeds = self.model("BERT layer", lambda: cpu_models.bert(self.options.tools, 1))
+        modules, found = [], []
+        for name, words in (("on", ()), ("off", ("--no-learned",))):
+            database = self.fresh(f"correction_{name}.db")
+            found.append(self.tune(path, database, "--threads", 2, "--trials", 20 * self.options.trials, *words)[0])
+            modules.append(self.path(f"correction_{name}.tsm"))
+            self.compile(path, modules[-1], database, 2)
+        rows = self.in_turns(modules, feeds, 2)
+        on = found[0]
+        for key, text in (("rank_correlation", "rank correlation"), ("top1_regret", "top-1 regret"),
+                          ("top10_regret", "top-10 regret")):
+            factor, unit = (1, "") if key == "rank_correlation" else (100, "%")
+            self.goal("correction", f"{text}, analytic model", factor * on["analytic"][key], unit=unit)
+            self.goal("correction", f"{text}, with the correction", factor * on[key], unit=unit)
+        self.goal("correction", "module without the correction by module with it, same trials",
+                  statistics.median(b / a for a, b in rows), unit="times")
+
+    def go(self):
+        parts = {"compile": self.compiled}
+        for part in self.options.parts or PARTS:
+            print(f"== {part}", flush=True)
+            try:
+                parts.get(part, getattr(self, part, None))()
+            except Wrong as wrong:
+                self.failures.append(f"{part}: {wrong}")
+                print(f"FAIL {part}: {wrong}", flush=True)
+
+    def result(self, before):
+        goals = {part: rows for part, rows in before.get("parts", {}).items() if part in PARTS} | self.goals
+        return {
+            "kind": "goals",
+            "device": device(self.doctor),
+            "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "commit": self.doctor["commit"],
+            "long_s": self.options.long,
+            "parts": {part: goals[part] for part in PARTS if part in goals},
+            "more": before.get("more", {}) | self.more,
+            "failures": self.failures,
+        }
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="tuner_goals", allow_abbrev=False)
+    for name in ("programs", "tools", "results"):
+        parser.add_argument(name)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--long", type=int, default=3600)
+    parser.add_argument("--trials", type=int, default=24)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--keep", action="store_true")
+    options = parser.parse_intermixed_args(sys.argv[1:])
+    wrong = [part for part in options.parts if part not in PARTS]
+    if wrong:
+        parser.error(f"no part '{wrong[0]}': {', '.join(PARTS)}")
+    run = Run(options)
+    run.go()
+    before = {}
+    if os.path.exists(options.results):
+        with open(options.results) as file:
+            before = json.load(file)
+    with open(options.results + ".part", "w") as file:
+        json.dump(run.result(before), file, indent=1)
+        file.write("\n")
+    os.replace(options.results + ".part", options.results)
+    missed = [row["name"] for rows in run.goals.values() for row in rows if not row.get("met", True)]
+    print(f"{len(missed)} limits missed, {len(run.failures)} failures; figures: {options.results}")
+    return 1 if missed or run.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
