@@ -123,6 +123,30 @@ static double far_rate(const tsr_target *target, const tsr_cost_contract *s) {
   return outer * (a + b) < 0.8 * (double)target->l3_bytes ? target->l3_rate : target->memory_rate;
 }
 
+/* What the threads take, by what all tasks together take on one of them. A thread that is free takes
+ * the next task; the last blocks of rows and of columns are smaller than the others, which counts
+ * while there are few. */
+static double threads_share(const tsr_target *target, const tsr_cost_contract *s) {
+  enum { MOST_THREADS = 64, FEW_TASKS = 8 };
+  const int64_t rows = (s->m + s->mc - 1) / s->mc, columns = (s->n + s->nc - 1) / s->nc;
+  const int64_t tasks = (s->outer > 0 ? s->outer : 1) * rows * columns, threads = target->threads;
+  double busy[MOST_THREADS] = {0}, last = 0, all = 0;
+  if (threads > MOST_THREADS || tasks > FEW_TASKS * threads)
+    return ceil_div(tasks, threads) / (double)tasks;
+  for (int64_t i = 0; i < tasks; i++) {
+    const int64_t row = i / columns % rows, column = i % columns;
+    const double m = (double)(row + 1 < rows ? s->mc : s->m - row * s->mc);
+    const double n = (double)(column + 1 < columns ? s->nc : s->n - column * s->nc);
+    int64_t first = 0;
+    for (int64_t t = 1; t < threads; t++)
+      first = busy[t] < busy[first] ? t : first;
+    busy[first] += m * n;
+    last = greater(last, busy[first]);
+    all += m * n;
+  }
+  return last / all;
+}
+
 static void say(tsr_cost *cost) {
   snprintf(cost->why, sizeof cost->why,
            "compute %.0f%%, from L2 %.0f%%, beyond L2 %.0f%%, packing %.0f%%, tasks %.0f%% of %.3g "
@@ -136,7 +160,7 @@ void tsr_cost_of_contract(const tsr_target *target, const tsr_cost_contract *s,
                           tsr_cost *out_cost) {
   const double outer = (double)(s->outer > 0 ? s->outer : 1);
   const double rows = ceil_div(s->m, s->mc), columns = ceil_div(s->n, s->nc);
-  const double tasks = outer * rows * columns, threads = (double)target->threads;
+  const double tasks = outer * rows * columns;
   *out_cost = (tsr_cost){.tasks = tasks, .compute = outer * tile_cycles(target, s)};
   out_cost->compute += outer * page_cycles(target, s);
   out_cost->near_bytes = outer * near_bytes(target, s);
@@ -150,10 +174,8 @@ void tsr_cost_of_contract(const tsr_target *target, const tsr_cost_contract *s,
   const double most = greater(out_cost->compute, greater(out_cost->near, out_cost->far));
   const double rest = out_cost->compute + out_cost->near + out_cost->far - most;
   double cycles = most + 0.1 * rest + out_cost->packing + tasks * 60;
-  if (threads > 1 && tasks > 1) {
-    const double waves = ceil_div((int64_t)tasks, (int64_t)threads) * threads / tasks;
-    cycles = cycles / threads * waves + target->fork_cycles;
-  }
+  if (target->threads > 1 && tasks > 1)
+    cycles = cycles * threads_share(target, s) + target->fork_cycles;
   out_cost->cycles = cycles + target->launch_cycles;
   say(out_cost);
 }

@@ -140,6 +140,16 @@ static bool halve_blocks(const choosing *s, int64_t tasks, int64_t mr, int64_t n
   return true;
 }
 
+/* Flat columns come in whole rows of the output. */
+static int64_t whole_columns(const choosing *s, int64_t nc) {
+  return s->c->flat ? flat_rows(s, nc) * s->c->flat_width : nc;
+}
+
+static int64_t task_count(const choosing *s, int64_t all_m, int64_t mc, int64_t nc) {
+  const int64_t block = whole_columns(s, nc);
+  return s->outer * ((all_m + mc - 1) / mc) * ((greatest(s->n, 1) + block - 1) / block);
+}
+
 /* Blocks: the operand that a task copies or rereads stays in half of L2. */
 static void choose_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *knobs) {
   const int64_t half = (int64_t)s->nest->target->l2_bytes / 2;
@@ -161,12 +171,12 @@ static void choose_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *kn
   if (s->pack_a)
     mc = least(mc, greatest(mr, half / greatest(1, s->kc * s->c->a.bytes) / mr * mr));
   for (bool more = true; more;) {
-    const int64_t tasks = s->outer * ((all_m + mc - 1) / mc) * ((all_n + nc - 1) / nc);
+    const int64_t tasks = task_count(s, all_m, mc, nc);
     more = wants_more_tasks(s, tasks, (double)mc * (double)nc) &&
            halve_blocks(s, tasks, mr, nr, &mc, &nc);
   }
   knobs[TSR_KNOB_MC] = mc;
-  knobs[TSR_KNOB_NC] = s->c->flat ? flat_rows(s, nc) * s->c->flat_width : nc;
+  knobs[TSR_KNOB_NC] = whole_columns(s, nc);
 }
 
 /* Bytes between neighbours along the axis of an operand that is read in place; 0: it is not, or
