@@ -8,9 +8,9 @@ tsr_value v_split_heads(tsr_lower *l, tsr_value x, int64_t heads);
 tsr_value v_merge_heads(tsr_lower *l, tsr_value x);
 /* q [B, q_heads, S, D] times k [B, k_heads, T, D]: [B, q_heads, S, T]. Query heads that share a key
  * head are next to each other. */
-tsr_value v_head_scores(tsr_lower *l, tsr_value q, tsr_value k, int64_t q_heads, int64_t k_heads);
+tsr_value v_head_scores(tsr_lower *l, tsr_value q, tsr_value k);
 /* p [B, p_heads, S, T] times v [B, v_heads, T, D]: [B, p_heads, S, D]. */
-tsr_value v_head_mix(tsr_lower *l, tsr_value p, tsr_value v, int64_t p_heads, int64_t v_heads);
+tsr_value v_head_mix(tsr_lower *l, tsr_value p, tsr_value v);
 /* Softmax over the last of four axes where a row of nothing but -inf is all 0. `sink` (or 0), which
  * broadcasts, is one more score of each row, whose share is dropped. */
 tsr_value v_guarded_softmax(tsr_lower *l, tsr_value x, tsr_value sink);
@@ -18,8 +18,5 @@ tsr_value v_guarded_softmax(tsr_lower *l, tsr_value x, tsr_value sink);
  * halves. c and s are [B, 1, S, turned / 2]. */
 tsr_value v_rotate_heads(tsr_lower *l, tsr_value x, tsr_value c, tsr_value s, int64_t turned,
                          bool interleaved);
-/* x with `axis` cut, or filled with `fill`, to `extent`: for dims of different names that ought to
- * be equal. */
-tsr_value v_fit_axis(tsr_lower *l, tsr_value x, uint32_t axis, tsr_expr extent, double fill);
 
 #endif

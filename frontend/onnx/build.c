@@ -73,6 +73,16 @@ tsr_value v_slice_axis(tsr_lower *l, tsr_value x, uint32_t axis, tsr_expr start,
   return tsr_graph_slice(l->b, x, starts, steps, extents);
 }
 
+tsr_value v_fit_axis(tsr_lower *l, tsr_value x, uint32_t axis, tsr_expr extent, double fill) {
+  tsr_expr low[TSR_MAX_RANK], high[TSR_MAX_RANK];
+  if (!x || axis >= v_rank(l, x) || v_dim(l, x, axis) == extent)
+    return x;
+  for (uint32_t i = 0; i < v_rank(l, x); i++)
+    low[i] = high[i] = e_int(l, 0);
+  high[axis] = e_sub(l, extent, v_dim(l, x, axis));
+  return tsr_graph_pad(l->b, x, v_number(l, x, fill), low, high, NULL, "constant");
+}
+
 tsr_value v_move_axis(tsr_lower *l, tsr_value x, uint32_t from, uint32_t to) {
   int64_t perm[TSR_MAX_RANK];
   uint32_t rank = v_rank(l, x), next = 0;

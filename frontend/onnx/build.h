@@ -126,6 +126,9 @@ tsr_value v_along(tsr_lower *l, tsr_value x, uint32_t axis, uint32_t rank);
 tsr_value v_slice_axis(tsr_lower *l, tsr_value x, uint32_t axis, tsr_expr start, tsr_expr extent);
 /* The same element order with axis `from` at place `to`. */
 tsr_value v_move_axis(tsr_lower *l, tsr_value x, uint32_t from, uint32_t to);
+/* x with `axis` cut, or filled with `fill`, to `extent`: for dims of different names that ought to
+ * be equal. */
+tsr_value v_fit_axis(tsr_lower *l, tsr_value x, uint32_t axis, tsr_expr extent, double fill);
 /* A rank-1 constant. */
 tsr_value v_vector_i64(tsr_lower *l, const int64_t *numbers, uint32_t count);
 tsr_value v_vector_float(tsr_lower *l, tsr_dtype dtype, const double *numbers, uint32_t count);

@@ -11,7 +11,6 @@ enum { IN_Q, IN_K, IN_V, IN_MASK, IN_PAST_KEY, IN_PAST_VALUE, IN_LENGTHS };
 typedef struct attention {
   tsr_lower *l;
   tsr_value q, k, v; /* [B, heads, S or T, D], past included; compute type */
-  int64_t query_heads, key_heads;
   tsr_expr past;     /* keys before the first query; 0: none */
   tsr_value lengths; /* [B, 1, 1, 1] valid keys, or 0 */
   tsr_dtype dtype;
@@ -30,16 +29,6 @@ tsr_value v_merge_heads(tsr_lower *l, tsr_value x) {
   return v_reshape(l, tsr_graph_transpose(l->b, x, perm), dims, 3);
 }
 
-tsr_value v_fit_axis(tsr_lower *l, tsr_value x, uint32_t axis, tsr_expr extent, double fill) {
-  tsr_expr low[TSR_MAX_RANK], high[TSR_MAX_RANK];
-  if (!x || axis >= v_rank(l, x) || v_dim(l, x, axis) == extent)
-    return x;
-  for (uint32_t i = 0; i < v_rank(l, x); i++)
-    low[i] = high[i] = e_int(l, 0);
-  high[axis] = e_sub(l, extent, v_dim(l, x, axis));
-  return tsr_graph_pad(l->b, x, v_number(l, x, fill), low, high, NULL, "constant");
-}
-
 static tsr_value with_past(tsr_lower *l, tsr_value x, uint32_t input) {
   if (!tsr_lower_has(l, input))
     return x;
@@ -47,23 +36,21 @@ static tsr_value with_past(tsr_lower *l, tsr_value x, uint32_t input) {
   return tsr_graph_concat(l->b, parts, 2, 2);
 }
 
-static tsr_status read_heads(attention *a, tsr_value *q, tsr_value *k, tsr_value *v) {
-  tsr_lower *l = a->l;
+static tsr_status read_heads(tsr_lower *l, tsr_value *q, tsr_value *k, tsr_value *v) {
   uint32_t rank = v_rank(l, *q);
   if ((rank != 3 && rank != 4) || v_rank(l, *k) != rank || v_rank(l, *v) != rank)
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "Q, K and V need rank 3 or 4 alike");
-  a->query_heads = tsr_lower_int(l, "q_num_heads", 0);
-  a->key_heads = tsr_lower_int(l, "kv_num_heads", 0);
-  if (rank == 4 &&
-      (!v_static_dim(l, *q, 1, &a->query_heads) || !v_static_dim(l, *k, 1, &a->key_heads)))
-    return tsr_lower_unsupported(l, "a symbolic number of heads");
-  if (a->query_heads < 1 || a->key_heads < 1 || a->query_heads % a->key_heads != 0)
+  int64_t query_heads = tsr_lower_int(l, "q_num_heads", 0);
+  int64_t key_heads = tsr_lower_int(l, "kv_num_heads", 0);
+  if (rank == 4 && (!v_static_dim(l, *q, 1, &query_heads) || !v_static_dim(l, *k, 1, &key_heads)))
+    return TSR_OK;
+  if (query_heads < 1 || key_heads < 1 || query_heads % key_heads != 0)
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "%lld query heads and %lld key heads",
-                           (long long)a->query_heads, (long long)a->key_heads);
+                           (long long)query_heads, (long long)key_heads);
   if (rank == 3) {
-    *q = v_split_heads(l, *q, a->query_heads);
-    *k = v_split_heads(l, *k, a->key_heads);
-    *v = v_split_heads(l, *v, a->key_heads);
+    *q = v_split_heads(l, *q, query_heads);
+    *k = v_split_heads(l, *k, key_heads);
+    *v = v_split_heads(l, *v, key_heads);
   }
   return TSR_OK;
 }
@@ -75,7 +62,7 @@ static tsr_status read_attention(tsr_lower *l, attention *a) {
   tsr_value q = tsr_lower_value(l, IN_Q), k = tsr_lower_value(l, IN_K);
   tsr_value v = tsr_lower_value(l, IN_V);
   a->dtype = v_dtype(l, q);
-  TSR_TRY(read_heads(a, &q, &k, &v));
+  TSR_TRY(read_heads(l, &q, &k, &v));
   k = with_past(l, k, IN_PAST_KEY);
   v = with_past(l, v, IN_PAST_VALUE);
   tsr_lower_set(l, 1, k);
@@ -92,23 +79,27 @@ static tsr_status read_attention(tsr_lower *l, attention *a) {
   return TSR_OK;
 }
 
+/* As many heads of x read one of y as x has more of them; numbers of heads that are not known are
+ * taken for equal unless y's is known. */
 static tsr_value grouped_product(tsr_lower *l, const char *spec, const char *grouped, tsr_value x,
-                                 tsr_value y, int64_t x_heads, int64_t y_heads) {
-  if (x_heads == y_heads)
+                                 tsr_value y) {
+  tsr_expr heads = v_dim(l, x, 1), shared = v_dim(l, y, 1);
+  int64_t known;
+  if (heads == shared || !tsr_expr_is_int(l->ir, shared, &known) || known < 1)
     return tsr_graph_einsum(l->b, spec, x, y);
-  tsr_expr dims[5] = {v_dim(l, x, 0), e_int(l, y_heads), e_int(l, x_heads / y_heads),
+  tsr_expr dims[5] = {v_dim(l, x, 0), shared, tsr_expr_floordiv_int(l->ir, heads, known),
                       v_dim(l, x, 2), v_dim(l, x, 3)};
   tsr_value z = tsr_graph_einsum(l->b, grouped, v_reshape(l, x, dims, 5), y);
-  tsr_expr merged[4] = {dims[0], e_int(l, x_heads), dims[3], v_dim(l, z, 4)};
+  tsr_expr merged[4] = {dims[0], heads, dims[3], v_dim(l, z, 4)};
   return v_reshape(l, z, merged, 4);
 }
 
-tsr_value v_head_scores(tsr_lower *l, tsr_value q, tsr_value k, int64_t q_heads, int64_t k_heads) {
-  return grouped_product(l, "bhsd,bhtd->bhst", "bhgsd,bhtd->bhgst", q, k, q_heads, k_heads);
+tsr_value v_head_scores(tsr_lower *l, tsr_value q, tsr_value k) {
+  return grouped_product(l, "bhsd,bhtd->bhst", "bhgsd,bhtd->bhgst", q, k);
 }
 
-tsr_value v_head_mix(tsr_lower *l, tsr_value p, tsr_value v, int64_t p_heads, int64_t v_heads) {
-  return grouped_product(l, "bhst,bhtv->bhsv", "bhgst,bhtv->bhgsv", p, v, p_heads, v_heads);
+tsr_value v_head_mix(tsr_lower *l, tsr_value p, tsr_value v) {
+  return grouped_product(l, "bhst,bhtv->bhsv", "bhgst,bhtv->bhgsv", p, v);
 }
 
 /* The score of query s at distance key - query position, [1 or B, 1, S, T]: query s stands at
@@ -192,7 +183,7 @@ tsr_value v_guarded_softmax(tsr_lower *l, tsr_value x, tsr_value sink) {
 
 static tsr_value scaled_scores(const attention *a) {
   tsr_lower *l = a->l;
-  tsr_value scores = v_head_scores(l, a->q, a->k, a->query_heads, a->key_heads);
+  tsr_value scores = v_head_scores(l, a->q, a->k);
   int64_t width = 1;
   v_static_dim(l, a->q, 3, &width);
   double scale = 1 / sqrt((double)width);
@@ -224,7 +215,7 @@ tsr_status tsr_lower_op_attention(tsr_lower *l) {
   if (mode == 3)
     shown = p;
   p = v_cast(l, p, v_dtype(l, a.v));
-  tsr_value y = v_head_mix(l, p, a.v, a.query_heads, a.key_heads);
+  tsr_value y = v_head_mix(l, p, a.v);
   if (l->in[IN_Q]->rank == 3)
     y = v_merge_heads(l, y);
   tsr_lower_set(l, 0, v_cast(l, y, a.dtype));

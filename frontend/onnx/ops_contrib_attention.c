@@ -113,7 +113,7 @@ static tsr_status attend(const contrib *a, tsr_value *out, tsr_value *out_scores
       return tsr_lower_wrong(l, TSR_ERR_SHAPE, "attention_bias of rank %u", v_rank(l, bias));
     bias = v_fit_axis(l, v_fit_axis(l, bias, 2, v_dim(l, a->q, 2), 0), 3, v_dim(l, a->k, 2), 0);
   }
-  tsr_value scores = v_head_scores(l, a->q, a->k, a->heads, a->heads);
+  tsr_value scores = v_head_scores(l, a->q, a->k);
   scores = v_mul_number(l, scores, scale);
   tsr_value added = bias && mask ? v_add(l, bias, mask) : bias ? bias : mask;
   if (added)
@@ -123,7 +123,7 @@ static tsr_status attend(const contrib *a, tsr_value *out, tsr_value *out_scores
   /* Only a bias may hold infinities. */
   const int64_t axis = 3;
   tsr_value p = bias ? v_guarded_softmax(l, scores, 0) : v_softmax(l, scores, &axis, 1);
-  tsr_value y = v_head_mix(l, p, a->v, a->heads, a->heads);
+  tsr_value y = v_head_mix(l, p, a->v);
   *out = v_cast(l, v_merge_heads(l, y), a->dtype);
   return TSR_OK;
 }

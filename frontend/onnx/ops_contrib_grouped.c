@@ -251,7 +251,7 @@ static tsr_status attend(const grouped *g, tsr_value k, tsr_value v, tsr_value *
   tsr_lower *l = g->l;
   double scale = (double)tsr_lower_float(l, "scale", 0);
   double cap = (double)tsr_lower_float(l, "softcap", 0);
-  tsr_value scores = v_head_scores(l, g->q, k, g->heads, g->key_heads), sink = 0;
+  tsr_value scores = v_head_scores(l, g->q, k), sink = 0;
   scores = v_mul_number(l, scores, scale == 0 ? 1 / sqrt((double)g->width) : scale);
   if (cap > 0)
     scores = v_mul_number(l, v_tanh(l, v_mul_number(l, scores, 1 / cap)), cap);
@@ -268,7 +268,7 @@ static tsr_status attend(const grouped *g, tsr_value k, tsr_value v, tsr_value *
     sink = v_number(l, scores, 0);
   scores = v_select(l, visible(g), scores, v_number(l, scores, (double)-INFINITY));
   tsr_value p = v_guarded_softmax(l, scores, sink);
-  tsr_value y = v_head_mix(l, p, v, g->heads, g->key_heads);
+  tsr_value y = v_head_mix(l, p, v);
   *out = v_cast(l, v_merge_heads(l, y), g->dtype);
   return TSR_OK;
 }

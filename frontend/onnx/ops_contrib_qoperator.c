@@ -2,6 +2,7 @@
  * (ONNX Runtime's QOperator format). Scales and zero points are of whole tensors. */
 #include "frontend/onnx/build.h"
 #include "frontend/onnx/op_table.h"
+#include "frontend/onnx/window.h"
 
 static tsr_value whole(tsr_lower *l, uint32_t input) {
   tsr_value x = tsr_lower_value(l, input);
@@ -91,4 +92,17 @@ tsr_status tsr_lower_op_contrib_qlinear_global_pool(tsr_lower *l) {
     axes[i] = last ? i + 1 : i + 2;
   tsr_value x = real_of(l, X);
   return give(l, x ? v_mean_keep(l, x, axes, rank - 2) : 0, Y_SCALE, X, false);
+}
+
+tsr_status tsr_lower_op_contrib_qlinear_pool(tsr_lower *l) {
+  enum { X, Y_SCALE = 3 };
+  TSR_TRY(tsr_lower_need(l, Y_SCALE + 1));
+  const uint32_t rank = v_rank(l, tsr_lower_value(l, X));
+  const bool last = tsr_lower_int(l, "channels_last", 0) != 0;
+  tsr_value x = real_of(l, X), y = 0;
+  if (rank < 3)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "an input of rank %u", rank);
+  if (x)
+    TSR_TRY(tsr_average_windows(l, last ? v_move_axis(l, x, rank - 1, 1) : x, &y));
+  return give(l, y && last ? v_move_axis(l, y, 1, rank - 1) : y, Y_SCALE, X, true);
 }

@@ -453,24 +453,31 @@ static tsr_value window_counts(tsr_lower *l, tsr_value x, const tsr_window *w,
   return pool(l, ones, "add", &counted, extra);
 }
 
-tsr_status tsr_lower_op_average_pool(tsr_lower *l) {
+tsr_status tsr_average_windows(tsr_lower *l, tsr_value x, tsr_value *out) {
   tsr_window w;
   tsr_expr extra[TSR_MAX_RANK];
-  TSR_TRY(tsr_lower_need(l, 1));
-  tsr_value x = tsr_lower_value(l, 0), wide = v_widen(l, x);
+  *out = 0;
   TSR_TRY(tsr_window_read(l, x, 0, &w));
   round_up(l, x, &w, extra);
   bool include_pad = tsr_lower_int(l, "count_include_pad", 0) != 0;
   bool pads = !all_zero(l, w.low, w.spatial) || !all_zero(l, w.high, w.spatial);
   bool full = all_zero(l, extra, w.spatial) && (include_pad || !pads);
-  tsr_value sum = pool(l, wide, "add", &w, extra), y;
+  tsr_value sum = pool(l, x, "add", &w, extra), counts;
   if (full) {
     double size = 1;
     for (uint32_t i = 0; i < w.spatial; i++)
       size *= (double)w.kernel[i];
-    y = v_div(l, sum, v_number(l, sum, size));
+    counts = v_number(l, sum, size);
   } else
-    y = v_div(l, sum, window_counts(l, wide, &w, extra, include_pad));
+    counts = window_counts(l, x, &w, extra, include_pad);
+  *out = v_div(l, sum, counts);
+  return TSR_OK;
+}
+
+tsr_status tsr_lower_op_average_pool(tsr_lower *l) {
+  TSR_TRY(tsr_lower_need(l, 1));
+  tsr_value x = tsr_lower_value(l, 0), y;
+  TSR_TRY(tsr_average_windows(l, v_widen(l, x), &y));
   tsr_lower_set(l, 0, v_cast(l, y, v_dtype(l, x)));
   return TSR_OK;
 }

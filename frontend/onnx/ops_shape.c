@@ -500,6 +500,11 @@ static tsr_status split_sizes(tsr_lower *l, tsr_expr dim, const tsr_expr **out_s
   return TSR_OK;
 }
 
+static tsr_expr divides(tsr_lower *l, tsr_expr dim, uint32_t count) {
+  tsr_expr over = tsr_expr_mod_int(l->ir, dim, count);
+  return tsr_expr_binary(l->ir, TSR_INDEX_EQ, over, e_int(l, 0));
+}
+
 tsr_status tsr_lower_op_split(tsr_lower *l) {
   TSR_TRY(tsr_lower_need(l, 1));
   const tsr_imported *x = l->in[0];
@@ -518,9 +523,11 @@ tsr_status tsr_lower_op_split(tsr_lower *l) {
   if (parts != l->out_count)
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "num_outputs is %lld, there are %u outputs",
                            (long long)parts, l->out_count);
-  if (!sizes && !tsr_expr_is_int(l->ir, x->dims[axis], &total) &&
-      !tsr_expr_divisible(l->ir, x->dims[axis], l->out_count))
-    return tsr_lower_unsupported(l, "equal parts of a symbolic dim");
+  bool uneven = !sizes && !tsr_expr_is_int(l->ir, x->dims[axis], &total) &&
+                !tsr_expr_divisible(l->ir, x->dims[axis], l->out_count);
+  if (uneven && l->opset < 18)
+    tsr_graph_check(l->b, divides(l, x->dims[axis], l->out_count),
+                    "the axis does not split into equal parts");
   for (uint32_t i = 0; i < x->rank; i++) {
     start[i] = e_int(l, 0);
     extent[i] = x->dims[i];
@@ -533,6 +540,8 @@ tsr_status tsr_lower_op_split(tsr_lower *l) {
     if (tsr_lower_wants(l, i))
       slice_output(l, i, start, step, extent);
     start[axis] = e_add(l, start[axis], part);
+    if (uneven) /* the last parts may be less, or nothing */
+      start[axis] = e_min(l, start[axis], x->dims[axis]);
   }
   return TSR_OK;
 }

@@ -94,6 +94,23 @@ static complex_value take_parts(tsr_lower *l, tsr_value x) {
   return c;
 }
 
+/* x with a last axis of 1 (real) or 2 (complex), as take_parts needs it. One that only a run knows
+ * becomes 2: what is real has an imaginary part of zeros. */
+static tsr_status known_parts(tsr_lower *l, tsr_value *x) {
+  int64_t parts = 0;
+  uint32_t last = v_rank(l, *x) - 1;
+  tsr_expr dim = v_dim(l, *x, last);
+  if (!v_static_dim(l, *x, last, &parts)) {
+    tsr_expr either = e_max(l, e_int(l, 1), e_min(l, dim, e_int(l, 2)));
+    tsr_graph_check(l->b, tsr_expr_binary(l->ir, TSR_INDEX_EQ, dim, either),
+                    "the last axis is neither 1 nor 2");
+    *x = v_fit_axis(l, *x, last, e_int(l, 2), 0);
+  } else if (parts < 1 || parts > 2)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "a last axis of %lld, neither 1 nor 2",
+                           (long long)parts);
+  return TSR_OK;
+}
+
 static tsr_value join_parts(tsr_lower *l, tsr_value re, tsr_value im) {
   uint32_t rank = v_rank(l, re);
   tsr_value parts[2] = {v_unsqueeze(l, re, rank), v_unsqueeze(l, im, rank)};
@@ -141,7 +158,7 @@ static tsr_status read_length(tsr_lower *l, uint32_t input, const char *what, ts
 }
 
 tsr_status tsr_lower_op_dft(tsr_lower *l) {
-  int64_t parts, known, axis = tsr_lower_int(l, "axis", 1);
+  int64_t known, axis = tsr_lower_int(l, "axis", 1);
   uint32_t at;
   TSR_TRY(tsr_lower_need(l, 1));
   tsr_value x = tsr_lower_value(l, 0);
@@ -154,8 +171,7 @@ tsr_status tsr_lower_op_dft(tsr_lower *l) {
   }
   if (rank < 2 || !tsr_lower_axis(axis, rank, &at) || at == rank - 1)
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "axis %lld, rank %u", (long long)axis, rank);
-  if (!v_static_dim(l, x, rank - 1, &parts) || parts < 1 || parts > 2)
-    return tsr_lower_unsupported(l, "a last axis that is not known to be of 1 or 2");
+  TSR_TRY(known_parts(l, &x));
   bool real = inverse && onesided; /* half a spectrum to a real signal */
   tsr_expr one = e_int(l, 1), n = v_dim(l, x, at);
   tsr_expr length = real ? tsr_expr_mul_int(l->ir, e_sub(l, n, one), 2) : n;
@@ -233,13 +249,17 @@ tsr_status tsr_lower_op_mel_weight_matrix(tsr_lower *l) {
 
 /* Frames of the signal, read at [frame, place in it]: windowed, transformed. */
 tsr_status tsr_lower_op_stft(tsr_lower *l) {
-  int64_t n, parts, step, length;
+  int64_t n, step, length;
   TSR_TRY(tsr_lower_need(l, 2));
-  tsr_value x = tsr_lower_value(l, 0), wide = v_widen(l, x);
+  tsr_value x = tsr_lower_value(l, 0);
+  if (v_rank(l, x) == 2) /* not ONNX's text, but what ONNX Runtime takes for real signals */
+    x = v_unsqueeze(l, x, 2);
   if (!tsr_lower_scalar_int(l, 1, &step))
     return tsr_lower_unknown(l, 1, "frame_step");
-  if (v_rank(l, x) != 3 || !v_static_dim(l, x, 2, &parts) || parts < 1 || parts > 2)
-    return tsr_lower_unsupported(l, "a last axis that is not known to be of 1 or 2");
+  if (v_rank(l, x) != 3)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "needs rank 3, not %u", v_rank(l, x));
+  TSR_TRY(known_parts(l, &x));
+  tsr_value wide = v_widen(l, x);
   tsr_value window = tsr_lower_has(l, 2) ? v_cast(l, tsr_lower_value(l, 2), v_dtype(l, wide)) : 0;
   if (tsr_lower_has(l, 3)) {
     if (!tsr_lower_scalar_int(l, 3, &length))

@@ -21,4 +21,6 @@ TSR_WARN_UNUSED tsr_status tsr_window_read_steps(tsr_lower *l, uint32_t spatial,
 /* Strides and dilations 1 where absent, kernel and pads as given by attributes; no auto_pad. */
 TSR_WARN_UNUSED tsr_status tsr_window_read_lists(tsr_lower *l, uint32_t spatial, tsr_value weights,
                                                  tsr_window *out);
+/* The average of each window of x [N, C, spatial...], as AveragePool's attributes say. */
+TSR_WARN_UNUSED tsr_status tsr_average_windows(tsr_lower *l, tsr_value x, tsr_value *out);
 #endif

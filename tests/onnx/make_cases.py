@@ -540,6 +540,11 @@ Case("fuzz_max_pool_indices_3d_columns", "MaxPool", [f32(1, 2, 3, 4, 5)], output
 Case("fuzz_group_norm_rank_2", "GroupNormalization", [f32(3, 4), f32(4), f32(4)], num_groups=2, domain="", opset=21)
 Case("fuzz_dynamic_quantize_zeros", "DynamicQuantizeLinear", [np.zeros((2, 3), np.float32)],
      outputs=[TensorProto.UINT8, TensorProto.FLOAT, TensorProto.UINT8], **FOUND)
+for name, opset, sizes, attrs in (("uneven", 18, (5, 6, 3), {"num_outputs": 3}), ("even", 13, (6, 0, 3), {})):
+    Case("split_dims_" + name, "Split", [[f32(2, n)] for n in sizes], domain="", opset=opset, outputs=3, dims={0: [None, "N"]}, axis=1, **attrs)
+for name, key_heads, sizes in (("same", "H", ((4, 4), (1, 1))), ("shared", None, ((4, 2), (2, 2)))):
+    Case("attention_heads_" + name, "Attention", [[f32(2, heads, 3, 8), f32(2, keys, 5, 8), f32(2, keys, 5, 6)] for heads, keys in sizes],
+         domain="", opset=23, dims={0: ["B", "H", None, None], 1: ["B", key_heads, None, None], 2: ["B", key_heads, None, None]})
 
 # --- regions with as many samples as they have pixels, scales that are data ---
 rois = [np.array([[0, 0, 9, 7], [1.5, 2, 4, 11], [3, 3, 3.2, 3.1], [-2, 0, 30, 5]], np.float32), np.array([0, 1, 1, 0])]
@@ -587,6 +592,10 @@ for name, last, attrs in (("", 1, {}), ("_onesided", 1, {"onesided": 1}), ("_com
     Case("dft_dims" + name, "DFT", [[wide(2, n, last)] for n in (5, 1, 8)], domain="", outputs=WIDE, opset=17, dims={0: ["B", "N", None]}, **attrs)
     Case("dft_length" + name, "DFT", [[wide(2, 6, last), np.array(n)] for n in (6, 3, 9)], domain="", outputs=WIDE, opset=20, **attrs)
 Case("dft_dims_real", "DFT", [[wide(2, n, 2)] for n in (5, 2, 8)], domain="", outputs=WIDE, opset=20, dims={0: ["B", "N", None]}, inverse=1, onesided=1)
+# Real or complex: only a run knows.
+Case("dft_parts", "DFT", [[wide(2, 6, n)] for n in (1, 2)], domain="", outputs=WIDE, opset=18, dims={0: [None, None, "P"]})
+Case("stft_parts", "STFT", [[wide(2, 9, n), np.array(3), wide(6)] for n in (2, 1)], domain="", outputs=WIDE, opset=17, fixed=[1], onesided=0,
+     dims={0: [None, None, "P"]})
 for name, inputs in (("", [np.array(3), wide(6)]), ("_plain", [np.array(2), None, np.array(5)])):
     Case("stft_dims" + name, "STFT", [[wide(2, n, 1), *inputs] for n in (17, 6, 20)], domain="", outputs=WIDE, opset=17, fixed=[1, 3],
          dims={0: ["B", "N", None]})
@@ -618,6 +627,12 @@ for kind, name in ((np.uint8, ""), (np.int8, "_signed")):
          outputs=K, fixed=[0, 1, 3, 4, 6, 7], axis=1)
     Case("ms_qlinear_global_pool" + name, "QLinearGlobalAveragePool", [q(kind, 2, 3, 4, 8), scale_(0.25), zero, scale_(0.125), zero], outputs=K,
          fixed=[1, 2, 3, 4], channels_last=0)
+    for form, last, attrs in (("", 0, dict(pads=[0, 1, 1, 0], strides=[1, 2], ceil_mode=1)), ("_pads", 0, dict(pads=[1, 1, 1, 1], count_include_pad=1)),
+                              ("_last", 1, dict(pads=[1, 0, 0, 1]))):
+        sizes = [(2, 3, 6, 9), (1, 3, 5, 4)] if not last else [(2, 6, 9, 3), (1, 5, 4, 3)]
+        names = ["N", None, "H", "W"] if not last else ["N", "H", "W", None]
+        Case(f"ms_qlinear_pool{form}{name}", "QLinearAveragePool", [[q(kind, *s), scale_(0.25), zero, scale_(0.125), zero] for s in sizes], outputs=K,
+             fixed=[1, 2, 3, 4], dims={0: names}, kernel_shape=[2, 4], channels_last=last, **attrs)
 
 # --- refused ---
 

@@ -1,0 +1,1 @@
+By0JÐš|rfWZOV¶ †’fOV@†|\…G"H8vtn†oaPJ¡‘€ŒžÎÍ»ˆˆ€†­¿«s’¨§ª”m\a|t“Ž‹7+vRš§u›R@_.ŠFt…¤³³´Xc½øÿÿý²x^ÐÿúÿÿÆaL ´¼ÏÏŸd\””zh_VnvÊÜ—ŽaZž†Žž–—kz”sP8fbdŒvdRNCV„ž²[?08!C“†nPPdFU‡po‡šÆ¤nznw†§ÁŸk•›Œ† „w’¤¬–¯ÕÈ²›ˆnsjpš¤¢¤v6gJm²‘––vœ˜ˆ“nai[[00:f|r}‘SA--P Ë±‰Ž|Xf²Ñª|£­¤¸ƒ ¾¥ÀŸ¡W‚°¸Ž¤ªo‹ ~ž’¦¯Jhj{†€…OV;:Wouš€cb}yŽ§ÁºÖ¶n—†lj•·{qŸ€t<mˆrªÇµš‚~ƒ‚•¶¯
