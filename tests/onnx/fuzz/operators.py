@@ -66,7 +66,28 @@ PRODUCT = Class(0, 2, inputs=(0, 1), terms=contracted)
 NORM = Class(4, 16, inputs=(0, 1, 2, 3, 4), terms=reduced)
 ATTENTION = Class(8, 16, inputs=(0, 1, 2, 4, 5, 6, 7), terms=contracted)
 RECURRENT = Class(16, 64, inputs=(0, 1, 2, 3), terms=contracted, ones=2)  # gates are numbers up to 1, and rounded as such
-RESIZED = Class(16, 16)  # scales are exact: what they make of sizes must not change
+
+
+def between(arrays, node):
+    """Of linear and cubic interpolation: a position is computed by at most six roundings of numbers up to the extent, per axis, and
+    moves the result by its error times the slopes of all weights, which add up to 3 at most, times the numbers that are weighed."""
+    if node.attrs.get("mode") in (None, "nearest") or arrays[0].size == 0:
+        return 0.0
+    return 6.0 * sum(arrays[0].shape) * 3.0 * float(np.abs(arrays[0].astype(np.float64)).max())
+
+
+def centred(arrays, node):
+    """ONNX Runtime has InstanceNormalization in float32 only and computes x s + (b - mean s): five roundings of such terms."""
+    x, scale, bias = (a.astype(np.float64) for a in arrays[:3])
+    inner = tuple(range(2, x.ndim))
+    with np.errstate(all="ignore"):
+        shape = (-1,) + (1,) * len(inner)
+        s = np.abs(scale.reshape(shape)) / np.sqrt(x.var(inner, keepdims=True) + (node.attrs.get("epsilon") or 1e-5))
+        return 5.0 * (np.abs(x).max(inner, keepdims=True, initial=0) * s + np.abs(bias.reshape(shape)))
+
+
+INSTANCES = Class(4, 16, inputs=(0, 1, 2), terms=reduced, ones=centred)
+RESIZED = Class(16, 16, ones=between)  # scales are exact: what they make of sizes must not change
 SAMPLED = Class(16, 16, inputs=(0, 1, 2, 3, 4))  # positions are computed, then looked up
 
 
@@ -1069,7 +1090,7 @@ def instance_norm(g, r):
     return emit(g, r, [x, g.fresh(x.kind, [c], const=0.8), g.fresh(x.kind, [c], const=0.8)], {"epsilon": g.maybe(0.5, 1e-2)})
 
 
-row("InstanceNormalization", "norm", instance_norm, NORM, since=6)
+row("InstanceNormalization", "norm", instance_norm, INSTANCES, since=6)
 
 
 def group_norm(g, r):
@@ -1194,7 +1215,9 @@ def gemm(g, r):
     if r.op == "FusedGemm":
         attrs["activation"] = g.choice(["Relu", "LeakyRelu", "Sigmoid", "Tanh"])
         attrs["activation_alpha"] = 0.125 if attrs["activation"] == "LeakyRelu" else None
-    return emit(g, r, inputs, attrs, types=[x.kind], klass=Class(4, 12, inputs=(0, 1, 2), terms=contracted))
+    # ONNX Runtime's sigmoid in float32 is 1/2 plus a quotient of polynomials, each of which is rounded a few times.
+    return emit(g, r, inputs, attrs, types=[x.kind],
+                klass=Class(4, 12, inputs=(0, 1, 2), terms=contracted, ones=4 if attrs.get("activation") == "Sigmoid" else 0))
 
 
 row("Gemm", "product", gemm, PRODUCT, since=7)

@@ -62,7 +62,7 @@ class Narrower(Exception):
 class Class:
     """backward, forward: units of roundoff. `exact`: a result that is representable is given exactly (IEEE operations).
     `inputs`: the inputs that the backward error is in. `terms`: a function of the node's arrays that gives n. `absolute`: units
-    of the larger of 1 and the operand, for what ends in x g(x) or g(x) - 1 with a bounded g that cancels. `norm`: units of the first operand's norm. `ones`: units of 1, or a function as `terms`."""
+    of the larger of 1 and the operand, for what ends in x g(x) or g(x) - 1 with a bounded g that cancels. `norm`: units of the first operand's norm. `ones`: units of 1, or a function as `terms` that may give an array."""
 
     def __init__(self, backward, forward, exact=False, inputs=(0,), terms=None, absolute=0, norm=0, ones=0):
         self.absolute, self.norm, self.ones = absolute, norm, ones
@@ -281,7 +281,7 @@ def run(runner, klass, arrays, members, random):
                 units = klass.forward
                 if klass.exact and runner.way == "f64":
                     units = np.where(raw_m[i] == array.astype(raw_m[i].dtype), 0.0, units)
-                floor = float(klass.ones(arrays, runner.node) if callable(klass.ones) else klass.ones)
+                floor = klass.ones(arrays, runner.node) if callable(klass.ones) else float(klass.ones)
                 if klass.absolute and array.shape == arrays[0].shape:
                     floor = klass.absolute * np.maximum(1.0, np.abs(arrays[0].astype(np.float64)))
                 if klass.norm:
