@@ -550,29 +550,57 @@ tsr_status tsr_import_subgraph(tsr_lower *l, const tsr_onnx_graph *graph,
   return status;
 }
 
-tsr_status tsr_onnx_import(const tsr_onnx_model *model, const tsr_import_options *options,
-                           const tsr_allocator *allocator, tsr_diag *diag, tsr_ir **out_ir) {
-  static const tsr_import_options none = {0};
+static tsr_status import_once(const tsr_onnx_model *model, const tsr_import_options *options,
+                              const tsr_allocator *allocator, tsr_guesses *guesses, bool lenient,
+                              tsr_diag *diag, tsr_ir **out_ir) {
   tsr_frame frame = {.opsets = model->proto.opsets.items, .opset_count = model->proto.opsets.count};
   tsr_importer im = {.model = model,
-                     .options = options ? options : &none,
+                     .options = options,
                      .diag = diag,
                      .frame = &frame,
-                     .node_budget = TSR_IMPORT_NODE_LIMIT};
+                     .node_budget = TSR_IMPORT_NODE_LIMIT,
+                     .guesses = guesses,
+                     .lenient = lenient};
   tsr_scope scope = {0};
   im.scope = &scope;
   im.unsupported_end = &im.unsupported;
-  *out_ir = NULL;
+  for (uint32_t i = 0; i < options->assumption_count; i++)
+    options->assumptions[i].used = false;
   TSR_TRY(tsr_ir_create(allocator, &im.ir));
   im.arena = tsr_ir_arena(im.ir);
   tsr_status status = tsr_texts_create(NULL, 0, allocator, &im.texts);
   if (status == TSR_OK)
     status = import_graph(&im);
   tsr_texts_destroy(im.texts);
-  if (status != TSR_OK) {
+  if (status == TSR_OK)
+    *out_ir = im.ir;
+  else
     tsr_ir_destroy(im.ir);
-    return status;
+  return status;
+}
+
+/* What a model says wrongly or what is not supported in it may be the fault of a guess: other
+ * combinations are tried, and what the first one met is told if none does. */
+tsr_status tsr_onnx_import(const tsr_onnx_model *model, const tsr_import_options *options,
+                           const tsr_allocator *allocator, tsr_diag *diag, tsr_ir **out_ir) {
+  static const tsr_import_options none = {0};
+  tsr_guesses guesses = {0};
+  *out_ir = NULL;
+  if (!options)
+    options = &none;
+  tsr_status first = import_once(model, options, allocator, &guesses, false, diag, out_ir);
+  tsr_status status = first;
+  for (int i = 1; status != TSR_OK && status != TSR_ERR_OUT_OF_MEMORY; i++) {
+    bool last = i == TSR_IMPORT_ATTEMPT_LIMIT || !tsr_guesses_next(&guesses);
+    if (last && i == 1)
+      return first;
+    if (last)
+      guesses.count = 0;
+    status = import_once(model, options, allocator, &guesses, last, NULL, out_ir);
+    if (last)
+      break;
   }
-  *out_ir = im.ir;
-  return TSR_OK;
+  if (status == TSR_OK && first != TSR_OK)
+    tsr_diag_clear(diag);
+  return status == TSR_OK ? TSR_OK : first;
 }

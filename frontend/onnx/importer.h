@@ -28,6 +28,24 @@ typedef struct tsr_frame {
 
 typedef struct tsr_unsupported tsr_unsupported;
 
+/* What decides a rank and is known only in a run: the program is made for one of two cases, and
+ * which one is a guess until the rest of the model was imported. */
+typedef struct tsr_guess {
+  const tsr_onnx_node *node;
+  uint32_t which; /* of the node's questions */
+  bool turned;    /* against what is usual */
+} tsr_guess;
+
+enum {
+  TSR_IMPORT_GUESS_LIMIT = 32,  /* later ones stay as is usual */
+  TSR_IMPORT_ATTEMPT_LIMIT = 32 /* imports of one model */
+};
+
+typedef struct tsr_guesses {
+  tsr_guess items[TSR_IMPORT_GUESS_LIMIT];
+  uint32_t count;
+} tsr_guesses;
+
 struct tsr_importer {
   const tsr_onnx_model *model;
   const tsr_import_options *options;
@@ -49,6 +67,8 @@ struct tsr_importer {
   const tsr_onnx_graph *graph; /* whose nodes are imported */
   tsr_unsupported *unsupported, **unsupported_end;
   uint32_t unsupported_count;
+  tsr_guesses *guesses;
+  bool lenient; /* whatever shapes outputs are declared with */
 };
 
 /* What one import may expand to: bounds unrolling and recursive functions. */
@@ -80,6 +100,14 @@ int64_t tsr_importer_opset(const tsr_importer *im, const char *domain);
 TSR_WARN_UNUSED tsr_status tsr_import_inputs(tsr_importer *im, const tsr_onnx_graph *graph);
 TSR_WARN_UNUSED tsr_status tsr_import_output(tsr_importer *im, const tsr_onnx_value_info *info);
 
+/* --- guess.c --- */
+/* Takes `condition`, an expression over dims, for true or for false, and returns which: as `usual`
+ * says unless an earlier attempt with that failed. Runs in which it is otherwise fail. */
+bool tsr_lower_guess(tsr_lower *l, uint32_t which, tsr_expr condition, bool usual);
+/* Turns to the combination to be tried next; false: there is none. */
+bool tsr_guesses_next(tsr_guesses *guesses);
+
+/* --- scope.c --- */
 /* NULL when the name is not visible. */
 tsr_imported *tsr_scope_find(const tsr_scope *scope, const char *name);
 /* False when memory is out. */

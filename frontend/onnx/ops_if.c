@@ -186,15 +186,11 @@ static bool usual_truth(const tsr_ir *ir, tsr_expr expr, bool *out) {
   }
 }
 
-/* The branches' results are of different ranks, so that one is all that a program can be made for:
- * the usual one. The run fails for sizes that take the other. */
-static tsr_status take_usual(tsr_lower *l, const tsr_onnx_graph *const *graphs, tsr_expr condition,
-                             bool truth) {
-  tsr_expr zero = e_int(l, 0);
-  tsr_graph_check(
-      l->b, truth ? condition : tsr_expr_binary(l->ir, TSR_INDEX_EQ, condition, zero),
-      "for these sizes its result has another rank than usual, which takes --dim NAME=N "
-      "when compiling");
+/* The branches' results are of different ranks, so that one is all that a program can be made for.
+ */
+static tsr_status take_one(tsr_lower *l, const tsr_onnx_graph *const *graphs, tsr_expr condition,
+                           bool usual) {
+  bool truth = tsr_lower_guess(l, 0, condition, usual);
   return tsr_import_subgraph(l, graphs[truth ? 0 : 1], NULL, 0, l->out, l->out_count);
 }
 
@@ -231,7 +227,7 @@ static tsr_status choose(tsr_lower *l, const tsr_onnx_graph *const *graphs) {
   bool usual;
   if (symbolic && usual_truth(l->ir, content->exprs[0], &usual)) {
     tsr_attempt_forget_reports(l, &c.attempt);
-    return take_usual(l, graphs, content->exprs[0], usual);
+    return take_one(l, graphs, content->exprs[0], usual);
   }
   if (!tsr_lower_scalar_int(l, 0, &assumed))
     return status;

@@ -1,5 +1,6 @@
 /* Operators that move elements, and those that give shapes. Known contents move along. */
 #include "frontend/onnx/build.h"
+#include "frontend/onnx/importer.h"
 #include "frontend/onnx/op_table.h"
 #include "frontend/onnx/sizes.h"
 #include <string.h>
@@ -183,8 +184,11 @@ tsr_status tsr_lower_op_squeeze(tsr_lower *l) {
     removed |= 1u << axes[i];
   for (uint32_t i = 0; i < x->rank; i++) {
     bool one = tsr_expr_equals_int(l->ir, x->dims[i], 1);
-    bool remove = list ? (removed >> i & 1) != 0 : one;
     int64_t extent;
+    if (!list && !one && !tsr_expr_is_int(l->ir, x->dims[i], &extent))
+      one = tsr_lower_guess(l, i, tsr_expr_binary(l->ir, TSR_INDEX_EQ, x->dims[i], e_int(l, 1)),
+                            false);
+    bool remove = list ? (removed >> i & 1) != 0 : one;
     if (remove && !one && tsr_expr_is_int(l->ir, x->dims[i], &extent))
       return tsr_lower_wrong(l, TSR_ERR_SHAPE, "axis %u has extent %lld, not 1", i,
                              (long long)extent);

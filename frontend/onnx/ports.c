@@ -222,6 +222,25 @@ static const char *level_word(tsr_level level) {
                                    : "an optional";
 }
 
+/* A declared shape of another rank, or that names another dim of the inputs. */
+static bool contradicts(const tsr_importer *im, const tsr_onnx_shape *shape,
+                        const tsr_imported *made) {
+  if (!shape)
+    return false;
+  if (shape->dims.count != made->rank)
+    return true;
+  for (uint32_t i = 0; i < made->rank; i++) {
+    const tsr_imported *known = is_named(&shape->dims.items[i])
+                                    ? tsr_scope_find(&im->dims, shape->dims.items[i].param)
+                                    : NULL;
+    if (known && known->dims[0] != made->dims[i] &&
+        tsr_expr_get(im->ir, known->dims[0]).op == TSR_INDEX_DIM &&
+        tsr_expr_get(im->ir, made->dims[i]).op == TSR_INDEX_DIM)
+      return true;
+  }
+  return false;
+}
+
 /* What the output is declared to be; what is made where nothing is declared. */
 static tsr_status check_output_type(tsr_importer *im, const tsr_onnx_value_info *info,
                                     const tsr_imported *made, tsr_level *out_level) {
@@ -244,9 +263,12 @@ static tsr_status check_output_type(tsr_importer *im, const tsr_onnx_value_info 
     return tsr_fail(im->diag, TSR_ERR_TYPE, "output '%s' is declared %s but the graph makes %s",
                     info->name, tsr_onnx_dtype_name(type->elem_type),
                     made->text ? "strings" : tsr_dtype_text(made->dtype));
-  if (given == TSR_LEVEL_GLOBAL && type->shape && type->shape->dims.count != made->rank)
-    return tsr_fail(im->diag, TSR_ERR_TYPE, "output '%s' is declared with rank %llu but has %u",
-                    info->name, (unsigned long long)type->shape->dims.count, made->rank);
+  /* Exporters leave wrong shapes behind, and the rank that is made is the one that runs. What a
+   * guess made is another matter: the declaration may say how to guess. */
+  if (given == TSR_LEVEL_GLOBAL && im->guesses->count > 0 && !im->lenient &&
+      contradicts(im, type->shape, made))
+    return tsr_fail(im->diag, TSR_ERR_TYPE, "output '%s' is not declared with the shape it has",
+                    info->name);
   return TSR_OK;
 }
 

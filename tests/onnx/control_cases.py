@@ -132,6 +132,46 @@ Model("if_rank_usual", """(float[N, M, 3] x) => (float[N, K, 3] y) {
     y = Neg (s)
 }""", [{"x": f32(n, m, 3)} for n, m in ((1, 2), (3, 4))])
 
+# The usual branch, N other than 1, would make what MatMul and Transpose cannot take.
+Model("if_rank_rare", """(float[B, 3, N] x, float[3, 2] w) => (float[2, B] y) {
+    n = Shape <start = -1> (x)
+    one = Constant <value_ints = [1]> ()
+    last = Constant <value_ints = [-1]> ()
+    c = Equal (n, one)
+    s = If (c) <then_branch = t () => (float[B, 3] a) { a = Squeeze (x, last) },
+                else_branch = e () => (float[B, 3, N] b) { b = Identity (x) }>
+    p = MatMul (s, w)
+    y = Transpose <perm = [1, 0]> (p)
+}""", [{"x": f32(n, 3, 1), "w": f32(3, 2)} for n in (1, 4)])
+
+Model("if_rank_two_rare", """(float[B, 3, N] x, float[M, 3] z) => (float[B] y, float[3] v) {
+    n = Shape <start = -1> (x)
+    m = Shape <end = 1> (z)
+    one = Constant <value_ints = [1]> ()
+    last = Constant <value_ints = [-1]> ()
+    zero = Constant <value_ints = [0]> ()
+    c = Equal (n, one)
+    d = Equal (m, one)
+    s = If (c) <then_branch = t () => (float[B, 3] a) { a = Squeeze (x, last) },
+                else_branch = e () => (float[B, 3, N] b) { b = Identity (x) }>
+    v = If (d) <then_branch = g () => (float[3] f) { f = Squeeze (z, zero) },
+                else_branch = h () => (float[M, 3] k) { k = Identity (z) }>
+    p = Mul (s, v)
+    y = ReduceSum <keepdims = 0> (p, last)
+}""", [{"x": f32(n, 3, 1), "z": f32(1, 3)} for n in (1, 4)])
+
+Model("squeeze_some", """(float[B, N, 3] x) => (float[N, 3] y, float[N] z) {
+    y = Squeeze (x)
+    last = Constant <value_ints = [-1]> ()
+    z = ReduceSum <keepdims = 0> (y, last)
+}""", [{"x": f32(1, n, 3)} for n in (2, 5)])
+
+# Unsound exports: Reshape by data makes 2 dims.
+Model("declared_rank", """(float[N, 3] x, int64[2] s) => (float[K] y) {
+    t = Reshape (x, s)
+    y = Neg (t)
+}""", [{"x": f32(4, 3), "s": i64(s)} for s in ((2, 6), (12, 1))])
+
 Model("if_shapes_combined", """(float[N, M] x, float[4, 3] w) => (float[K, L] y, float z, bool[1] b) {
     n = Shape <start = 0, end = 1> (x)
     m = Shape <start = 1> (x)
