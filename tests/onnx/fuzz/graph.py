@@ -183,6 +183,7 @@ class Maker:
         self.must, self.aim, self.alone, self.instead = must, aim, alone, instead
         self.used_want = False
         self.offers, self.news = [], 0  # new values that another may replace: (number, kind, dims, low, high)
+        self.hidden = False  # new values are for a node in between
         self.asks = set()  # (kind, lowest rank, highest rank, whether only exact ones) of what may be read
         self.opset = graph.opset
         self.sets = graph.sets
@@ -283,6 +284,8 @@ class Maker:
 
     def offer(self, value, dims, low, high):
         """The new value, or the one that stands in for it."""
+        if self.hidden:
+            return value
         self.news += 1
         self.offers.append((self.news, value.kind, dims, low, high))
         self.asks.add((value.kind, len(dims), len(dims), False))
@@ -339,6 +342,14 @@ class Maker:
                      and not (exact and not v.is_exact())]
             if found:
                 return found[-1 - min(len(found) - 1, int(self.random.geometric(0.45)) - 1)]
+        self.hidden = not direct
+        try:
+            return self.new(kinds, rank, low, high, test, fresh, const)
+        finally:
+            self.hidden = False
+
+    def new(self, kinds, rank, low, high, test, fresh, const):
+        """A new value as pick() makes it."""
         aim, self.aim = self.aim, None
         if aim is not None and (rank is None or rank[0] <= len(aim[1]) <= rank[1]):
             kind = aim[0] if aim[0] in kinds else self.kind(kinds)

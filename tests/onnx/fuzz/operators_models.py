@@ -32,24 +32,27 @@ def attention(g, r):
     kinds = ["f32", "f32", "f64", "f16", "bf16"]
     kind = g.want.kind if g.want is not None and g.want.kind in kinds else g.choice(kinds)
     v_size = g.choice([2, 4, 3])
-    four = g.want.rank == 4 if g.want is not None else g.chance(0.5)
+    four = g.want.rank == 4 if g.want is not None and g.want.kind != "bool" else g.chance(0.5)
     if four:
         heads, size = g.wanted(1, range(1, 9), 4), g.wanted(3, range(1, 17), 4)
     else:
         heads, size = heads_of(g, g.wanted(2, range(1, 33), 3))
     kv = g.choice([h for h in range(1, heads + 1) if heads % h == 0])
 
+    # A mask that is there: queries and keys as many as it has.
+    given = g.want if g.want is not None and g.want.kind == "bool" and g.want.rank == 2 and all(free(g, d) for d in g.want.shape) else None
+
     def fresh():
-        b, s = g.dim(3), g.dim(9)
+        b, s = g.dim(3), given.shape[0] if given else g.dim(9)
         return g.fresh(kind, [b, heads, s, size] if four else [b, s, heads * size])
 
     def fit(v):
-        return free(g, v.shape[0]) and 0 not in v.shape[0] + v.shape[-2] and (
+        return free(g, v.shape[0]) and 0 not in v.shape[0] + v.shape[-2] and (not given or v.shape[-2] == given.shape[0]) and (
             v.static(1) == heads and v.static(3) == size if four else v.static(2) == heads * size)
 
     q = g.pick(kind, (4, 4) if four else (3, 3), -30, 30, fit, fresh)
     b, s = q.shape[0], q.shape[-2]
-    t = s if free(g, s) and g.chance(0.4) else g.dim(9)
+    t = given.shape[1] if given else s if free(g, s) and g.chance(0.4) else g.dim(9)
     if 0 in t or 0 in b or 0 in s:
         raise Reject("no keys")
     k = g.fresh(kind, [b, kv, t, size] if four else [b, t, kv * size])
@@ -58,12 +61,15 @@ def attention(g, r):
     if not four:
         attrs.update(q_num_heads=heads, kv_num_heads=kv)
     inputs = [q, k, v]
-    if g.chance(0.5) and free(g, s):
-        mask_kind = "bool" if g.chance(0.4) else kind
-        mask = g.fresh(mask_kind, [d for d in g.choice([[s, t], [s, t], [1, 1, s, t], [b, 1, s, t], [b, heads, s, t]])])
+    if given or g.chance(0.5) and free(g, s):
+        mask_kind = "bool" if given or g.chance(0.4) else kind
+        mask = g.pick("bool", (2, 2), test=lambda v: v is given) if given else g.fresh(mask_kind, [d for d in g.choice([[s, t], [s, t], [1, 1, s, t], [b, 1, s, t], [b, heads, s, t]])])
         if mask_kind == "bool":
             # A row in which everything is masked is left out: 0 or NaN, by version.
-            some_keys(mask)
+            if mask.source != "node":
+                some_keys(mask)
+            elif not all((np.tril(a) if attrs["is_causal"] else a).any(-1).all() for a in mask.all_arrays()):
+                raise Reject("no key")
         inputs.append(mask)
     return emit(g, r, inputs, attrs)
 
