@@ -29,6 +29,7 @@ typedef struct rewriting {
   tsr_builder b;
   tsr_op op;
   tsr_diag *diag;
+  tsr_status status;
   bool added; /* ops, perhaps for nothing */
 } rewriting;
 
@@ -151,23 +152,11 @@ static tsr_value zero_value(rewriting *r, const zero_point *zero) {
   return zero->value != 0 ? zero->value : number(r, zero->number);
 }
 
-/* The constant that an op on constants makes, where that is small: sums over weights. */
+/* The constant that an op on constants makes: sums over weights. */
 static tsr_value folded(rewriting *r, tsr_value value) {
-  tsr_eval *eval = NULL;
-  const tsr_array *array = NULL;
-  tsr_value made = 0;
-  if (tsr_eval_create(r->ir, NULL, true, INT64_MAX, tsr_ir_allocator(r->ir), &eval) != TSR_OK)
-    return value;
-  if (tsr_eval_get(eval, value, &array) == TSR_OK && array->dtype == TSR_I32) {
-    int32_t *numbers =
-        tsr_arena_alloc_array(tsr_ir_arena(r->ir), (uint64_t)array->count, sizeof *numbers);
-    if (numbers != NULL) {
-      tsr_array_store(array, numbers);
-      made = tsr_graph_const(&r->b, TSR_I32, array->dims, array->rank, numbers, false);
-    }
-  }
-  tsr_eval_destroy(eval);
-  return made != 0 ? made : value;
+  if (r->status == TSR_OK)
+    r->status = tsr_fold_value(&r->b, value, r->diag, &value);
+  return value;
 }
 
 static bool is_constant(const rewriting *r, tsr_value value) {
@@ -331,7 +320,8 @@ static tsr_value rewrite_conv(rewriting *r, factor *f) {
 
 /* --- the pass --- */
 
-/* Which factor moves to the other sign: the one that is a constant, unless it can stay. */
+/* The factor that is no constant moves to the other sign: a constant that moved would have a zero
+ * point, which costs sums over the other side, and convolutions take none there. */
 static void make_signs_differ(rewriting *r, factor *f, const bool *constant) {
   if (dtype_of(r->ir, f[0].bytes) != dtype_of(r->ir, f[1].bytes))
     return;
@@ -356,16 +346,11 @@ static tsr_status rewrite(rewriting *r) {
     make_signs_differ(r, f, constant);
     made = op.code == TSR_OP_EINSUM ? rewrite_einsum(r, f) : rewrite_conv(r, f);
   }
-  for (tsr_op added = tsr_op_get(r->ir, last)->next, next; added != 0; added = next) {
-    next = tsr_op_get(r->ir, added)->next;
-    r->added = true;
-    tsr_op_copy_origins(r->ir, added, r->op);
-    tsr_op_move_before(r->ir, added, r->op);
-  }
-  if (made != 0 && tsr_value_get(r->ir, made)->type == tsr_value_get(r->ir, results[0])->type) {
+  r->added = r->added || tsr_op_get(r->ir, last)->next != 0;
+  tsr_move_added(r->ir, last, r->op);
+  if (made != 0 && tsr_value_get(r->ir, made)->type == tsr_value_get(r->ir, results[0])->type)
     tsr_value_replace_all(r->ir, results[0], made);
-  }
-  return tsr_ir_status(r->ir);
+  return r->status != TSR_OK ? r->status : tsr_ir_status(r->ir);
 }
 
 static bool multiplies_integers(const tsr_ir *ir, tsr_op op) {

@@ -2,6 +2,7 @@
  * whether it changed anything. */
 #ifndef TSR_PASSES_CANONICALIZE_H
 #define TSR_PASSES_CANONICALIZE_H
+#include "ir/graph_build.h"
 #include "passes/passes.h"
 
 /* Rewrites by the table of rules in simplify.c. */
@@ -10,6 +11,12 @@ bool tsr_simplify_region(tsr_ir *ir, tsr_region region);
  * `narrow`: tsr_pass_options.narrow_products. */
 TSR_WARN_UNUSED tsr_status tsr_fold_region(tsr_ir *ir, tsr_region region, int64_t limit,
                                            uint64_t narrow, tsr_diag *diag, bool *out_changed);
+/* A constant with the contents of `value`, where they are known, behind the ops of the builder's
+ * region; else `value`. */
+TSR_WARN_UNUSED tsr_status tsr_fold_value(tsr_builder *b, tsr_value value, tsr_diag *diag,
+                                          tsr_value *out_value);
+/* Ops behind `last` of a region move before `before`, which they were made for. */
+void tsr_move_added(tsr_ir *ir, tsr_op last, tsr_op before);
 /* One op for equal ops. */
 TSR_WARN_UNUSED tsr_status tsr_cse_region(tsr_ir *ir, tsr_region region, tsr_diag *diag,
                                           bool *out_changed);

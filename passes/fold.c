@@ -191,37 +191,53 @@ static bool stays_narrow(const tsr_ir *ir, tsr_op op, uint64_t dtypes) {
   return (dtypes >> dtype & 1) != 0 && multiplied_as(ir, data->next, data->results[0], dtype);
 }
 
-static tsr_status fold_op(tsr_ir *ir, tsr_op op, tsr_diag *diag, bool *out_changed) {
-  const tsr_op_data *data = tsr_op_get(ir, op);
-  const tsr_type_info *type = tsr_value_type(ir, data->results[0]);
+tsr_status tsr_fold_value(tsr_builder *b, tsr_value value, tsr_diag *diag, tsr_value *out_value) {
+  tsr_ir *ir = b->ir;
   tsr_eval *eval = NULL;
   const tsr_array *array = NULL;
+  *out_value = value;
   tsr_status status = tsr_eval_create(ir, NULL, true, INT64_MAX, tsr_ir_allocator(ir), &eval);
   if (status == TSR_OK)
-    status = tsr_eval_get(eval, data->results[0], &array);
-  if (status == TSR_ERR_OUT_OF_MEMORY)
-    status = tsr_fail(diag, status, "out of memory while folding constants");
-  int64_t bytes = status == TSR_OK ? tsr_dtype_bytes(type->dtype, array->count) : -1;
-  if (bytes >= 0) {
-    void *memory = tsr_arena_alloc(tsr_ir_arena(ir), (size_t)bytes);
-    if (memory == NULL) {
-      status = tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory while folding constants");
-    } else {
+    status = tsr_eval_get(eval, value, &array);
+  if (status == TSR_OK) {
+    const int64_t bytes = tsr_dtype_bytes(array->dtype, array->count);
+    void *memory = bytes < 0 ? NULL : tsr_arena_alloc(tsr_ir_arena(ir), (size_t)bytes);
+    if (memory != NULL) {
       tsr_array_store(array, memory);
-      tsr_builder builder = {.ir = ir, .region = data->parent};
-      tsr_value made =
-          tsr_graph_const(&builder, type->dtype, array->dims, array->rank, memory, false);
-      if (made != 0) {
-        tsr_op_move_before(ir, tsr_value_get(ir, made)->def, op);
-        tsr_op_copy_origins(ir, tsr_value_get(ir, made)->def, op);
-        replace(ir, op, made);
-        *out_changed = true;
-      }
+      const tsr_value made =
+          tsr_graph_const(b, array->dtype, array->dims, array->rank, memory, false);
+      *out_value = made != 0 ? made : value;
+    } else if (bytes >= 0) {
+      status = TSR_ERR_OUT_OF_MEMORY;
     }
   }
   if (eval != NULL)
     tsr_eval_destroy(eval);
-  return status == TSR_ERR_OUT_OF_MEMORY ? status : TSR_OK;
+  if (status == TSR_ERR_OUT_OF_MEMORY)
+    return tsr_fail(diag, status, "out of memory while folding constants");
+  return tsr_ir_status(ir) == TSR_ERR_OUT_OF_MEMORY ? TSR_ERR_OUT_OF_MEMORY : TSR_OK;
+}
+
+void tsr_move_added(tsr_ir *ir, tsr_op last, tsr_op before) {
+  for (tsr_op added = tsr_op_get(ir, last)->next, next; added != 0; added = next) {
+    next = tsr_op_get(ir, added)->next;
+    tsr_op_copy_origins(ir, added, before);
+    tsr_op_move_before(ir, added, before);
+  }
+}
+
+static tsr_status fold_op(tsr_ir *ir, tsr_op op, tsr_diag *diag, bool *out_changed) {
+  const tsr_op_data data = *tsr_op_get(ir, op);
+  const tsr_op last = tsr_region_get(ir, data.parent)->last;
+  tsr_builder builder = {.ir = ir, .region = data.parent};
+  tsr_value made;
+  TSR_TRY(tsr_fold_value(&builder, data.results[0], diag, &made));
+  if (made == data.results[0])
+    return TSR_OK;
+  tsr_move_added(ir, last, op);
+  replace(ir, op, made);
+  *out_changed = true;
+  return TSR_OK;
 }
 
 tsr_status tsr_fold_region(tsr_ir *ir, tsr_region region, int64_t limit, uint64_t narrow,

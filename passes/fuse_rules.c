@@ -8,8 +8,8 @@
 
 /* Zeros, and zero points of bytes, which are the padding of quantised convolutions. */
 static bool moves_pad(const tsr_ir *ir, tsr_op load) {
-  return tsr_op_float(ir, load, "pad", 0) == 0 ||
-         tsr_dtype_bits(tsr_scalar_dtype(ir, tsr_op_get(ir, load)->results[0])) == 8;
+  const tsr_dtype dtype = tsr_scalar_dtype(ir, tsr_op_get(ir, load)->results[0]);
+  return tsr_op_float(ir, load, "pad", 0) == 0 || dtype == TSR_I8 || dtype == TSR_U8;
 }
 
 bool tsr_fuse_is_view(const tsr_ir *ir, const tsr_block_info *info) {
@@ -104,7 +104,7 @@ static const char *refuse_reader(const tsr_ir *ir, tsr_op consumer) {
 static const char *refuse_operand(tsr_ir *ir, const tsr_block_info *p, bool guarded) {
   if (!tsr_fuse_is_view(ir, p))
     return "the contraction reads this operand again and again: only views, casts and padding "
-           "with zeros move into it";
+           "with zeros (of bytes: any number) move into it";
   if (guarded && !tsr_fuse_is_permutation(ir, p))
     return "the window leaves the operand, and the view has other bounds than what it reads";
   return NULL;

@@ -15,9 +15,12 @@ static tsr_dtype dtype_of(const tsr_ir *ir, tsr_value value) {
   return tsr_value_type(ir, value)->dtype;
 }
 
-/* What the block's only store to `result` widens, or 0. */
-static tsr_value narrow_source(const tsr_ir *ir, tsr_region body, tsr_value result) {
-  tsr_value source = 0;
+/* The block's only store to `result`, where it stores what a cast has widened into `out_source`;
+ * or 0. */
+static tsr_op widening_store(const tsr_ir *ir, tsr_region body, tsr_value result,
+                             tsr_value *out_source) {
+  tsr_op store = 0;
+  *out_source = 0;
   TSR_FOR_EACH_OP (ir, body, op) {
     const tsr_op_data *data = tsr_op_get(ir, op);
     bool touches = false;
@@ -25,15 +28,16 @@ static tsr_value narrow_source(const tsr_ir *ir, tsr_region body, tsr_value resu
       touches = touches || data->operands[i].value == result;
     if (!touches)
       continue;
-    if (data->code != TSR_OP_STORE || source != 0 || tsr_op_attr(ir, op, "combine") != NULL)
+    if (data->code != TSR_OP_STORE || store != 0 || tsr_op_attr(ir, op, "combine") != NULL)
       return 0;
     const tsr_value_data *stored = tsr_value_get(ir, data->operands[0].value);
     if (stored->role != TSR_ROLE_RESULT || stored->def == 0 ||
         tsr_op_get(ir, stored->def)->code != TSR_OP_CAST)
       return 0;
-    source = tsr_op_get(ir, stored->def)->operands[0].value;
+    *out_source = tsr_op_get(ir, stored->def)->operands[0].value;
+    store = op;
   }
-  return source != 0 && widens(dtype_of(ir, source), dtype_of(ir, result)) ? source : 0;
+  return store != 0 && widens(dtype_of(ir, *out_source), dtype_of(ir, result)) ? store : 0;
 }
 
 /* A pad outside of the buffer is stored by nobody: it must be a number of the narrow type too. */
@@ -96,14 +100,12 @@ static void narrow_readers(tsr_ir *ir, tsr_region region, tsr_value value, tsr_d
 
 static void narrow_result(tsr_ir *ir, tsr_region region, tsr_op block, tsr_value result) {
   const tsr_region body = tsr_op_get(ir, block)->regions[0];
-  const tsr_value source = narrow_source(ir, body, result);
+  tsr_value source;
+  const tsr_op store = widening_store(ir, body, result, &source);
   uint32_t products = 0;
-  if (source == 0)
-    return;
-  const tsr_dtype narrow = dtype_of(ir, source);
-  const tsr_op store = tsr_block_store_of(ir, body, result);
   if (store == 0)
     return;
+  const tsr_dtype narrow = dtype_of(ir, source);
   bool fits = true;
   TSR_FOR_EACH_OP (ir, region, op) {
     const tsr_op_data *data = tsr_op_get(ir, op);

@@ -3,11 +3,9 @@
  * else stay f32: what is rounded is read by products only. Constants are rounded here; other
  * operands while they are copied, or where they are made. A depthwise convolution has no sum that
  * bf16 makes faster. */
-#include "ir/eval.h"
 #include "ir/graph_build.h"
 #include "passes/canonicalize.h"
 #include "passes/passes.h"
-#include <string.h>
 
 static bool is_f32(const tsr_ir *ir, tsr_value value) {
   return tsr_value_type(ir, value)->dtype == TSR_F32;
@@ -26,46 +24,24 @@ static bool is_product(const tsr_ir *ir, tsr_op op) {
          is_f32(ir, data->operands[1].value);
 }
 
-/* A constant's bf16 values, or 0: it is none, or one without bytes. */
-static tsr_value rounded_constant(tsr_builder *b, tsr_value value) {
-  tsr_ir *ir = b->ir;
+static bool is_constant(const tsr_ir *ir, tsr_value value) {
   const tsr_value_data *data = tsr_value_get(ir, value);
-  tsr_eval *eval = NULL;
-  const tsr_array *array = NULL;
-  tsr_value made = 0;
-  if (data->role != TSR_ROLE_RESULT || data->def == 0 ||
-      tsr_op_get(ir, data->def)->code != TSR_OP_CONST)
-    return 0;
-  const tsr_value cast = tsr_graph_cast(b, value, TSR_BF16);
-  if (tsr_eval_create(ir, NULL, true, INT64_MAX, tsr_ir_allocator(ir), &eval) != TSR_OK)
-    return cast;
-  if (tsr_eval_get(eval, cast, &array) == TSR_OK) {
-    const int64_t bytes = tsr_dtype_bytes(TSR_BF16, array->count);
-    void *memory = bytes < 0 ? NULL : tsr_arena_alloc(tsr_ir_arena(ir), (size_t)bytes);
-    if (memory != NULL) {
-      tsr_array_store(array, memory);
-      made = tsr_graph_const(b, TSR_BF16, array->dims, array->rank, memory, false);
-    }
-  }
-  tsr_eval_destroy(eval);
-  return made != 0 ? made : cast;
+  return data->role == TSR_ROLE_RESULT && data->def != 0 &&
+         tsr_op_get(ir, data->def)->code == TSR_OP_CONST;
 }
 
-static void round_operands(tsr_ir *ir, tsr_op op) {
+static tsr_status round_operands(tsr_ir *ir, tsr_op op, tsr_diag *diag) {
   const tsr_op_data data = *tsr_op_get(ir, op);
   const tsr_op last = tsr_region_get(ir, data.parent)->last;
   tsr_builder b = {.ir = ir, .region = data.parent};
   for (uint32_t i = 0; i < 2; i++) {
-    tsr_value narrow = rounded_constant(&b, data.operands[i].value);
-    if (narrow == 0)
-      narrow = tsr_graph_cast(&b, data.operands[i].value, TSR_BF16);
+    tsr_value narrow = tsr_graph_cast(&b, data.operands[i].value, TSR_BF16);
+    if (is_constant(ir, data.operands[i].value))
+      TSR_TRY(tsr_fold_value(&b, narrow, diag, &narrow));
     tsr_op_set_operand(ir, op, i, tsr_graph_cast(&b, narrow, TSR_F32));
   }
-  for (tsr_op added = tsr_op_get(ir, last)->next, next; added != 0; added = next) {
-    next = tsr_op_get(ir, added)->next;
-    tsr_op_copy_origins(ir, added, op);
-    tsr_op_move_before(ir, added, op);
-  }
+  tsr_move_added(ir, last, op);
+  return tsr_ir_status(ir);
 }
 
 static tsr_status round_region(tsr_ir *ir, tsr_region region, tsr_diag *diag) {
@@ -74,9 +50,8 @@ static tsr_status round_region(tsr_ir *ir, tsr_region region, tsr_diag *diag) {
     next = tsr_op_get(ir, op)->next;
     if (!is_product(ir, op))
       continue;
-    round_operands(ir, op);
+    TSR_TRY(round_operands(ir, op, diag));
     added = true;
-    TSR_TRY(tsr_ir_status(ir));
   }
   if (!added)
     return TSR_OK;

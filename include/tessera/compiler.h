@@ -93,7 +93,7 @@ typedef struct tsr_compile_options {
                             CPUs that multiply bf16 faster (AVX512-BF16 or AMX), the operands of f32
                             products and convolutions are rounded to bf16, to nearest; sums,
                             results, inputs and outputs stay f32. A sum of products is then off by
-                            at most 2^-8 (1 + 2^-10) of the sum of the products' magnitudes, and by
+                            at most 2^-7 (1 + 2^-9) of the sum of the products' magnitudes, and by
                             the rounding of f32 sums. Elsewhere: "f32" */
   uint32_t
       threads; /* that runs will use, a hint to the schedules; 0: as many as this machine has */

@@ -284,29 +284,6 @@ void tsr_space_destroy(tsr_space *space) {
   space->allocator->release(space->allocator->context, space, sizeof *space);
 }
 
-double tsr_space_size(const tsr_space *space) {
-  double size = 0;
-  for (uint32_t i = 0; i < space->form_count; i++) {
-    double combinations = 1;
-    for (unsigned k = 0; k < TSR_KNOB_COUNT; k++)
-      if (space->forms[i].knobs[k].count > 0)
-        combinations *= space->forms[i].knobs[k].count;
-    size += combinations;
-  }
-  return size;
-}
-
-uint32_t tsr_space_values(const tsr_space *space, tsr_strategy strategy, const tsr_atom *atom,
-                          tsr_knob knob, int64_t *out_values, uint32_t most) {
-  const int form = form_of(space, strategy, atom);
-  if (form < 0)
-    return 0;
-  const tsr_value_list *values = &space->forms[form].knobs[knob];
-  for (uint32_t i = 0; i < values->count && i < most; i++)
-    out_values[i] = values->list[i];
-  return values->count;
-}
-
 void tsr_space_calibrate(tsr_space *space, const tsr_target *rates) {
   space->nest->target = space->matched->target = rates;
   for (uint32_t i = 0; i < space->part_count; i++)

@@ -16,13 +16,6 @@ TSR_WARN_UNUSED tsr_status tsr_space_create(tsr_ir *ir, tsr_op block, const tsr_
                                             tsr_space **out_space);
 void tsr_space_destroy(tsr_space *space); /* NULL is allowed */
 
-/* Combinations of values before legality is asked for; for people. */
-double tsr_space_size(const tsr_space *space);
-/* The values that a knob takes under a strategy and atom, rising: at most `most` of them are
- * written; returns how many there are. 0: the strategy is none of this block's. */
-uint32_t tsr_space_values(const tsr_space *space, tsr_strategy strategy, const tsr_atom *atom,
-                          tsr_knob knob, int64_t *out_values, uint32_t most);
-
 /* What tsr_pass_tile takes without a plan. */
 void tsr_space_default(tsr_space *space, tsr_schedule *out_schedule);
 bool tsr_space_is_legal(tsr_space *space, const tsr_schedule *schedule);

@@ -62,7 +62,8 @@ static inline int host_isas(tsr_cpu_isa out_isas[4]) {
   tsr_cpu_isa host;
   int count = 0;
   tsr_cpu_isa_host(&host);
-  for (int i = 0; i<4; i += TEST_SHARE> 1 ? 2 : 1) {
+  const int step = TEST_SHARE > 1 ? 2 : 1;
+  for (int i = 0; i < 4; i += step) {
     tsr_cpu_isa isa;
     tsr_diag diag = {0};
     if (tsr_cpu_isa_parse(names[i], &diag, &isa) == TSR_OK && tsr_cpu_isa_covers(&host, &isa))

@@ -150,20 +150,23 @@ START_TEST(constants_and_windows) {
 }
 END_TEST
 
-/* Both operands are off by at most 2^-9 of themselves, so that a sum is by (1 + 2^-9)^2 - 1 of its
- * products' magnitudes, which the graph itself computes of absolute values; then f32 rounds. */
+/* Of eight significant bits, both operands are off by at most 2^-8 of themselves, so that a sum is
+ * by (1 + 2^-8)^2 - 1 of its products' magnitudes, which the graph itself computes of absolute
+ * values; then f32 rounds. */
+static const double bf16_share = (1 + 0x1p-8) * (1 + 0x1p-8) - 1;
+
 START_TEST(products_of_bf16) {
   static double exact[MAX_VALUES], rounded[MAX_VALUES], magnitudes[MAX_VALUES];
   const char *format =
       "graph @g {\n %%x = input {name = \"x\"} : f32[9, 40]\n %%w = const {random = 3} : f32[40, "
-      "7]\n %%0 = %s %%x : f32[9, 40]\n %%1 = %s %%w : f32[40, 7]\n %%2 = neg %%1 : f32[40, 7]\n "
-      "%%y = einsum %%0, %%%d {spec = \"mk,kn->mn\"} : f32[9, 7]\n output %%y {name = \"y\"}\n}\n";
+      "7]\n %%0 = %s %%x : f32[9, 40]\n %%1 = %s %%w : f32[40, 7]\n "
+      "%%y = einsum %%0, %%1 {spec = \"mk,kn->mn\"} : f32[9, 7]\n output %%y {name = \"y\"}\n}\n";
   char text[1024];
-  snprintf(text, sizeof text, format, "abs", "abs", 1);
+  snprintf(text, sizeof text, format, "abs", "abs");
   tsr_ir *ir = parse(text);
   evaluate(ir, magnitudes);
   tsr_ir_destroy(ir);
-  snprintf(text, sizeof text, format, "neg", "neg", 1);
+  snprintf(text, sizeof text, format, "neg", "neg");
   ir = parse(text);
   const int64_t count = evaluate(ir, exact);
   run_pass(ir, "precision", text);
@@ -171,12 +174,33 @@ START_TEST(products_of_bf16) {
   ck_assert_int_eq(evaluate(ir, rounded), count);
   bool differs = false;
   for (int64_t i = 0; i < count; i++) {
-    const double share = (1 + 0x1p-9) * (1 + 0x1p-9) - 1, ulp = 0x1p-22;
-    ck_assert_msg(fabs(rounded[i] - exact[i]) <= (share + ulp) * magnitudes[i],
+    const double ulp = 0x1p-22;
+    ck_assert_msg(fabs(rounded[i] - exact[i]) <= (bf16_share + ulp) * magnitudes[i],
                   "element %d: %g, not %g", (int)i, rounded[i], exact[i]);
     differs = differs || rounded[i] != exact[i];
   }
   ck_assert(differs);
+  tsr_ir_destroy(ir);
+}
+END_TEST
+
+/* Operands that are rounded by as much as there is, all to the same side: what is promised is
+ * reached within a hundredth, and kept. */
+START_TEST(products_of_bf16_that_round_most) {
+  static double exact[MAX_VALUES], rounded[MAX_VALUES];
+  const char *text =
+      "graph @g {\n %x = const {value = 1.00390625} : f32[2, 64]\n %w = const {value = 1.00390625} "
+      ": "
+      "f32[64, 3]\n %y = einsum %x, %w {spec = \"mk,kn->mn\"} : f32[2, 3]\n output %y {name = "
+      "\"y\"}\n}\n";
+  tsr_ir *ir = parse(text);
+  const int64_t count = evaluate(ir, exact);
+  run_pass(ir, "precision", text);
+  ck_assert_int_eq(evaluate(ir, rounded), count);
+  for (int64_t i = 0; i < count; i++) {
+    const double off = fabs(rounded[i] - exact[i]);
+    ck_assert(off <= bf16_share * exact[i] && off >= 0.98 * bf16_share * exact[i]);
+  }
   tsr_ir_destroy(ir);
 }
 END_TEST
@@ -188,6 +212,7 @@ int main(void) {
   tcase_add_test(tcase, products_of_bytes);
   tcase_add_test(tcase, constants_and_windows);
   tcase_add_test(tcase, products_of_bf16);
+  tcase_add_test(tcase, products_of_bf16_that_round_most);
   suite_add_tcase(suite, tcase);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_NORMAL);

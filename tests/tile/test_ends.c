@@ -109,7 +109,7 @@ START_TEST(ends) {
       ck_assert_msg(cost <= best * 1.1 * 1.1, "%lld in %lld..%lld: %g cycles, not %g",
                     (long long)sizes[k], (long long)r->low, (long long)r->high, cost, best);
     }
-    differ = differ || memcmp(taken(&c, r->hint), taken(&c, r->high), sizeof(tsr_schedule)) != 0;
+    differ = differ || !tsr_schedule_equal(taken(&c, r->hint), taken(&c, r->high));
     /* On both sides of the first guard, where kernels change. */
     for (int64_t size = c.count > 1 ? c.schedules[1].knobs[TSR_KNOB_UPTO] : 0;
          c.count > 1 && size < 70;
