@@ -67,7 +67,7 @@ void tsr_target_cpu(uint64_t features, const tsr_cpu_caches *caches, unsigned th
   out_target->l3_rate = 16;
   out_target->memory_rate = 5;
   out_target->launch_cycles = 300;
-  out_target->fork_cycles = 8000;
+  out_target->fork_cycles = 1000;
 }
 
 void tsr_target_host(unsigned threads, tsr_target *out_target) {

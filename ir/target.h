@@ -45,7 +45,7 @@ typedef struct tsr_target {
   double fma_rate;      /* fused multiply-adds of whole vectors per cycle and core */
   double clock_ghz;     /* 0: not known */
   double launch_cycles; /* one launch of one kernel on one thread */
-  double fork_cycles;   /* waking the other threads */
+  double fork_cycles;   /* a launch on all threads, which look for it: work to them and back */
   tsr_gpu gpu;          /* CUDA */
 } tsr_target;
 

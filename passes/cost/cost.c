@@ -30,6 +30,11 @@ double tsr_cost_of_conflicts(const tsr_target *target, int64_t stride_bytes, int
   return over > 0 ? each * over * over : 0;
 }
 
+/* Blocks of the outer axes that number tasks. */
+static double outer_tasks(const tsr_cost_contract *s) {
+  return (double)(s->outer_tasks > 0 ? s->outer_tasks : s->outer > 0 ? s->outer : 1);
+}
+
 /* Cycles of one depth step of a register tile: arithmetic, loads, or the latency of one chain. */
 static double step_cycles(const tsr_target *target, const tsr_cost_contract *s, int64_t rows,
                           int64_t columns) {
@@ -123,44 +128,44 @@ static double far_rate(const tsr_target *target, const tsr_cost_contract *s) {
   return outer * (a + b) < 0.8 * (double)target->l3_bytes ? target->l3_rate : target->memory_rate;
 }
 
-/* What the threads take, by what all tasks together take on one of them. A thread that is free takes
- * the next task; the last blocks of rows and of columns are smaller than the others, which counts
- * while there are few. */
-static double threads_share(const tsr_target *target, const tsr_cost_contract *s) {
-  enum { MOST_THREADS = 64, FEW_TASKS = 8 };
+/* The tasks as the threads of the pool take them: each those of its share, then those of others.
+ * When the last one is done, by all tasks' work. A thread whose tasks are done waits for others
+ * that do not run in step with it. */
+static double longest_share(const tsr_target *target, const tsr_cost_contract *s) {
+  enum { THREADS = 64, TASKS = 512 };
+  const double out_of_step = 0.05;
   const int64_t rows = (s->m + s->mc - 1) / s->mc, columns = (s->n + s->nc - 1) / s->nc;
-  const int64_t tasks = (s->outer > 0 ? s->outer : 1) * rows * columns, threads = target->threads;
-  double busy[MOST_THREADS] = {0}, last = 0, all = 0;
-  if (threads > MOST_THREADS || tasks > FEW_TASKS * threads)
-    return ceil_div(tasks, threads) / (double)tasks;
-  for (int64_t i = 0; i < tasks; i++) {
-    const int64_t row = i / columns % rows, column = i % columns;
-    const double m = (double)(row + 1 < rows ? s->mc : s->m - row * s->mc);
-    const double n = (double)(column + 1 < columns ? s->nc : s->n - column * s->nc);
-    int64_t first = 0;
+  const double outer = outer_tasks(s), all = (double)s->m * (double)s->n * outer;
+  const double tasks = outer * (double)(rows * columns);
+  const double whole =
+      (double)(s->mc < s->m ? s->mc : s->m) * (double)(s->nc < s->n ? s->nc : s->n) / all;
+  const int64_t threads = (int64_t)target->threads, count = (int64_t)tasks;
+  double done[THREADS] = {0}, last = 0;
+  int64_t next[THREADS + 1];
+  if (threads > THREADS || tasks > TASKS)
+    return ceil_div((int64_t)tasks, threads) / tasks + out_of_step * whole;
+  for (int64_t t = 0; t <= threads; t++)
+    next[t] = (count * t + threads - 1) / threads;
+  for (int64_t left = count; left > 0; left--) {
+    int64_t at = 0, from;
     for (int64_t t = 1; t < threads; t++)
-      first = busy[t] < busy[first] ? t : first;
-    busy[first] += m * n;
-    last = greater(last, busy[first]);
-    all += m * n;
+      at = done[t] < done[at] ? t : at;
+    for (from = at; next[from] == (count * (from + 1) + threads - 1) / threads;)
+      from = from + 1 < threads ? from + 1 : 0;
+    const int64_t task = next[from]++, row = task / columns % rows, column = task % columns;
+    const double high = (double)(row + 1 < rows ? s->mc : s->m - row * s->mc);
+    const double wide = (double)(column + 1 < columns ? s->nc : s->n - column * s->nc);
+    done[at] += high * wide / all;
+    last = greater(last, done[at]);
   }
-  return last / all;
-}
-
-static void say(tsr_cost *cost) {
-  snprintf(cost->why, sizeof cost->why,
-           "compute %.0f%%, from L2 %.0f%%, beyond L2 %.0f%%, packing %.0f%%, tasks %.0f%% of %.3g "
-           "cycles",
-           100 * cost->compute / cost->cycles, 100 * cost->near / cost->cycles,
-           100 * cost->far / cost->cycles, 100 * cost->packing / cost->cycles,
-           100 * cost->overhead / cost->cycles, cost->cycles);
+  return last + out_of_step * whole;
 }
 
 void tsr_cost_of_contract(const tsr_target *target, const tsr_cost_contract *s,
                           tsr_cost *out_cost) {
   const double outer = (double)(s->outer > 0 ? s->outer : 1);
   const double rows = ceil_div(s->m, s->mc), columns = ceil_div(s->n, s->nc);
-  const double tasks = outer * rows * columns;
+  const double tasks = outer_tasks(s) * rows * columns;
   *out_cost = (tsr_cost){.tasks = tasks, .compute = outer * tile_cycles(target, s)};
   out_cost->compute += outer * page_cycles(target, s);
   out_cost->near_bytes = outer * near_bytes(target, s);
@@ -175,9 +180,17 @@ void tsr_cost_of_contract(const tsr_target *target, const tsr_cost_contract *s,
   const double rest = out_cost->compute + out_cost->near + out_cost->far - most;
   double cycles = most + 0.1 * rest + out_cost->packing + tasks * 60;
   if (target->threads > 1 && tasks > 1)
-    cycles = cycles * threads_share(target, s) + target->fork_cycles;
+    cycles = cycles * longest_share(target, s) + target->fork_cycles;
   out_cost->cycles = cycles + target->launch_cycles;
-  say(out_cost);
+}
+
+void tsr_cost_say(tsr_cost *cost) {
+  snprintf(cost->why, sizeof cost->why,
+           "compute %.0f%%, from L2 %.0f%%, beyond L2 %.0f%%, packing %.0f%%, tasks %.0f%% of %.3g "
+           "cycles",
+           100 * cost->compute / cost->cycles, 100 * cost->near / cost->cycles,
+           100 * cost->far / cost->cycles, 100 * cost->packing / cost->cycles,
+           100 * cost->overhead / cost->cycles, cost->cycles);
 }
 
 double tsr_cost_of_access(const tsr_target *target, int64_t stride, int64_t lanes, bool store) {

@@ -20,6 +20,7 @@ typedef struct tsr_cost {
 /* A contraction of `outer` times [m, k] x [k, n] and its schedule. */
 typedef struct tsr_cost_contract {
   int64_t outer, m, n, k;
+  int64_t outer_tasks; /* of `outer`, what numbers tasks and is no loop in one; 0: all */
   int64_t a_bytes, b_bytes; /* of one element as register tiles read it */
   int64_t mr, nr, lanes;    /* lanes: elements of one vector */
   int64_t mc, nc, kc;       /* kc: depth of one pass; k when there is one */
@@ -37,6 +38,8 @@ typedef struct tsr_cost_contract {
 
 void tsr_cost_of_contract(const tsr_target *target, const tsr_cost_contract *shape,
                           tsr_cost *out_cost);
+/* Fills in `why` of a contraction. */
+void tsr_cost_say(tsr_cost *cost);
 
 /* Lines so far apart that the first cache keeps at a time. It is indexed by the place in a page, so
  * that lines a page apart share their set. */

@@ -497,8 +497,14 @@ static double typical_block(const tsr_contract_emit *e, const tsr_contract_side 
   return (double)(side->block > 0 && side->block < size ? side->block : size);
 }
 
-/* How many of the outer axes number tasks: inner ones are loops of a task while it is smaller than
- * the grain. */
+uint32_t tsr_contract_outer_grid(const tsr_nest *nest, const tsr_contraction *c, uint32_t count,
+                                 double work, double grain) {
+  while (count > 0 && work * (double)nest->axes[c->outer[count - 1]].size <= grain)
+    work *= (double)nest->axes[c->outer[--count]].size;
+  return count;
+}
+
+/* How many of the outer axes number tasks. */
 static uint32_t outer_in_grid(const tsr_contract_emit *e, double grain) {
   const tsr_contraction *c = e->c;
   const double lanes = tsr_target_lanes(e->nest->target, tsr_dtype_bits(c->dtype));
@@ -506,11 +512,9 @@ static uint32_t outer_in_grid(const tsr_contract_emit *e, double grain) {
   double points = typical_block(e, &e->m) * typical_block(e, &e->n);
   if (e->row_axis >= 0)
     points *= (double)e->nest->axes[c->outer[--count]].size;
-  double work = points * (double)c->depth_size / (2 * lanes) + 20;
-  if (!e->m.whole || !e->n.whole)
-    return count < MAX_OUTER_GRID ? count : MAX_OUTER_GRID;
-  while (count > 0 && work * (double)e->nest->axes[c->outer[count - 1]].size <= grain)
-    work *= (double)e->nest->axes[c->outer[--count]].size;
+  const double work = points * (double)c->depth_size / (2 * lanes) + 20;
+  if (e->m.whole && e->n.whole)
+    count = tsr_contract_outer_grid(e->nest, c, count, work, grain);
   return count < MAX_OUTER_GRID ? count : MAX_OUTER_GRID;
 }
 

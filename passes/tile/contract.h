@@ -50,6 +50,11 @@ int64_t tsr_contract_tap_rows(const tsr_contraction *c, int64_t rows);
  * answer. */
 const tsr_contraction *tsr_contract_match(tsr_nest *nest);
 
+/* How many of the first `count` outer axes number tasks: inner ones are loops of a task, which is of
+ * `work` cycles without them, while it is smaller than the grain. */
+uint32_t tsr_contract_outer_grid(const tsr_nest *nest, const tsr_contraction *c, uint32_t count,
+                                 double work, double grain);
+
 /* Few rows whose depth is a small window of b, whose columns may be outside: depthwise convolution.
  */
 bool tsr_contract_window(const tsr_nest *nest, const tsr_contraction *c);

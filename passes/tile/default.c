@@ -108,20 +108,57 @@ static bool is_open(const tsr_nest *nest) {
   return false;
 }
 
-/* Are there too few tasks for the threads? How many extents that are not known will give is not
- * known either: then a task is short enough to be one of several of a small problem. */
-static bool wants_more_tasks(const choosing *s, int64_t tasks, double block_points) {
-  const double open_grains = 64;
-  const double depth = (double)s->k / (2.0 * (double)s->lanes), grain = TSR_DEFAULT_GRAIN;
-  const int64_t threads = s->nest->target->threads;
-  if (threads <= 1)
-    return false;
-  if (block_points * depth > open_grains * grain && is_open(s->nest))
-    return true;
-  return tasks < 4 * threads && (double)s->m * (double)s->n * (double)s->outer * depth > 4 * grain;
+int64_t tsr_default_grain(const tsr_target *target, double cycles) {
+  enum { ALONE = 20000, TASKS_PER_THREAD = 8 };
+  const double worth = 5 * target->fork_cycles;
+  if (target->kind == TSR_TARGET_CUDA || target->threads <= 1)
+    return ALONE;
+  const double share = cycles / (TASKS_PER_THREAD * (double)target->threads);
+  return greatest((int64_t)worth, share < ALONE ? (int64_t)share : ALONE);
 }
 
-/* More tasks: blocks of half the rows or of half the columns. Where b is copied, every block of
+/* Cycles of so many outputs, were there nothing but multiply-adds. */
+static double work_of(const choosing *s, double points) {
+  return points * (double)s->k / (2.0 * (double)s->lanes);
+}
+
+static int64_t default_grain(const choosing *s) {
+  return tsr_default_grain(s->nest->target,
+                           work_of(s, (double)s->m * (double)s->n) * (double)s->outer);
+}
+
+/* Of all steps along the outer axes, how many number tasks of blocks like these. */
+static int64_t outer_tasks(const choosing *s, int64_t mc, int64_t nc, int64_t grain) {
+  const tsr_contraction *c = s->c;
+  uint32_t count = c->outer_count;
+  double points = (double)least(mc, s->m) * (double)least(nc, s->n);
+  int64_t tasks = 1;
+  if (s->window && count > 0) /* the rows of the output are a loop of their own */
+    points *= (double)s->nest->axes[c->outer[--count]].size;
+  if (mc >= s->m && nc >= s->n)
+    count = tsr_contract_outer_grid(s->nest, c, count, work_of(s, points) + 20, (double)grain);
+  for (uint32_t i = 0; i < count; i++)
+    tasks *= greatest(s->nest->axes[c->outer[i]].size, 1);
+  return tasks;
+}
+
+/* Blocks of an extent that is not known may be many more than they typically are: they are short
+ * enough to be several of a small problem. */
+static bool is_long(const choosing *s, int64_t mc, int64_t nc) {
+  const double longest = 1280000;
+  return s->nest->target->threads > 1 && is_open(s->nest) &&
+         work_of(s, (double)mc * (double)nc) > longest;
+}
+
+/* Could more tasks be of use? */
+static bool wants_more_tasks(const choosing *s, int64_t tasks) {
+  const tsr_target *target = s->nest->target;
+  const double work = work_of(s, (double)s->m * (double)s->n) * (double)s->outer;
+  return target->threads > 1 && tasks < 4 * (int64_t)target->threads &&
+         work > 4 * target->fork_cycles;
+}
+
+/* More tasks: twice as many blocks of rows or of columns. Where b is copied, every block of
  * rows copies it anew, and flat columns come in whole rows of the output: that is done for as many
  * tasks as threads. False: no more. */
 static bool halve_blocks(const choosing *s, int64_t tasks, int64_t mr, int64_t nr, int64_t *mc,
@@ -133,10 +170,10 @@ static bool halve_blocks(const choosing *s, int64_t tasks, int64_t mr, int64_t n
     by_rows = false;
   if ((by_rows ? rows : columns) <= 1 || (s->c->flat && enough))
     return false;
-  if (by_rows)
-    *mc = up_to(rows, 2) / 2 * mr;
-  else
-    *nc = up_to(columns, 2) / 2 * nr;
+  int64_t *block = by_rows ? mc : nc;
+  const int64_t tile = by_rows ? mr : nr, all = greatest(by_rows ? s->m : s->n, 1);
+  const int64_t blocks = 2 * ceil_div(all, *block);
+  *block = least(up_to(ceil_div(all, blocks), tile), up_to(*block / tile, 2) / 2 * tile);
   return true;
 }
 
@@ -145,13 +182,15 @@ static int64_t whole_columns(const choosing *s, int64_t nc) {
   return s->c->flat ? flat_rows(s, nc) * s->c->flat_width : nc;
 }
 
-static int64_t task_count(const choosing *s, int64_t all_m, int64_t mc, int64_t nc) {
+static int64_t tasks_of(const choosing *s, int64_t mc, int64_t nc) {
   const int64_t block = whole_columns(s, nc);
-  return s->outer * ((all_m + mc - 1) / mc) * ((greatest(s->n, 1) + block - 1) / block);
+  const int64_t rows = ceil_div(greatest(s->m, 1), mc), columns = ceil_div(s->n, block);
+  return outer_tasks(s, mc, block, default_grain(s)) * rows * greatest(columns, 1);
 }
 
 /* Blocks: the operand that a task copies or rereads stays in half of L2. */
-static void choose_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *knobs) {
+static void largest_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *out_mc,
+                           int64_t *out_nc) {
   const int64_t half = (int64_t)s->nest->target->l2_bytes / 2;
   const int64_t all_m = up_to(greatest(s->m, 1), mr), all_n = up_to(greatest(s->n, 1), nr);
   int64_t mc = all_m, nc = all_n;
@@ -170,13 +209,25 @@ static void choose_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *kn
   }
   if (s->pack_a)
     mc = least(mc, greatest(mr, half / greatest(1, s->kc * s->c->a.bytes) / mr * mr));
-  for (bool more = true; more;) {
-    const int64_t tasks = task_count(s, all_m, mc, nc);
-    more = wants_more_tasks(s, tasks, (double)mc * (double)nc) &&
-           halve_blocks(s, tasks, mr, nr, &mc, &nc);
-  }
+  while (is_long(s, mc, nc) && halve_blocks(s, tasks_of(s, mc, nc), mr, nr, &mc, &nc))
+    ;
+  *out_mc = mc;
+  *out_nc = nc;
+}
+
+static void set_blocks(const choosing *s, int64_t mc, int64_t nc, int64_t *knobs) {
   knobs[TSR_KNOB_MC] = mc;
   knobs[TSR_KNOB_NC] = whole_columns(s, nc);
+}
+
+/* As many tasks as could be of use. */
+static void choose_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *knobs) {
+  int64_t mc = 0, nc = 0, tasks;
+  largest_blocks(s, mr, nr, &mc, &nc);
+  do
+    tasks = tasks_of(s, mc, nc);
+  while (wants_more_tasks(s, tasks) && halve_blocks(s, tasks, mr, nr, &mc, &nc));
+  set_blocks(s, mc, nc, knobs);
 }
 
 /* Bytes between neighbours along the axis of an operand that is read in place; 0: it is not, or
@@ -204,19 +255,21 @@ static int last_depth(const tsr_contraction *c) {
 
 static void candidate_cost(const choosing *s, const int64_t *knobs, tsr_cost *out_cost) {
   const tsr_contraction *c = s->c;
-  tsr_cost_contract shape = {.outer = s->outer,
-                             .m = s->m,
-                             .n = s->n,
-                             .k = s->k,
-                             .a_bytes = c->a.bytes,
-                             .b_bytes = c->b.bytes,
-                             .mr = knobs[TSR_KNOB_MR],
-                             .nr = knobs[TSR_KNOB_NR],
-                             .lanes = s->lanes,
-                             .mc = knobs[TSR_KNOB_MC],
-                             .nc = knobs[TSR_KNOB_NC],
-                             .kc = s->kc,
-                             .columns_outside = knobs[TSR_KNOB_OUTER] == 1};
+  tsr_cost_contract shape = {
+      .outer = s->outer,
+      .outer_tasks = outer_tasks(s, knobs[TSR_KNOB_MC], knobs[TSR_KNOB_NC], knobs[TSR_KNOB_GRAIN]),
+      .m = s->m,
+      .n = s->n,
+      .k = s->k,
+      .a_bytes = c->a.bytes,
+      .b_bytes = c->b.bytes,
+      .mr = knobs[TSR_KNOB_MR],
+      .nr = knobs[TSR_KNOB_NR],
+      .lanes = s->lanes,
+      .mc = knobs[TSR_KNOB_MC],
+      .nc = knobs[TSR_KNOB_NC],
+      .kc = s->kc,
+      .columns_outside = knobs[TSR_KNOB_OUTER] == 1};
   shape.pack_a = s->pack_a ? copy_cycles(s, &c->a) : 0;
   shape.pack_b = s->pack_b ? copy_cycles(s, &c->b) : 0;
   if (c->flat)
@@ -231,6 +284,7 @@ static void candidate_cost(const choosing *s, const int64_t *knobs, tsr_cost *ou
   /* The rests of flat columns come once per block. */
   if (c->flat) {
     shape.outer *= up_to(s->n, shape.nc) / shape.nc;
+    shape.outer_tasks *= up_to(s->n, shape.nc) / shape.nc;
     shape.n = least(s->n, shape.nc);
     shape.nc = shape.n;
   }
@@ -258,11 +312,51 @@ static bool rest_fits(const choosing *s, const int64_t *knobs) {
   return fits_registers(s->nest->target, knobs[TSR_KNOB_MR], vectors);
 }
 
+/* A schedule that the choice is among, and the best one so far. */
+typedef struct race {
+  tsr_schedule entry, winner;
+  double best;
+} race;
+
+static void enter(const choosing *s, race *inout) {
+  const int64_t *knobs = inout->entry.knobs;
+  const int64_t sums = knobs[TSR_KNOB_MC] * knobs[TSR_KNOB_NC] * s->c->b.bytes;
+  if (!rest_fits(s, knobs) || (s->kc < s->k && sums > 2 * (int64_t)s->nest->target->l2_bytes))
+    return;
+  double cycles = candidate_cycles(s, knobs);
+  if (s->later != NULL)
+    cycles = cycles <= s->limit ? candidate_cycles(s->later, knobs) : HUGE_VAL;
+  if (cycles < inout->best) {
+    inout->best = cycles;
+    inout->winner = inout->entry;
+  }
+}
+
+/* Large blocks, and smaller ones as long as more tasks could be of use; for two sizes at once those
+ * of the greater one. */
+static void enter_blocks(const choosing *s, int64_t mr, int64_t nr, race *inout) {
+  int64_t *knobs = inout->entry.knobs, mc = 0, nc = 0, tasks;
+  if (s->later != NULL) {
+    choose_blocks(s->later, mr, nr, knobs);
+    mc = knobs[TSR_KNOB_MC];
+    choose_blocks(s, mr, nr, knobs);
+    knobs[TSR_KNOB_MC] = greatest(mc, knobs[TSR_KNOB_MC]);
+    enter(s, inout);
+    return;
+  }
+  largest_blocks(s, mr, nr, &mc, &nc);
+  do {
+    set_blocks(s, mc, nc, knobs);
+    enter(s, inout);
+    tasks = tasks_of(s, mc, nc);
+  } while (wants_more_tasks(s, tasks) && halve_blocks(s, tasks, mr, nr, &mc, &nc));
+}
+
 /* The best register tile and blocks for passes of depth s->kc. */
 static double choose_tiles(const choosing *s, double best, tsr_schedule *out) {
   static const int64_t widths[] = {1, 2, 3, 4, 5, 6, 8};
-  tsr_schedule try = {.strategy = TSR_STRATEGY_CONTRACT};
-  int64_t *knobs = try.knobs;
+  race all = {.entry = {.strategy = TSR_STRATEGY_CONTRACT}, .best = best};
+  int64_t *knobs = all.entry.knobs;
   const choosing *largest = s->later != NULL ? s->later : s;
   const int64_t most_rows = s->c->m < 0 ? 1 : least(28, greatest(largest->m, 1));
   for (unsigned w = 0; w < sizeof widths / sizeof *widths; w++)
@@ -279,25 +373,12 @@ static double choose_tiles(const choosing *s, double best, tsr_schedule *out) {
       knobs[TSR_KNOB_PACK_A] = s->pack_a;
       knobs[TSR_KNOB_PACK_B] = s->pack_b;
       knobs[TSR_KNOB_OUTER] = !s->pack_b;
-      knobs[TSR_KNOB_GRAIN] = TSR_DEFAULT_GRAIN;
-      choose_blocks(largest, mr, nr, knobs);
-      const int64_t mc = knobs[TSR_KNOB_MC];
-      choose_blocks(s, mr, nr, knobs);
-      knobs[TSR_KNOB_MC] = greatest(mc, knobs[TSR_KNOB_MC]);
-      if (!rest_fits(s, knobs))
-        continue;
-      if (s->kc < s->k && knobs[TSR_KNOB_MC] * knobs[TSR_KNOB_NC] * s->c->b.bytes >
-                              2 * (int64_t)s->nest->target->l2_bytes)
-        continue;
-      double cycles = candidate_cycles(s, knobs);
-      if (s->later != NULL)
-        cycles = cycles <= s->limit ? candidate_cycles(s->later, knobs) : HUGE_VAL;
-      if (cycles < best) {
-        best = cycles;
-        *out = try;
-      }
+      knobs[TSR_KNOB_GRAIN] = default_grain(s);
+      enter_blocks(s, mr, nr, &all);
     }
-  return best;
+  if (all.best < best)
+    *out = all.winner;
+  return all.best;
 }
 
 static void pack_at_run_time(choosing *s, bool pack_a, bool pack_b) {
@@ -373,9 +454,16 @@ static choosing choosing_at(tsr_nest *nest, tsr_expr extent, int64_t size) {
   return choosing_of(nest, tsr_contract_match(nest), extent, size);
 }
 
+static double proc_cycles(const tsr_nest *nest) {
+  double cycles = 50;
+  for (uint32_t i = 0; i < nest->axis_count; i++)
+    cycles *= (double)greatest(nest->axes[i].size, 1);
+  return cycles;
+}
+
 void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule) {
   *out_schedule = (tsr_schedule){.strategy = TSR_STRATEGY_PROC};
-  out_schedule->knobs[TSR_KNOB_GRAIN] = TSR_DEFAULT_GRAIN;
+  out_schedule->knobs[TSR_KNOB_GRAIN] = tsr_default_grain(nest->target, proc_cycles(nest));
   if (nest->proc)
     return;
   if (nest->target->kind == TSR_TARGET_CUDA) {

@@ -4,7 +4,9 @@
 #include "passes/cost/cuda.h"
 #include "passes/tile/nest.h"
 
-enum { TSR_DEFAULT_GRAIN = 20000 };
+/* The knob `grain` of a block of so many cycles: enough tasks for all threads to end together, none
+ * so small that it is not worth handing over. */
+int64_t tsr_default_grain(const tsr_target *target, double cycles);
 
 static inline int64_t least(int64_t a, int64_t b) {
   return a < b ? a : b;

@@ -143,7 +143,7 @@ static void choose_blocks(const tsr_nest *nest, const tsr_contraction *c, const 
   const int64_t wanted = nest->target->threads > 1 ? 4 * (int64_t)nest->target->threads : 1;
   const double work = (double)s->m * (double)s->n * (double)s->k * (double)s->outer / 64;
   while (s->outer * ((all_m + mc - 1) / mc) * ((all_n + nc - 1) / nc) < wanted &&
-         work > 4 * TSR_DEFAULT_GRAIN && (mc > mr || nc > nr)) {
+         work > 4 * nest->target->fork_cycles && (mc > mr || nc > nr)) {
     const bool rows = mc > mr && (packs_b ? nc / nr <= 2 : true);
     if (rows)
       mc = tsr_contract_up(mc / 2, mr);
@@ -175,7 +175,8 @@ void tsr_contract_dot_default(tsr_nest *nest, const tsr_atom *atom, tsr_schedule
   knobs[TSR_KNOB_PACK_B] = !c->b.packable || c->flat;
   knobs[TSR_KNOB_OUTER] = knobs[TSR_KNOB_PACK_B] == 0;
   knobs[TSR_KNOB_UNROLL] = 4;
-  knobs[TSR_KNOB_GRAIN] = TSR_DEFAULT_GRAIN;
+  knobs[TSR_KNOB_GRAIN] = tsr_default_grain(nest->target, (double)s.m * (double)s.n * (double)s.k *
+                                                              (double)s.outer / 64);
   choose_tile(nest, &s, atom, knobs);
   choose_blocks(nest, c, &s, atom->place == TSR_ATOM_MEMORY, knobs);
 }

@@ -149,7 +149,9 @@ void tsr_default_nest(tsr_nest *nest, tsr_schedule *out) {
   knobs[TSR_KNOB_ROWS] = side < 0 ? 1 : least(lanes, greatest(nest->axes[side].size, 1));
   knobs[TSR_KNOB_UNROLL] = 1;
   knobs[TSR_KNOB_SPLIT] = 1;
-  knobs[TSR_KNOB_GRAIN] = TSR_DEFAULT_GRAIN;
+  for (uint32_t i = 0; i < nest->par_count; i++)
+    best *= nest->axes[i].gone ? 1 : (double)greatest(nest->axes[i].size, 1);
+  knobs[TSR_KNOB_GRAIN] = tsr_default_grain(nest->target, best);
   if (side < 0 && wide >= 0)
     choose_row(nest, lanes, wide, out);
   choose_parts(nest, out);

@@ -36,6 +36,7 @@ void tsr_space_cost(tsr_space *space, const tsr_schedule *schedule, tsr_cost *ou
     cost_of_proc(space, out_cost);
   } else if (schedule->strategy == TSR_STRATEGY_CONTRACT) {
     tsr_default_contract_cost(space->matched, schedule, out_cost);
+    tsr_cost_say(out_cost);
   } else if (schedule->strategy != TSR_STRATEGY_NEST) {
     /* The model counts the second kernel of a cut contraction itself. */
     tsr_default_cuda_cost(space->nest, schedule, 0, out_cost);

@@ -219,7 +219,7 @@ void tsr_space_contract_values(tsr_space *space, tsr_space_form *form) {
   tsr_space_add_value(&knobs[TSR_KNOB_OUTER], 0);
   tsr_space_add_value(&knobs[TSR_KNOB_OUTER], 1);
   if (c->outer_count == 0)
-    tsr_space_add_value(&knobs[TSR_KNOB_GRAIN], TSR_DEFAULT_GRAIN);
+    tsr_space_add_value(&knobs[TSR_KNOB_GRAIN], tsr_default_grain(space->take.target, 0));
   for (int64_t grain = 2500; c->outer_count > 0 && grain <= 320000; grain *= 2)
     tsr_space_add_value(&knobs[TSR_KNOB_GRAIN], grain);
 }
