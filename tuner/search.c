@@ -375,6 +375,16 @@ const tsr_schedule *tsr_search_best(const tsr_search *search, double *out_ns) {
   return search->elite_count > 0 ? &search->told[search->elite[0]].schedule : NULL;
 }
 
+const tsr_schedule *tsr_search_model_best(const tsr_search *search) {
+  const told *best = NULL;
+  for (uint32_t i = 0; i < search->told_count; i++) {
+    const told *t = &search->told[i];
+    if (t->ns > 0 && (best == NULL || t->before.analytic_ns < best->before.analytic_ns))
+      best = t;
+  }
+  return best != NULL ? &best->schedule : NULL;
+}
+
 uint32_t tsr_search_measured(const tsr_search *search) {
   return search->measured;
 }
@@ -504,8 +514,7 @@ tsr_status tsr_search_tell(tsr_search *search, const tsr_schedule *schedule, tsr
   const bool right = status == TSR_DB_RIGHT && median_ns > 0;
   const told *again = right ? told_before(search, schedule) : NULL;
   if (again != NULL) {
-    if (median_ns < again->ns)
-      tsr_search_correct(search, schedule, median_ns);
+    tsr_search_correct(search, schedule, median_ns);
     return TSR_OK;
   }
   const tsr_prediction before = tsr_learner_predict(search->learner, search->space, schedule);
@@ -533,7 +542,7 @@ void tsr_search_correct(tsr_search *search, const tsr_schedule *schedule, double
   search->elite_count = 0;
   for (uint32_t i = 0; i < search->told_count; i++) {
     told *t = &search->told[i];
-    if (t->ns > 0 && tsr_schedule_equal(&t->schedule, schedule))
+    if (t->ns > ns && tsr_schedule_equal(&t->schedule, schedule))
       t->ns = ns;
     if (t->ns > 0)
       rank_elite(search, i);

@@ -56,10 +56,13 @@ TSR_WARN_UNUSED tsr_status tsr_search_propose(tsr_search *search, uint32_t most,
  * counts. Statuses other than RIGHT only keep it from being proposed again. */
 TSR_WARN_UNUSED tsr_status tsr_search_tell(tsr_search *search, const tsr_schedule *schedule,
                                            tsr_db_status status, double median_ns, tsr_diag *diag);
-/* A schedule that was told as RIGHT was measured again: its time is this. No gain of the search. */
+/* A schedule that was told as RIGHT was measured again: its time is this where it is less. No gain
+ * of the search. */
 void tsr_search_correct(tsr_search *search, const tsr_schedule *schedule, double ns);
 /* The best that was told, or NULL. */
 const tsr_schedule *tsr_search_best(const tsr_search *search, double *out_ns);
+/* Of what was told as RIGHT, what the analytic model liked best, or NULL. */
+const tsr_schedule *tsr_search_model_best(const tsr_search *search);
 uint32_t tsr_search_measured(const tsr_search *search); /* told as RIGHT */
 /* What the next `count` proposals are expected to gain over the best, 0..1: by the predictions,
  * their errors so far, and what came of such expectations before. Under the noise there is no point

@@ -335,6 +335,8 @@ static tsr_status collect_region(collecting *c, const tsr_ir *ir, tsr_region reg
     const tsr_op_data *data = tsr_op_get(ir, op);
     if (data->code == TSR_OP_BLOCK)
       TSR_TRY(collect_block(c, ir, op));
+    else if (data->code == TSR_OP_PROC)
+      c->list.procs++;
     else if (data->code == TSR_OP_GRAPH || data->code == TSR_OP_IF || data->code == TSR_OP_LOOP)
       for (uint32_t i = 0; i < data->region_count; i++)
         TSR_TRY(collect_region(c, ir, data->regions[i]));
@@ -356,6 +358,7 @@ static void release_all(tsr_task_list *list, uint32_t capacity, const tsr_alloca
 static tsr_status hand_over(collecting *c, tsr_task_list *out_list) {
   const uint32_t count = c->list.count;
   double sum = 0;
+  out_list->procs = c->list.procs;
   if (count == 0)
     return TSR_OK;
   tsr_task *tasks = c->allocator->allocate(c->allocator->context, count * sizeof *tasks, 16);
@@ -368,7 +371,8 @@ static tsr_status hand_over(collecting *c, tsr_task_list *out_list) {
     sum += tasks[i].share *= tasks[i].times;
   for (uint32_t i = 0; i < count; i++)
     tasks[i].share /= sum;
-  *out_list = (tsr_task_list){tasks, count};
+  out_list->tasks = tasks;
+  out_list->count = count;
   return TSR_OK;
 }
 

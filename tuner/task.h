@@ -23,6 +23,7 @@ typedef struct tsr_task {
 typedef struct tsr_task_list {
   tsr_task *tasks;
   uint32_t count;
+  uint32_t procs; /* kernels left out since they are procs */
 } tsr_task_list;
 
 /* `blocks` is the IR behind the pass `storage`, all of a model's parts; they must outlive the list.

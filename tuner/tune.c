@@ -590,29 +590,41 @@ static tsr_status run(tuning *t) {
   return TSR_OK;
 }
 
-/* The default was measured at the start: where another schedule won, both once more, in turns, so
- * that what is said of the gain is of one and the same time. */
-static tsr_status compare_with_default(tuning *t, work *w) {
+/* The default and what the model liked best were measured long ago: both once more in turns with
+ * what has won, so that what is said of the gain, and of the model, is of one and the same time. */
+static tsr_status compare_with_best(tuning *t, work *w) {
+  enum { MOST = 2 };
   double best_ns;
   const tsr_schedule *best = tsr_search_best(w->search, &best_ns);
-  if (best == NULL || tsr_schedule_equal(best, &w->start) || w->task->share < least_compared)
+  const tsr_schedule *first = tsr_search_model_best(w->search);
+  tsr_trial trials[MOST], incumbent = {.predicted_ns = -1};
+  uint32_t count = 0;
+  if (best == NULL || w->task->share < least_compared)
     return TSR_OK;
-  tsr_trial incumbent = {.schedule = *best, .predicted_ns = -1};
-  tsr_trial start = {.schedule = w->start, .predicted_ns = -1};
-  TSR_TRY(measure_some(t, w, &start, 1, &incumbent));
-  if (start.status == TSR_DB_RIGHT && incumbent.status == TSR_DB_RIGHT) {
-    if (least_sample(&incumbent) < best_ns) {
-      best_ns = least_sample(&incumbent);
-      TSR_TRY(add_rows(t, w, &incumbent, 1, 0));
-    }
+  incumbent.schedule = *best;
+  if (!tsr_schedule_equal(best, &w->start))
+    trials[count++] = (tsr_trial){.schedule = w->start, .predicted_ns = -1};
+  if (!tsr_schedule_equal(first, best) && !tsr_schedule_equal(first, &w->start))
+    trials[count++] = (tsr_trial){.schedule = *first, .predicted_ns = -1};
+  if (count == 0)
+    return TSR_OK;
+  TSR_TRY(measure_some(t, w, trials, count, &incumbent));
+  if (incumbent.status == TSR_DB_RIGHT && incumbent.sample_count > 0 &&
+      least_sample(&incumbent) < best_ns) {
+    best_ns = least_sample(&incumbent);
     tsr_search_correct(w->search, &incumbent.schedule, best_ns);
-    if (time_of(&start, best_ns) < w->first_ns) {
-      w->first_ns = time_of(&start, best_ns);
-      TSR_TRY(add_rows(t, w, &start, 1, best_ns));
-    }
-    tsr_search_correct(w->search, &w->start, w->first_ns);
-    (void)tsr_search_best(w->search, &w->best_ns);
+    TSR_TRY(add_rows(t, w, &incumbent, 1, 0));
   }
+  TSR_TRY(add_rows(t, w, trials, count, best_ns));
+  for (uint32_t i = 0; i < count; i++) {
+    if (trials[i].status != TSR_DB_RIGHT)
+      continue;
+    const double ns = time_of(&trials[i], best_ns);
+    if (tsr_schedule_equal(&trials[i].schedule, &w->start))
+      w->first_ns = fmin(w->first_ns, ns);
+    tsr_search_correct(w->search, &trials[i].schedule, ns);
+  }
+  (void)tsr_search_best(w->search, &w->best_ns);
   tsr_arena_reset(&t->scratch);
   return TSR_OK;
 }
@@ -620,7 +632,7 @@ static tsr_status compare_with_default(tuning *t, work *w) {
 static tsr_status compare_all(tuning *t) {
   t->comparing = true;
   for (uint32_t i = 0; i < t->tasks->count && t->runs_here && t->trials > 0 && !should_stop(t); i++)
-    TSR_TRY(compare_with_default(t, &t->works[i]));
+    TSR_TRY(compare_with_best(t, &t->works[i]));
   return TSR_OK;
 }
 

@@ -29,6 +29,7 @@ typedef struct session {
   const tsr_target *target;
   tsr_task_list tasks;
   tsr_db *db;
+  const char *device; /* as it stands in the database's keys */
   tsr_arena arena;
   tsr_progress progress;
   tsr_tune_result result;
@@ -122,9 +123,13 @@ static tsr_status open_all(session *s) {
     tsr_diag_set_file(&s->diag, source.path);
     return status;
   }
+  tsr_db_key key;
   s->of_task = tsr_arena_alloc_array(&s->arena, s->tasks.count, sizeof *s->of_task);
-  if (s->of_task == NULL)
+  if (s->of_task == NULL ||
+      (s->tasks.count > 0 && tsr_task_key(s->tasks.tasks[0].ir, s->tasks.tasks[0].block, s->target,
+                                          "warm", &s->arena, &key) != TSR_OK))
     return tsr_fail(&s->diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
+  s->device = s->tasks.count > 0 ? key.device : "";
   return tsr_db_open(tsr_cli_text(s->args, TSR_OPTION_DB, NULL), TSR_DB_WRITE, allocator, &s->diag,
                      &s->db);
 }
@@ -207,6 +212,8 @@ static void put_json(FILE *out, const session *s) {
   strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &broken));
   fputs("{\"kind\": \"tuning\", \"model\": ", out);
   tsr_json_put_text(out, s->args->positional[0]);
+  fputs(", \"device\": ", out);
+  tsr_json_put_text(out, s->device);
   fputs(", \"target\": ", out);
   tsr_json_put_text(out, s->target->name);
   fprintf(out, ", \"threads\": %u, \"precision\": ", s->target->threads);
@@ -233,11 +240,13 @@ static void put_json(FILE *out, const session *s) {
     tsr_json_put_text(out, s->tasks.tasks[i].name);
     fprintf(out,
             ", \"workload\": \"%016" PRIx64 "\", \"times\": %.0f, \"first_ns\": %.0f, "
-            "\"best_ns\": %.0f, \"trials\": %" PRIu64 "}",
+            "\"best_ns\": %.0f, \"trials\": %" PRIu64 ", \"message\": ",
             s->tasks.tasks[i].workload, s->tasks.tasks[i].times, s->of_task[i].first_ns,
             s->of_task[i].best_ns, s->of_task[i].trials);
+    tsr_json_put_text(out, s->of_task[i].message);
+    fputs("}", out);
   }
-  fprintf(out, "], \"date\": \"%s\", \"commit\": ", date);
+  fprintf(out, "], \"procs\": %u, \"date\": \"%s\", \"commit\": ", s->tasks.procs, date);
   tsr_json_put_text(out, TESSERA_COMMIT);
   fputs("}\n", out);
 }
@@ -297,6 +306,9 @@ static void put_table(const session *s) {
          "best us", "gain", "trials");
   for (uint32_t i = 0; i < s->tasks.count; i++)
     put_task(&s->tasks.tasks[i], &s->of_task[i]);
+  if (s->tasks.procs > 0)
+    printf("%u more: programs for single elements (sort, scan ..), which are not tuned\n",
+           s->tasks.procs);
   put_time(best, sizeof best, r->best_ns);
   put_time(first, sizeof first, r->first_ns);
   printf("%s: kernels %s, by default %s; %" PRIu64 " trials in %.1f s%s%s\n",
