@@ -387,6 +387,11 @@ static tsr_status add_port(building *b, tsr_op op, tsr_value value, tsr_buffer_k
   tsr_type_info type = tsr_tables_port_type(&b->t, op, value);
   tsr_port_desc port = {.name = tsr_op_string(b->t.ir, op, "name"), .buffer = b->t.buffers.count};
   tsr_buffer_desc buffer = {.kind = kind, .index = ports->count};
+  const tsr_port_desc *inputs = b->t.inputs.items;
+  const char *alias = kind == TSR_BUFFER_OUTPUT ? tsr_op_string(b->t.ir, op, "alias") : NULL;
+  for (uint32_t i = 0; alias != NULL && i < b->t.inputs.count; i++)
+    if (strcmp(inputs[i].name, alias) == 0)
+      port.alias = i + 1;
   if (type.rank == TSR_RANK_ANY)
     type.rank = 0;
   TSR_TRY(tsr_tables_describe(&b->t, &type, &buffer));

@@ -499,6 +499,7 @@ static tsr_status lower_parts(target_build *build, tsr_op model) {
     symbols[number] = tsr_op_get(build->ir, op)->symbol;
     *part = (part_build){.build = build, .name = symbols[number], .program = &programs[number]};
     TSR_TRY(tsr_ir_extract(build->ir, op, build->arena.allocator, &part->ir));
+    tsr_in_place_declare(part->ir, find_top(part->ir, TSR_OP_GRAPH));
     TSR_TRY(lower_checked(part));
   }
   if (build->blocks_only)
@@ -515,14 +516,11 @@ static tsr_status lower_parts(target_build *build, tsr_op model) {
                                 &build->program);
 }
 
-/* The tensors of host programs change places; none is bound for good. */
-static tsr_status refuse_aliases(const tsr_ir *ir, tsr_op model, tsr_diag *diag) {
-  TSR_FOR_EACH_OP (ir, tsr_op_get(ir, model)->regions[0], op)
+static tsr_status check_aliases(const tsr_ir *ir, tsr_op model, tsr_diag *diag) {
+  tsr_region region = tsr_op_get(ir, model)->regions[0];
+  TSR_FOR_EACH_OP (ir, region, op)
     if (tsr_op_get(ir, op)->code == TSR_OP_OUTPUT && tsr_op_string(ir, op, "alias") != NULL)
-      return tsr_fail(diag, TSR_ERR_UNSUPPORTED,
-                      "output '%s' cannot live in the memory of input '%s' in a model with control "
-                      "flow, lists or texts; `tessera run --state` copies it from run to run",
-                      tsr_op_string(ir, op, "name"), tsr_op_string(ir, op, "alias"));
+      TSR_TRY(tsr_in_place_check(ir, region, op, true, diag));
   return TSR_OK;
 }
 
@@ -533,7 +531,7 @@ static tsr_status lower_model(target_build *build) {
   emit_ir(build, TSR_EMIT_MODEL, "model", "", build->ir);
   tsr_op model = find_top(build->ir, TSR_OP_MODEL);
   if (model != 0)
-    TSR_TRY(refuse_aliases(build->ir, model, build->diag));
+    TSR_TRY(check_aliases(build->ir, model, build->diag));
   return model == 0 ? lower_whole(build) : lower_parts(build, model);
 }
 

@@ -31,11 +31,12 @@ static tsr_value behind_reshapes(const tsr_ir *ir, tsr_value value) {
   return value;
 }
 
-/* Two outputs in one memory would overwrite each other. */
-static bool shared(const tsr_ir *ir, tsr_op output) {
+/* Whether an output before this one lives in the input's memory: they would overwrite each other.
+ */
+static bool is_taken(const tsr_ir *ir, tsr_op output, const char *input) {
   for (tsr_op op = tsr_op_get(ir, output)->prev; op != 0; op = tsr_op_get(ir, op)->prev)
     if (tsr_op_get(ir, op)->code == TSR_OP_OUTPUT && tsr_op_string(ir, op, "alias") != NULL &&
-        strcmp(tsr_op_string(ir, op, "alias"), tsr_op_string(ir, output, "alias")) == 0)
+        strcmp(tsr_op_string(ir, op, "alias"), input) == 0)
       return true;
   return false;
 }
@@ -49,7 +50,21 @@ static bool is_claimed(const tsr_ir *ir, tsr_op output, tsr_value made) {
   return false;
 }
 
-static tsr_status place(tsr_ir *ir, tsr_region region, tsr_op output, tsr_diag *diag) {
+/* In a model that the host runs, an extent that has a dim of its own is compared in the run. */
+static bool may_fit(const tsr_ir *ir, tsr_value from, tsr_value value, bool host) {
+  const tsr_type_info *was = tsr_value_type(ir, from), *is = tsr_value_type(ir, value);
+  if (tsr_value_get(ir, from)->type == tsr_value_get(ir, value)->type)
+    return true;
+  if (!host || was->level != is->level || was->dtype != is->dtype || was->rank != is->rank)
+    return false;
+  for (uint32_t i = 0; i < is->rank; i++)
+    if (is->dims[i] != was->dims[i] && tsr_expr_get(ir, is->dims[i]).op != TSR_INDEX_DIM)
+      return false;
+  return true;
+}
+
+tsr_status tsr_in_place_check(const tsr_ir *ir, tsr_region region, tsr_op output, bool host,
+                              tsr_diag *diag) {
   tsr_op input = find_input(ir, region, tsr_op_string(ir, output, "alias"));
   tsr_value value = tsr_op_get(ir, output)->operands[0].value;
   if (input == 0)
@@ -57,7 +72,9 @@ static tsr_status place(tsr_ir *ir, tsr_region region, tsr_op output, tsr_diag *
   tsr_value from = tsr_op_get(ir, input)->results[0];
   if (tsr_op_attr(ir, input, "packed") != NULL || tsr_op_attr(ir, output, "packed") != NULL)
     return refuse(ir, output, diag, TSR_ERR_UNSUPPORTED, "elements of less than a byte");
-  if (tsr_value_get(ir, from)->type != tsr_value_get(ir, value)->type) {
+  if (tsr_type_of_host(tsr_value_type(ir, value)) || tsr_op_bool(ir, output, "text", false))
+    return refuse(ir, output, diag, TSR_ERR_UNSUPPORTED, "a list, an optional or strings");
+  if (!may_fit(ir, from, value, host)) {
     tsr_arena scratch;
     tsr_arena_init(&scratch, tsr_ir_allocator(ir));
     const char *is = tsr_type_print(ir, tsr_value_get(ir, value)->type, &scratch);
@@ -74,8 +91,16 @@ static tsr_status place(tsr_ir *ir, tsr_region region, tsr_op output, tsr_diag *
     tsr_arena_reset(&scratch);
     return status;
   }
-  if (shared(ir, output))
+  if (is_taken(ir, output, tsr_op_string(ir, output, "alias")))
     return refuse(ir, output, diag, TSR_ERR_ARGUMENT, "another output lives there");
+  return TSR_OK;
+}
+
+static tsr_status place(tsr_ir *ir, tsr_region region, tsr_op output, tsr_diag *diag) {
+  TSR_TRY(tsr_in_place_check(ir, region, output, false, diag));
+  tsr_op input = find_input(ir, region, tsr_op_string(ir, output, "alias"));
+  tsr_value value = tsr_op_get(ir, output)->operands[0].value;
+  tsr_value from = tsr_op_get(ir, input)->results[0];
   tsr_value made = behind_reshapes(ir, value);
   tsr_op scatter = defined_by(ir, made);
   tsr_opcode code = scatter == 0 ? TSR_OP_NONE : tsr_op_get(ir, scatter)->code;
@@ -99,4 +124,26 @@ tsr_status tsr_pass_in_place(tsr_ir *ir, const tsr_pass_options *options, tsr_di
         TSR_TRY(place(ir, region, op, diag));
   }
   return tsr_ir_status(ir);
+}
+
+void tsr_in_place_declare(tsr_ir *ir, tsr_op graph) {
+  tsr_region region = tsr_op_get(ir, graph)->regions[0];
+  TSR_FOR_EACH_OP (ir, region, output) {
+    if (tsr_op_get(ir, output)->code != TSR_OP_OUTPUT)
+      continue;
+    tsr_value value = tsr_op_get(ir, output)->operands[0].value;
+    tsr_op scatter = defined_by(ir, behind_reshapes(ir, value));
+    tsr_opcode code = scatter == 0 ? TSR_OP_NONE : tsr_op_get(ir, scatter)->code;
+    if ((code != TSR_OP_SCATTER_ND && code != TSR_OP_SCATTER_ELEMENTS) ||
+        is_claimed(ir, output, behind_reshapes(ir, value)))
+      continue;
+    tsr_value from = behind_reshapes(ir, tsr_op_get(ir, scatter)->operands[0].value);
+    tsr_op input = defined_by(ir, from);
+    if (input == 0 || tsr_op_get(ir, input)->code != TSR_OP_INPUT ||
+        tsr_value_get(ir, from)->type != tsr_value_get(ir, value)->type ||
+        tsr_op_attr(ir, input, "packed") != NULL || tsr_op_attr(ir, output, "packed") != NULL ||
+        is_taken(ir, output, tsr_op_string(ir, input, "name")))
+      continue;
+    tsr_op_set_string(ir, output, "alias", tsr_op_string(ir, input, "name"));
+  }
 }

@@ -87,6 +87,13 @@ TSR_WARN_UNUSED tsr_status tsr_pass_run(tsr_ir *ir, const tsr_pass_info *pass,
 TSR_WARN_UNUSED tsr_status tsr_passes_run(tsr_ir *ir, const tsr_pass_options *options,
                                           tsr_diag *diag);
 
+/* --- outputs that live in an input's memory, `alias` (in_place.c) --- */
+/* Whether the output may; `host`: the region is a model's, whose extents a run may compare. */
+TSR_WARN_UNUSED tsr_status tsr_in_place_check(const tsr_ir *ir, tsr_region region, tsr_op output,
+                                              bool host, tsr_diag *diag);
+/* Declares the outputs of a part of a model that are an input with some elements replaced. */
+void tsr_in_place_declare(tsr_ir *ir, tsr_op graph);
+
 #define TSR_PASS_DECLARE(name, why)                                                                \
   TSR_WARN_UNUSED tsr_status tsr_pass_##name(tsr_ir *ir, const tsr_pass_options *options,          \
                                              tsr_diag *diag);

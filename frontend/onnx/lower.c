@@ -209,13 +209,37 @@ bool tsr_lower_has(const tsr_lower *l, uint32_t input) {
   return input < l->in_count && l->in[input] != NULL;
 }
 
+/* Whether the graph's value `name` is what output `output` of the node makes, by branches of If
+ * that give it on. */
+static bool is_made_by(const tsr_onnx_graph *graph, const char *name, const tsr_onnx_node *node,
+                       uint32_t output, uint32_t depth) {
+  for (uint64_t n = 0; n < graph->nodes.count; n++) {
+    const tsr_onnx_node *maker = &graph->nodes.items[n];
+    uint64_t i = 0;
+    while (i < maker->outputs.count && strcmp(maker->outputs.items[i], name) != 0)
+      i++;
+    if (i == maker->outputs.count)
+      continue;
+    if (maker == node)
+      return i == output;
+    for (uint64_t a = 0; strcmp(maker->op_type, "If") == 0 && a < maker->attributes.count; a++) {
+      const tsr_onnx_graph *branch = maker->attributes.items[a].g;
+      if (branch && i < branch->outputs.count && depth < TSR_IMPORT_DEPTH_LIMIT &&
+          is_made_by(branch, branch->outputs.items[i].name, node, output, depth + 1))
+        return true;
+    }
+    return false;
+  }
+  return false;
+}
+
 bool tsr_lower_in_place(const tsr_lower *l, uint32_t output, uint32_t input) {
   const tsr_import_options *options = l->importer->options;
   if (!tsr_lower_wants(l, output) || !tsr_lower_has(l, input))
     return false;
   for (uint32_t i = 0; i < options->alias_count; i++)
-    if (strcmp(options->aliases[i].output, l->node->outputs.items[output]) == 0 &&
-        strcmp(options->aliases[i].input, l->node->inputs.items[input]) == 0)
+    if (strcmp(options->aliases[i].input, l->node->inputs.items[input]) == 0 &&
+        is_made_by(l->importer->model->proto.graph, options->aliases[i].output, l->node, output, 0))
       return true;
   return false;
 }

@@ -86,7 +86,7 @@ static bool overlap(const exec_binding *a, const exec_binding *b) {
 static tsr_status check_overlaps(tsr_exec *exec) {
   const tsr_program *p = exec->program;
   for (uint32_t o = 0; o < p->output_count; o++)
-    for (uint32_t i = 0; i < p->input_count; i++)
+    for (uint32_t i = 0; exec->outputs[o].caller.bound && i < p->input_count; i++)
       if (overlap(&exec->outputs[o].caller, &exec->inputs[i]) &&
           (p->outputs[o].alias != i + 1 || exec->outputs[o].caller.data != exec->inputs[i].data))
         return tsr_exec_fail(exec, TSR_ERR_ARGUMENT,
@@ -148,6 +148,7 @@ tsr_status tsr_exec_run_part(tsr_exec *exec) {
 
 static tsr_status start(tsr_exec *exec) {
   if (exec->host != NULL) {
+    TSR_TRY(check_overlaps(exec));
     TSR_TRY(tsr_host_run(exec));
   } else {
     TSR_TRY(check_inputs(exec));

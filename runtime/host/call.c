@@ -56,15 +56,41 @@ static tsr_status set_input(host_exec *self, tsr_exec *part, uint32_t number,
   return TSR_OK;
 }
 
+/* The operand whose memory the output takes over: nothing else holds it, and nothing needs what is
+ * in it behind the call. */
+static host_tensor *take_operand(host_exec *self, const host_part *state, uint32_t number) {
+  const tsr_host_step *step = &self->program->host_steps[state->step];
+  const uint32_t *operands = self->program->arguments + step->first_operand;
+  const exec_output *output = &state->exec->outputs[number];
+  uint32_t alias = state->exec->program->outputs[number].alias, uses = 0;
+  host_tensor *tensor;
+  if (alias == 0 || !tsr_host_dies(self, state->step, operands[alias - 1]))
+    return NULL;
+  tensor = host_tensor_at(self, operands[alias - 1]);
+  for (uint32_t i = 0; i < step->operand_count; i++)
+    uses += operands[i] == operands[alias - 1];
+  if (uses != 1 || tensor->object.references != 1 || !(tensor->owns || tensor->writable) ||
+      tensor->bytes != output->bytes ||
+      memcmp(tensor->shape, output->shape, tensor->rank * sizeof tensor->shape[0]) != 0)
+    return NULL;
+  tensor->scalar_known = false;
+  tensor->host_data = NULL;
+  (void)tsr_host_retain(&tensor->object);
+  return tensor;
+}
+
 tsr_status tsr_host_place_output(tsr_exec *part, uint32_t number, void **out_pointer) {
   host_exec *self = part->parent->host;
   host_part *state = &self->parts[part->part];
   const tsr_buffer_desc *buffer = &part->program->buffers[part->program->outputs[number].buffer];
-  host_tensor *tensor;
-  tsr_status status =
-      tsr_host_new_tensor(self, &self->slots[state->results[number]], (tsr_dtype)buffer->dtype,
-                          buffer->rank, part->outputs[number].shape, &tensor);
+  uint32_t result =
+      self->program->arguments[self->program->host_steps[state->step].first_result + number];
+  host_tensor *tensor = take_operand(self, state, number);
+  tsr_status status = TSR_OK;
   *out_pointer = NULL;
+  if (tensor == NULL)
+    status = tsr_host_new_tensor(self, &self->slots[result], (tsr_dtype)buffer->dtype, buffer->rank,
+                                 part->outputs[number].shape, &tensor);
   if (status != TSR_OK)
     return tsr_exec_fail(part, status, "%s", self->exec->last_error);
   state->placed[number] = tensor;
@@ -111,13 +137,13 @@ tsr_status tsr_host_call(host_exec *self, const tsr_host_step *step) {
   host_part *part = &self->parts[step->part];
   tsr_exec *exec = part->exec;
   tsr_status status;
-  part->results = arguments + step->first_result;
+  part->step = (uint32_t)(step - self->program->host_steps);
   TSR_TRY(set_dims(self, part));
   for (uint32_t i = 0; i < step->operand_count; i++)
     TSR_TRY(set_input(self, exec, i, host_tensor_at(self, arguments[step->first_operand + i])));
   status = self->exec->trace.file != NULL ? run_traced(self, exec) : tsr_exec_run_part(exec);
   if (status != TSR_OK)
     return failed(self, exec, status);
-  take_results(self, part, part->results);
+  take_results(self, part, arguments + step->first_result);
   return TSR_OK;
 }

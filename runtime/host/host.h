@@ -23,8 +23,9 @@ typedef struct host_tensor {
   uint32_t rank;
   int64_t shape[TSR_MAX_RANK];
   uint64_t bytes;
-  void *data; /* on the device; somewhere when empty */
-  bool owns;  /* data is in `memory`; else it is the caller's or a constant's */
+  void *data;    /* on the device; somewhere when empty */
+  bool owns;     /* data is in `memory`; else it is the caller's or a constant's */
+  bool writable; /* the caller's, to be overwritten by an output that updates this input */
   bool scalar_known;
   int64_t scalar;        /* its one element, when it was read */
   const void *host_data; /* the same bytes for the host, or NULL */
@@ -59,10 +60,10 @@ typedef struct host_deaths {
 
 typedef struct host_part {
   tsr_exec *exec;
-  const uint32_t *dims;    /* by its dims: the host program's */
-  bool dims_known;         /* they were set */
-  const uint32_t *results; /* values that the present call makes */
-  host_tensor **placed;    /* their tensors */
+  const uint32_t *dims; /* by its dims: the host program's */
+  bool dims_known;      /* they were set */
+  uint32_t step;        /* the present call */
+  host_tensor **placed; /* their tensors */
 } host_part;
 
 typedef struct host_input {

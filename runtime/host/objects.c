@@ -100,6 +100,7 @@ static void describe(host_tensor *tensor, tsr_dtype dtype, uint32_t rank, const 
   tensor->dtype = dtype;
   tensor->rank = rank;
   tensor->bytes = bytes;
+  tensor->writable = false;
   tensor->scalar_known = false;
   tensor->host_data = NULL;
   if (rank != 0)

@@ -154,6 +154,18 @@ static tsr_status take_list(host_exec *self, uint32_t index) {
   return TSR_OK;
 }
 
+/* An output is bound to exactly the input's memory, which it updates. */
+static bool is_updated(const host_exec *self, uint32_t index) {
+  const exec_binding *input = &self->exec->inputs[index];
+  for (uint32_t i = 0; i < self->program->output_count; i++) {
+    const exec_binding *output = &self->exec->outputs[i].caller;
+    if (self->program->outputs[i].alias == index + 1 && output->bound && output->in_place &&
+        input->in_place && output->data == input->data)
+      return true;
+  }
+  return false;
+}
+
 static tsr_status take_input(host_exec *self, uint32_t index) {
   const host_input *input = &self->inputs[index];
   host_tensor *tensor;
@@ -165,6 +177,7 @@ static tsr_status take_input(host_exec *self, uint32_t index) {
   if (is_list_kind(self->exec->module->inputs[index].kind))
     return take_list(self, index);
   TSR_TRY(take_item(self, index, &self->exec->inputs[index], &tensor));
+  tensor->writable = is_updated(self, index);
   self->registers[input_value(self, index)] = &tensor->object;
   return TSR_OK;
 }
@@ -347,7 +360,7 @@ static tsr_status give_tensor(host_exec *self, uint32_t index, host_tensor *tens
   if (!direct)
     TSR_TRY(move_memory(self, tensor, output));
   TSR_TRY(self->exec->ops->place_output(self->exec, index, &pointer));
-  return !direct ? TSR_OK : copy_tensor(self, pointer, tensor);
+  return !direct || pointer == tensor->data ? TSR_OK : copy_tensor(self, pointer, tensor);
 }
 
 static tsr_status give_output(host_exec *self, uint32_t index, host_object **value) {
@@ -365,9 +378,32 @@ static tsr_status give_output(host_exec *self, uint32_t index, host_object **val
                                                          : show_items(self, index);
 }
 
+/* Of an output that goes into memory of an input: when it still is what another input holds whose
+ * memory is overwritten, too, a copy of that. */
+static tsr_status save_input(host_exec *self, uint32_t index, host_object **inout_value) {
+  host_tensor *from = (host_tensor *)(void *)*inout_value, *tensor;
+  tsr_status status;
+  if (!from->writable || from->data == self->exec->outputs[index].caller.data)
+    return TSR_OK;
+  TSR_TRY(tsr_host_new_tensor(self, &self->copies, from->dtype, from->rank, from->shape, &tensor));
+  status = copy_tensor(self, tensor->data, from);
+  *inout_value = &tensor->object;
+  tsr_host_release(self, &from->object);
+  return status;
+}
+
+/* Outputs that go into memory of inputs come last: others may still be what these hold. */
 tsr_status tsr_host_give_outputs(host_exec *self, host_object **values) {
+  const tsr_port_desc *ports = self->program->outputs;
   for (uint32_t i = 0; i < self->program->output_count; i++)
-    TSR_TRY(give_output(self, i, &values[i]));
+    if (ports[i].alias == 0)
+      TSR_TRY(give_output(self, i, &values[i]));
+  for (uint32_t i = 0; i < self->program->output_count; i++)
+    if (ports[i].alias != 0)
+      TSR_TRY(save_input(self, i, &values[i]));
+  for (uint32_t i = 0; i < self->program->output_count; i++)
+    if (ports[i].alias != 0)
+      TSR_TRY(give_output(self, i, &values[i]));
   return TSR_OK;
 }
 

@@ -492,13 +492,28 @@ static tsr_status check_region(checker *self, uint32_t index, uint32_t depth) {
   return TSR_OK;
 }
 
+/* Extents are compared in the run. */
+static bool may_alias(const checker *self, const tsr_port_desc *port, uint32_t value,
+                      uint32_t buffer_kind) {
+  const tsr_program *p = self->program;
+  const tsr_host_value *to = &p->host_values[value], *from;
+  if (buffer_kind != TSR_BUFFER_OUTPUT || port->alias > p->input_count)
+    return false;
+  from = &p->host_values[p->arguments[p->host_regions[0].first_param + port->alias - 1]];
+  return to->kind == TSR_HOST_TENSOR && from->kind == TSR_HOST_TENSOR && to->text == 0 &&
+         from->text == 0 && to->dtype == from->dtype && to->rank == from->rank &&
+         to->rank != TSR_HOST_ANY_RANK;
+}
+
 static tsr_status check_ports(const checker *self, const tsr_port_desc *ports, uint32_t count,
                               uint32_t first_value, uint32_t buffer_kind) {
   const tsr_program *p = self->program;
   for (uint32_t i = 0; i < count; i++) {
     uint32_t value = p->arguments[first_value + i], buffer = ports[i].buffer;
-    if (ports[i].name == NULL || (ports[i].alias | ports[i].keep) != 0)
-      return bad(self, "an input or output has no name, or lives in another's memory", i);
+    if (ports[i].name == NULL || ports[i].keep != 0)
+      return bad(self, "an input or output has no name, or keeps another's contents", i);
+    if (ports[i].alias != 0 && !may_alias(self, &ports[i], value, buffer_kind))
+      return bad(self, "an input or output lives in memory of what it is not like", i);
     if (p->host_values[value].kind != TSR_HOST_TENSOR)
       continue;
     if (buffer >= p->buffer_count || p->buffers[buffer].kind != buffer_kind ||
