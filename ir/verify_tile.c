@@ -117,11 +117,23 @@ static tsr_status check_contract_attrs(tsr_verifier *v, tsr_op op) {
   if (k != 0 && ((!a && !tsr_expr_equals_int(v->ir, operand_type(v, op, 0)->dims[1], k)) ||
                  (!b && !tsr_expr_equals_int(v->ir, operand_type(v, op, 1)->dims[0], k))))
     return tsr_verify_fail(v, op, "'k' is not the operands' k");
-  if (tsr_atom_find(tsr_op_string(v->ir, op, "atom")) == NULL)
+  const tsr_atom *atom = tsr_atom_find(tsr_op_string(v->ir, op, "atom"));
+  if (atom == NULL)
     return tsr_verify_fail(v, op, "no atom is named \"%s\"", tsr_op_string(v->ir, op, "atom"));
+  if (tsr_op_attr(v->ir, op, "row") != NULL && (a || atom->m != 1 || atom->k != 1))
+    return tsr_verify_fail(v, op, "'row' is for rows of registers by atoms fma.*");
   if (warps != NULL && warps->count != 2)
     return tsr_verify_fail(v, op, "'warps' divides m and n: two numbers");
   return TSR_OK;
+}
+
+/* Rows of a that meet rows `row` and up of c. */
+static bool fits_rows(tsr_verifier *v, tsr_op op) {
+  const int64_t row = tsr_op_int(v->ir, op, "row", 0);
+  int64_t a = 0, c = 0;
+  return tsr_expr_is_int(v->ir, operand_type(v, op, 0)->dims[0], &a) &&
+         tsr_expr_is_int(v->ir, operand_type(v, op, 2)->dims[0], &c) && row >= 0 && row < c &&
+         a <= c - row;
 }
 
 /* a [m, k], b [k, n], c [m, n]; where an operand is read in place its subscripts say the shape. */
@@ -141,7 +153,8 @@ tsr_status tsr_verify_contract(tsr_verifier *v, tsr_op op) {
       continue;
     }
     TSR_TRY(tsr_verify_register(v, op, i));
-    if (type->rank != 2 || type->dims[i] != c->dims[i])
+    const bool rows = i == 0 && tsr_op_attr(v->ir, op, "row") != NULL;
+    if (type->rank != 2 || (rows ? !fits_rows(v, op) : type->dims[i] != c->dims[i]))
       return tsr_verify_fail(v, op, "operand %u is %s; it does not fit an accumulator %s", i,
                              tsr_verify_value_text(v, data->operands[i].value),
                              tsr_verify_value_text(v, data->operands[2].value));

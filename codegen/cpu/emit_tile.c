@@ -107,7 +107,11 @@ const tsr_emit_tile *tsr_emit_contract(tsr_emit *e) {
     return NULL;
   if (atom && strncmp(atom, "fma.", 4) != 0)
     return tsr_emit_fail(e, TSR_ERR_UNSUPPORTED, "atom '%s' has no code on the CPU", atom);
-  if (a->rows != acc->rows || b->lanes != acc->lanes || a->lanes != b->rows)
+  const int64_t from = tsr_op_int(e->ir, e->op_id, "row", 0);
+  const bool part = tsr_op_attr(e->ir, e->op_id, "row") != NULL;
+  const uint32_t first = from > 0 && from < acc->rows ? (uint32_t)from : 0;
+  if ((part ? a->rows > acc->rows - first : a->rows != acc->rows) || b->lanes != acc->lanes ||
+      a->lanes != b->rows)
     return tsr_emit_fail(e, TSR_ERR_VERIFY, "[%u, %u] x [%u, %u] + [%u, %u]", a->rows, a->lanes,
                          b->rows, b->lanes, acc->rows, acc->lanes);
   tsr_dtype dtype = accumulator_dtype(acc->dtype);
@@ -119,9 +123,9 @@ const tsr_emit_tile *tsr_emit_contract(tsr_emit *e) {
   memcpy(result->values, acc->values, acc->count * sizeof *acc->values);
   uint32_t pieces = tsr_emit_pieces(result->lanes);
   for (uint32_t k = 0; k < b->rows; ++k)
-    for (uint32_t i = 0; i < result->count; ++i) {
+    for (uint32_t i = first * pieces; i < (first + a->rows) * pieces; ++i) {
       tsr_emit_point at = tsr_emit_point_of(result->extents, 2, i);
-      LLVMValueRef element = tsr_emit_splat(e, tsr_emit_element(e, a, at.row, k), at.lanes);
+      LLVMValueRef element = tsr_emit_splat(e, tsr_emit_element(e, a, at.row - first, k), at.lanes);
       LLVMValueRef row = b->values[k * pieces + i % pieces];
       result->values[i] = multiply_add(e, dtype, element, row, result->values[i]);
     }

@@ -91,9 +91,13 @@ static double near_bytes(const tsr_target *target, const tsr_cost_contract *s) {
   return passes * (tiles * inside + (stays ? times : tiles) * outside) + sums;
 }
 
+static double again(int64_t times) {
+  return times > 1 ? (double)times : 1;
+}
+
 /* Bytes from beyond L2: each operand once per block of the other, unless all of it stays. */
 static double far_bytes(const tsr_target *target, const tsr_cost_contract *s) {
-  const double a = (double)(s->m * s->a_bytes) * (double)s->k;
+  const double a = (double)(s->m * s->a_bytes) * (double)s->k / again(s->a_again);
   const double b = (double)(s->n * s->b_bytes) * (double)s->k;
   if (a + b < 0.8 * (double)target->l2_bytes)
     return 0;
@@ -104,7 +108,9 @@ static double far_bytes(const tsr_target *target, const tsr_cost_contract *s) {
   const double a_times = a_block > cache ? ceil_div(s->nc, s->nr) * columns : columns;
   const double b_times =
       b_block > cache && !s->columns_outside ? ceil_div(s->mc, s->mr) * rows : rows;
-  return a * (s->columns_outside ? a_times : columns) + b * b_times;
+  const bool stays = b_block < cache;
+  return a * (s->columns_outside ? a_times : columns) +
+         b * b_times / (stays ? again(s->b_again) : 1);
 }
 
 /* Cycles of walking b in place where each depth is in a page of its own: nothing fetches ahead

@@ -30,6 +30,9 @@ typedef struct tsr_cost_contract {
   int64_t a_row_bytes, b_row_bytes;
   double rate;   /* vectors of products per cycle and depth step; 0: the target's */
   int64_t group; /* depths of one such step; 0: 1 */
+  /* Distinct bytes: steps of the depth that read the same of a, neighbouring outer problems that read
+   * the same b while a panel of it stays; 0: 1. */
+  int64_t a_again, b_again;
   bool columns_outside;
   bool strided_b;    /* b's columns are gathered in the register tile */
   bool rows_split;   /* the last rows are taken in register tiles of 1, 2, 4 ... rows */

@@ -328,6 +328,8 @@ static void register_tile(tsr_contract_emit *e) {
   body->stored_count = e->stored_count;
   if (e->atom != NULL)
     sum = tsr_contract_dot_loop(e, sum);
+  else if (e->c->direct)
+    sum = tsr_contract_direct_sum(e, sum);
   else if (e->depth_flat)
     flat_depth_loop(e, sum, &sum);
   else
@@ -472,7 +474,12 @@ static void walk(tsr_contract_emit *e, unsigned order) {
     register_tile(e);
     return;
   }
-  const tsr_contract_side *side = (order == 0) == e->columns_outside ? &e->n : &e->m;
+  if (order == 1 && e->c->direct) {
+    tsr_contract_direct_rows(e, register_tile);
+    return;
+  }
+  const tsr_contract_side *side =
+      (order == 0) == (e->columns_outside || e->c->direct) ? &e->n : &e->m;
   if (side->axis < 0) {
     at_panel(e, order, side, tsr_expr_int(e->ir, 0), tsr_expr_int(e->ir, 0), 1);
     return;
@@ -513,12 +520,12 @@ static uint32_t outer_in_grid(const tsr_contract_emit *e, double grain) {
   if (e->row_axis >= 0)
     points *= (double)e->nest->axes[c->outer[--count]].size;
   const double work = points * (double)c->depth_size / (2 * lanes) + 20;
-  if (e->m.whole && e->n.whole)
+  if (!e->c->direct && e->m.whole && e->n.whole)
     count = tsr_contract_outer_grid(e->nest, c, count, work, grain);
   return count < MAX_OUTER_GRID ? count : MAX_OUTER_GRID;
 }
 
-static void add_grid(tsr_contract_emit *e, tsr_region region) {
+static void add_grid(tsr_contract_emit *e, tsr_region region, double grain) {
   tsr_ir *ir = e->ir;
   const tsr_expr zero = tsr_expr_int(ir, 0);
   for (uint32_t i = 0; i < e->outer_grid && i < e->c->outer_count; i++)
@@ -531,6 +538,8 @@ static void add_grid(tsr_contract_emit *e, tsr_region region) {
     if (!list[i]->whole)
       list[i]->number = tsr_expr_value(
           ir, tsr_region_add_index(ir, region, TSR_ROLE_GRID, zero, block_count(e, list[i]), 1));
+  if (e->c->direct)
+    tsr_contract_direct_grid(e, region, grain);
 }
 
 static void emit_block(tsr_contract_emit *e) {
@@ -660,7 +669,7 @@ tsr_status tsr_tile_contract(tsr_nest *nest, const tsr_schedule *schedule, tsr_r
   e.depth_block = knobs[TSR_KNOB_KC] > 0 && e.depth_flat ? knobs[TSR_KNOB_KC] : e.depth_total;
   e.row_axis = tsr_contract_row_axis(&e);
   e.outer_grid = outer_in_grid(&e, (double)knobs[TSR_KNOB_GRAIN]);
-  add_grid(&e, region);
+  add_grid(&e, region, (double)knobs[TSR_KNOB_GRAIN]);
   emit_task(&e, e.c->outer_count < e.outer_grid ? e.c->outer_count : e.outer_grid);
   tsr_body_release(&e.body, 0);
   return tsr_ir_status(nest->ir);

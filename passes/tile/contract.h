@@ -19,6 +19,13 @@ typedef struct tsr_contract_operand {
   bool checked;          /* its subscripts may leave the buffer (padding) */
 } tsr_contract_operand;
 
+/* A line of pixels as an operand reads it: position p under tap t (a depth axis, -1: none) is at
+ * p * step + t * apart + low of `size`. */
+typedef struct tsr_contract_line {
+  int tap;
+  int64_t taps, step, apart, low, size;
+} tsr_contract_line;
+
 typedef struct tsr_contraction {
   tsr_op reduce;
   tsr_dtype dtype;
@@ -36,6 +43,11 @@ typedef struct tsr_contraction {
   uint32_t flat_x;
   tsr_expr flat_rows;
   int64_t flat_width, flat_rows_size;
+  /* Across, with windows: m are the pixels x of a row y (an axis that is not among `outer`; -1: one
+   * row). Taps along y, then those along x are outermost in `depth`. */
+  bool direct;
+  int direct_y;
+  tsr_contract_line line[2]; /* along y, along x */
   /* Flat columns: a depth axis along which b's rows move as they do along y, both in one subscript,
    * y * row_step + tap * tap_step + ..; -1: none. A row that is copied once then serves several
    * taps. It is the last of `depth`. */
@@ -50,10 +62,14 @@ int64_t tsr_contract_tap_rows(const tsr_contraction *c, int64_t rows);
  * answer. */
 const tsr_contraction *tsr_contract_match(tsr_nest *nest);
 
-/* How many of the first `count` outer axes number tasks: inner ones are loops of a task, which is of
- * `work` cycles without them, while it is smaller than the grain. */
+/* How many of the first `count` outer axes number tasks: inner ones are loops of a task, which is
+ * of `work` cycles without them, while it is smaller than the grain. */
 uint32_t tsr_contract_outer_grid(const tsr_nest *nest, const tsr_contraction *c, uint32_t count,
                                  double work, double grain);
+
+/* Rows of the image in a task of so many columns, of a direct contraction. */
+int64_t tsr_contract_direct_rows_of(const tsr_nest *nest, const tsr_contraction *c, int64_t columns,
+                                    double grain);
 
 /* Few rows whose depth is a small window of b, whose columns may be outside: depthwise convolution.
  */

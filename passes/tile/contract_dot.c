@@ -88,7 +88,7 @@ static bool find_narrow(tsr_nest *nest, tsr_contraction *c) {
   const tsr_contraction *wide =
       nest->target->kind == TSR_TARGET_CPU ? tsr_contract_match(nest) : NULL;
   const tsr_atom *atoms[TSR_CONTRACT_ATOMS];
-  if (wide == NULL || wide->m < 0 || wide->few_rows || !wide->depth_fixed ||
+  if (wide == NULL || wide->direct || wide->m < 0 || wide->few_rows || !wide->depth_fixed ||
       wide->depth_count == 0 || wide->depth_size < 1)
     return false;
   *c = *wide;

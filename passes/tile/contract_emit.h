@@ -56,6 +56,12 @@ typedef struct tsr_contract_emit {
   int row_axis;
   tsr_expr row_first;
   int64_t row_count;
+  /* Of windows read in place: rows of a task, of which it has the block `rows_number`; the first
+   * pixel of the tile at hand. */
+  int64_t rows_block;
+  tsr_expr rows_number;
+  int64_t tile_first, tile_rows;
+  bool tile_inside; /* all taps find all its pixels */
 } tsr_contract_emit;
 
 typedef void (*tsr_contract_step)(tsr_contract_emit *e);
@@ -80,5 +86,11 @@ int tsr_contract_row_axis(const tsr_contract_emit *e);
 /* The block at all rows, some at a time; the register tile at each of those. */
 void tsr_contract_rows(tsr_contract_emit *e, tsr_contract_step block);
 void tsr_contract_each_row(tsr_contract_emit *e, tsr_contract_step tile);
+
+/* Windows read in place (contract_direct.c): rows of an image, tiles of their pixels, and the taps
+ * of one. */
+void tsr_contract_direct_grid(tsr_contract_emit *e, tsr_region region, double grain);
+void tsr_contract_direct_rows(tsr_contract_emit *e, tsr_contract_step tile);
+tsr_value tsr_contract_direct_sum(tsr_contract_emit *e, tsr_value sum);
 
 #endif

@@ -193,6 +193,21 @@ static void flatten(tsr_nest *nest, tsr_contraction *c, uint32_t own) {
   }
 }
 
+/* Taps outermost, those along the rows of an image first: what is beyond an edge is left out as a
+ * whole, and the loop over the rest has one tap, whose pixels no other wants to find in registers.
+ */
+static void order_taps(tsr_contraction *c) {
+  uint32_t count = 0, order[TSR_NEST_AXES];
+  if (c->line[0].tap >= 0)
+    order[count++] = (uint32_t)c->line[0].tap;
+  if (c->line[1].tap >= 0)
+    order[count++] = (uint32_t)c->line[1].tap;
+  for (uint32_t i = 0; i < c->depth_count; i++)
+    if ((int)c->depth[i] != c->line[0].tap && (int)c->depth[i] != c->line[1].tap)
+      order[count++] = c->depth[i];
+  memcpy(c->depth, order, count * sizeof *order);
+}
+
 /* The axis along which a is contiguous goes innermost. */
 static void order_depth(const tsr_nest *nest, tsr_contraction *c) {
   c->depth_fixed = true;
@@ -207,6 +222,8 @@ static void order_depth(const tsr_nest *nest, tsr_contraction *c) {
   }
   if (c->a.depth_axis >= 0)
     c->depth[c->depth_count++] = (uint32_t)c->a.depth_axis;
+  if (c->direct)
+    order_taps(c);
 }
 
 static bool uses(const tsr_nest *nest, const tsr_nest_access *access, uint32_t axis, int but) {
@@ -284,6 +301,93 @@ static bool wants_across(const tsr_nest *nest, const tsr_contraction *c) {
          (a->varies & ~b->varies & par_mask(nest)) == 1u << c->m;
 }
 
+/* The subscript that axis walks in steps, beside at most one reduced axis. Without such a walk, or
+ * where another subscript has the axis too: false. */
+static bool read_line(const tsr_nest *nest, const tsr_nest_access *access, uint32_t axis,
+                      tsr_contract_line *out) {
+  tsr_expr leaves[1 + TSR_NEST_AXES];
+  int64_t steps[1 + TSR_NEST_AXES] = {0};
+  uint32_t axes[1 + TSR_NEST_AXES], count = 1, found = 0;
+  *out = (tsr_contract_line){.tap = -1, .taps = 1, .apart = 1};
+  leaves[0] = nest->axes[axis].leaf;
+  for (uint32_t i = nest->par_count; i < nest->axis_count; i++)
+    if (!nest->axes[i].gone) {
+      axes[count] = i;
+      leaves[count++] = nest->axes[i].leaf;
+    }
+  for (uint32_t d = 0; d < access->rank; d++) {
+    tsr_expr rest = 0;
+    if (!tsr_expr_uses_value(nest->ir, access->subs[d], nest->axes[axis].variable))
+      continue;
+    if (found++ > 0 || !tsr_expr_linear(nest->ir, access->subs[d], leaves, count, steps, &rest) ||
+        steps[0] < 1 || !tsr_expr_is_int(nest->ir, rest, &out->low) ||
+        !tsr_expr_is_int(nest->ir, nest->buffers[access->buffer].dims[d], &out->size))
+      return false;
+  }
+  out->step = steps[0];
+  for (uint32_t i = 1; i < count; i++) {
+    if (steps[i] == 0)
+      continue;
+    if (out->tap >= 0 || steps[i] < 1 || !nest->axes[axes[i]].fixed)
+      return false;
+    out->tap = (int)axes[i];
+    out->taps = nest->axes[axes[i]].size;
+    out->apart = steps[i];
+  }
+  return found == 1;
+}
+
+/* Does the tap move this line alone? */
+static bool is_own_tap(const tsr_nest *nest, const tsr_nest_access *access,
+                       const tsr_contract_line *line) {
+  uint32_t found = 0;
+  for (uint32_t d = 0; line->tap >= 0 && d < access->rank; d++)
+    found += tsr_expr_uses_value(nest->ir, access->subs[d], nest->axes[line->tap].variable);
+  return line->tap < 0 || found == 1;
+}
+
+/* A window over an image, in front of it a constant with many channels of output: these lie on the
+ * lanes, and pixels of a row are the rows of the register tile, which reads them where they are. No
+ * copies are made of the image, what a tap reads outside of it costs nothing, and no vector is part
+ * empty however wide the image is. */
+static bool wants_direct(const tsr_nest *nest, tsr_contraction *c) {
+  enum { LEAST_DEPTH = 128, LEAST_WIDTH = 4, MOST_TAPS = 11 };
+  const double least_fill = 0.85;
+  const int64_t lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(c->dtype));
+  const tsr_nest_axis *m = c->m < 0 ? NULL : &nest->axes[c->m], *n = &nest->axes[c->n];
+  const tsr_contract_operand *a = &c->a, *b = &c->b;
+  const uint32_t par = par_mask(nest);
+  int64_t depth = 1;
+  if (nest->target->kind != TSR_TARGET_CPU || m == NULL || !m->fixed || !n->fixed ||
+      n->size < LEAST_WIDTH || m->size < 2 * lanes || c->dtype != TSR_F32 ||
+      a->bytes != (int64_t)sizeof(float) || b->bytes != a->bytes || !a->packable || !a->alone ||
+      b->constant || !b->alone || b->main->indirect)
+    return false;
+  for (uint32_t i = nest->par_count; i < nest->axis_count; i++)
+    depth *= nest->axes[i].gone ? 1 : nest->axes[i].fixed ? nest->axes[i].size : 0;
+  const int64_t filled = (m->size + lanes - 1) / lanes * lanes;
+  if (depth < LEAST_DEPTH || (double)m->size < least_fill * (double)filled ||
+      tsr_value_get(nest->ir, b->value)->role != TSR_ROLE_RESULT ||
+      tsr_op_get(nest->ir, tsr_value_get(nest->ir, b->value)->def)->code != TSR_OP_LOAD ||
+      (a->varies & ~b->varies & par) != 1u << c->m ||
+      !read_line(nest, b->main, (uint32_t)c->n, &c->line[1]) ||
+      !is_own_tap(nest, b->main, &c->line[1]) || c->line[1].taps > MOST_TAPS)
+    return false;
+  c->direct_y = -1;
+  c->line[0] = (tsr_contract_line){.tap = -1, .taps = 1, .apart = 1};
+  for (uint32_t y = 0; y < nest->par_count; y++) {
+    tsr_contract_line line;
+    if (!in_mask(b->varies & ~a->varies & par, y) || (int)y == c->n || nest->axes[y].gone ||
+        !nest->axes[y].fixed || !read_line(nest, b->main, y, &line) || line.tap < 0 ||
+        line.tap == c->line[1].tap || !is_own_tap(nest, b->main, &line))
+      continue;
+    c->direct_y = (int)y;
+    c->line[0] = line;
+    break;
+  }
+  return c->line[0].taps * c->line[1].taps > 1;
+}
+
 static void turn_sides(const tsr_nest *nest, tsr_contraction *c) {
   const int m = c->n;
   const tsr_value a = c->b.value, b = c->a.value;
@@ -310,7 +414,8 @@ static bool sides(tsr_nest *nest, tsr_contraction *c, const tsr_op_data *product
   read_operand(nest, second ? y : x, c->n, &c->b);
   if (c->a.main == NULL || c->b.main == NULL)
     return false;
-  if (wants_across(nest, c))
+  c->direct = wants_direct(nest, c);
+  if (c->direct || wants_across(nest, c))
     turn_sides(nest, c);
   return true;
 }
@@ -346,7 +451,8 @@ static bool match(tsr_nest *nest, tsr_contraction *c) {
   c->tap = -1;
   find_tap(nest, c);
   for (uint32_t i = 0; i < nest->par_count; i++)
-    if (!nest->axes[i].gone && (int)i != c->m && (int)i != c->n)
+    if (!nest->axes[i].gone && (int)i != c->m && (int)i != c->n &&
+        !(c->direct && (int)i == c->direct_y))
       c->outer[c->outer_count++] = i;
   return true;
 }

@@ -63,8 +63,9 @@ static bool wants_pack_a(const choosing *s) {
       is_computed(s->nest, a->value) && s->n >= s->lanes / 2 &&
       s->k * a->bytes <= (int64_t)s->nest->target->l2_bytes / 8)
     return true;
-  if (a->packable || !s->c->depth_fixed || s->c->m < 0 || s->m < 4 || s->n < 4 * s->lanes ||
-      a->depth_axis < 0 || s->k * a->bytes > (int64_t)s->nest->target->l2_bytes / 8)
+  if (a->packable || s->c->direct || !s->c->depth_fixed || s->c->m < 0 || s->m < 4 ||
+      s->n < 4 * s->lanes || a->depth_axis < 0 ||
+      s->k * a->bytes > (int64_t)s->nest->target->l2_bytes / 8)
     return false;
   return a->checked || a->side_stride * a->bytes % 2048 == 0;
 }
@@ -133,6 +134,13 @@ static int64_t outer_tasks(const choosing *s, int64_t mc, int64_t nc, int64_t gr
   uint32_t count = c->outer_count;
   double points = (double)least(mc, s->m) * (double)least(nc, s->n);
   int64_t tasks = 1;
+  if (c->direct) {
+    const int64_t all = c->direct_y < 0 ? 1 : s->nest->axes[c->direct_y].size;
+    tasks = ceil_div(all, tsr_contract_direct_rows_of(s->nest, c, nc, (double)grain));
+    for (uint32_t i = 0; i < count; i++)
+      tasks *= greatest(s->nest->axes[c->outer[i]].size, 1);
+    return tasks;
+  }
   if (s->window && count > 0) /* the rows of the output are a loop of their own */
     points *= (double)s->nest->axes[c->outer[--count]].size;
   if (mc >= s->m && nc >= s->n)
@@ -168,7 +176,7 @@ static bool halve_blocks(const choosing *s, int64_t tasks, int64_t mr, int64_t n
   bool by_rows = rows >= 2 * columns || columns <= 1 || (!s->pack_b && rows > 1 && s->m > s->n);
   if (s->pack_b && enough)
     by_rows = false;
-  if ((by_rows ? rows : columns) <= 1 || (s->c->flat && enough))
+  if (s->c->direct || (by_rows ? rows : columns) <= 1 || (s->c->flat && enough))
     return false;
   int64_t *block = by_rows ? mc : nc;
   const int64_t tile = by_rows ? mr : nr, all = greatest(by_rows ? s->m : s->n, 1);
@@ -194,6 +202,11 @@ static void largest_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *o
   const int64_t half = (int64_t)s->nest->target->l2_bytes / 2;
   const int64_t all_m = up_to(greatest(s->m, 1), mr), all_n = up_to(greatest(s->n, 1), nr);
   int64_t mc = all_m, nc = all_n;
+  if (s->c->direct) { /* a panel of the constant serves all rows of an image, each a task */
+    *out_mc = all_m;
+    *out_nc = nr;
+    return;
+  }
   if (s->pack_b) {
     const int64_t room = half / greatest(1, s->kc * s->c->b.bytes);
     nc = even_blocks(all_n, least(all_n, greatest(nr, room / nr * nr)), nr);
@@ -281,6 +294,10 @@ static void candidate_cost(const choosing *s, const int64_t *knobs, tsr_cost *ou
   shape.strided_b = !s->pack_b && !c->b.packable && c->b.side_stride != 1 && c->b.side_stride != 2;
   shape.rows_split = s->hang && c->m >= 0 && !s->nest->axes[c->m].fixed;
   shape.columns_hang = s->hang && !c->flat && !s->nest->axes[c->n].fixed;
+  if (c->direct) {
+    shape.a_again = c->line[0].taps * c->line[1].taps;
+    shape.b_again = c->direct_y < 0 ? 1 : s->nest->axes[c->direct_y].size;
+  }
   /* The rests of flat columns come once per block. */
   if (c->flat) {
     shape.outer *= up_to(s->n, shape.nc) / shape.nc;

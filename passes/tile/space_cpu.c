@@ -147,7 +147,7 @@ static bool may_pack(const tsr_contraction *c, int which) {
   const tsr_contract_operand *operand = which == 0 ? &c->a : &c->b;
   if (which == 1 && c->flat)
     return true;
-  return c->depth_fixed && !operand->packable && (which == 1 || c->m >= 0);
+  return c->depth_fixed && !c->direct && !operand->packable && (which == 1 || c->m >= 0);
 }
 
 /* How the depth is walked when these operands are packed at run time. */
@@ -244,6 +244,8 @@ void tsr_space_contract_settle(const tsr_space *space, tsr_schedule *inout) {
   knobs[TSR_KNOB_MR] = c->m < 0 ? 1 : mr;
   knobs[TSR_KNOB_MC] =
       least(up_to(knobs[TSR_KNOB_MC], knobs[TSR_KNOB_MR]), up_to(m, knobs[TSR_KNOB_MR]));
+  if (c->direct)
+    knobs[TSR_KNOB_MC] = up_to(m, knobs[TSR_KNOB_MR]);
   knobs[TSR_KNOB_NC] = c->flat ? down_to(knobs[TSR_KNOB_NC], c->flat_width)
                                : least(up_to(knobs[TSR_KNOB_NC], nr), up_to(n, nr));
   if (knobs[TSR_KNOB_KC] == 0)

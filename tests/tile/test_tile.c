@@ -393,6 +393,21 @@ START_TEST(conv_windows) {
 }
 END_TEST
 
+/* Many channels: windows read in place. Tiles that taps miss in part or as a whole, at either end
+ * and on all sides; rows that some taps miss. */
+START_TEST(conv_direct) {
+  check_conv(1, 1, 16, 32, 7, 3, 1, 1, 1, true);
+  check_conv(2, 1, 15, 48, 14, 3, 1, 1, 1, true);
+  check_conv(1, 2, 16, 32, 15, 3, 2, 1, 1, true);
+  check_conv(1, 1, 8, 32, 17, 5, 1, 2, 4, true);
+  check_conv(1, 1, 16, 40, 13, 3, 3, 1, 0, true);
+  check_conv(1, 1, 6, 64, 21, 7, 2, 1, 3, true);
+  check_conv(1, 1, 15, 32, 4, 5, 1, 1, 4, true);
+  check_conv(1, 1, 15, 32, 5, 5, 1, 2, 4, true);
+  check_conv(1, 1, 16, 32, 33, 3, 1, 1, 2, true);
+}
+END_TEST
+
 /* The same over images of unknown size, some smaller than the window. */
 START_TEST(conv_windows_symbolic) {
   static const int64_t images[][2] = {{1, 1}, {7, 33}, {18, 5}};
@@ -529,6 +544,7 @@ static Suite *suite(void) {
   tcase_add_test(c, batched);
   tcase_add_test(c, conv);
   tcase_add_test(c, conv_windows);
+  tcase_add_test(c, conv_direct);
   tcase_add_test(c, conv_windows_symbolic);
   tcase_add_test(c, conv_transposed_input);
   tcase_add_test(c, planned);
