@@ -1,17 +1,20 @@
 /* Reductions, softmax and its relatives. */
 #include "frontend/onnx/build.h"
 #include "frontend/onnx/op_table.h"
+#include "frontend/onnx/sizes.h"
 #include <math.h>
 #include <string.h>
 
-/* The axes of attribute or input 1; all of them when there are none. */
-static tsr_status reduce_axes(tsr_lower *l, uint32_t rank, int64_t *axes, uint32_t *out_count) {
-  bool known;
+/* The axes of attribute or input 1, unless they are data; all of them when there are none. */
+static tsr_status reduce_axes(tsr_lower *l, uint32_t rank, int64_t *axes, uint32_t *out_count,
+                              bool *out_known) {
   uint32_t count;
-  const int64_t *list = tsr_lower_list(l, "axes", 1, &count, &known);
+  const int64_t *list = tsr_lower_list(l, "axes", 1, &count, out_known);
   *out_count = 0;
-  if (!known)
-    return tsr_lower_unknown(l, 1, "axes");
+  if (!*out_known && l->in[1]->rank == 1 && tsr_expr_equals_int(l->ir, l->in[1]->dims[0], 0))
+    *out_known = true; /* none, whatever they are */
+  if (!*out_known)
+    return TSR_OK;
   if (list && count > 0)
     TSR_TRY(tsr_lower_axes(l, list, count, rank, axes));
   else if (tsr_lower_int(l, "noop_with_empty_axes", 0) == 0) {
@@ -77,26 +80,32 @@ static tsr_value drop_axes(tsr_lower *l, tsr_value x, const int64_t *axes, uint3
 
 tsr_status tsr_lower_op_reduce(tsr_lower *l) {
   int64_t axes[TSR_MAX_RANK];
-  uint32_t count;
+  tsr_expr dims[TSR_MAX_RANK];
+  uint32_t count, rank;
+  bool known, keep = tsr_lower_int(l, "keepdims", 1) != 0;
   TSR_TRY(tsr_lower_need(l, 1));
   tsr_value x = tsr_lower_value(l, 0);
-  TSR_TRY(reduce_axes(l, v_rank(l, x), axes, &count));
+  TSR_TRY(reduce_axes(l, v_rank(l, x), axes, &count, &known));
+  if (!known) {
+    TSR_TRY(tsr_size_reduced(l, 1, &x, keep, dims, &rank));
+    axes[0] = count = 1;
+  }
   tsr_dtype dtype = v_dtype(l, x);
   bool order = l->arg == TSR_ONNX_REDUCE_MAX || l->arg == TSR_ONNX_REDUCE_MIN;
   bool real = l->arg == TSR_ONNX_REDUCE_L2 || l->arg == TSR_ONNX_REDUCE_LOG_SUM ||
               l->arg == TSR_ONNX_REDUCE_LOG_SUM_EXP;
-  tsr_value wide = order ? x : v_widen(l, x);
-  if (dtype == TSR_BOOL && order) {
-    tsr_value y = v_reduce_keep(l, x, l->arg == TSR_ONNX_REDUCE_MAX ? "or" : "and", axes, count);
-    tsr_lower_set(l, 0, tsr_lower_int(l, "keepdims", 1) ? y : drop_axes(l, y, axes, count));
-    return TSR_OK;
-  }
-  if (dtype == TSR_BOOL)
+  tsr_value wide = order ? x : v_widen(l, x), y;
+  if (dtype == TSR_BOOL && !order)
     wide = v_cast(l, x, TSR_I32);
   else if (real && !v_is_float(l, x))
     wide = v_cast(l, x, TSR_F64);
-  tsr_value y = v_cast(l, reduce_kind(l, wide, axes, count), dtype);
-  if (tsr_lower_int(l, "keepdims", 1) == 0)
+  if (dtype == TSR_BOOL && order)
+    y = v_reduce_keep(l, x, l->arg == TSR_ONNX_REDUCE_MAX ? "or" : "and", axes, count);
+  else
+    y = v_cast(l, reduce_kind(l, wide, axes, count), dtype);
+  if (!known)
+    y = tsr_size_shaped(l, y, dims, rank);
+  else if (!keep)
     y = drop_axes(l, y, axes, count);
   tsr_lower_set(l, 0, y);
   return TSR_OK;
@@ -110,8 +119,9 @@ bool tsr_fold_reduce(tsr_lower *l) {
   const tsr_content *content = tsr_imported_content(l, l->in[0]);
   uint32_t count;
   int64_t axes[TSR_MAX_RANK];
+  bool known;
   if (!content || !content->exprs || content->count == 0 || content->count > TSR_MAX_RANK ||
-      reduce_axes(l, 1, axes, &count) != TSR_OK || count != 1)
+      reduce_axes(l, 1, axes, &count, &known) != TSR_OK || count != 1)
     return false;
   tsr_expr *all = tsr_lower_alloc(l, 1, sizeof *all);
   if (!all)

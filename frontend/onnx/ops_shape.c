@@ -703,10 +703,9 @@ tsr_status tsr_lower_op_pad(tsr_lower *l) {
   const char *mode = tsr_lower_text(l, "mode", "constant");
   TSR_TRY(pad_widths(l, &pads, &count));
   const int64_t *axes = tsr_lower_numbers(l, 3, &axis_count);
-  if (tsr_lower_has(l, 3) && !axes)
-    return tsr_lower_unknown(l, 3, "axes");
+  bool anywhere = tsr_lower_has(l, 3) && !axes;
   uint32_t padded = axes ? axis_count : rank;
-  if (pads && count != 2 * (uint64_t)padded)
+  if (pads && !anywhere && count != 2 * (uint64_t)padded)
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "%llu pads for %u axes", (unsigned long long)count,
                            padded);
   if (padded > rank)
@@ -718,13 +717,13 @@ tsr_status tsr_lower_op_pad(tsr_lower *l) {
     if (!tsr_lower_axis(axes ? axes[i] : (int64_t)i, rank, &axis))
       return tsr_lower_wrong(l, TSR_ERR_SHAPE, "an axis is out of range for rank %u", rank);
     places[i] = axis;
-    if (pads) {
+    if (pads && !anywhere) {
       low[axis] = pads[i];
       high[axis] = pads[i + padded];
     }
   }
-  if (!pads)
-    TSR_TRY(tsr_size_pads(l, places, padded, low, high));
+  if (!pads || anywhere)
+    TSR_TRY(tsr_size_pads(l, anywhere ? NULL : places, padded, low, high));
   if (strcmp(mode, "constant") != 0 && strcmp(mode, "edge") != 0 && strcmp(mode, "reflect") != 0 &&
       strcmp(mode, "wrap") != 0)
     return tsr_lower_wrong(l, TSR_ERR_FORMAT, "mode '%s'", mode);

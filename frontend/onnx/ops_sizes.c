@@ -16,9 +16,7 @@ static tsr_value other_count(tsr_lower *l, tsr_value dims, tsr_value total) {
   return v_ne(l, count, v_cast(l, total, TSR_F64));
 }
 
-/* The caller has added a check of the number of elements. */
-static tsr_value reshape_input(tsr_lower *l, const tsr_expr *dims, uint32_t rank) {
-  tsr_value x = tsr_lower_value(l, 0);
+tsr_value tsr_size_shaped(tsr_lower *l, tsr_value x, const tsr_expr *dims, uint32_t rank) {
   bool checks = l->b->checks;
   l->b->checks = false;
   tsr_value y = v_reshape(l, x, dims, rank);
@@ -62,19 +60,40 @@ tsr_status tsr_size_reshape(tsr_lower *l) {
     dims[i] = plain ? known : tsr_size_read(l, all, i, "shape", i, 0);
   }
   tsr_size_check(l, other_count(l, all, total), "the new shape has another number of elements");
-  tsr_lower_set(l, 0, reshape_input(l, dims, count));
+  tsr_lower_set(l, 0, tsr_size_shaped(l, tsr_lower_value(l, 0), dims, count));
   return TSR_OK;
 }
 
 /* --- Squeeze, Unsqueeze --- */
 
-/* i64[count] axes counted from the front, and for each axis of `rank` how often it is named. */
-static tsr_value axes_named(tsr_lower *l, tsr_value axes, uint32_t rank) {
+/* i64[rank, count]: 1 where axis number `column` of a list is the axis of the row. */
+static tsr_value axes_matched(tsr_lower *l, tsr_value axes, uint32_t rank) {
   tsr_expr square[2] = {e_int(l, rank), v_dim(l, axes, 0)};
-  static const int64_t second = 1;
   axes = v_select(l, v_lt(l, axes, v_i64(l, 0)), v_add_number(l, axes, rank), axes);
-  tsr_value match = v_eq(l, tsr_graph_iota(l->b, TSR_I64, square, 2, 0), axes);
-  return match ? tsr_graph_reduce(l->b, v_cast(l, match, TSR_I64), "add", &second, 1) : 0;
+  return v_cast(l, v_eq(l, tsr_graph_iota(l->b, TSR_I64, square, 2, 0), axes), TSR_I64);
+}
+
+static tsr_value add_rows(tsr_lower *l, tsr_value x) {
+  static const int64_t second = 1;
+  return x ? tsr_graph_reduce(l->b, x, "add", &second, 1) : 0;
+}
+
+/* For each axis of `rank` how often it is named. */
+static tsr_value axes_named(tsr_lower *l, tsr_value axes, uint32_t rank) {
+  return add_rows(l, axes_matched(l, axes, rank));
+}
+
+/* For each element how many before it are true. */
+static tsr_value counted(tsr_lower *l, tsr_value x) {
+  return tsr_graph_scan(l->b, v_cast(l, x, TSR_I64), "add", 0, true, false);
+}
+
+/* i64[count]: the elements of x at their places; 0 where nothing goes, and what goes elsewhere is
+ * dropped. */
+static tsr_value placed(tsr_lower *l, tsr_value x, tsr_value place, uint32_t count) {
+  tsr_expr square[2] = {e_int(l, count), v_dim(l, x, 0)};
+  tsr_value match = v_eq(l, tsr_graph_iota(l->b, TSR_I64, square, 2, 0), place);
+  return add_rows(l, v_select(l, match, x, v_i64(l, 0)));
 }
 
 static tsr_status reshape_to(tsr_lower *l, tsr_value dims, uint32_t rank) {
@@ -83,7 +102,7 @@ static tsr_status reshape_to(tsr_lower *l, tsr_value dims, uint32_t rank) {
     read[i] = tsr_size_read(l, dims, i, "dim", i, 0);
   tsr_size_check(l, other_count(l, dims, elements_of(l, l->in[0])),
                  "the axes are out of range, repeated or not of extent 1");
-  tsr_lower_set(l, 0, reshape_input(l, read, rank));
+  tsr_lower_set(l, 0, tsr_size_shaped(l, tsr_lower_value(l, 0), read, rank));
   return TSR_OK;
 }
 
@@ -111,7 +130,6 @@ tsr_status tsr_size_unsqueeze(tsr_lower *l) {
 /* Result axis p is the p-th of the input's axes that are not named. */
 tsr_status tsr_size_squeeze(tsr_lower *l) {
   const tsr_imported *x = l->in[0];
-  static const int64_t second = 1;
   uint32_t count;
   tsr_value axes = tsr_size_vector(l, 1, &count);
   if (!axes)
@@ -120,14 +138,65 @@ tsr_status tsr_size_squeeze(tsr_lower *l) {
     return tsr_lower_unknown(l, 1, "axes");
   uint32_t rank = x->rank - count;
   tsr_value named = axes_named(l, axes, x->rank), zero = v_i64(l, 0);
-  tsr_value kept = v_eq(l, named, zero);
-  tsr_value place = tsr_graph_scan(l->b, v_cast(l, kept, TSR_I64), "add", 0, true, false);
-  place = v_select(l, kept, place, v_i64(l, -1));
-  tsr_expr square[2] = {e_int(l, rank), e_int(l, x->rank)};
-  tsr_value match = v_eq(l, tsr_graph_iota(l->b, TSR_I64, square, 2, 0), place);
-  tsr_value picked = v_select(l, match, tsr_size_value(l, x->dims, x->rank), zero);
-  tsr_value dims = picked ? tsr_graph_reduce(l->b, picked, "add", &second, 1) : 0;
-  return reshape_to(l, dims, rank);
+  tsr_value place =
+      v_select(l, v_eq(l, named, zero), counted(l, v_eq(l, named, zero)), v_i64(l, -1));
+  return reshape_to(l, placed(l, tsr_size_value(l, x->dims, x->rank), place, rank), rank);
+}
+
+/* --- reductions --- */
+
+/* Elements of x, in the order of `order` (of its axes, numbers of places): the first of the axes
+ * there are one axis of the extent `kept`, the others one of `reduced`. */
+static tsr_value ordered_axes(tsr_lower *l, tsr_value x, tsr_value place, tsr_expr kept,
+                              tsr_expr reduced) {
+  uint32_t rank = v_rank(l, x);
+  tsr_expr dims[TSR_MAX_RANK], strides[TSR_MAX_RANK], total = e_int(l, 1);
+  for (uint32_t i = rank; i-- > 0;) {
+    dims[i] = v_dim(l, x, i);
+    strides[i] = total;
+    total = e_mul(l, total, dims[i]);
+  }
+  tsr_expr both[2] = {kept, reduced};
+  tsr_value at = v_mul(l, tsr_graph_iota(l->b, TSR_I64, both, 2, 0), tsr_size_scalar(l, reduced));
+  at = v_add(l, at, tsr_graph_iota(l->b, TSR_I64, both, 2, 1));
+  tsr_value extents = v_max(l, placed(l, tsr_size_value(l, dims, rank), place, rank), v_i64(l, 1));
+  tsr_value steps = placed(l, tsr_size_value(l, strides, rank), place, rank), from = 0;
+  for (uint32_t i = rank; i-- > 0;) {
+    tsr_value extent = tsr_size_element(l, extents, i);
+    tsr_value part = v_mul(l, v_binary(l, TSR_OP_MOD, at, extent), tsr_size_element(l, steps, i));
+    from = from ? v_add(l, from, part) : part;
+    at = v_div(l, at, extent);
+  }
+  return tsr_graph_gather(l->b, v_reshape(l, x, &total, 1), from, 0);
+}
+
+tsr_status tsr_size_reduced(tsr_lower *l, uint32_t input, tsr_value *x, bool keep,
+                            tsr_expr *out_dims, uint32_t *out_rank) {
+  uint32_t count, rank = v_rank(l, *x);
+  tsr_expr own[TSR_MAX_RANK];
+  tsr_value axes = tsr_size_vector(l, input, &count);
+  if (!axes || rank == 0)
+    return tsr_lower_unknown(l, input, "axes");
+  if (count > rank)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "%u axes for rank %u", count, rank);
+  for (uint32_t i = 0; i < rank; i++)
+    own[i] = v_dim(l, *x, i);
+  tsr_value dims = tsr_size_value(l, own, rank), one = v_i64(l, 1), zero = v_i64(l, 0);
+  tsr_value named = v_min(l, axes_named(l, axes, rank), one), left = v_eq(l, named, zero);
+  tsr_size_check(l, v_ne(l, tsr_size_reduce(l, named, "add"), v_i64(l, count)),
+                 "an axis is out of range or repeated");
+  tsr_value behind = v_add_number(l, counted(l, v_ne(l, named, zero)), rank - count);
+  tsr_value place = v_select(l, left, counted(l, left), behind);
+  tsr_value all = tsr_size_reduce(l, v_select(l, left, dims, one), "mul");
+  tsr_expr kept = tsr_size_read(l, all, 0, "kept", UINT32_MAX, 0);
+  all = tsr_size_reduce(l, v_select(l, left, one, dims), "mul");
+  tsr_expr reduced = tsr_size_read(l, all, 0, "reduced", UINT32_MAX, 0);
+  *x = ordered_axes(l, *x, place, kept, reduced);
+  *out_rank = keep ? rank : rank - count;
+  all = keep ? v_select(l, left, dims, one) : placed(l, dims, place, *out_rank);
+  for (uint32_t i = 0; i < *out_rank; i++)
+    out_dims[i] = tsr_size_read(l, all, i, "dim", i, 0);
+  return TSR_OK;
 }
 
 /* --- Expand --- */
@@ -386,27 +455,42 @@ tsr_status tsr_size_slices(tsr_lower *l) {
 
 /* --- Pad --- */
 
-/* Pads that are data: they may be negative, which dims may not, so that the lower one is the
- * difference of two. The result's extents are read too, as plain dims. */
+/* Pads or their axes that are data: pads may be negative, which dims may not, so that the lower one
+ * is the difference of two. The result's extents are read too, as plain dims. */
 tsr_status tsr_size_pads(tsr_lower *l, const int64_t *axes, uint32_t padded, tsr_expr *low,
                          tsr_expr *high) {
-  uint32_t count;
+  enum { PADS = 1, AXES = 3 };
+  uint32_t count, named;
   tsr_expr extents[TSR_MAX_RANK];
   const tsr_imported *x = l->in[0];
-  tsr_value given = tsr_size_vector(l, 1, &count), zero = v_i64(l, 0);
+  tsr_value given = tsr_size_vector(l, PADS, &count), zero = v_i64(l, 0);
+  tsr_value where = axes ? 0 : tsr_size_vector(l, AXES, &named);
   if (!given)
-    return tsr_lower_unknown(l, 1, "pads");
-  if (count != 2 * padded)
+    return tsr_lower_unknown(l, PADS, "pads");
+  if (!axes && !where)
+    return tsr_lower_unknown(l, AXES, "axes");
+  if (!axes)
+    padded = named;
+  if (count != 2 * padded || padded > x->rank)
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "%u pads for %u axes", count, padded);
-  for (uint32_t i = 0; i < padded; i++)
-    extents[i] = x->dims[axes[i]];
   tsr_expr half = e_int(l, padded);
   tsr_value first = v_slice_axis(l, given, 0, e_int(l, 0), half);
   tsr_value all = v_add(l, first, v_slice_axis(l, given, 0, half, half));
+  if (where) {
+    tsr_value match = axes_matched(l, where, x->rank),
+              times = v_min(l, add_rows(l, match), v_i64(l, 1));
+    tsr_size_check(l, v_ne(l, tsr_size_reduce(l, times, "add"), v_i64(l, padded)),
+                   "an axis is out of range or repeated");
+    first = add_rows(l, v_mul(l, match, first));
+    all = add_rows(l, v_mul(l, match, all));
+    padded = x->rank;
+  }
+  for (uint32_t i = 0; i < padded; i++)
+    extents[i] = x->dims[axes ? axes[i] : (int64_t)i];
   all = v_add(l, all, tsr_size_value(l, extents, padded));
   tsr_value add = v_max(l, first, zero), cut = v_max(l, v_neg(l, first), zero);
   for (uint32_t i = 0; i < padded; i++) {
-    uint32_t axis = (uint32_t)axes[i];
+    uint32_t axis = axes ? (uint32_t)axes[i] : i;
     tsr_expr extent = tsr_size_read(l, all, i, "extent", axis, 0);
     low[axis] = e_sub(l, tsr_size_read(l, add, i, "pad", axis, 0),
                       tsr_size_read(l, cut, i, "cut", axis, 0));

@@ -37,7 +37,14 @@ TSR_WARN_UNUSED tsr_status tsr_size_range(tsr_lower *l);
 TSR_WARN_UNUSED tsr_status tsr_size_slices(tsr_lower *l);
 TSR_WARN_UNUSED tsr_status tsr_size_unsqueeze(tsr_lower *l);
 TSR_WARN_UNUSED tsr_status tsr_size_squeeze(tsr_lower *l);
-/* Only the widths of Pad: of `padded` axes, whose entries of `low` and `high` are set. */
+/* x under dims that hold as many elements: the caller has made sure of it. */
+tsr_value tsr_size_shaped(tsr_lower *l, tsr_value x, const tsr_expr *dims, uint32_t rank);
+/* Only the widths of Pad: of `padded` axes, whose entries of `low` and `high` are set; all of them
+ * are where `axes` is NULL: which ones are padded is data. */
 TSR_WARN_UNUSED tsr_status tsr_size_pads(tsr_lower *l, const int64_t *axes, uint32_t padded,
                                          tsr_expr *low, tsr_expr *high);
+/* *x as [kept, reduced], where the axes in an input are those to reduce; the dims of the result,
+ * those of extent 1 with `keep`. */
+TSR_WARN_UNUSED tsr_status tsr_size_reduced(tsr_lower *l, uint32_t input, tsr_value *x, bool keep,
+                                            tsr_expr *out_dims, uint32_t *out_rank);
 #endif

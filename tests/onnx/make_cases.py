@@ -545,6 +545,15 @@ for name, opset, sizes, attrs in (("uneven", 18, (5, 6, 3), {"num_outputs": 3}),
 for name, key_heads, sizes in (("same", "H", ((4, 4), (1, 1))), ("shared", None, ((4, 2), (2, 2)))):
     Case("attention_heads_" + name, "Attention", [[f32(2, heads, 3, 8), f32(2, keys, 5, 8), f32(2, keys, 5, 6)] for heads, keys in sizes],
          domain="", opset=23, dims={0: ["B", "H", None, None], 1: ["B", key_heads, None, None], 2: ["B", key_heads, None, None]})
+# --- axes that only a run knows ---
+for op, keep, shape in (("Sum", 1, (2, 3, 4)), ("Mean", 0, (2, 3, 4)), ("Max", 0, (3, 5)), ("LogSumExp", 1, (2, 3, 2, 4)), ("L2", 0, (2, 1, 5))):
+    lists = [[0], [-1], [1]] if len(shape) == 2 else [[0, 2], [1, 0], [-1, -3 + (len(shape) == 4)]]
+    Case("reduce_axes_" + op.lower(), "Reduce" + op, [[f32(n, *shape[1:]), np.array(axes)] for n, axes in zip((shape[0], 1, 7), lists)],
+         domain="", opset=18, dims={0: ["N"] + [None] * (len(shape) - 1)}, keepdims=keep)
+Case("reduce_axes_all", "ReduceProd", [[f32(2, 3), np.array(axes)] for axes in ([0, 1], [-1, 0])], domain="", opset=18, keepdims=0)
+for name, widths, attrs in (("", [1, 2, 0, 3], {}), ("_cut", [-1, 2, 3, -2], {}), ("_edge", [2, 0, 1, 1], {"mode": "edge"})):
+    Case("pad_axes" + name, "Pad", [[f32(n, 4, 3), np.array(widths), np.array(1.5, np.float32), np.array(axes)] for n, axes in ((5, [0, 2]), (6, [-1, 1]), (4, [1, 0]))],
+         domain="", opset=18, fixed=[1] if name else [], dims={0: ["N", None, None]}, **attrs)
 
 # --- regions with as many samples as they have pixels, scales that are data ---
 rois = [np.array([[0, 0, 9, 7], [1.5, 2, 4, 11], [3, 3, 3.2, 3.1], [-2, 0, 30, 5]], np.float32), np.array([0, 1, 1, 0])]

@@ -173,6 +173,20 @@ static const shape_case cases[] = {
           {{{-2}}, NULL, 2, {4, 6}, 0, 23},
           {{{0}}, "node: the axes are out of range, repeated or not of extent 1", 0, {0}, 0, 0},
           {{{7}}, "node: the axes are out of range, repeated or not of extent 1", 0, {0}, 0, 0}}},
+    {.op = "ReduceMax",
+     .inputs = "x s",
+     .x = "N 3 2",
+     .x_dims = {4, 3, 2},
+     .data = {{"s", "2"}},
+     .name = "keepdims",
+     .value = 0,
+     .sets = {{{{0, 1}}, NULL, 1, {2}, 22, 23},
+              {{{-1, 0}}, NULL, 1, {3}, 19, 23},
+              {{{2, 1}}, NULL, 1, {4}, 5, 23},
+              {{{1, 1}}, "node: an axis is out of range or repeated", 0, {0}, 0, 0},
+              {{{1, -2}}, "node: an axis is out of range or repeated", 0, {0}, 0, 0},
+              {{{0, 3}}, "node: an axis is out of range or repeated", 0, {0}, 0, 0},
+              {{{0, INT64_MIN}}, "node: an axis is out of range or repeated", 0, {0}, 0, 0}}},
 };
 
 static const shape_case range_case = {
