@@ -1,4 +1,5 @@
 /* Ops that move elements. */
+#include "ir/bf16_parts.h"
 #include "ir/eval_internal.h"
 #include <string.h>
 
@@ -142,8 +143,18 @@ static tsr_status eval_concat(tsr_eval_op *e) {
   return TSR_OK;
 }
 
+static void move_part(tsr_array *to, int64_t to_index, const tsr_array *from, int64_t from_index,
+                      int64_t part) {
+  uint16_t parts[TSR_BF16_PARTS];
+  if (to->floats == NULL || from->floats == NULL || part < 0 || part >= TSR_BF16_PARTS)
+    return;
+  tsr_bf16_parts_of((float)from->floats[from_index], parts);
+  to->floats[to_index] = (double)tsr_bf16_value(parts[part]);
+}
+
 static tsr_status eval_relayout(tsr_eval_op *e) {
   const tsr_attr *map = tsr_op_attr(e->eval->ir, e->op, "map");
+  const int64_t parts = tsr_op_int(e->eval->ir, e->op, "parts", -1);
   int64_t position[TSR_MAX_RANK], from[TSR_MAX_RANK];
   const tsr_array *in = e->in[0];
   if (map->count != in->rank)
@@ -155,7 +166,9 @@ static tsr_status eval_relayout(tsr_eval_op *e) {
       TSR_TRY(tsr_eval_expr(e, map->u.exprs[a], position, &from[a]));
       inside = inside && from[a] >= 0 && from[a] < in->dims[a];
     }
-    if (inside)
+    if (inside && parts >= 0 && parts < e->out[0]->rank)
+      move_part(e->out[0], i, in, tsr_ravel(in, from), position[parts]);
+    else if (inside)
       tsr_array_move(e->out[0], i, in, tsr_ravel(in, from));
   }
   return TSR_OK;

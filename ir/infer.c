@@ -1,6 +1,7 @@
 /* Result types of graph ops. Ops whose shape is a choice (reshape, broadcast, slice ...) carry it
  * in their result type, which is checked here; every other result type follows from operands and
  * attributes. */
+#include "ir/bf16_parts.h"
 #include "ir/graph_build.h"
 #include "ir/host_types.h"
 #include <string.h>
@@ -613,10 +614,18 @@ static tsr_status infer_resize_dim(const inference *in) {
 
 static tsr_status infer_relayout(const inference *in) {
   const tsr_type_info *x = operand(in, 0);
-  TSR_TRY(keep(in, 0, x->dtype));
+  const int64_t parts = tsr_op_int(in->ir, in->op, "parts", -1);
+  TSR_TRY(keep(in, 0, parts >= 0 ? TSR_BF16 : x->dtype));
   if (expr_list(in, "map", x->rank) == NULL)
     return shape_error(in, "map needs one subscript per axis of the operand");
-  return TSR_OK;
+  if (parts < 0)
+    return TSR_OK;
+  if (x->dtype != TSR_F32)
+    return type_error(in, "parts are those of f32");
+  const tsr_type_info *y = declared(in, 0);
+  return parts >= y->rank || !tsr_expr_equals_int(in->ir, y->dims[parts], TSR_BF16_PARTS)
+             ? shape_error(in, "parts is no axis of 3 positions")
+             : TSR_OK;
 }
 
 static tsr_status infer_iota(const inference *in) {

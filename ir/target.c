@@ -3,7 +3,7 @@
 #include <string.h>
 
 static const tsr_atom atoms[] = {
-#define TSR_ATOM(name, kind, text, m, n, k, a, b, c, place, features, rate, scope)                 \
+#define TSR_ATOM(name, kind, text, m, n, k, a, b, c, place, features, rate, scope, parts)          \
   {text,                                                                                           \
    m,                                                                                              \
    n,                                                                                              \
@@ -15,7 +15,8 @@ static const tsr_atom atoms[] = {
    features,                                                                                       \
    rate,                                                                                           \
    TSR_ATOM_##scope,                                                                               \
-   TSR_TARGET_##kind},
+   TSR_TARGET_##kind,                                                                              \
+   parts},
 #include "ir/atoms.def"
 #undef TSR_ATOM
 };

@@ -34,6 +34,7 @@ typedef struct tsr_target {
   uint64_t cpu_features; /* TSR_CPU_* bits that the code may use */
   unsigned capability;   /* CUDA: 80, 89, 90 */
   bool tf32;             /* CUDA: contractions of f32 may round their operands to tf32 */
+  bool bf16_parts;       /* CPU: products of f32 may be made of those of bf16 parts (atoms.def) */
   unsigned vector_bits;  /* of the widest vector register */
   unsigned vector_registers;
   bool has_fma;
@@ -74,6 +75,7 @@ typedef struct tsr_atom {
   double rate;
   tsr_atom_scope scope;
   tsr_target_kind kind;
+  unsigned parts; /* of bf16 that elements of a and b are split into; 1: they are as they are */
 } tsr_atom;
 
 const tsr_atom *tsr_atom_find(const char *text); /* NULL when unknown */

@@ -57,7 +57,11 @@ typedef struct tsr_emit {
   LLVMValueRef dims_argument;
   const tsr_op_data *op; /* being emitted */
   tsr_op op_id;
-  bool uses_tiles;      /* AMX registers */
+  bool uses_tiles;   /* AMX registers */
+  struct {           /* a contract's sum that AMX registers hold for the op behind it */
+    tsr_value value; /* 0: none */
+    LLVMValueRef memory, tiles;
+  } held;
   bool one_task;        /* the grid has a single task: combining stores need no atomics */
   tsr_emit_slot *slots; /* by value id */
   uint32_t slot_count;

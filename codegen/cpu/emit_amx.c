@@ -355,6 +355,43 @@ static void amx_loop(const amx *x, const tile_grid *g) {
   LLVMPositionBuilderAtEnd(b, done);
 }
 
+/* Is the next op a contract by tiles too, and the only one that reads this sum? Then the sum stays
+ * in the registers. */
+static bool is_continued(const tsr_emit *e) {
+  const tsr_value sum = e->op->results[0];
+  const tsr_op_data *next = e->op->next != 0 ? tsr_op_get(e->ir, e->op->next) : NULL;
+  if (next == NULL || next->code != TSR_OP_CONTRACT || next->operand_count != 3 ||
+      next->operands[2].value != sum || e->uses[sum] != 1)
+    return false;
+  const char *text = tsr_op_string(e->ir, e->op->next, "atom");
+  const tsr_atom *atom = text != NULL ? tsr_atom_find(text) : NULL;
+  return atom != NULL && atom->parts == 1 && atom->place == TSR_ATOM_MEMORY &&
+         atom->kind == TSR_TARGET_CPU;
+}
+
+static void end_sums(const amx *x, const tile_grid *g, const tsr_emit_tile *acc,
+                     tsr_emit_tile *result) {
+  tsr_emit *e = x->e;
+  if (is_continued(e)) {
+    e->held.value = e->op->results[0];
+    e->held.memory = g->memory;
+    e->held.tiles = x->tiles;
+    for (uint32_t i = 0; i < result->count; ++i)
+      result->values[i] = LLVMGetPoison(LLVMTypeOf(acc->values[i]));
+    return;
+  }
+  e->held.value = 0;
+  for (uint32_t i = 0; i < g->down; ++i)
+    for (uint32_t j = 0; j < g->across; ++j)
+      tile_store(x, i * g->across + j, corner(x, g, i, j), g->row_bytes);
+  for (uint32_t i = 0; i < result->count; ++i) {
+    LLVMValueRef load =
+        LLVMBuildLoad2(e->builder, LLVMTypeOf(acc->values[i]), value_address(x, g, result, i), "");
+    LLVMSetAlignment(load, 4);
+    result->values[i] = load;
+  }
+}
+
 void tsr_emit_amx(tsr_emit *e, const tsr_dot *d, const tsr_emit_tile *acc, tsr_emit_tile *result) {
   amx x = {.e = e,
            .d = d,
@@ -367,25 +404,19 @@ void tsr_emit_amx(tsr_emit *e, const tsr_dot *d, const tsr_emit_tile *acc, tsr_e
                   acc->rows, acc->lanes);
     return;
   }
-  g.memory = stack(&x, (uint64_t)acc->rows * acc->lanes * 4);
+  const bool held = e->held.value != 0 && e->held.value == e->op->operands[2].value;
+  g.memory = held ? e->held.memory : stack(&x, (uint64_t)acc->rows * acc->lanes * 4);
   g.row_bytes = tsr_emit_int(e, (int64_t)acc->lanes * 4);
   if (x.emulated)
-    x.tiles = stack(&x, (uint64_t)TILE_COUNT * TILE_BYTES);
+    x.tiles = held ? e->held.tiles : stack(&x, (uint64_t)TILE_COUNT * TILE_BYTES);
   e->uses_tiles = e->uses_tiles || !x.emulated;
   /* What the loop shares is computed before it, where the memo of expressions keeps it. */
   (void)tsr_dot_stride(e, &d->a);
   (void)tsr_dot_stride(e, &d->b);
   (void)tsr_dot_address(e, &d->a, tsr_emit_int(e, 0));
   (void)tsr_dot_address(e, &d->b, tsr_emit_int(e, 0));
-  begin_sums(&x, &g, acc);
+  if (!held)
+    begin_sums(&x, &g, acc);
   amx_loop(&x, &g);
-  for (uint32_t i = 0; i < g.down; ++i)
-    for (uint32_t j = 0; j < g.across; ++j)
-      tile_store(&x, i * g.across + j, corner(&x, &g, i, j), g.row_bytes);
-  for (uint32_t i = 0; i < result->count; ++i) {
-    LLVMValueRef load = LLVMBuildLoad2(e->builder, LLVMTypeOf(acc->values[i]),
-                                       value_address(&x, &g, result, i), "");
-    LLVMSetAlignment(load, 4);
-    result->values[i] = load;
-  }
+  end_sums(&x, &g, acc, result);
 }

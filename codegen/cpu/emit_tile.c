@@ -97,6 +97,9 @@ static tsr_dtype accumulator_dtype(tsr_dtype dtype) {
 const tsr_emit_tile *tsr_emit_contract(tsr_emit *e) {
   const char *atom = tsr_op_string(e->ir, e->op_id, "atom");
   const tsr_atom *grouped = atom != NULL ? tsr_atom_find(atom) : NULL;
+  if (grouped != NULL && grouped->parts > 1)
+    return tsr_emit_fail(e, TSR_ERR_UNSUPPORTED, "'%s' is made of contracts by other atoms",
+                         grouped->text);
   if (grouped != NULL && grouped->kind == TSR_TARGET_CPU && grouped->k > 1) {
     const tsr_emit_tile *sums = tsr_emit_operand(e, 2);
     return sums && matrix_shape(e, sums) ? tsr_emit_dot(e, grouped, sums) : NULL;

@@ -85,6 +85,7 @@ static tsr_status select_target(const tsr_cli_args *args, tsr_target *out_target
   TSR_TRY(tsr_cpu_isa_parse(text, diag, &isa));
   tsr_target_cpu(tsr_cpu_isa_features(&isa), &caches, 1, out_target);
   tsr_cpu_isa_text(&isa, out_target->name);
+  out_target->bf16_parts = true;
   return TSR_OK;
 }
 

@@ -2,6 +2,7 @@
  * operands come as panels packed at compile time (constants), as panels that the task packs into l2
  * scratch, or straight from their buffers. */
 #include "passes/tile/contract_dot.h"
+#include "passes/tile/contract_parts.h"
 #include <string.h>
 
 enum { MAX_OUTER_GRID = 2 };
@@ -160,7 +161,9 @@ void tsr_contract_bind(tsr_contract_emit *e, const tsr_contract_side *side, tsr_
   const tsr_expr lane = extent > 1 ? tsr_expr_lane(ir, (unsigned)side->lane) : tsr_expr_int(ir, 0);
   tsr_expr position = tsr_expr_mul_int(ir, panel, side->tile);
   tsr_expr column = tsr_expr_add(ir, tsr_expr_mul_int(ir, local, side->tile), lane);
+  tsr_expr within = lane;
   if (side->first != 0) {
+    within = tsr_expr_add(ir, lane, side->first);
     position = tsr_expr_add(ir, position, side->first);
     column = tsr_expr_add(ir, column, side->first);
   }
@@ -171,7 +174,7 @@ void tsr_contract_bind(tsr_contract_emit *e, const tsr_contract_side *side, tsr_
   if (side->axis >= 0)
     tsr_body_bind(body, (uint32_t)side->axis, tsr_expr_add(ir, position, lane));
   tsr_contract_bind_leaf(body, side->leaves[TSR_SIDE_PANEL], panel);
-  tsr_contract_bind_leaf(body, side->leaves[TSR_SIDE_LANE], lane);
+  tsr_contract_bind_leaf(body, side->leaves[TSR_SIDE_LANE], within);
   tsr_contract_bind_leaf(body, side->leaves[TSR_SIDE_LOCAL], local);
   tsr_contract_bind_leaf(body, side->leaves[TSR_SIDE_COLUMN], column);
 }
@@ -347,8 +350,29 @@ static void register_tile(tsr_contract_emit *e) {
 
 static void walk(tsr_contract_emit *e, unsigned order);
 
+/* Registers of tiles hold more rows than multiply-adds have registers for. */
+static void at_few_rows(tsr_contract_emit *e, unsigned order, const tsr_contract_side *side,
+                        tsr_expr panel, tsr_expr local, int64_t extent, int64_t rows) {
+  const tsr_region outer = e->body.region;
+  tsr_tile_loop loop = tsr_tile_for(e->ir, outer, tsr_expr_int(e->ir, 0),
+                                    tsr_expr_int(e->ir, extent / rows), NULL, 0);
+  tsr_contract_side part = *side;
+  const uint32_t mark = tsr_body_mark(&e->body);
+  e->body.region = loop.body;
+  part.first = tsr_expr_mul_int(e->ir, loop.index, rows);
+  tsr_contract_bind(e, &part, panel, local, rows);
+  walk(e, order + 1);
+  tsr_body_release(&e->body, mark);
+  e->body.region = outer;
+}
+
 static void at_panel(tsr_contract_emit *e, unsigned order, const tsr_contract_side *side,
                      tsr_expr panel, tsr_expr local, int64_t extent) {
+  enum { FEW_ROWS = 8 };
+  if (e->exact && e->atom->place == TSR_ATOM_MEMORY && side->lane == 0 && extent > FEW_ROWS) {
+    at_few_rows(e, order, side, panel, local, extent, FEW_ROWS);
+    return;
+  }
   const uint32_t mark = tsr_body_mark(&e->body);
   tsr_contract_bind(e, side, panel, local, extent);
   walk(e, order + 1);
@@ -542,13 +566,25 @@ static void add_grid(tsr_contract_emit *e, tsr_region region, double grain) {
     tsr_contract_direct_grid(e, region, grain);
 }
 
-static void emit_block(tsr_contract_emit *e) {
-  e->stored_count = 0;
+static void pack_block(tsr_contract_emit *e) {
   if (e->pack_b)
     tsr_contract_pack_b(e);
   if (e->pack_a)
     tsr_contract_pack_a(e);
+}
+
+static void walk_block(tsr_contract_emit *e) {
   walk(e, 0);
+}
+
+static void emit_block(tsr_contract_emit *e) {
+  if (e->parts > 1) {
+    tsr_contract_parts_block(e, pack_block, walk_block);
+    return;
+  }
+  e->stored_count = 0;
+  pack_block(e);
+  walk_block(e);
 }
 
 /* Rows or columns of a task, rounded up to whole register tiles. */

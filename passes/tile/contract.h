@@ -30,6 +30,7 @@ typedef struct tsr_contraction {
   tsr_op reduce;
   tsr_dtype dtype;
   const char *atom;
+  unsigned parts; /* of bf16 that its operands are split into (contract_parts.h); 1: none */
   tsr_contract_operand a, b;
   int m, n;    /* axes; m is -1 for a vector times a matrix */
   bool across; /* the output is contiguous along m: tiles are turned where they are stored */

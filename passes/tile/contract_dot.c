@@ -1,6 +1,7 @@
 /* Which contractions the atoms with k-groups can take, and the parts of strategy "contract" that
  * differ for them: panels of constants and the loop over the depth. */
 #include "passes/tile/contract_dot.h"
+#include "passes/tile/contract_parts.h"
 #include <string.h>
 
 /* --- which contractions --- */
@@ -33,7 +34,8 @@ static tsr_dtype dtype_of(const tsr_nest *nest, const tsr_contract_operand *oper
 /* Vectors multiply unsigned bytes by signed ones; which operand is which is free. */
 static bool atom_fits(const tsr_nest *nest, const tsr_contraction *c, const tsr_atom *atom) {
   const tsr_dtype a = dtype_of(nest, &c->a), b = dtype_of(nest, &c->b);
-  return atom->kind == TSR_TARGET_CPU && atom->k > 1 && atom->c == c->dtype &&
+  return atom->kind == TSR_TARGET_CPU && (atom->k > 1 || atom->parts > 1) &&
+         atom->parts == c->parts && atom->c == c->dtype &&
          (atom->features & ~nest->target->cpu_features) == 0 &&
          ((atom->a == a && atom->b == b) || (atom->a == b && atom->b == a));
 }
@@ -93,7 +95,10 @@ static bool find_narrow(tsr_nest *nest, tsr_contraction *c) {
     return false;
   *c = *wide;
   c->tap = -1;
-  if (!take_narrow(nest, &c->a) || !take_narrow(nest, &c->b) || atoms_of(nest, c, atoms) == 0)
+  if (!tsr_contract_parts_match(nest, c) &&
+      (!take_narrow(nest, &c->a) || !take_narrow(nest, &c->b)))
+    return false;
+  if (atoms_of(nest, c, atoms) == 0)
     return false;
   const int64_t unit = unit_of(nest, c);
   order_depth(nest, c, unit);
@@ -142,11 +147,14 @@ const tsr_contraction *tsr_contract_of(tsr_nest *nest, const tsr_schedule *sched
 }
 
 void tsr_contract_dot_begin(tsr_contract_emit *e, const tsr_schedule *schedule) {
+  enum { GROUP_BITS = 32, PART_BITS = 16 };
   e->atom = schedule->atom;
-  e->group = 1;
+  e->group = e->parts = 1;
   if (e->atom == NULL)
     return;
-  e->group = 32 / (int64_t)tsr_dtype_bits(e->atom->b);
+  e->parts = e->atom->parts;
+  e->part = tsr_expr_lane(e->ir, 6) /* beside the flat depth's */;
+  e->group = GROUP_BITS / (e->parts > 1 ? PART_BITS : (int64_t)tsr_dtype_bits(e->atom->b));
   e->unit = tsr_contract_unit(e->nest);
 }
 
@@ -159,6 +167,7 @@ typedef struct panel_form {
   uint32_t count;
   tsr_expr subs[TSR_MAX_RANK], dims[TSR_MAX_RANK];
   uint32_t rank;
+  int parts_axis;
 } panel_form;
 
 static tsr_expr add_dim(panel_form *f, tsr_expr sub, tsr_expr extent) {
@@ -185,7 +194,8 @@ static void add_axis(panel_form *f, uint32_t axis) {
     }
 }
 
-/* [outer.., panel, row, depth..] for a, [outer.., panel, depth.., group, column * k] for b. */
+/* [outer.., panel, row, depth..] for a, [outer.., panel, depth.., group, column * k] for b; parts
+ * are behind the panel. */
 static void set_layout(panel_form *f, const tsr_contract_side *side) {
   tsr_contract_emit *e = f->e;
   tsr_ir *ir = e->ir;
@@ -198,6 +208,10 @@ static void set_layout(panel_form *f, const tsr_contract_side *side) {
   tsr_expr at =
       add_dim(f, side->leaves[TSR_SIDE_PANEL], tsr_expr_ceildiv_int(ir, own->extent, side->tile));
   at = tsr_expr_mul_int(ir, at, side->tile);
+  if (e->parts > 1) {
+    f->parts_axis = (int)f->rank;
+    (void)add_dim(f, e->part, tsr_expr_int(ir, e->parts));
+  }
   if (side->lane == 0)
     map_leaf(f, own->leaf,
              tsr_expr_add(ir, at,
@@ -249,6 +263,7 @@ void tsr_contract_dot_panel(tsr_contract_emit *e, const tsr_contract_operand *op
   buffer->map = map;
   buffer->map_rank = f.access->rank;
   memcpy(buffer->map_dims, buffer->dims, f.access->rank * sizeof *buffer->dims);
+  buffer->parts_axis = f.parts_axis;
   buffer->packed_rank = f.rank;
   memcpy(buffer->packed_dims, f.dims, f.rank * sizeof *f.dims);
   flatten_view(&f, side);
@@ -278,17 +293,24 @@ static void add_place(tsr_contract_emit *e, tsr_op op, const tsr_contract_operan
   tsr_op_add_element(e->ir, op, buffer, subs, rank);
 }
 
-/* acc plus `depth` steps from `at` of the flat depth on. */
-static tsr_value product(tsr_contract_emit *e, tsr_value acc, tsr_expr at, int64_t depth) {
+static void bind_part(tsr_contract_emit *e, int part) {
+  if (e->parts > 1)
+    tsr_contract_bind_leaf(&e->body, e->part, tsr_expr_int(e->ir, part));
+}
+
+tsr_value tsr_contract_dot_product(tsr_contract_emit *e, const char *atom, tsr_value acc,
+                                   tsr_expr at, int64_t depth, int part_a, int part_b) {
   tsr_body *body = &e->body;
   tsr_ir *ir = e->ir;
   tsr_op op = tsr_op_append(ir, body->region, TSR_OP_CONTRACT);
+  bind_part(e, part_a);
   tsr_contract_bind_leaf(body, e->depth_index, tsr_expr_add(ir, at, tsr_expr_lane(ir, 1)));
   add_place(e, op, &e->c->a);
+  bind_part(e, part_b);
   tsr_contract_bind_leaf(body, e->depth_index, tsr_expr_add(ir, at, tsr_expr_lane(ir, 0)));
   add_place(e, op, &e->c->b);
   tsr_op_add_operand(ir, op, acc);
-  tsr_op_set_string(ir, op, "atom", e->atom->text);
+  tsr_op_set_string(ir, op, "atom", atom);
   tsr_op_set_int(ir, op, "k", depth);
   return tsr_op_add_result(ir, op,
                            tsr_tile_type(ir, e->c->dtype, body->extents[0], body->extents[1]));
@@ -299,16 +321,18 @@ tsr_value tsr_contract_dot_loop(tsr_contract_emit *e, tsr_value acc) {
   tsr_ir *ir = e->ir;
   const tsr_region outer = body->region;
   const tsr_expr lo = tsr_expr_mul_int(ir, e->depth_first, e->depth_outer);
+  if (e->parts > 1)
+    return tsr_contract_parts_loop(e, acc);
   if (e->atom->place == TSR_ATOM_MEMORY)
-    return product(e, acc, lo, e->depth_block);
+    return tsr_contract_dot_product(e, e->atom->text, acc, lo, e->depth_block, 0, 0);
   tsr_tile_loop loop = tsr_tile_for(ir, outer, tsr_expr_int(ir, 0),
                                     tsr_expr_int(ir, e->depth_block / e->group), &acc, 1);
   if (e->unroll > 1)
     tsr_op_set_int(ir, loop.op, "unroll", e->unroll);
   body->region = loop.body;
-  const tsr_value next =
-      product(e, loop.carried[0], tsr_expr_add(ir, lo, tsr_expr_mul_int(ir, loop.index, e->group)),
-              e->group);
+  const tsr_value next = tsr_contract_dot_product(
+      e, e->atom->text, loop.carried[0],
+      tsr_expr_add(ir, lo, tsr_expr_mul_int(ir, loop.index, e->group)), e->group, 0, 0);
   tsr_tile_yield(ir, loop.body, &next, 1);
   body->region = outer;
   return loop.op == 0 ? 0 : tsr_op_get(ir, loop.op)->results[0];

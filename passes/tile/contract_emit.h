@@ -35,6 +35,12 @@ typedef struct tsr_contract_emit {
   /* Of atoms with k-groups (contract_dot.h), else NULL, and groups of 1 depth or 0. */
   const tsr_atom *atom;
   int64_t group, unit;
+  /* Of atoms with parts, else 1: `part` is a leaf, the number of the part that subscripts are of;
+   * `exact`: the block at hand is multiplied as it is; `flags`: scratch of the guard, or 0. */
+  unsigned parts;
+  tsr_expr part;
+  bool exact;
+  tsr_value flags;
   uint32_t outer_grid; /* outer axes that number tasks */
   bool columns_outside, pack_a, pack_b;
   uint32_t stored_count; /* packed operands, in body.stored */

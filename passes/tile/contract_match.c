@@ -436,6 +436,7 @@ static bool match(tsr_nest *nest, tsr_contraction *c) {
   const tsr_op_data *mul = tsr_op_get(nest->ir, tsr_value_get(nest->ir, product)->def);
   c->dtype = tsr_value_type(nest->ir, product)->dtype;
   c->atom = atom_of(c->dtype);
+  c->parts = 1;
   if (mul->code != TSR_OP_MUL || c->atom == NULL || !sides(nest, c, mul))
     return false;
   const uint32_t own = c->b.varies & ~c->a.varies & par_mask(nest);

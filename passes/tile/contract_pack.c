@@ -2,6 +2,7 @@
  * the register tiles read it. Copies are whole vectors along whatever axis is contiguous in the
  * source; where that is a red axis, square tiles are turned on the way. */
 #include "passes/tile/contract_dot.h"
+#include "passes/tile/contract_parts.h"
 #include <string.h>
 
 enum { ABREAST = 4, ROW_END = 64, TURN = 16, MAX_COPY_LANES = 64, UNROLLED_TAPS = 4 };
@@ -29,23 +30,51 @@ static void bind_depth(tsr_contract_emit *e) {
     tsr_contract_bind_leaf(&e->body, e->depth_index, tsr_body_expr(&e->body, e->depth_axes));
 }
 
-static void store_tile(packing *p) {
+/* What is stored of a tile: itself, or its parts. */
+static int pieces_of(packing *p, tsr_value tile, tsr_value out[TSR_BF16_PARTS]) {
+  out[0] = tile;
+  if (!tsr_contract_splits(p->e))
+    return 1;
+  tsr_contract_guard(p->e, tile);
+  tsr_contract_split(p->e, tile, out);
+  return TSR_BF16_PARTS;
+}
+
+static int piece_count(const packing *p) {
+  return tsr_contract_splits(p->e) ? TSR_BF16_PARTS : 1;
+}
+
+static void bind_piece(packing *p, int piece) {
+  if (tsr_contract_splits(p->e))
+    tsr_contract_bind_leaf(&p->e->body, p->e->part, tsr_expr_int(p->e->ir, piece));
+}
+
+static void store_piece(packing *p, tsr_value piece) {
   tsr_body *body = &p->e->body;
   tsr_ir *ir = p->e->ir;
   tsr_expr subs[TSR_NEST_AXES + 2];
   unsigned lanes = 0;
-  const uint32_t mark = tsr_body_mark(body);
-  bind_depth(p->e);
   for (uint32_t d = 0; d < p->to->rank; d++) {
     subs[d] = tsr_body_expr(body, p->to->subs[d]);
     lanes |= tsr_body_lanes(body, subs[d]);
   }
-  const tsr_value tile =
-      tsr_body_spread(body, tsr_body_value(body, p->operand->value),
-                      lanes & 1 ? body->extents[0] : 1, lanes & 2 ? body->extents[1] : 1);
+  const tsr_value tile = tsr_body_spread(body, piece, lanes & 1 ? body->extents[0] : 1,
+                                         lanes & 2 ? body->extents[1] : 1);
   tsr_op store = tsr_op_append(ir, body->region, TSR_OP_STORE);
   tsr_op_add_operand(ir, store, tile);
   tsr_op_add_element(ir, store, p->to->buffer, subs, p->to->rank);
+}
+
+static void store_tile(packing *p) {
+  tsr_body *body = &p->e->body;
+  tsr_value pieces[TSR_BF16_PARTS];
+  const uint32_t mark = tsr_body_mark(body);
+  bind_depth(p->e);
+  const int count = pieces_of(p, tsr_body_value(body, p->operand->value), pieces);
+  for (int i = 0; i < count; i++) {
+    bind_piece(p, i);
+    store_piece(p, pieces[i]);
+  }
   tsr_body_release(body, mark);
 }
 
@@ -71,7 +100,8 @@ static void store_group(packing *p, tsr_value tile, int64_t from, int64_t rows, 
   bind_depth(p->e);
   for (uint32_t d = 0; d < p->to->rank; d++)
     subs[d] = tsr_body_expr(body, p->to->subs[d]);
-  subs[last] = tsr_expr_add(ir, subs[last], tsr_expr_lane(ir, 0));
+  if (e->group > 1)
+    subs[last] = tsr_expr_add(ir, subs[last], tsr_expr_lane(ir, 0));
   tsr_body_bind(body, axis, before);
   tsr_op store = tsr_op_append(ir, body->region, TSR_OP_STORE);
   tsr_op_add_operand(ir, store, tile);
@@ -84,21 +114,29 @@ static void store_groups(packing *p) {
   tsr_ir *ir = p->e->ir;
   const int64_t rows = body->extents[0], lanes = body->extents[1], left = p->group_left;
   const uint32_t mark = tsr_body_mark(body);
-  tsr_value tile;
+  tsr_value tile, pieces[TSR_BF16_PARTS];
+  int count = piece_count(p);
   if (left <= 0) {
     tile = tsr_tile_const(ir, body->region, p->to->dtype, 0, rows, lanes);
+    for (int i = 0; i < count; i++)
+      pieces[i] = tile;
   } else {
     tile = tsr_body_spread(body, tsr_body_value(body, p->operand->value), rows, lanes);
     if (left < rows) {
-      const tsr_value zero = tsr_tile_const(ir, body->region, p->to->dtype, 0, rows, lanes);
+      const tsr_dtype dtype = tsr_value_type(ir, tile)->dtype;
+      const tsr_value zero = tsr_tile_const(ir, body->region, dtype, 0, rows, lanes);
       const tsr_expr inside =
           tsr_expr_binary(ir, TSR_INDEX_LT, tsr_expr_lane(ir, 0), tsr_expr_int(ir, left));
       tile = tsr_tile_select(ir, body->region,
                              tsr_tile_condition(ir, body->region, inside, rows, lanes), tile, zero);
     }
+    count = pieces_of(p, tile, pieces);
   }
-  for (int64_t from = 0; from < rows; from += p->e->group)
-    store_group(p, tile, from, rows, lanes);
+  for (int i = 0; i < count; i++) {
+    bind_piece(p, i);
+    for (int64_t from = 0; from < rows; from += p->e->group)
+      store_group(p, pieces[i], from, rows, lanes);
+  }
   tsr_body_release(body, mark);
 }
 
@@ -183,15 +221,18 @@ static void zero_end(packing *p, uint32_t level, int64_t size) {
   if (end > 1)
     at = tsr_expr_add(e->ir, at, tsr_expr_lane(e->ir, 1));
   const tsr_expr before = body->to[axis];
+  const tsr_value zeros = tsr_tile_const(e->ir, body->region, p->to->dtype, 0, 1, end);
   tsr_body_bind(body, axis, at);
   bind_depth(e);
-  for (uint32_t d = 0; d < p->to->rank; d++)
-    subs[d] = tsr_body_expr(body, p->to->subs[d]);
+  for (int i = 0; i < piece_count(p); i++) {
+    bind_piece(p, i);
+    for (uint32_t d = 0; d < p->to->rank; d++)
+      subs[d] = tsr_body_expr(body, p->to->subs[d]);
+    tsr_op store = tsr_op_append(e->ir, body->region, TSR_OP_STORE);
+    tsr_op_add_operand(e->ir, store, zeros);
+    tsr_op_add_element(e->ir, store, p->to->buffer, subs, p->to->rank);
+  }
   tsr_body_bind(body, axis, before);
-  const tsr_value zeros = tsr_tile_const(e->ir, body->region, p->to->dtype, 0, 1, end);
-  tsr_op store = tsr_op_append(e->ir, body->region, TSR_OP_STORE);
-  tsr_op_add_operand(e->ir, store, zeros);
-  tsr_op_add_element(e->ir, store, p->to->buffer, subs, p->to->rank);
 }
 
 /* An axis taken `step` at a time on tile axis `lane`; the rest has its exact extent. */
@@ -268,13 +309,19 @@ static tsr_value scratch(tsr_contract_emit *e, tsr_dtype dtype, const tsr_expr *
 static tsr_body_stored *new_stored(tsr_contract_emit *e, const tsr_contract_operand *operand) {
   tsr_body_stored *stored = &e->body.stored[e->stored_count++];
   *stored = (tsr_body_stored){.value = operand->value};
-  stored->dtype = tsr_value_type(e->ir, operand->value)->dtype;
+  stored->dtype = tsr_contract_splits(e) ? TSR_BF16 : tsr_value_type(e->ir, operand->value)->dtype;
   return stored;
 }
 
 static void add_dim(tsr_body_stored *stored, tsr_expr *dims, tsr_expr sub, tsr_expr extent) {
   dims[stored->rank] = extent;
   stored->subs[stored->rank++] = sub;
+}
+
+/* The parts of what is split come first. */
+static void add_parts(tsr_contract_emit *e, tsr_body_stored *stored, tsr_expr *dims) {
+  if (tsr_contract_splits(e))
+    add_dim(stored, dims, e->part, tsr_expr_int(e->ir, e->parts));
 }
 
 /* Groups of depths, and the axis of the columns' groups behind them: `column` of `columns`. */
@@ -368,6 +415,7 @@ static void pack_panels(tsr_contract_emit *e, packing *p, tsr_body_stored *store
   if (tsr_expr_is_int(ir, n->extent, &size) && (size + n->tile - 1) / n->tile < panels)
     panels = (size + n->tile - 1) / n->tile;
   add_dim(stored, dims, n->leaves[TSR_SIDE_LOCAL], tsr_expr_int(ir, panels));
+  add_parts(e, stored, dims);
   if (p->grouped) {
     add_groups(e, stored, dims, n->leaves[TSR_SIDE_LANE], n->tile);
   } else {
@@ -466,6 +514,7 @@ static void pack_flat(tsr_contract_emit *e, packing *p, tsr_body_stored *stored)
   const int64_t width = e->c->flat_width, rows = e->n.block / width;
   const int64_t lanes = 16, padded = (e->n.block + lanes - 1) / lanes * lanes;
   int64_t columns = padded % 512 == 0 ? padded + lanes : padded;
+  add_parts(e, stored, dims);
   if (p->grouped) {
     add_groups(e, stored, dims, e->n.leaves[TSR_SIDE_COLUMN], columns);
   } else {
@@ -529,6 +578,7 @@ void tsr_contract_pack_a(tsr_contract_emit *e) {
     rows = size;
   p.inside = store_tile;
   p.lengthwise = (int)e->c->depth[e->c->depth_count - 1];
+  add_parts(e, stored, dims);
   add_dim(stored, dims, m->leaves[TSR_SIDE_COLUMN],
           tsr_expr_int(ir, (rows + m->tile - 1) / m->tile * m->tile));
   add_depth(e, stored, dims);

@@ -2,6 +2,7 @@
 #include "passes/tile/default.h"
 #include "passes/cost/cost.h"
 #include "passes/tile/contract_dot.h"
+#include "passes/tile/contract_parts.h"
 #include "passes/tile/mma.h"
 #include <math.h>
 
@@ -260,7 +261,13 @@ static void take_atom(const tsr_target *target, const tsr_atom *atom, tsr_cost_c
   const double share = atom->place == TSR_ATOM_MEMORY ? 1 : target->fma_rate / 2;
   inout->group = (int64_t)atom->k;
   inout->rate = atom->rate * rows * share;
+  if (atom->scope == TSR_ATOM_MACHINE)
+    inout->rate /= target->threads > 1 ? target->threads : 1;
 }
+
+/* What a copy costs besides: its elements are compared, rounded three times and stored three times.
+ */
+static const double SPLIT_OPS = 16;
 
 static int last_depth(const tsr_contraction *c) {
   return c->depth_count == 0 ? -1 : (int)c->depth[c->depth_count - 1];
@@ -291,6 +298,10 @@ static void candidate_cost(const choosing *s, const int64_t *knobs, tsr_cost *ou
   shape.b_row_bytes = bytes_along(s, &c->b, false, last_depth(c));
   if (s->atom != NULL)
     take_atom(s->nest->target, s->atom, &shape);
+  if (s->atom != NULL && s->atom->parts > 1) {
+    shape.pack_a += s->pack_a ? SPLIT_OPS / (double)s->lanes : 0;
+    shape.pack_b += s->pack_b ? SPLIT_OPS / (double)s->lanes : 0;
+  }
   shape.strided_b = !s->pack_b && !c->b.packable && c->b.side_stride != 1 && c->b.side_stride != 2;
   shape.rows_split = s->hang && c->m >= 0 && !s->nest->axes[c->m].fixed;
   shape.columns_hang = s->hang && !c->flat && !s->nest->axes[c->n].fixed;
@@ -467,8 +478,24 @@ static choosing choosing_of(tsr_nest *nest, const tsr_contraction *c, tsr_expr e
   return s;
 }
 
+static void cost_at(tsr_nest *nest, const tsr_schedule *schedule, bool hang, tsr_expr extent,
+                    int64_t size, tsr_cost *out_cost);
+
 static choosing choosing_at(tsr_nest *nest, tsr_expr extent, int64_t size) {
   return choosing_of(nest, tsr_contract_match(nest), extent, size);
+}
+
+/* f32 by AMX tiles and bf16 parts, where that gains by the model: multiply-adds on the same panels,
+ * of which it will be a variant. */
+static void prefer_parts(tsr_nest *nest, tsr_schedule *inout) {
+  tsr_schedule tiles;
+  tsr_cost by_tiles, otherwise;
+  if (!tsr_contract_dot_parts(nest, &tiles))
+    return;
+  cost_at(nest, &tiles, false, 0, 0, &by_tiles);
+  cost_at(nest, inout, false, 0, 0, &otherwise);
+  if (by_tiles.cycles * VARIANT_GAIN < otherwise.cycles && tsr_contract_parts_in_range(nest))
+    (void)tsr_contract_dot_stand_in(nest, &tiles, inout);
 }
 
 static double proc_cycles(const tsr_nest *nest) {
@@ -497,6 +524,7 @@ void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule) {
   else {
     default_contract(&s, out_schedule);
     tsr_schedule_high_end(nest, out_schedule);
+    prefer_parts(nest, out_schedule);
   }
 }
 

@@ -1,5 +1,6 @@
 /* Schedules of contractions by atoms with k-groups: what is legal, and the default. */
 #include "passes/tile/contract_dot.h"
+#include "passes/tile/contract_parts.h"
 #include "passes/tile/default.h"
 #include <math.h>
 
@@ -31,6 +32,8 @@ tsr_status tsr_contract_dot_check(tsr_nest *nest, const tsr_schedule *schedule, 
     return refuse(kernel, "atom", "does not multiply what this block multiplies on its target",
                   diag);
   const tsr_contraction *c = tsr_contract_narrow(nest);
+  if (c->parts > 1 && !tsr_contract_parts_in_range(nest))
+    return refuse(kernel, "atom", "splits constants whose values are 0 or in 2^-40 .. 2^40", diag);
   if (knobs[TSR_KNOB_NR] % TILE != 0 || (tiles && knobs[TSR_KNOB_NR] > 2 * TILE))
     return refuse(kernel, "nr", tiles ? "must be 16 or 32" : "must be a multiple of 16", diag);
   if (tiles && c->flat && !whole_registers(nest, c, knobs[TSR_KNOB_NC]))
@@ -102,6 +105,11 @@ static const tsr_atom *tile_atom(tsr_nest *nest) {
   return NULL;
 }
 
+/* Sums that start from zero again and again stand beside those that they are added to. */
+static bool chained(const tsr_atom *atom) {
+  return atom->parts > 1 && atom->place == TSR_ATOM_REG && atom->k > 1;
+}
+
 static void choose_tile(tsr_nest *nest, const shape *s, const tsr_atom *atom, int64_t *knobs) {
   const tsr_contraction *c = tsr_contract_narrow(nest);
   /* Panels that a variant by tiles reads too. */
@@ -116,7 +124,8 @@ static void choose_tile(tsr_nest *nest, const shape *s, const tsr_atom *atom, in
   }
   for (int64_t vectors = 1; vectors <= 4; vectors++)
     for (int64_t rows = 1; rows <= 28; rows++) {
-      if (rows * vectors + vectors + 1 > (int64_t)nest->target->vector_registers)
+      const int64_t sums = chained(atom) ? 2 * rows * vectors : rows * vectors;
+      if (sums + vectors + 1 > (int64_t)nest->target->vector_registers)
         break;
       if ((only_rows > 0 && rows != only_rows) || (only_vectors > 0 && vectors != only_vectors))
         continue;
@@ -127,6 +136,18 @@ static void choose_tile(tsr_nest *nest, const shape *s, const tsr_atom *atom, in
         knobs[TSR_KNOB_NR] = vectors * TILE;
       }
     }
+}
+
+/* Of a deep product of parts, passes whose rows are enough to share the panels that they read. */
+static int64_t choose_pass(tsr_nest *nest, const tsr_contraction *c, const shape *s) {
+  enum { ROWS = 128 };
+  const int64_t most = (int64_t)nest->target->l2_bytes / 2 / (ROWS * c->a.bytes);
+  if (c->parts == 1 || c->depth_count != 1 || s->k <= most || s->k % tsr_contract_unit(nest) != 0)
+    return 0;
+  for (int64_t passes = 2; s->k / passes >= most / 4; passes++)
+    if (s->k % passes == 0 && s->k / passes <= most && s->k / passes % tsr_contract_unit(nest) == 0)
+      return s->k / passes;
+  return 0;
 }
 
 /* What a task copies stays in half of L2, or of a quarter where it copies both; then enough tasks
@@ -178,11 +199,23 @@ void tsr_contract_dot_default(tsr_nest *nest, const tsr_atom *atom, tsr_schedule
   knobs[TSR_KNOB_GRAIN] = tsr_default_grain(nest->target, (double)s.m * (double)s.n * (double)s.k *
                                                               (double)s.outer / 64);
   choose_tile(nest, &s, atom, knobs);
-  choose_blocks(nest, c, &s, atom->place == TSR_ATOM_MEMORY, knobs);
+  knobs[TSR_KNOB_KC] = choose_pass(nest, c, &s);
+  shape pass = s;
+  if (knobs[TSR_KNOB_KC] > 0)
+    pass.k = knobs[TSR_KNOB_KC];
+  choose_blocks(nest, c, &pass, atom->place == TSR_ATOM_MEMORY, knobs);
+  if (knobs[TSR_KNOB_KC] > 0) /* partial sums stay in half of L2 */
+    knobs[TSR_KNOB_NC] =
+        least(knobs[TSR_KNOB_NC],
+              greatest(1, (int64_t)nest->target->l2_bytes / 2 /
+                              (knobs[TSR_KNOB_MC] * (int64_t)sizeof(float) * knobs[TSR_KNOB_NR])) *
+                  knobs[TSR_KNOB_NR]);
 }
 
 /* Vectors, on whose schedule a variant by tiles may stand; slow ones only for its sake. */
 static bool is_first(tsr_nest *nest, const tsr_atom *atom) {
+  if (atom->parts > 1)
+    return false;
   return atom->place == TSR_ATOM_REG &&
          (atom->c != TSR_F32 || tile_atom(nest) != NULL || tsr_target_bf16_vectors(nest->target));
 }
@@ -211,6 +244,37 @@ uint32_t tsr_contract_dot_variants(tsr_nest *nest, const tsr_schedule *first, ts
     knobs[TSR_KNOB_NC] = tsr_contract_up(knobs[TSR_KNOB_NC], knobs[TSR_KNOB_NR]);
   knobs[TSR_KNOB_UPTO] = tsr_knob_get(TSR_KNOB_UPTO)->greatest;
   return 1;
+}
+
+bool tsr_contract_dot_parts(tsr_nest *nest, tsr_schedule *out) {
+  const tsr_contraction *c = tsr_contract_narrow(nest);
+  const tsr_atom *atom = c == NULL || c->parts == 1 ? NULL : tile_atom(nest);
+  if (atom == NULL || !nest->axes[c->m].fixed || !nest->axes[c->n].fixed)
+    return false;
+  tsr_contract_dot_default(nest, atom, out);
+  return !c->flat || whole_registers(nest, c, out->knobs[TSR_KNOB_NC]);
+}
+
+/* Of multiply-adds only where elements are split: instructions for bf16 vectors would take longer.
+ */
+bool tsr_contract_dot_stand_in(tsr_nest *nest, const tsr_schedule *tiles, tsr_schedule *out) {
+  const tsr_atom *atoms[TSR_CONTRACT_ATOMS];
+  const tsr_contraction *c = tsr_contract_narrow(nest);
+  for (uint32_t i = tsr_contract_atoms(nest, atoms); i-- > 0;) {
+    if (c->parts == 1 || atoms[i]->place != TSR_ATOM_REG || atoms[i]->k > 1)
+      continue;
+    tsr_contract_dot_default(nest, atoms[i], out);
+    int64_t *knobs = out->knobs;
+    if (c->a.packable)
+      knobs[TSR_KNOB_MR] = tiles->knobs[TSR_KNOB_MR];
+    if (c->b.packable && !c->flat)
+      knobs[TSR_KNOB_NR] = tiles->knobs[TSR_KNOB_NR];
+    knobs[TSR_KNOB_MC] = tsr_contract_up(knobs[TSR_KNOB_MC], knobs[TSR_KNOB_MR]);
+    if (!c->flat)
+      knobs[TSR_KNOB_NC] = tsr_contract_up(knobs[TSR_KNOB_NC], knobs[TSR_KNOB_NR]);
+    return true;
+  }
+  return false;
 }
 
 const tsr_atom *tsr_contract_dot_choice(tsr_nest *nest) {

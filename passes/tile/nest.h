@@ -8,7 +8,7 @@
 
 enum {
   TSR_NEST_AXES = 16,
-  TSR_NEST_LEAVES = TSR_NEST_AXES + 9,
+  TSR_NEST_LEAVES = TSR_NEST_AXES + 10,
   TSR_NEST_CARRIED = 32 /* accumulators of one loop nest */
 };
 
@@ -33,6 +33,7 @@ typedef struct tsr_nest_buffer {
   bool constant, result, written, read;
   tsr_value arg;        /* the kernel's argument */
   const tsr_expr *map;  /* relayout of a constant, or NULL: over lanes $0.. of the new dims */
+  int parts_axis;       /* of the relayout's result: along which lie bf16 parts; -1: none */
   uint32_t packed_rank; /* of the relayout's result, of which `dims` may be a view */
   tsr_expr packed_dims[TSR_MAX_RANK];
   uint32_t map_rank; /* entries of `map`: the joined view that it reads */
@@ -76,6 +77,7 @@ typedef struct tsr_nest {
   const struct tsr_contraction *contraction;
   bool narrow_matched; /* the same for atoms with k-groups */
   const struct tsr_contraction *narrow;
+  bool weighed, weights_split; /* asked whether its weights are in the range of parts, and are */
   bool mma_matched; /* the same for the strategies of CUDA */
   const struct tsr_mma_problem *mma;
   /* Per value of the IR as it was before the pass: the axes it varies with; its tile; the

@@ -1,4 +1,5 @@
 /* Relayouts of constants, evaluated: the packed bytes become constants of their own. */
+#include "ir/bf16_parts.h"
 #include "ir/const_bytes.h"
 #include "passes/tile/tile.h"
 #include <stdlib.h>
@@ -182,6 +183,30 @@ static void copy_all(const relayout *r) {
   }
 }
 
+/* `count` values laid out as f32 become bf16: which part each of them is, its position along `axis`
+ * says. */
+static tsr_status split_parts(packing *p, relayout *r, int64_t axis, int64_t count) {
+  int64_t inner = 1;
+  if (r->element != sizeof(float) || axis >= (int64_t)r->rank || r->dims[axis] != TSR_BF16_PARTS)
+    return tsr_fail(p->diag, TSR_ERR_SHAPE, "relayout: 'parts' is no axis of 3 parts of f32");
+  for (uint32_t i = (uint32_t)axis + 1; i < r->rank; i++)
+    inner *= r->dims[i];
+  uint16_t *narrow =
+      tsr_arena_alloc_array(tsr_ir_arena(p->ir), (size_t)(count > 0 ? count : 1), sizeof *narrow);
+  if (narrow == NULL)
+    return tsr_fail(p->diag, TSR_ERR_OUT_OF_MEMORY, "out of memory in packing");
+  for (int64_t i = 0; i < count; i++) {
+    uint16_t parts[TSR_BF16_PARTS];
+    float value;
+    memcpy(&value, r->target + (size_t)i * sizeof value, sizeof value);
+    tsr_bf16_parts_of(value, parts);
+    narrow[i] = parts[i / inner % TSR_BF16_PARTS];
+  }
+  r->target = (unsigned char *)narrow;
+  r->element = sizeof *narrow;
+  return TSR_OK;
+}
+
 /* The const op under a relayout, through a reshape that only joins dims. */
 static tsr_op source_const(const tsr_ir *ir, tsr_op op) {
   const tsr_value value = tsr_op_get(ir, op)->operands[0].value;
@@ -198,6 +223,7 @@ static bool same_map(const tsr_ir *ir, tsr_op a, tsr_op b) {
   const tsr_attr *x = tsr_op_attr(ir, a, "map"), *y = tsr_op_attr(ir, b, "map");
   const tsr_value va = tsr_op_get(ir, a)->results[0], vb = tsr_op_get(ir, b)->results[0];
   return x->count == y->count && tsr_value_get(ir, va)->type == tsr_value_get(ir, vb)->type &&
+         tsr_op_int(ir, a, "parts", -1) == tsr_op_int(ir, b, "parts", -1) &&
          memcmp(x->u.exprs, y->u.exprs, x->count * sizeof *x->u.exprs) == 0;
 }
 
@@ -236,7 +262,8 @@ static tsr_status evaluate(packing *p, tsr_op constant, tsr_op op, tsr_value *ou
   r.source_rank = source->rank;
   TSR_TRY(static_dims(ir, type, r.dims, p->diag));
   TSR_TRY(static_dims(ir, source, r.source_dims, p->diag));
-  const unsigned bits = tsr_dtype_bits(type->dtype);
+  const unsigned bits = tsr_dtype_bits(source->dtype);
+  const int64_t parts = tsr_op_int(ir, op, "parts", -1);
   if (bits % 8 != 0 || r.rank == 0)
     return tsr_fail(p->diag, TSR_ERR_UNSUPPORTED, "relayout of elements of %u bits", bits);
   TSR_TRY(read_map(p, op, &r));
@@ -249,11 +276,14 @@ static tsr_status evaluate(packing *p, tsr_op constant, tsr_op op, tsr_value *ou
   TSR_TRY(tsr_const_bytes(ir, constant, &p->scratch, p->diag, &bytes, &byte_count));
   r.element = bits / 8;
   r.source = bytes;
-  r.target = tsr_arena_alloc_array(tsr_ir_arena(ir), (size_t)(count > 0 ? count : 1), r.element);
+  r.target = tsr_arena_alloc_array(parts >= 0 ? &p->scratch : tsr_ir_arena(ir),
+                                   (size_t)(count > 0 ? count : 1), r.element);
   if (r.target == NULL)
     return tsr_fail(p->diag, TSR_ERR_OUT_OF_MEMORY, "out of memory in packing");
   if (count > 0)
     copy_all(&r);
+  if (parts >= 0)
+    TSR_TRY(split_parts(p, &r, parts, count));
   const uint32_t number =
       tsr_const_add(ir, type->dtype, r.target, (uint64_t)count * r.element, false);
   tsr_op made = tsr_op_insert_before(ir, tsr_region_get(ir, p->graph)->first, TSR_OP_CONST);

@@ -99,7 +99,7 @@ tsr_status tsr_schedule_read(const tsr_ir *ir, tsr_op op, tsr_diag *diag, tsr_sc
   if (names_none &&
       (!has_atom(inout) || (on_cpu && (says_strategy || before != TSR_STRATEGY_CONTRACT))))
     inout->atom = NULL; /* of the strategy that it would have had */
-  if (on_cpu && inout->atom != NULL && inout->atom->k == 1)
+  if (on_cpu && inout->atom != NULL && inout->atom->k == 1 && inout->atom->parts == 1)
     inout->atom = NULL; /* multiply-adds of the sum's own type */
   if (!has_atom(inout) && inout->atom != NULL)
     return fail_at(data, diag, "atom", "is no knob of this strategy");

@@ -178,7 +178,8 @@ static void add_forms(tsr_space *space) {
   const tsr_atom *groups[TSR_CONTRACT_ATOMS];
   uint32_t count = space->narrow == NULL ? 0 : tsr_contract_atoms(space->matched, groups);
   for (uint32_t i = 0; i < count; i++)
-    add_form(space, TSR_STRATEGY_CONTRACT, groups[i]);
+    if (groups[i]->k > 1) /* multiply-adds by parts only stand in for tiles */
+      add_form(space, TSR_STRATEGY_CONTRACT, groups[i]);
   const tsr_atom *atoms[TSR_MMA_ATOMS];
   if (space->problem == NULL || !tsr_mma_atoms(space->nest, atoms, &count))
     return;

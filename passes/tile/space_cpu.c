@@ -224,9 +224,11 @@ void tsr_space_contract_values(tsr_space *space, tsr_space_form *form) {
     tsr_space_add_value(&knobs[TSR_KNOB_GRAIN], grain);
 }
 
-/* Rows that fit beside so many vectors of columns: sums, one vector of each column, one element. */
-static int64_t rows_that_fit(const tsr_space *space, int64_t vectors) {
-  return ((int64_t)space->take.target->vector_registers - 1 - vectors) / vectors;
+/* Rows that fit beside so many vectors of columns: sums, one vector of each column, one element. By
+ * parts, sums stand beside those that they are added to. */
+static int64_t rows_that_fit(const tsr_space *space, const tsr_atom *atom, int64_t vectors) {
+  const int64_t each = atom != NULL && atom->parts > 1 ? 2 : 1;
+  return ((int64_t)space->take.target->vector_registers - 1 - vectors) / (each * vectors);
 }
 
 void tsr_space_contract_settle(const tsr_space *space, tsr_schedule *inout) {
@@ -236,10 +238,10 @@ void tsr_space_contract_settle(const tsr_space *space, tsr_schedule *inout) {
   const int64_t n = axis_size(space, c->n);
   int64_t *knobs = inout->knobs;
   int64_t vectors = up_to(greatest(knobs[TSR_KNOB_NR], 1), lanes) / lanes;
-  while (vectors > 1 && !tiles && rows_that_fit(space, vectors) < 1)
+  while (vectors > 1 && !tiles && rows_that_fit(space, inout->atom, vectors) < 1)
     vectors--;
   knobs[TSR_KNOB_NR] = vectors * lanes;
-  const int64_t most_rows = tiles ? 32 : greatest(1, rows_that_fit(space, vectors));
+  const int64_t most_rows = tiles ? 32 : greatest(1, rows_that_fit(space, inout->atom, vectors));
   const int64_t mr = least(knobs[TSR_KNOB_MR], most_rows), nr = knobs[TSR_KNOB_NR];
   knobs[TSR_KNOB_MR] = c->m < 0 ? 1 : mr;
   knobs[TSR_KNOB_MC] =
@@ -267,7 +269,7 @@ bool tsr_space_contract_fits(const tsr_space *space, const tsr_schedule *schedul
   const int64_t vectors = up_to(knobs[TSR_KNOB_NR], lanes) / lanes;
   if (knobs[TSR_KNOB_MR] < 1 || knobs[TSR_KNOB_NR] < 1 || knobs[TSR_KNOB_UNROLL] < 1 ||
       knobs[TSR_KNOB_GRAIN] < 1 || knobs[TSR_KNOB_MC] < 1 || knobs[TSR_KNOB_NC] < 1 ||
-      (!tiles && knobs[TSR_KNOB_MR] > greatest(1, rows_that_fit(space, vectors))))
+      (!tiles && knobs[TSR_KNOB_MR] > greatest(1, rows_that_fit(space, schedule->atom, vectors))))
     return false;
   const int64_t depth = knobs[TSR_KNOB_KC] > 0 ? knobs[TSR_KNOB_KC] : greatest(c->depth_size, 1);
   const bool passes = knobs[TSR_KNOB_KC] > 0 && knobs[TSR_KNOB_KC] < c->depth_size;

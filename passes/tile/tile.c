@@ -1,6 +1,7 @@
 /* Blocks become kernels and launches. */
 #include "passes/tile/tile.h"
 #include "passes/tile/contract_dot.h"
+#include "passes/tile/contract_parts.h"
 #include "passes/tile/default.h"
 #include "passes/tile/mma.h"
 #include "passes/tile/take.h"
@@ -219,7 +220,8 @@ static uint32_t stand_in(tiling *t, tsr_nest *nest, made_kernel *kernel, tsr_sch
   tsr_diag *diag = t->take.diag, why = {0};
   if (first->schedule.atom->place != TSR_ATOM_MEMORY)
     return 0;
-  tsr_schedule_default(nest, &other.schedule);
+  if (!tsr_contract_dot_stand_in(nest, &first->schedule, &other.schedule))
+    tsr_schedule_default(nest, &other.schedule);
   other.schedule.knobs[TSR_KNOB_UPTO] = 0;
   const bool vectors = other.schedule.strategy == TSR_STRATEGY_CONTRACT &&
                        other.schedule.atom != NULL && other.schedule.atom->place == TSR_ATOM_REG;
@@ -323,6 +325,10 @@ static tsr_status prepare(tiling *t, tsr_op block, made_kernel *kernel, const ts
 
 /* --- kernels --- */
 
+static tsr_dtype packed_dtype(const tsr_nest_buffer *buffer) {
+  return buffer->parts_axis > 0 ? TSR_BF16 : buffer->dtype;
+}
+
 /* Inputs in the order of their first use, then the block's results. */
 static void add_arguments(tiling *t, tsr_nest *nest, tsr_region region) {
   const tsr_op_data *data = tsr_op_get(t->take.ir, nest->op);
@@ -331,7 +337,7 @@ static void add_arguments(tiling *t, tsr_nest *nest, tsr_region region) {
     if (!b->result)
       b->arg = tsr_region_add_arg(
           t->take.ir, region, TSR_ROLE_IN,
-          tsr_type_make(t->take.ir, TSR_LEVEL_GLOBAL, b->dtype, b->dims, b->rank));
+          tsr_type_make(t->take.ir, TSR_LEVEL_GLOBAL, packed_dtype(b), b->dims, b->rank));
   }
   for (uint32_t k = 0; k < data->result_count; k++)
     for (uint32_t i = 0; i < nest->buffer_count; i++) {
@@ -383,9 +389,12 @@ static tsr_value launch_operand(tiling *t, const tsr_nest *nest, const tsr_nest_
   tsr_op relayout = tsr_op_insert_before(ir, nest->op, TSR_OP_RELAYOUT);
   tsr_op_add_operand(ir, relayout, source);
   tsr_op_set_exprs(ir, relayout, "map", b->map, b->map_rank);
+  if (b->parts_axis > 0)
+    tsr_op_set_int(ir, relayout, "parts", b->parts_axis);
   tsr_op_copy_origins(ir, relayout, nest->op);
   return tsr_op_add_result(
-      ir, relayout, tsr_type_make(ir, TSR_LEVEL_GLOBAL, b->dtype, b->packed_dims, b->packed_rank));
+      ir, relayout,
+      tsr_type_make(ir, TSR_LEVEL_GLOBAL, packed_dtype(b), b->packed_dims, b->packed_rank));
 }
 
 /* The launch's kernel, or its variants in the order of their guards, the first kernel last. */
@@ -444,10 +453,24 @@ static uint32_t ops_within(const tsr_ir *ir, tsr_op op) {
   return count;
 }
 
+/* A kernel by parts reads constants that can be split. */
+static bool can_share(tiling *t, tsr_op block, const made_kernel *kernel) {
+  const tsr_atom *atom = kernel->variants[0].schedule.atom;
+  tsr_diag *diag = t->take.diag, why = {0};
+  tsr_nest *nest = NULL;
+  if (kernel->count == 0 || atom == NULL || atom->parts == 1)
+    return true;
+  t->take.diag = &why;
+  const tsr_status status = tsr_take_nest(&t->take, block, &nest);
+  t->take.diag = diag;
+  return status == TSR_OK && tsr_contract_parts_in_range(nest);
+}
+
 static made_kernel *same_kernel(tiling *t, tsr_op block, uint32_t op_count) {
   for (uint32_t i = 0; i < t->count; i++)
     if (t->kernels[i].op_count == op_count &&
-        tsr_nest_same_block(t->take.ir, &t->take.pool, t->kernels[i].block, block))
+        tsr_nest_same_block(t->take.ir, &t->take.pool, t->kernels[i].block, block) &&
+        can_share(t, block, &t->kernels[i]))
       return &t->kernels[i];
   return NULL;
 }

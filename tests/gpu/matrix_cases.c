@@ -180,7 +180,7 @@ typedef struct atom {
   bool cuda;
 } atom;
 _Static_assert(sizeof "CPU" != sizeof "CUDA", "the rows' kinds differ in length");
-#define TSR_ATOM(NAME, kind, text, m, n, k, a, b, c, place, features, rate, scope)                 \
+#define TSR_ATOM(NAME, kind, text, m, n, k, a, b, c, place, features, rate, scope, parts)          \
   {text, sizeof #kind == sizeof "CUDA"},
 static const atom atoms[] = {
 #include "ir/atoms.def"

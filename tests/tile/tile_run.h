@@ -87,15 +87,10 @@ static inline void free_before_trap(void *data, size_t bytes) {
     munmap((char *)data + bytes - pages, pages + TILE_PAGE);
 }
 
-/* Tiles by the plan in the text, if there is one, else by the default. */
-static inline void tiled_open(tiled *t, const char *text, const tsr_cpu_isa *isa,
-                              const tsr_target *target) {
+/* Makes code of t->ir, which is tiled. */
+static inline void tiled_compile(tiled *t, const tsr_cpu_isa *isa) {
   tsr_diag diag = {0};
-  *t = (tiled){.ir = parse_text(text)};
-  tsr_arena_init(&t->arena, tsr_allocator_default());
-  const tsr_plan_source plan = {.ir = t->ir, .plan = plan_of(t->ir)};
-  if (tsr_pass_tile(t->ir, target, plan.plan != 0 ? &plan : NULL, &diag) != TSR_OK ||
-      tsr_pass_pack(t->ir, &diag) != TSR_OK || tsr_ir_verify(t->ir, &diag) != TSR_OK ||
+  if (tsr_pass_pack(t->ir, &diag) != TSR_OK || tsr_ir_verify(t->ir, &diag) != TSR_OK ||
       tsr_codegen_cpu(t->ir, isa, NULL, &t->arena, &diag, &t->code) != TSR_OK)
     fail_with(&diag, tsr_ir_print(t->ir, &t->arena));
   t->graph = graph_of(t->ir);
@@ -105,6 +100,18 @@ static inline void tiled_open(tiled *t, const char *text, const tsr_cpu_isa *isa
   ck_assert_ptr_ne(t->mapped, MAP_FAILED);
   memcpy(t->mapped, t->code.image, t->code.image_bytes);
   ck_assert_int_eq(mprotect(t->mapped, t->mapped_bytes, PROT_READ | PROT_EXEC), 0);
+}
+
+/* Tiles by the plan in the text, if there is one, else by the default. */
+static inline void tiled_open(tiled *t, const char *text, const tsr_cpu_isa *isa,
+                              const tsr_target *target) {
+  tsr_diag diag = {0};
+  *t = (tiled){.ir = parse_text(text)};
+  tsr_arena_init(&t->arena, tsr_allocator_default());
+  const tsr_plan_source plan = {.ir = t->ir, .plan = plan_of(t->ir)};
+  if (tsr_pass_tile(t->ir, target, plan.plan != 0 ? &plan : NULL, &diag) != TSR_OK)
+    fail_with(&diag, text);
+  tiled_compile(t, isa);
 }
 
 static inline void tiled_close(tiled *t) {
