@@ -30,17 +30,17 @@ class Run:
         self.options, self.failures = options, []
         self.tessera = os.path.join(options.programs, "frontend/tessera")
         self.doctor = json.loads(call(self.tessera, "doctor", "--json", "-"))
-        self.goals, self.more = {}, {}
+        self.goals, self.more = [], {}
 
     def path(self, name):
         return os.path.join(self.options.tools, name)
 
     def goal(self, part, name, value, limit=None, unit="%"):
         met = limit is None or value < limit
-        self.goals.setdefault(part, []).append(
-            {"name": name, "value": round(value, 4), "unit": unit} | ({"limit": limit, "met": met} if limit is not None else {}))
-        held = "" if limit is None else f"   limit {limit:g} {unit}: {'met' if met else 'MISSED'}"
-        print(f"{name}: {value:.2f} {unit}{held}", flush=True)
+        held = {"limit": limit, "met": met} if limit is not None else {}
+        self.goals.append({"part": part, "name": name, "value": round(value, 4), "unit": unit} | held)
+        text = "" if limit is None else f"   limit {limit:g} {unit}: {'met' if met else 'MISSED'}"
+        print(f"{name}: {value:.2f} {unit}{text}", flush=True)
 
     def fresh(self, name):
         """A database of that name, empty unless those of the last run are kept."""
@@ -99,21 +99,27 @@ class Run:
 
     # --- the parts ---
 
-    def regret(self):
-        """Of the analytic model alone, over the products."""
-        shapes, common = [], ("--threads", self.options.threads)
+    def shapes(self):
         here = os.path.dirname(os.path.abspath(__file__))
         for line in open(os.path.join(here, "contractions.txt")):
             words = line.split()
             if len(words) == 5 and words[0] == "gemm" and re.search(self.options.only, words[1]):
-                shapes.append((words[1], *map(int, words[2:])))
-        rows = []
-        for name, m, n, k in shapes:
-            path, database = self.path("g.tsr"), self.fresh(f"regret_{name}.db")
-            with open(path, "w") as file:
-                file.write(f'graph @g {{\n  %x = input {{name = "x"}} : f32[{m}, {k}]\n'
-                           f'  %w = const {{random = 1}} : f32[{k}, {n}]\n  %y = einsum %x, %w {{spec = "mk,kn->mn"}} : '
-                           f'f32[{m}, {n}] from "{name}"\n  output %y {{name = "y"}}\n}}\n')
+                yield (words[1], *map(int, words[2:]))
+
+    def write_product(self, name, m, n, k):
+        with open(self.path("g.tsr"), "w") as file:
+            file.write(f'graph @g {{\n  %x = input {{name = "x"}} : f32[{m}, {k}]\n'
+                       f'  %w = const {{random = 1}} : f32[{k}, {n}]\n  %y = einsum %x, %w {{spec = "mk,kn->mn"}} : '
+                       f'f32[{m}, {n}] from "{name}"\n  output %y {{name = "y"}}\n}}\n')
+
+    def regret(self):
+        """Of the analytic model alone, over the products."""
+        rows, common = [], ("--threads", self.options.threads)
+        path = self.path("g.tsr")
+        for shape in self.shapes():
+            name = shape[0]
+            database = self.fresh(f"regret_{name}.db")
+            self.write_product(*shape)
             trials = self.options.trials
             self.tune(path, database, *common, "--no-learned", "--trials", trials)
             self.tune(path, database, *common, "--resume", "--no-analytic", "--trials", trials)
@@ -183,21 +189,39 @@ class Run:
 
     def correction(self):
         path, feeds = self.model("BERT layer", lambda: cpu_models.bert(self.options.tools, 1))
-        modules, found = [], []
+        modules = []
         for name, words in (("on", ()), ("off", ("--no-learned",))):
             database = self.fresh(f"correction_{name}.db")
-            found.append(self.tune(path, database, "--threads", 2, "--trials", 20 * self.options.trials, *words)[0])
+            self.tune(path, database, "--threads", 2, "--trials", 20 * self.options.trials, *words)
             modules.append(self.path(f"correction_{name}.tsm"))
             self.compile(path, modules[-1], database, 2)
         rows = self.in_turns(modules, feeds, 2)
-        on = found[0]
+        self.goal("correction", "a layer of BERT tuned without the correction, by the one tuned with it",
+                  statistics.median(b / a for a, b in rows), unit="times")
+        self.learned_of_others()
+
+    def learned_of_others(self):
+        """Both models on the rows of each shape; the correction is learned from the rows of all others."""
+        shapes = [shape for shape in self.shapes() if os.path.exists(self.path(f"regret_{shape[0]}.db"))]
+        if len(shapes) < 2:
+            print("  no databases of the part 'regret': nothing to learn from")
+            return
+        merged, found = self.path("correction_all.db"), []
+        for name, *_ in shapes:
+            call(self.tessera, "db", "merge", self.path(f"regret_{name}.db"), "--db", merged)
+        for shape in shapes:
+            self.write_product(*shape)
+            copy = self.path("correction_one.db")
+            shutil.copyfile(merged, copy)
+            found.append(self.tune(self.path("g.tsr"), copy, "--threads", self.options.threads, "--resume", "--trials", 1)[0])
+        found = [row for row in found if row["rank_correlation"] is not None]
         for key, text in (("rank_correlation", "rank correlation"), ("top1_regret", "top-1 regret"),
                           ("top10_regret", "top-10 regret")):
             factor, unit = (1, "") if key == "rank_correlation" else (100, "%")
-            self.goal("correction", f"{text}, analytic model", factor * on["analytic"][key], unit=unit)
-            self.goal("correction", f"{text}, with the correction", factor * on[key], unit=unit)
-        self.goal("correction", "module without the correction by module with it, same trials",
-                  statistics.median(b / a for a, b in rows), unit="times")
+            for rows, model in (([row["analytic"] for row in found], "analytic model alone"),
+                                (found, "with a correction learned from other shapes")):
+                self.goal("correction", f"{text}, {model}, mean of {len(found)}",
+                          factor * statistics.fmean(row[key] for row in rows), unit=unit)
 
     def go(self):
         parts = {"compile": self.compiled}
@@ -210,14 +234,15 @@ class Run:
                 print(f"FAIL {part}: {wrong}", flush=True)
 
     def result(self, before):
-        goals = {part: rows for part, rows in before.get("parts", {}).items() if part in PARTS} | self.goals
+        run = {goal["part"] for goal in self.goals}
+        goals = self.goals + [goal for goal in before.get("goals", []) if goal["part"] not in run]
         return {
             "kind": "goals",
             "device": device(self.doctor),
             "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "commit": self.doctor["commit"],
             "long_s": self.options.long,
-            "parts": {part: goals[part] for part in PARTS if part in goals},
+            "goals": sorted(goals, key=lambda goal: PARTS.index(goal["part"])),
             "more": before.get("more", {}) | self.more,
             "failures": self.failures,
         }
@@ -247,7 +272,7 @@ def main():
         json.dump(run.result(before), file, indent=1)
         file.write("\n")
     os.replace(options.results + ".part", options.results)
-    missed = [row["name"] for rows in run.goals.values() for row in rows if not row.get("met", True)]
+    missed = [goal["name"] for goal in run.goals if not goal.get("met", True)]
     print(f"{len(missed)} limits missed, {len(run.failures)} failures; figures: {options.results}")
     return 1 if missed or run.failures else 0
 

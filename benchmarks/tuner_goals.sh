@@ -9,8 +9,9 @@
 #   resnet      the same of ResNet-50, in 10 minutes
 #   compile     BERT-base compiled from the database that `bert` left (else from one of a minute's tuning): each time in less
 #               than 5 s, twice the same bytes
-#   correction  the learned correction on and off, with the same trials on a layer of BERT: rank correlation and regret of
-#               both models on what was measured, and the modules timed in turns; figures without a limit
+#   correction  the learned correction on and off: a layer of BERT tuned with the same trials, the modules timed in turns;
+#               then, on the rows that `regret` left of each shape, rank correlation and regret of the analytic model and of
+#               the one corrected by what the other shapes' rows teach; figures without a limit
 #
 #   --long SECONDS    length of the longer searches; 3600
 #   --trials N        of `regret`, of each of its two searches per shape; 24. Of `correction`: 20 times as many

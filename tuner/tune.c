@@ -209,6 +209,9 @@ static tsr_status read_database(tuning *t, work *w) {
   TSR_TRY(r.status);
   r.left = NEIGHBOURS;
   TSR_TRY(tsr_db_neighbours(t->db, &w->key, NEIGHBOURS, seed_row, &r, t->diag));
+  double best;
+  if (tsr_search_best(w->search, &best) != NULL)
+    w->best_ns = best;
   return r.status;
 }
 
@@ -239,16 +242,11 @@ static tsr_status start(tuning *t, work *w, tsr_task *task) {
                             t->diag, &w->search));
   tsr_space_default(w->space, &w->start);
   w->predicted_ns = tsr_learner_predict(t->learner, w->space, &w->start).ns;
-  TSR_TRY(add_workload(t, w));
-  TSR_TRY(read_database(t, w));
-  double best;
-  if (tsr_search_best(w->search, &best) != NULL)
-    w->best_ns = best;
-  return TSR_OK;
+  return add_workload(t, w);
 }
 
-/* Other kernels' rows: what is said of the tasks' own schedules is said before they are measured.
- */
+/* Other kernels' rows, before the tasks' own are read: what is said of the tasks' schedules is said
+ * before their times are known, of those of the database, too. */
 static tsr_status take_lessons(tuning *t) {
   if (t->options->no_learned || t->tasks->count == 0)
     return TSR_OK;
@@ -285,6 +283,9 @@ static tsr_status start_all(tuning *t) {
   for (uint32_t i = 0; i < t->tasks->count; i++)
     TSR_TRY(start(t, &t->works[i], &t->tasks->tasks[i]));
   TSR_TRY(take_lessons(t));
+  TSR_TRY(tsr_learner_update(t->learner, t->diag));
+  for (uint32_t i = 0; i < t->tasks->count; i++)
+    TSR_TRY(read_database(t, &t->works[i]));
   return tsr_learner_update(t->learner, t->diag);
 }
 

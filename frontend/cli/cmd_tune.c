@@ -299,6 +299,21 @@ static void put_quality(const char *name, const tsr_model_quality *q) {
          name, q->rank_correlation, 100 * q->top1_regret, 100 * q->top10_regret, q->measured);
 }
 
+/* Open sizes, and what stands for them: what is best there need not be elsewhere. */
+static void put_dims(const session *s) {
+  bool any = false;
+  const tsr_ir *ir = tsr_compilation_part(s->compilation, 0);
+  for (tsr_dim dim = 1; dim <= tsr_dim_count(ir); dim++) {
+    const tsr_dim_data *data = tsr_dim_get(ir, dim);
+    if (data->from_device || data->lo == data->hi)
+      continue;
+    printf("%s%s = %" PRId64, any ? ", " : "measured where ", data->name, data->hint);
+    any = true;
+  }
+  if (any)
+    puts("; --dim NAME=N, here and for 'compile', for a size that matters more");
+}
+
 static void put_table(const session *s) {
   char best[32], first[32];
   const tsr_tune_result *r = &s->result;
@@ -321,6 +336,7 @@ static void put_table(const session *s) {
     put_quality("with correction:", &r->quality.corrected);
   if (r->lessons > 0)
     printf("the correction started from %u trials of other kernels in the database\n", r->lessons);
+  put_dims(s);
 }
 
 static tsr_status run(session *s) {

@@ -51,6 +51,13 @@ typedef struct tsr_report_limit {
   struct tsr_report_limit *next;
 } tsr_report_limit;
 
+/* A figure and what it has to stay under; NAN: under nothing. */
+typedef struct tsr_report_goal {
+  const char *name, *unit;
+  double value, limit;
+  struct tsr_report_goal *next;
+} tsr_report_goal;
+
 enum { TSR_REPORT_MOST_NAMES = 32, TSR_REPORT_MOST_CASES = 4096 };
 
 /* Different names, in the order in which they came. */
@@ -66,6 +73,7 @@ typedef struct tsr_report_point {
 typedef enum tsr_report_kind {
   TSR_REPORT_PEERS,  /* "kind": "peers": benchmarks/cpu_peers.sh */
   TSR_REPORT_TUNING, /* "kind": "tuning": tessera tune --json */
+  TSR_REPORT_GOALS,  /* "kind": "goals": benchmarks/tuner_goals.sh */
   TSR_REPORT_BENCH,  /* with "latency_ns": tessera bench --json */
 } tsr_report_kind;
 
@@ -81,6 +89,7 @@ typedef struct tsr_report_file {
   tsr_report_ceiling *ceilings;
   tsr_report_group *groups;
   tsr_report_limit *limits;
+  tsr_report_goal *goals;                             /* GOALS */
   double rank_correlation, top1_regret, top10_regret; /* TUNING: of the model; NAN: not said */
   tsr_report_point *points;
   uint32_t point_count;

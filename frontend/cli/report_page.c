@@ -358,6 +358,37 @@ static void put_tuning(FILE *out, const tsr_report_file *files, uint32_t count) 
   fputs("</section>\n", out);
 }
 
+/* Files of one device, oldest first: the newest counts. */
+static void put_goals(FILE *out, const tsr_report_file *files, uint32_t count) {
+  const tsr_report_file *file = &files[count - 1];
+  fputs("<section>\n<h2>Goals of the tuner", out);
+  if (*file->device != '\0') {
+    fputs(" on ", out);
+    tsr_html_put(out, file->device, 0);
+  }
+  fputs("</h2>\n", out);
+  put_about(out, file);
+  begin_table(out, "What|Figure|Limit|");
+  for (const tsr_report_goal *goal = file->goals; goal != NULL; goal = goal->next) {
+    fputs("<tr>", out);
+    put_cell(out, goal->name);
+    fprintf(out, "<td>%.4g ", goal->value);
+    tsr_html_put(out, goal->unit, 20);
+    if (isnan(goal->limit)) {
+      fputs("</td><td></td><td></td></tr>\n", out);
+      continue;
+    }
+    fprintf(out, "</td><td>%.4g ", goal->limit);
+    tsr_html_put(out, goal->unit, 20);
+    fputs(goal->value < goal->limit ? "</td><td class=\"good\">\xe2\x9c\x93 met</td>"
+                                    : "</td><td class=\"bad\">\xe2\x9c\x97 missed</td>",
+          out);
+    fputs("</tr>\n", out);
+  }
+  end_table(out);
+  fputs("</section>\n", out);
+}
+
 static void put_latencies(FILE *out, const tsr_report_file *files, uint32_t count) {
   fputs("<section>\n<h2>Latencies", out);
   if (*files->device != '\0') {
@@ -401,6 +432,7 @@ void tsr_report_write_page(FILE *out, const tsr_report *report) {
   static void (*const sections[])(FILE *, const tsr_report_file *,
                                   uint32_t) = {[TSR_REPORT_PEERS] = put_peers,
                                                [TSR_REPORT_TUNING] = put_tuning,
+                                               [TSR_REPORT_GOALS] = put_goals,
                                                [TSR_REPORT_BENCH] = put_latencies};
   put_head(out);
   for (uint32_t i = 0, n; i < report->count; i += n) {

@@ -302,6 +302,26 @@ static tsr_status read_tuning(reader *r, const tsr_json *root, tsr_report_file *
   return TSR_OK;
 }
 
+static tsr_status read_goals(reader *r, const tsr_json *root, tsr_report_file *file) {
+  const tsr_json *list;
+  tsr_report_goal **end = &file->goals;
+  TSR_TRY(take_list(r, root, "the results", "goals", TSR_JSON_LIST, true, &list));
+  for (const tsr_json *one = list->first; one != NULL; one = one->next) {
+    tsr_report_goal *goal = create(r, sizeof *goal);
+    if (goal == NULL)
+      return TSR_ERR_OUT_OF_MEMORY;
+    TSR_TRY(take_name(r, one, "a goal", "name", &goal->name));
+    TSR_TRY(take_text(r, one, goal->name, "unit", &goal->unit));
+    TSR_TRY(take_share(r, one, "value", &goal->value));
+    TSR_TRY(take_share(r, one, "limit", &goal->limit));
+    if (isnan(goal->value))
+      return fail(r, one, goal->name, "value", "a number");
+    *end = goal;
+    end = &goal->next;
+  }
+  return TSR_OK;
+}
+
 static tsr_status read_bench(reader *r, const tsr_json *root, tsr_report_file *file) {
   TSR_TRY(take_time(r, root, "the results", "latency_ns", &file->latency));
   TSR_TRY(take_number(r, root, "the results", "runs", false, &file->runs));
@@ -312,18 +332,18 @@ static tsr_status read_bench(reader *r, const tsr_json *root, tsr_report_file *f
 /* --- files --- */
 
 static tsr_status find_kind(reader *r, const tsr_json *root, tsr_report_kind *out) {
-  static const char *const kinds[] = {"peers", "tuning"};
+  static const char *const kinds[] = {"peers", "tuning", "goals"};
   const tsr_json *kind = tsr_json_get(root, "kind");
   *out = TSR_REPORT_BENCH;
   if (kind == NULL && tsr_json_get(root, "latency_ns") != NULL)
     return TSR_OK;
-  for (int i = 0; kind != NULL && kind->kind == TSR_JSON_TEXT && i < 2; i++) {
+  for (int i = 0; kind != NULL && kind->kind == TSR_JSON_TEXT && i < 3; i++) {
     *out = (tsr_report_kind)i;
     if (strcmp(kind->text, kinds[i]) == 0)
       return TSR_OK;
   }
   return fail(r, kind != NULL ? kind : root, "no results that are known", "kind",
-              "\"peers\" or \"tuning\", or there is a \"latency_ns\" of 'bench --json'");
+              "\"peers\", \"tuning\" or \"goals\", or there is a \"latency_ns\" of 'bench --json'");
 }
 
 static tsr_status read_root(reader *r, const tsr_json *root, tsr_report_file *file) {
@@ -335,6 +355,8 @@ static tsr_status read_root(reader *r, const tsr_json *root, tsr_report_file *fi
   TSR_TRY(take_text(r, root, what, "precision", &file->precision));
   if (file->kind == TSR_REPORT_PEERS)
     return read_peers(r, root, file);
+  if (file->kind == TSR_REPORT_GOALS)
+    return read_goals(r, root, file);
   TSR_TRY(take_name(r, root, what, "model", &file->model));
   TSR_TRY(take_text(r, root, what, "target", &file->target));
   TSR_TRY(take_threads(r, root, what, &file->threads));

@@ -33,8 +33,17 @@ echo '{"model": "a/<i>m.tsm", "target": "cpu", "threads": 1, "precision": "f32",
 echo '{"kind": "tuning", "model": "net.onnx", "device": "d", "date": "2026-11-02", "commit": "c", "threads": 2, "target": "cpu",
   "points": [[0, 0, 9e6], [1.5, 10, 7e6], [60, 400, 5e6]], "rank_correlation": 0.91, "top1_regret": 0.125, "top10_regret": null}' >tune.json
 
-page new.json tune.json bench.json old.json -o page.html
-page old.json bench.json new.json tune.json -o again.html
+echo '{"kind": "goals", "device": "d", "date": "2026-11-02", "commit": "c", "goals": [
+  {"name": "re<g>ret", "value": 7.5, "unit": "%", "limit": 5, "met": false}, {"name": "seconds of it", "value": 3, "unit": "s", "limit": 5},
+  {"name": "rank", "value": -0.25, "unit": ""}]}' >goals.json
+
+page new.json tune.json bench.json goals.json old.json -o page.html
+page old.json bench.json goals.json new.json tune.json -o again.html
+grep -qF '<td>re&lt;g&gt;ret</td><td>7.5 %</td><td>5 %</td><td class="bad">' page.html || fail "a goal that is missed"
+grep -qF '<td>seconds of it</td><td>3 s</td><td>5 s</td><td class="good">' page.html || fail "a goal that is met"
+grep -qF '<td>rank</td><td>-0.25 </td><td></td><td></td>' page.html || fail "a figure without a goal"
+sed 's/"value": 3, //' goals.json >valueless.json
+expect 1 '^error: valueless.json:2: seconds of it: "value" must be a number$' "$TESSERA" report valueless.json -o none.html
 cmp page.html again.html || fail "the order of the files changes the page"
 
 # Other precisions of a device stand apart.
