@@ -12,12 +12,11 @@ models = []
 
 
 class Model:
-    """`sets`: a dict of inputs per data set, or one alone; lists of arrays are sequences. `oracle`: their results."""
+    """`sets`: a dict of inputs per data set, or one alone; lists of arrays are sequences. `oracle`: their results. `refused`: why the model
+    is not imported, one line for each reason."""
 
-    refused = None
-
-    def __init__(self, name, text, sets, opset=17, oracle=None):
-        self.name, self.sets, self.oracle = "control_" + name, sets if isinstance(sets, list) else [sets], oracle
+    def __init__(self, name, text, sets, opset=17, oracle=None, refused=None):
+        self.name, self.sets, self.oracle, self.refused = "control_" + name, sets if isinstance(sets, list) else [sets], oracle, refused
         self.model = onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["" : {opset}]> main {text}')
         models.append(self)
 
@@ -30,6 +29,11 @@ class Model:
         return session.run(None, inputs)
 
     def write(self, folder):
+        if self.refused:
+            folder.mkdir(parents=True)
+            (folder / "model.onnx").write_bytes(self.model.SerializeToString())
+            (folder / "reason").write_text(self.refused + "\n")
+            return
         for number, inputs in enumerate(self.sets):
             place = folder / f"test_data_set_{number}"
             place.mkdir(parents=True)
@@ -670,3 +674,18 @@ for op in ("RNN", "GRU", "LSTM"):
     plain = recurrent(f"{op.lower()}_two_plain", op, SIZES, directions=2, direction="bidirectional")
     recurrent(f"{op.lower()}_batch_first", op, SIZES, directions=2, direction="bidirectional", layout=1,
               oracle=batch_first(plain))
+
+# --- refused: all nodes that cannot be imported are told at once ---
+Model("all_reasons", """(bool c, float[2, 3] x, int64[N] s, uint8[K] p, int64 k) => (float y, float[R] z, uint8[H, W, 3] i, float[M] w) {
+    y = If (c) <
+        then_branch = then () => (a) { a = Identity (x) },
+        else_branch = other () => (b) { b = ReduceSum <keepdims = 0> (x) }
+    >
+    z = Reshape (x, s)
+    i = ImageDecoder <pixel_format = "RGB"> (p)
+    w = HammingWindow <output_datatype = 1> (k)
+}""", [], opset=20, refused="""4 nodes cannot be imported
+If (opset 20, node 'If_0'): result 0 has rank 2 in one branch and 0 in the other, and the condition is not known when compiling
+Reshape (opset 20, node 'Reshape_1'): input 's' (shape) must be known when compiling
+ImageDecoder (opset 20, node 'ImageDecoder_2'): the operator is not supported
+HammingWindow (opset 20, node 'HammingWindow_3'): input 'k' (size) must be known when compiling""")

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Operators of com.microsoft and control flow against results that ONNX Runtime gave (make_cases.py): all pass. Those of
-# refused/ are not imported, for the reason in their file `reason`. TESSERA_SAMPLE=N takes every Nth case.
+# refused/ are not imported, for the reasons in their file `reason`, a line each. TESSERA_SAMPLE=N takes every Nth case.
 set -u
 folder=tests/onnx
 scratch=$(mktemp -d)
@@ -23,10 +23,12 @@ for reason in $folder/refused/*/reason; do
   case=$(dirname "$reason")
   "$TESSERA" compile "$case/model.onnx" -o "$scratch/out.tsm" >"$scratch/out" 2>&1
   status=$?
-  if [ $status -ne 1 ] || ! grep -qF "$(cat "$reason")" "$scratch/out"; then
-    echo "$case: exit status $status, without: $(cat "$reason")"
-    cat "$scratch/out"
-    failed=1
-  fi
+  while IFS= read -r line; do
+    if [ $status -ne 1 ] || ! grep -qF "$line" "$scratch/out"; then
+      echo "$case: exit status $status, without: $line"
+      cat "$scratch/out"
+      failed=1
+    fi
+  done <"$reason"
 done
 exit $failed

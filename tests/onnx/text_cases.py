@@ -20,13 +20,6 @@ class Case(Model):
         )
         models.append(self)
 
-    def write(self, folder):
-        if not self.refused:
-            return super().write(folder)
-        folder.mkdir(parents=True)
-        (folder / "model.onnx").write_bytes(self.model.SerializeToString())
-        (folder / "reason").write_text(self.refused + "\n")
-
 
 def words(text, *shape):
     """An array of the words between bars."""
