@@ -186,7 +186,7 @@ tsr_expr tsr_contract_first_panel(const tsr_contract_emit *e, const tsr_contract
 
 /* --- the register tile --- */
 
-static tsr_value product(tsr_contract_emit *e, tsr_value acc) {
+tsr_value tsr_contract_product(tsr_contract_emit *e, tsr_value acc) {
   tsr_body *body = &e->body;
   const tsr_value b =
       tsr_body_spread(body, tsr_body_value(body, e->c->b.value), 1, body->extents[1]);
@@ -205,12 +205,12 @@ static tsr_value product(tsr_contract_emit *e, tsr_value acc) {
 static tsr_value flat_step(tsr_contract_emit *e, tsr_value acc) {
   tsr_body *body = &e->body;
   if (e->taps == 1)
-    return product(e, acc);
+    return tsr_contract_product(e, acc);
   const uint32_t tap = (uint32_t)e->c->tap;
   for (int64_t i = 0; i < e->taps; i++) {
     const uint32_t mark = tsr_body_mark(body);
     tsr_body_bind(body, tap, tsr_expr_int(e->ir, i));
-    acc = product(e, acc);
+    acc = tsr_contract_product(e, acc);
     tsr_body_release(body, mark);
   }
   tsr_body_bind(body, tap, tsr_expr_int(e->ir, 0));
@@ -271,7 +271,7 @@ static void depth_loop(tsr_contract_emit *e, uint32_t level, tsr_value acc, tsr_
   tsr_body_hoist(body, e->c->a.value, inner);
   tsr_body_hoist(body, e->c->b.value, inner);
   if (level == e->c->depth_count) {
-    *out = product(e, acc);
+    *out = tsr_contract_product(e, acc);
     return;
   }
   if (tsr_contract_is_window(e, level)) {
@@ -321,6 +321,12 @@ static void store_sums(tsr_contract_emit *e, tsr_value sum) {
   tsr_op_add_element(e->ir, store, e->sums, subs, 2);
 }
 
+/* What follows the sum. */
+static void finish_tile(tsr_contract_emit *e, tsr_value sum) {
+  tsr_body_set(&e->body, tsr_op_get(e->ir, e->c->reduce)->results[0], sum);
+  tsr_body_stores(&e->body);
+}
+
 static void register_tile(tsr_contract_emit *e) {
   tsr_body *body = &e->body;
   const uint32_t mark = tsr_body_mark(body);
@@ -343,8 +349,7 @@ static void register_tile(tsr_contract_emit *e) {
     store_sums(e, sum);
     return;
   }
-  tsr_body_set(body, tsr_op_get(e->ir, e->c->reduce)->results[0], sum);
-  tsr_body_stores(body);
+  finish_tile(e, sum);
   tsr_body_release(body, mark);
 }
 
@@ -491,7 +496,7 @@ static void walk_side(tsr_contract_emit *e, unsigned order, const tsr_contract_s
 
 static void walk(tsr_contract_emit *e, unsigned order) {
   if (order == 2 && e->row_axis >= 0) {
-    tsr_contract_each_row(e, register_tile);
+    tsr_contract_window_tile(e, finish_tile);
     return;
   }
   if (order == 2) {

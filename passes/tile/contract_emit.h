@@ -89,9 +89,13 @@ void tsr_contract_pack_b(tsr_contract_emit *e);
 bool tsr_contract_is_window(const tsr_contract_emit *e, uint32_t level);
 /* The innermost outer axis, where it moves the window, or -1. */
 int tsr_contract_row_axis(const tsr_contract_emit *e);
-/* The block at all rows, some at a time; the register tile at each of those. */
+/* The block at all rows, some at a time. */
 void tsr_contract_rows(tsr_contract_emit *e, tsr_contract_step block);
-void tsr_contract_each_row(tsr_contract_emit *e, tsr_contract_step tile);
+/* The sums of all those rows; `finish` takes each. */
+typedef void (*tsr_contract_finish)(tsr_contract_emit *e, tsr_value sum);
+void tsr_contract_window_tile(tsr_contract_emit *e, tsr_contract_finish finish);
+/* acc + a * b of the body at the step that the depth axes are bound to. */
+tsr_value tsr_contract_product(tsr_contract_emit *e, tsr_value acc);
 
 /* Windows read in place (contract_direct.c): rows of an image, tiles of their pixels, and the taps
  * of one. */

@@ -4,7 +4,7 @@
  * tiles inside need no checks. */
 #include "passes/tile/contract_emit.h"
 
-enum { MOST_TAPS = 32 };
+enum { MOST_TAPS = 32, MOST_ROWS = 4 };
 
 /* Taps of the depth axes from `level` on; more than MOST_TAPS: too many. */
 static int64_t taps_from(const tsr_nest *nest, const tsr_contraction *c, uint32_t level) {
@@ -25,9 +25,9 @@ bool tsr_contract_window(const tsr_nest *nest, const tsr_contraction *c) {
 /* The depth from this level on is straight code: what a tap reads outside of a row is then known,
  * and row checks leave the loop. */
 bool tsr_contract_is_window(const tsr_contract_emit *e, uint32_t level) {
-  enum { MOST_ROWS = 3 };
-  return taps_from(e->nest, e->c, level) <= MOST_TAPS && e->m.tile <= MOST_ROWS &&
-         e->c->b.checked && !e->pack_b;
+  enum { FEW_ROWS = 3 };
+  return taps_from(e->nest, e->c, level) <= MOST_TAPS && e->m.tile <= FEW_ROWS && e->c->b.checked &&
+         !e->pack_b;
 }
 
 int tsr_contract_row_axis(const tsr_contract_emit *e) {
@@ -40,7 +40,6 @@ int tsr_contract_row_axis(const tsr_contract_emit *e) {
 
 /* As many rows as leave room for the weights, each a register. */
 static int64_t rows_of_tile(const tsr_contract_emit *e) {
-  enum { MOST_ROWS = 4 };
   const tsr_target *target = e->nest->target;
   const int64_t lanes = tsr_target_lanes(target, tsr_dtype_bits(e->c->dtype));
   const int64_t vectors = (e->n.tile + lanes - 1) / lanes;
@@ -89,11 +88,93 @@ void tsr_contract_rows(tsr_contract_emit *e, tsr_contract_step block) {
   e->body.region = outer;
 }
 
-void tsr_contract_each_row(tsr_contract_emit *e, tsr_contract_step tile) {
+/* --- the tile: rows under each other --- */
+
+/* How the window's lines lie to the output's rows: output row r reads by tap t the line r * step +
+ * t * apart. Without a tap that moves along the rows, each row reads a line of its own. */
+typedef struct window_lines {
+  uint32_t taps[TSR_NEST_AXES], tap_count; /* the other axes of the depth, in order */
+  int tap;
+  int64_t size, step, apart;
+} window_lines;
+
+static window_lines lines_of(const tsr_contract_emit *e) {
+  const tsr_nest *nest = e->nest;
+  const tsr_nest_access *access = e->c->b.main;
+  window_lines lines = {.tap = -1, .size = 1, .step = 1, .apart = 1};
+  for (uint32_t d = 0; d < access->rank && lines.tap < 0; d++)
+    for (uint32_t i = 0; i < e->c->depth_count && lines.tap < 0; i++) {
+      const tsr_expr leaves[2] = {nest->axes[e->row_axis].leaf, nest->axes[e->c->depth[i]].leaf};
+      int64_t steps[2] = {0, 0};
+      tsr_expr rest = 0;
+      if (!tsr_expr_linear(nest->ir, access->subs[d], leaves, 2, steps, &rest) || steps[0] < 1 ||
+          steps[1] < 1)
+        continue;
+      lines.tap = (int)e->c->depth[i];
+      lines.size = nest->axes[e->c->depth[i]].size;
+      lines.step = steps[0];
+      lines.apart = steps[1];
+    }
+  for (uint32_t i = 0; i < e->c->depth_count; i++)
+    if ((int)e->c->depth[i] != lines.tap)
+      lines.taps[lines.tap_count++] = e->c->depth[i];
+  return lines;
+}
+
+/* The products of one line with every row that reads it, by one tap along the line. */
+static void line_products(tsr_contract_emit *e, const window_lines *lines, int64_t line,
+                          tsr_value *sums) {
+  tsr_body *body = &e->body;
   for (int64_t row = 0; row < e->row_count; row++) {
-    const uint32_t mark = tsr_body_mark(&e->body);
-    tsr_body_bind(&e->body, (uint32_t)e->row_axis, tsr_expr_add_int(e->ir, e->row_first, row));
-    tile(e);
-    tsr_body_release(&e->body, mark);
+    const int64_t left = line - row * lines->step;
+    if (left < 0 || left % lines->apart != 0 || left / lines->apart >= lines->size)
+      continue;
+    const uint32_t mark = tsr_body_mark(body);
+    tsr_body_bind(body, (uint32_t)e->row_axis, tsr_expr_add_int(e->ir, e->row_first, row));
+    if (lines->tap >= 0)
+      tsr_body_bind(body, (uint32_t)lines->tap, tsr_expr_int(e->ir, left / lines->apart));
+    sums[row] = tsr_contract_product(e, sums[row]);
+    tsr_body_release(body, mark);
+  }
+}
+
+static void line_taps(tsr_contract_emit *e, const window_lines *lines, uint32_t level, int64_t line,
+                      tsr_value *sums) {
+  tsr_body *body = &e->body;
+  if (level == lines->tap_count) {
+    line_products(e, lines, line, sums);
+    return;
+  }
+  const uint32_t axis = lines->taps[level];
+  for (int64_t i = 0; i < e->nest->axes[axis].size; i++) {
+    tsr_body_bind(body, axis, tsr_expr_int(e->ir, i));
+    line_taps(e, lines, level + 1, line, sums);
+  }
+  tsr_body_bind(body, axis, tsr_expr_int(e->ir, 0));
+}
+
+/* Line by line of what the window reads: a vector that is read meets all rows that want it before
+ * the next one is, so that registers hold weights and sums and little else. */
+void tsr_contract_window_tile(tsr_contract_emit *e, tsr_contract_finish finish) {
+  tsr_body *body = &e->body;
+  const window_lines lines = lines_of(e);
+  const uint32_t unbound = body->unbound;
+  tsr_value sums[MOST_ROWS];
+  for (int64_t row = 0; row < e->row_count; row++)
+    sums[row] =
+        tsr_tile_const(e->ir, body->region, e->c->dtype, 0, body->extents[0], body->extents[1]);
+  for (uint32_t i = 0; i < e->c->depth_count; i++)
+    body->unbound &= ~(1u << e->c->depth[i]);
+  const int64_t last = (e->row_count - 1) * lines.step + (lines.size - 1) * lines.apart;
+  for (int64_t line = 0; line <= last; line++)
+    line_taps(e, &lines, 0, line, sums);
+  body->unbound = unbound;
+  if (lines.tap >= 0)
+    tsr_body_bind(body, (uint32_t)lines.tap, tsr_expr_int(e->ir, 0));
+  for (int64_t row = 0; row < e->row_count; row++) {
+    const uint32_t mark = tsr_body_mark(body);
+    tsr_body_bind(body, (uint32_t)e->row_axis, tsr_expr_add_int(e->ir, e->row_first, row));
+    finish(e, sums[row]);
+    tsr_body_release(body, mark);
   }
 }
