@@ -63,6 +63,7 @@ void tsr_target_cpu(uint64_t features, const tsr_cpu_caches *caches, unsigned th
   out_target->line_bytes = caches != NULL && caches->line_bytes > 0 ? caches->line_bytes : 64;
   out_target->threads = threads > 0 ? threads : 1;
   out_target->fma_rate = 2;
+  out_target->dot_bf16_share = out_target->amx_share = 1;
   out_target->l1_rate = 2.0 * out_target->vector_bits / 8;
   out_target->l2_rate = 48;
   out_target->l3_rate = 16;

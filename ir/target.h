@@ -43,11 +43,12 @@ typedef struct tsr_target {
   unsigned threads; /* that a run will use; 1 when unknown */
   /* Measured or typical rates, bytes per cycle and core; the model ranks by their ratios. */
   double l1_rate, l2_rate, l3_rate, memory_rate;
-  double fma_rate;      /* fused multiply-adds of whole vectors per cycle and core */
-  double clock_ghz;     /* 0: not known */
-  double launch_cycles; /* one launch of one kernel on one thread */
-  double fork_cycles;   /* a launch on all threads, which look for it: work to them and back */
-  tsr_gpu gpu;          /* CUDA */
+  double fma_rate;                  /* fused multiply-adds of whole vectors per cycle and core */
+  double dot_bf16_share, amx_share; /* of the rates that atoms.def gives dot.bf16 and AMX's */
+  double clock_ghz;                 /* 0: not known */
+  double launch_cycles;             /* one launch of one kernel on one thread */
+  double fork_cycles; /* a launch on all threads, which look for it: work to them and back */
+  tsr_gpu gpu;        /* CUDA */
 } tsr_target;
 
 /* A CPU whose code may use `features` (TSR_CPU_* bits, 0: the architecture's baseline). Caches that

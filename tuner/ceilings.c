@@ -200,16 +200,29 @@ tsr_status tsr_ceilings_measure(uint32_t threads, double seconds, const tsr_allo
   X(L2_READ, "l2")                                                                                 \
   X(L3_READ, "l3")                                                                                 \
   X(MEMORY_READ, "memory")
+/* Where the machine has them. */
+#define MODEL_LIST_BF16(X)                                                                         \
+  X(DOT_BF16, "dot_bf16")                                                                          \
+  X(AMX_BF16, "amx_bf16")
 
 void tsr_ceilings_text(const tsr_ceiling_figure figures[TSR_CEILING_COUNT], uint32_t threads,
                        char out_text[TSR_CEILINGS_TEXT]) {
   int used = snprintf(out_text, TSR_CEILINGS_TEXT, "threads=%u", threads);
 #define PUT(name, text)                                                                            \
-  if (used >= 0 && used < TSR_CEILINGS_TEXT)                                                       \
+  if (used >= 0 && used < TSR_CEILINGS_TEXT && figures[TSR_CEILING_##name].most > 0)               \
     used += snprintf(out_text + used, (size_t)(TSR_CEILINGS_TEXT - used), " %s=%.4g", text,        \
                      figures[TSR_CEILING_##name].most);
   MODEL_LIST(PUT)
+  MODEL_LIST_BF16(PUT)
 #undef PUT
+}
+
+/* What of the rate in atoms.def this is; an operation is half a product. 1: not known. */
+static double share_of(const char *atom_text, double operations_per_cycle, int64_t lanes) {
+  const tsr_atom *atom = tsr_atom_find(atom_text);
+  const double columns = atom->n > 0 ? (double)atom->n : (double)lanes;
+  const double all = 2.0 * atom->m * columns * atom->k * atom->rate;
+  return operations_per_cycle > 0 ? fmin(1, operations_per_cycle / all) : 1;
 }
 
 /* The number behind `name=`, or 0. */
@@ -231,6 +244,9 @@ bool tsr_ceilings_calibrate(const char *text, tsr_target *inout_target) {
   all = all && figures[TSR_CEILING_##name] > 0 && isfinite(figures[TSR_CEILING_##name]);
   MODEL_LIST(GET)
 #undef GET
+#define GET_BF16(name, text_name) figures[TSR_CEILING_##name] = number_of(text, text_name);
+  MODEL_LIST_BF16(GET_BF16)
+#undef GET_BF16
   if (!all)
     return false;
   /* Each is the sum over the threads. A cycle is one of the processor's. The target's vectors may
@@ -239,6 +255,10 @@ bool tsr_ceilings_calibrate(const char *text, tsr_target *inout_target) {
   const double lanes = tsr_target_lanes(t, 32);
   t->clock_ghz = cycles / threads;
   t->fma_rate = fmin(2, figures[TSR_CEILING_FMA_F32] / (2 * lanes * cycles));
+  t->dot_bf16_share =
+      share_of("dot.bf16", figures[TSR_CEILING_DOT_BF16] / cycles, tsr_target_lanes(t, 32));
+  /* One unit for all cores. */
+  t->amx_share = share_of("amx.bf16", figures[TSR_CEILING_AMX_BF16] / t->clock_ghz, 0);
   t->l1_rate = figures[TSR_CEILING_L1_READ] / cycles;
   t->l2_rate = figures[TSR_CEILING_L2_READ] / cycles;
   t->l3_rate = figures[TSR_CEILING_L3_READ] / cycles;

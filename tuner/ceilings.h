@@ -14,6 +14,7 @@
   X(FMA_F32, "fma f32", "GFLOP/s", "fused multiply-adds of the widest vectors, in registers")      \
   X(FMA_F16, "fma f16", "GFLOP/s", "the same in half precision (AVX512-FP16)")                     \
   X(DOT_I8, "dot i8", "GOP/s", "products of bytes summed in i32 (VNNI), in registers")             \
+  X(DOT_BF16, "dot bf16", "GFLOP/s", "products of bf16 summed in f32 (AVX512-BF16), in registers") \
   X(AMX_BF16, "amx bf16", "GFLOP/s", "products of bf16 tiles, in registers")                       \
   X(AMX_I8, "amx i8", "GOP/s", "products of int8 tiles, in registers")                             \
   X(L1_READ, "l1 read", "GB/s", "reading half of the first data cache")                            \
@@ -46,8 +47,9 @@ TSR_WARN_UNUSED tsr_status tsr_ceilings_measure(uint32_t threads, double seconds
                                                 tsr_ceiling_figure out_figures[TSR_CEILING_COUNT]);
 
 /* The figures that the cost model knows, of `threads` threads at once, as kept beside measurements
- * (tsr_db_origin): "threads=1 clock=3.67 fma=117 l1=.." and so on. What other programs did
- * meanwhile only ever makes figures smaller, so the greatest count. */
+ * (tsr_db_origin): "threads=1 clock=3.67 fma=117 l1=.." and so on; those of bf16 where the machine
+ * multiplies it. What other programs did meanwhile only ever makes figures smaller, so the greatest
+ * count. */
 enum { TSR_CEILINGS_TEXT = 160 };
 void tsr_ceilings_text(const tsr_ceiling_figure figures[TSR_CEILING_COUNT], uint32_t threads,
                        char out_text[TSR_CEILINGS_TEXT]);

@@ -124,6 +124,18 @@ DEFINE_FMA(dot_vnni, VNNI)
 #undef ADD
 #undef FMA
 
+/* A pair of bf16 a word; all of them 2^-20, so that sums stay small and normal. */
+#define BF16         __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
+#define vector       __m512
+#define SPLAT(x)     _mm512_castsi512_ps(_mm512_set1_epi16((x) > 0 ? 0x3580 : 0))
+#define ADD(a, b)    _mm512_add_ps(a, b)
+#define FMA(a, b, c) _mm512_dpbf16_ps(a, (__m512bh)(b), (__m512bh)(c))
+DEFINE_FMA(dot_bf16, BF16)
+#undef vector
+#undef SPLAT
+#undef ADD
+#undef FMA
+
 AVX512 static void stream_avx512(void *to, const void *from, size_t bytes) {
   for (size_t i = 0; i < bytes; i += 64)
     _mm512_stream_si512((__m512i *)((char *)to + i), _mm512_load_si512((const char *)from + i));
@@ -225,6 +237,8 @@ void tsr_ceiling_kernels_select(tsr_ceiling_kernels *out) {
   out->stream = stream_avx512;
   if ((has & TSR_CPU_AVX512_VNNI) != 0)
     set(out, TSR_CEILING_DOT_I8, dot_vnni, 16 * 64 * 2);
+  if ((has & TSR_CPU_AVX512_BF16) != 0)
+    set(out, TSR_CEILING_DOT_BF16, dot_bf16, 16 * 32 * 2);
   if ((has & TSR_CPU_AVX512_FP16) != 0)
     set(out, TSR_CEILING_FMA_F16, fma_fp16, 16 * 32 * 2);
   select_amx(out, has);

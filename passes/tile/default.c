@@ -258,7 +258,9 @@ static int64_t bytes_along(const choosing *s, const tsr_contract_operand *operan
 /* A step of an atom with k-groups is as many depths; its rate is that of a vector of sums. */
 static void take_atom(const tsr_target *target, const tsr_atom *atom, tsr_cost_contract *inout) {
   const double rows = atom->m > 1 ? (double)atom->m : 1;
-  const double share = atom->place == TSR_ATOM_MEMORY ? 1 : target->fma_rate / 2;
+  const double share = atom->place == TSR_ATOM_MEMORY                ? target->amx_share
+                       : (atom->features & TSR_CPU_AVX512_BF16) != 0 ? target->dot_bf16_share
+                                                                     : target->fma_rate / 2;
   inout->group = (int64_t)atom->k;
   inout->rate = atom->rate * rows * share;
   if (atom->scope == TSR_ATOM_MACHINE)

@@ -5,6 +5,7 @@
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 START_TEST(figures) {
   tsr_ceiling_figure found[TSR_CEILING_COUNT];
@@ -24,6 +25,8 @@ START_TEST(figures) {
   ck_assert_double_gt(found[TSR_CEILING_MEMORY_STREAM].median, 0);
   bool vnni = (tsr_cpu_features() & TSR_CPU_AVX512_VNNI) != 0;
   ck_assert_int_eq(found[TSR_CEILING_DOT_I8].median > 0, vnni);
+  const bool bf16 = (tsr_cpu_features() & TSR_CPU_AVX512_BF16) != 0;
+  ck_assert_int_eq(found[TSR_CEILING_DOT_BF16].median > 0, bf16);
 }
 END_TEST
 
@@ -46,15 +49,25 @@ START_TEST(calibration) {
     found[i] = (tsr_ceiling_figure){1, 1, 40.0 * (i + 1)};
   found[TSR_CEILING_CLOCK].most = 8;
   found[TSR_CEILING_FMA_F32].most = 256;
+  found[TSR_CEILING_DOT_BF16].most = 8 * (2.0 * 2 * 8) * 2 / 4; /* a quarter of 2 steps a cycle */
+  found[TSR_CEILING_AMX_BF16].most = 4 * 1024.0 / 2;            /* half of one unit's */
   tsr_target_cpu(TSR_CPU_X86_64_V3, NULL, 2, &target);
   before = target;
   tsr_ceilings_text(found, 2, text);
   ck_assert(tsr_ceilings_calibrate(text, &target));
   ck_assert_double_eq_tol(target.clock_ghz, 4, 1e-6);
   ck_assert_double_eq_tol(target.fma_rate, 256 / (2.0 * 8) / 8, 1e-3);
+  ck_assert_double_eq_tol(target.dot_bf16_share, 0.25, 1e-3);
+  ck_assert_double_eq_tol(target.amx_share, 0.5, 1e-3);
   ck_assert_double_eq_tol(target.l2_rate, 40.0 * (TSR_CEILING_L2_READ + 1) / 8, 0.1);
   ck_assert_double_eq_tol(target.memory_rate, 40.0 * (TSR_CEILING_MEMORY_READ + 1) / 8, 0.1);
   ck_assert_str_eq(target.name, before.name);
+  found[TSR_CEILING_DOT_BF16].most = found[TSR_CEILING_AMX_BF16].most = 0;
+  tsr_ceilings_text(found, 2, text);
+  ck_assert_ptr_null(strstr(text, "bf16"));
+  ck_assert(tsr_ceilings_calibrate(text, &target));
+  ck_assert_double_eq(target.dot_bf16_share, 1);
+  ck_assert_double_eq(target.amx_share, 1);
   target = before;
   ck_assert(!tsr_ceilings_calibrate("", &target));
   ck_assert(!tsr_ceilings_calibrate("threads=1 clock=3 fma=nan l1=1 l2=1 l3=1 memory=1", &target));
