@@ -148,7 +148,7 @@ static double longest_share(const tsr_target *target, const tsr_cost_contract *s
   const int64_t threads = (int64_t)target->threads, count = (int64_t)tasks;
   double done[THREADS] = {0}, last = 0;
   int64_t next[THREADS + 1];
-  if (threads > THREADS || tasks > TASKS)
+  if (threads > THREADS || count > TASKS)
     return ceil_div((int64_t)tasks, threads) / tasks + out_of_step * whole;
   for (int64_t t = 0; t <= threads; t++)
     next[t] = (count * t + threads - 1) / threads;
