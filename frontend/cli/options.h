@@ -76,7 +76,8 @@ typedef enum tsr_cli_kind {
   X(ALIAS, "--alias", "OUT=IN", TEXT, TSR_CLI_MODEL,                                               \
     "output OUT is the next state of input IN and may live in its memory")                         \
   X(PRECISION, "--precision", "NAME", TEXT, TSR_CLI_MODEL,                                         \
-    "f32, f32-strict (the same in this version), tf32: faster matrix products on CUDA, or bf16: "  \
+    "f32: products by constants may be sums of products of bf16 parts, as exact as f32's, where "  \
+    "that is faster (AMX); f32-strict: they may not; tf32: faster matrix products on CUDA; bf16: " \
     "operands of matrix products and convolutions rounded to bf16, sums f32, on CPUs that are "    \
     "faster that way")                                                                             \
   X(NO_FUSE, "--no-fuse", NULL, FLAG, TSR_CLI_MODEL | TSR_CLI_ON(OPT), "one kernel per operation") \
