@@ -362,8 +362,8 @@ static tsr_status import_known(tsr_importer *im, const tsr_onnx_node *node, tsr_
       snprintf(reason, sizeof reason, "the operator is supported at opsets %lld to %lld only",
                (long long)since, (long long)until);
     else
-      snprintf(reason, sizeof reason, "the operator%s is not supported",
-               domain[0] ? "'s domain" : "");
+      snprintf(reason, sizeof reason, "the operator%s%.40s is not supported",
+               domain[0] ? " of domain " : "", domain);
     TSR_TRY(tsr_importer_unsupported(im, node->op_type, label, opset, reason));
     return bind_broken(im, node);
   }

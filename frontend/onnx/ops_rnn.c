@@ -26,18 +26,9 @@ static tsr_value widened(const tsr_rnn *n, uint32_t input) {
              : 0;
 }
 
-/* Entry `at` of the first axis, which goes. */
-static tsr_value entry(tsr_lower *l, tsr_value x, int64_t at) {
-  tsr_expr dims[TSR_MAX_RANK];
-  uint32_t rank = v_rank(l, x);
-  for (uint32_t i = 1; i < rank; i++)
-    dims[i - 1] = v_dim(l, x, i);
-  return v_reshape(l, v_slice_axis(l, x, 0, e_int(l, at), e_int(l, 1)), dims, rank ? rank - 1 : 0);
-}
-
 /* [directions, ...] as values are here: without the axis when there is one direction. */
 static tsr_value by_direction(const tsr_rnn *n, tsr_value x) {
-  return x && n->directions == 1 ? entry(n->l, x, 0) : x;
+  return x && n->directions == 1 ? tsr_rnn_entry(n->l, x, 0) : x;
 }
 
 /* [directions, k * H] of a row per direction as k rows [D, 1, H]; block `at` of them. */
@@ -46,12 +37,28 @@ static tsr_value row_block(const tsr_rnn *n, tsr_value rows, int64_t at) {
   return n->directions == 1 ? block : v_unsqueeze(n->l, block, 1);
 }
 
+tsr_value tsr_rnn_quantised_product(const tsr_rnn *n, tsr_value x, tsr_value weights,
+                                    uint32_t scale, int64_t direction) {
+  tsr_lower *l = n->l;
+  tsr_dtype dtype = v_dtype(l, x);
+  tsr_value factor, zero, words = tsr_dynamic_quantize(l, x, &factor, &zero);
+  words = v_sub(l, v_cast(l, words, TSR_I32), v_cast(l, zero, TSR_I32));
+  tsr_value w = v_cast(l, tsr_rnn_entry(l, weights, direction), TSR_I32);
+  if (tsr_lower_has(l, scale + 1)) {
+    zero = tsr_rnn_entry(l, tsr_lower_value(l, scale + 1), direction);
+    w = v_sub(l, w, v_cast(l, zero, TSR_I32));
+  }
+  tsr_value y = v_cast(l, v_matmul(l, words, w, false, false), dtype);
+  tsr_value scales = tsr_rnn_entry(l, tsr_lower_value(l, scale), direction);
+  return v_mul(l, y, v_mul(l, factor, v_cast(l, scales, dtype)));
+}
+
 /* Biases of input and recurrence that are added to the inputs' product, [gates * H]: but for the
  * one that the reset gate multiplies. */
 static tsr_value biases_of(const tsr_rnn *n, tsr_value all, int64_t direction) {
   tsr_lower *l = n->l;
   int64_t width = n->gates * n->hidden;
-  tsr_value both = entry(l, all, direction);
+  tsr_value both = tsr_rnn_entry(l, all, direction);
   tsr_value first = v_slice_axis(l, both, 0, e_int(l, 0), e_int(l, width));
   tsr_value second = v_slice_axis(l, both, 0, e_int(l, width), e_int(l, width));
   if (n->reset_late) {
@@ -66,9 +73,11 @@ static tsr_value biases_of(const tsr_rnn *n, tsr_value all, int64_t direction) {
 /* [T, D, B, gates * H]. */
 static tsr_value project(const tsr_rnn *n) {
   tsr_lower *l = n->l;
-  tsr_value w = widened(n, 1), biases = widened(n, 3), parts[2];
+  tsr_value w = n->quantised ? tsr_lower_value(l, 1) : widened(n, 1), biases = widened(n, 3);
+  tsr_value parts[2];
   for (int64_t d = 0; d < n->directions; d++) {
-    tsr_value y = v_matmul(l, n->x, entry(l, w, d), false, true);
+    tsr_value y = n->quantised ? tsr_rnn_quantised_product(n, n->x, w, RNN_W_SCALE, d)
+                               : v_matmul(l, n->x, tsr_rnn_entry(l, w, d), false, true);
     if (biases)
       y = v_add(l, y, biases_of(n, biases, d));
     if (n->directions == 1)
@@ -96,7 +105,7 @@ static tsr_status read_sizes(tsr_rnn *n) {
     n->x = v_move_axis(l, n->x, 1, 0);
   n->steps = v_dim(l, n->x, 0);
   n->batch = v_dim(l, n->x, 1);
-  if (!tsr_expr_is_int(l->ir, l->in[2]->dims[2], &n->hidden) ||
+  if (!tsr_expr_is_int(l->ir, l->in[2]->dims[n->quantised ? 1 : 2], &n->hidden) ||
       !tsr_expr_is_int(l->ir, l->in[1]->dims[0], &n->directions))
     return tsr_lower_unsupported(l, "weights of symbolic shape");
   if (n->directions < 1 || n->directions > 2 || n->hidden < 1)
@@ -105,11 +114,14 @@ static tsr_status read_sizes(tsr_rnn *n) {
   return TSR_OK;
 }
 
-static tsr_status read_rnn(tsr_lower *l, tsr_rnn *n) {
+static tsr_status read_rnn(tsr_lower *l, tsr_rnn *n, bool quantised) {
   TSR_TRY(tsr_lower_need(l, 3));
+  if (quantised && (!tsr_lower_has(l, RNN_W_SCALE) || !tsr_lower_has(l, RNN_R_SCALE)))
+    return tsr_lower_wrong(l, TSR_ERR_FORMAT, "it has no scales");
   memset(n, 0, sizeof *n);
   n->l = l;
   n->kind = (tsr_rnn_kind)l->arg;
+  n->quantised = quantised;
   n->gates = n->kind == TSR_LSTM ? 4 : n->kind == TSR_GRU ? 3 : 1;
   n->x = v_widen(l, tsr_lower_value(l, 0));
   n->clip = (double)tsr_lower_float(l, "clip", 0);
@@ -120,7 +132,7 @@ static tsr_status read_rnn(tsr_lower *l, tsr_rnn *n) {
   TSR_TRY(read_sizes(n));
   TSR_TRY(tsr_rnn_read_activations(n));
   n->inputs = project(n);
-  n->r = by_direction(n, widened(n, 2));
+  n->r = quantised ? tsr_lower_value(l, 2) : by_direction(n, widened(n, 2));
   if (n->reset_late && tsr_lower_has(l, 3))
     n->reset_bias = row_block(n, widened(n, 3), 5);
   for (int64_t i = 0; n->kind == TSR_LSTM && i < 3 && tsr_lower_has(l, 7); i++)
@@ -198,10 +210,9 @@ static void set_state(const tsr_rnn *n, uint32_t output, tsr_imported *state) {
 /* Nodes that a step of each kind is worth; see tsr_repeat.cost. */
 static const uint64_t costs[] = {[TSR_RNN] = 8, [TSR_GRU] = 16, [TSR_LSTM] = 16};
 
-/* `arg`: a tsr_rnn_kind. */
-tsr_status tsr_lower_op_rnn(tsr_lower *l) {
+static tsr_status lower_rnn(tsr_lower *l, bool quantised) {
   tsr_rnn n;
-  TSR_TRY(read_rnn(l, &n));
+  TSR_TRY(read_rnn(l, &n, quantised));
   tsr_imported *values[2] = {tsr_imported_new(l, initial_state(&n, 5)), NULL};
   if (n.kind == TSR_LSTM)
     values[1] = tsr_imported_new(l, initial_state(&n, 6));
@@ -226,4 +237,15 @@ tsr_status tsr_lower_op_rnn(tsr_lower *l) {
   if (n.kind == TSR_LSTM)
     set_state(&n, 2, values[1]);
   return TSR_OK;
+}
+
+/* `arg`: a tsr_rnn_kind. */
+tsr_status tsr_lower_op_rnn(tsr_lower *l) {
+  return lower_rnn(l, false);
+}
+
+/* What every step multiplies is rounded to 8 bits of its own range, as ONNX Runtime does on one
+ * thread. It leaves steps beyond all lengths out of the range of X, which is not done here. */
+tsr_status tsr_lower_op_contrib_dynamic_lstm(tsr_lower *l) {
+  return lower_rnn(l, true);
 }

@@ -10,6 +10,9 @@ typedef struct tsr_rnn_activation {
   double alpha, beta;
 } tsr_rnn_activation;
 
+/* Inputs of DynamicQuantizeLSTM behind those of LSTM; zero points follow their scales. */
+enum { RNN_W_SCALE = 8, RNN_R_SCALE = 10 };
+
 /* Values have the directions as their first axis when there are two, and lack it when there is one;
  * D below. */
 typedef struct tsr_rnn {
@@ -21,11 +24,12 @@ typedef struct tsr_rnn {
   bool batch_first; /* layout 1 */
   bool reset_late;  /* GRU: linear_before_reset */
   bool couples;     /* LSTM: input_forget */
+  bool quantised;   /* DynamicQuantizeLSTM: weights are integers, states become them */
   double clip;      /* 0: none */
   tsr_expr steps, batch;
   tsr_value x;      /* [T, B, I] */
   tsr_value inputs; /* [T, D, B, gates * H], biases added; the second direction's steps backwards */
-  tsr_value r;      /* [D, gates * H, H] */
+  tsr_value r;      /* [D, gates * H, H]; quantised [directions, H, gates * H] */
   tsr_value lengths;                    /* [B, 1], or 0 */
   tsr_value reset_bias;                 /* with reset_late: [D, 1, H] */
   tsr_value peepholes[3];               /* LSTM: [D, 1, H] each, of input, output, forget; or 0 */
@@ -36,6 +40,13 @@ typedef struct tsr_rnn {
 void tsr_rnn_step(const tsr_rnn *n, tsr_value inputs, tsr_value *h, tsr_value *c);
 /* Names, in the order in which models give their parameters; TSR_ERR_UNSUPPORTED: unknown ones. */
 TSR_WARN_UNUSED tsr_status tsr_rnn_read_activations(tsr_rnn *n);
+/* DynamicQuantizeLSTM: x [.., K] rounded to 8 bits times `weights` [directions, K, N] of one
+ * direction; their scales are input `scale`, [directions] or [directions, N], zero points the one
+ * behind it. */
+tsr_value tsr_rnn_quantised_product(const tsr_rnn *n, tsr_value x, tsr_value weights,
+                                    uint32_t scale, int64_t direction);
+/* Entry `at` of the first axis, which goes. */
+tsr_value tsr_rnn_entry(tsr_lower *l, tsr_value x, int64_t at);
 /* Block `gate` of the last axis. */
 tsr_value tsr_rnn_block(const tsr_rnn *n, tsr_value x, int64_t gate);
 

@@ -143,6 +143,14 @@ tsr_status tsr_rnn_read_activations(tsr_rnn *n) {
 
 /* --- cells --- */
 
+tsr_value tsr_rnn_entry(tsr_lower *l, tsr_value x, int64_t at) {
+  tsr_expr dims[TSR_MAX_RANK];
+  uint32_t rank = v_rank(l, x);
+  for (uint32_t i = 1; i < rank; i++)
+    dims[i - 1] = v_dim(l, x, i);
+  return v_reshape(l, v_slice_axis(l, x, 0, e_int(l, at), e_int(l, 1)), dims, rank ? rank - 1 : 0);
+}
+
 tsr_value tsr_rnn_block(const tsr_rnn *n, tsr_value x, int64_t gate) {
   tsr_lower *l = n->l;
   return v_slice_axis(l, x, v_rank(l, x) - 1, e_int(l, gate * n->hidden), e_int(l, n->hidden));
@@ -151,7 +159,14 @@ tsr_value tsr_rnn_block(const tsr_rnn *n, tsr_value x, int64_t gate) {
 /* h times the rows of R of `count` gates from `first`, transposed: [D, B, count * H]. */
 static tsr_value recur(const tsr_rnn *n, tsr_value h, int64_t first, int64_t count) {
   tsr_lower *l = n->l;
-  tsr_value rows = n->r;
+  tsr_value rows = n->r, parts[2];
+  if (n->quantised && n->directions == 1)
+    return tsr_rnn_quantised_product(n, h, rows, RNN_R_SCALE, 0);
+  for (int64_t d = 0; n->quantised && d < 2; d++)
+    parts[d] = v_unsqueeze(
+        l, tsr_rnn_quantised_product(n, tsr_rnn_entry(l, h, d), rows, RNN_R_SCALE, d), 0);
+  if (n->quantised)
+    return tsr_graph_concat(l->b, parts, 2, 0);
   if (count != n->gates)
     rows = v_slice_axis(l, rows, v_rank(l, rows) - 2, e_int(l, first * n->hidden),
                         e_int(l, count * n->hidden));

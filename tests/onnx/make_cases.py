@@ -643,6 +643,28 @@ for kind, name in ((np.uint8, ""), (np.int8, "_signed")):
         Case(f"ms_qlinear_pool{form}{name}", "QLinearAveragePool", [[q(kind, *s), scale_(0.25), zero, scale_(0.125), zero] for s in sizes], outputs=K,
              fixed=[1, 2, 3, 4], dims={0: names}, kernel_shape=[2, 4], channels_last=last, **attrs)
 
+# --- recurrence over rounded states: of one row, since ONNX Runtime rounds as many together as its threads leave ---
+
+
+def lstm(directions, steps, batch, per_column=False, kind=np.int8, width=5, hidden=4):
+    """X, W, R, B, then scales and zero points; the others are absent."""
+    def scales(n):
+        return (random.random((directions, n) if per_column else directions) * 0.01 + 0.005).astype(np.float32)
+
+    def zeros(n):  # ONNX Runtime takes others for uint8 only
+        point = np.zeros((directions, n) if per_column else directions, kind)
+        return point + np.array(128 if kind is np.uint8 else 0, kind)
+
+    wide = 4 * hidden
+    return [f32(steps, batch, width), q(kind, directions, width, wide), q(kind, directions, hidden, wide), f32(directions, 2 * wide),
+            None, None, None, None, scales(wide), zeros(wide), scales(wide), zeros(wide)]
+
+
+STATES = dict(fixed=[1, 2, 3, 8, 9, 10, 11], dims={0: ["T", "B", None]}, outputs=3, hidden_size=4)
+Case("ms_dynamic_lstm", "DynamicQuantizeLSTM", lstm(1, 7, 1), **STATES)
+Case("ms_dynamic_lstm_both", "DynamicQuantizeLSTM", lstm(2, 5, 1, kind=np.uint8), direction="bidirectional", **STATES)
+Case("ms_dynamic_lstm_columns", "DynamicQuantizeLSTM", lstm(1, 6, 1, per_column=True), direction="reverse", **STATES)
+
 # --- refused ---
 
 
