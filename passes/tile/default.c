@@ -439,6 +439,16 @@ static double choose_passes(choosing *s, double best, tsr_schedule *out) {
   return best;
 }
 
+/* Where register tiles can read whole vectors of b as it lies, a copy of it has to pay for itself.
+ */
+static double choose_in_place(choosing *s, double best, tsr_schedule *out) {
+  if (s->c->flat || s->c->b.side_stride != 1 || s->c->b.checked)
+    return best;
+  pack_at_run_time(s, s->pack_a, false);
+  s->kc = greatest(s->k, 1);
+  return choose_tiles(s, best, out);
+}
+
 /* One pass through the whole depth or several. Where b is a constant, several need a copy of a,
  * which should be worth it. */
 static double default_contract(choosing *s, tsr_schedule *out) {
@@ -446,7 +456,7 @@ static double default_contract(choosing *s, tsr_schedule *out) {
   s->kc = greatest(s->k, 1);
   const double best = choose_tiles(s, HUGE_VAL, out);
   if (s->pack_b)
-    return choose_passes(s, best, out);
+    return choose_in_place(s, choose_passes(s, best, out), out);
   if (!s->c->b.packable || s->c->across || s->c->a.packable || !s->c->depth_fixed || s->c->m < 0)
     return best;
   pack_at_run_time(s, true, false);
