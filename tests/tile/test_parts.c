@@ -481,6 +481,48 @@ START_TEST(legality) {
 }
 END_TEST
 
+/* Two blocks of one kind are one kernel where both constants can be split. */
+START_TEST(shared_kernels) {
+  static const char *const weights[] = {"random = 2", "value = 1e-30"};
+  const problem p = problems[0];
+  char schedule[256], text[4096];
+  tsr_cpu_isa isa;
+  tsr_target target;
+  if (!open_target(machines[_i].target, 1, &isa, &target))
+    return;
+  for (int odd = 0; odd < 2; odd++) {
+    tsr_diag diag = {0};
+    int kernels = 0, split = 0;
+    const size_t used = (size_t)snprintf(
+        text, sizeof text,
+        "plan @p {\n schedule @k0 {strategy = \"contract\", %s}\n schedule @k0_1 {upto = 0}\n}\n"
+        "graph @g {\n %%x = input {name = \"x\"} : f32[45, 70]\n",
+        schedule_of(&p, _i, schedule, sizeof schedule));
+    size_t at = used;
+    for (int i = 0; i < 2; i++)
+      at += (size_t)snprintf(
+          text + at, sizeof text - at,
+          " %%w%d = const {%s} : f32[70, 75]\n %%y%d = block par(%%i in 45, %%j in 75) red(%%k in "
+          "70) {\n %%0 = load %%x[%%i, %%k] : f32\n %%1 = load %%w%d[%%k, %%j] : f32\n %%2 = mul "
+          "%%0, %%1 : f32\n %%3 = reduce %%2 {combine = \"add\"} : f32\n store %%3, %%y%d[%%i, "
+          "%%j]\n } : f32[45, 75]\n output %%y%d {name = \"y%d\"}\n",
+          i, i == 0 ? "random = 1" : weights[odd], i, i, i, i, i);
+    snprintf(text + at, sizeof text - at, "}\n");
+    tsr_ir *ir = parse_text(text);
+    const tsr_plan_source plan = {.ir = ir, .plan = plan_of(ir)};
+    if (tsr_pass_tile(ir, &target, &plan, &diag) != TSR_OK)
+      fail_with(&diag, text);
+    TSR_FOR_EACH_OP (ir, tsr_ir_top(ir), op)
+      kernels += tsr_op_get(ir, op)->code == TSR_OP_KERNEL;
+    TSR_FOR_EACH_OP (ir, tsr_op_get(ir, graph_of(ir))->regions[0], op)
+      split += tsr_op_get(ir, op)->code == TSR_OP_RELAYOUT && tsr_op_int(ir, op, "parts", -1) >= 0;
+    ck_assert_int_eq(kernels, 1 + odd);
+    ck_assert_int_eq(split, 2 - odd);
+    tsr_ir_destroy(ir);
+  }
+}
+END_TEST
+
 int main(void) {
   for (int i = 0; i < 4; i++)
     data[i] = calloc(MOST, sizeof **data);
@@ -492,6 +534,7 @@ int main(void) {
   tcase_add_loop_test(tcase, any_exponent, 0, MACHINES);
   tcase_add_loop_test(tcase, dropped_product, 0, 4);
   tcase_add_loop_test(tcase, legality, 0, MACHINES);
+  tcase_add_loop_test(tcase, shared_kernels, 0, MACHINES);
   suite_add_tcase(suite, tcase);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_NORMAL);

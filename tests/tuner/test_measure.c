@@ -298,6 +298,42 @@ START_TEST(an_incumbent_that_does_not_run_is_a_row_too) {
 }
 END_TEST
 
+/* f32 by bf16 parts is measured and checked as all else is. */
+START_TEST(parts_are_measured) {
+  static const char text[] =
+      "graph @g {\n  %x = input {name = \"x\"} : f32[20, 96]\n"
+      "  %w = const {random = 1} : f32[96, 40]\n"
+      "  %y = block par(%i in 20, %j in 40) red(%k in 96) {\n"
+      "    %0 = load %x[%i, %k] : f32\n    %1 = load %w[%k, %j] : f32\n"
+      "    %2 = mul %0, %1 : f32\n    %3 = reduce %2 {combine = \"add\"} : f32\n"
+      "    store %3, %y[%i, %j]\n  } : f32[20, 40]\n  output %y {name = \"y\"}\n}\n";
+  tasks t;
+  tsr_trial trial = good_trial(4), strict, incumbent = good_trial(6);
+  tsr_diag diag = {0};
+  trial.schedule.atom = tsr_atom_find("dot.bf16x3");
+  trial.schedule.knobs[TSR_KNOB_PACK_A] = 1;
+  trial.schedule.knobs[TSR_KNOB_NR] = 16;
+  strict = trial;
+  make_lock_path();
+  tasks_begin(&t, text);
+  const tsr_measure_options options = options_of(0.5);
+  ck_assert_int_eq(tsr_measure(&t.list.tasks[0], &t.target, &options, &strict, 1, &incumbent,
+                               &t.arena, NULL, NULL, &diag),
+                   TSR_OK);
+  ck_assert_int_eq(strict.status, TSR_DB_REFUSED);
+  t.target.bf16_parts = true;
+  ck_assert_int_eq(tsr_measure(&t.list.tasks[0], &t.target, &options, &trial, 1, &incumbent,
+                               &t.arena, NULL, NULL, &diag),
+                   TSR_OK);
+  if ((t.target.cpu_features & TSR_CPU_AVX512_BF16) != 0)
+    assert_measured(&trial);
+  else
+    ck_assert_int_eq(trial.status, TSR_DB_REFUSED);
+  unlink(lock_path);
+  tasks_end(&t);
+}
+END_TEST
+
 START_TEST(cold_operands_take_longer) {
   tasks t;
   tsr_trial warm = good_trial(4), cold = warm;
@@ -500,6 +536,7 @@ int main(void) {
   tcase_set_timeout(tcase, 120);
   tcase_add_test(tcase, planted_candidates_cost_themselves_alone);
   tcase_add_test(tcase, an_incumbent_that_does_not_run_is_a_row_too);
+  tcase_add_test(tcase, parts_are_measured);
   tcase_add_test(tcase, cold_operands_take_longer);
   tcase_add_test(tcase, stopping_leaves_the_rest_untouched);
   tcase_add_test(tcase, measuring_waits_for_the_lock);

@@ -368,6 +368,54 @@ START_TEST(tiles_have_a_stand_in) {
 }
 END_TEST
 
+/* f32 by bf16 parts: a measured row by tiles stands before multiply-adds on the same panels, the
+ * default does where tiles gain by the model, and neither where they are not wanted or the weights
+ * cannot be split. */
+START_TEST(parts_have_a_stand_in) {
+#define GEMM_OF(m, k, n, weights)                                                                  \
+  "graph @g {\n  %x = input {name = \"x\"} : f32[" m ", " k "]\n  %w = const {" weights            \
+  "} : f32[" k ", " n "]\n  %y = block par(%i in " m ", %j in " n ") red(%k in " k                 \
+  ") {\n    %0 = load %x[%i, %k] : f32\n    %1 = load %w[%k, %j] : f32\n"                          \
+  "    %2 = mul %0, %1 : f32\n    %3 = reduce %2 {combine = \"add\"} : f32\n"                      \
+  "    store %3, %y[%i, %j]\n  } : f32[" m ", " n "]\n  output %y {name = \"y\"}\n}\n"
+  static const char small[] = GEMM_OF("64", "128", "64", "random = 1"),
+                    large[] = GEMM_OF("512", "512", "512", "random = 1"),
+                    tiny_weights[] = GEMM_OF("512", "512", "512", "value = 1e-30"),
+                    few_rows[] = GEMM_OF("4", "512", "512", "random = 1");
+#undef GEMM_OF
+  static const char *const tiles[] = {
+      "{atom = \"amx.bf16x3\", grain = 20000, kc = 0, mc = 32, mr = 16, nc = 64, nr = 32, outer = "
+      "1, "
+      "pack_a = 1, pack_b = 0, strategy = \"contract\", unroll = 2}"};
+  rows by_tiles = {tiles, 1, 0, 0}, strict = {tiles, 1, 0, 0}, none = {tiles, 0, 0, 0};
+  tsr_cpu_isa isa;
+  tsr_target target;
+  tsr_diag diag = {0};
+  if (tsr_cpu_isa_parse("cpu:avx512+bf16+amx-bf16", &diag, &isa) != TSR_OK)
+    return; /* another architecture */
+  begin();
+  tsr_target_cpu(tsr_cpu_isa_features(&isa), NULL, 1, &target);
+  ck_assert_ptr_null(strstr(plan_for(&target, small, &strict), "bf16x3"));
+  ck_assert_ptr_null(strstr(plan_for(&target, large, &none), "bf16x3"));
+  target.bf16_parts = true;
+  const char *plan = plan_for(&target, small, &by_tiles);
+  ck_assert_ptr_nonnull(strstr(plan, "@k0 {atom = \"fma.bf16x3\""));
+  ck_assert_ptr_nonnull(
+      strstr(plan, "@k0_1 {atom = \"amx.bf16x3\", grain = 20000, kc = 0, mc = 32"));
+  plan = plan_for(&target, large, &none);
+  ck_assert_ptr_nonnull(strstr(plan, "@k0 {atom = \"fma.bf16x3\""));
+  ck_assert_ptr_nonnull(strstr(plan, "@k0_1 {atom = \"amx.bf16x3\""));
+  ck_assert_ptr_null(strstr(plan_for(&target, tiny_weights, &none), "bf16x3"));
+  ck_assert_ptr_null(strstr(plan_for(&target, few_rows, &none), "bf16x3"));
+  target.amx_share = 0.125; /* of a machine whose tiles were measured to be that slow */
+  ck_assert_ptr_null(strstr(plan_for(&target, large, &none), "bf16x3"));
+  target.amx_share = 1;
+  target.cpu_features &= ~TSR_CPU_AMX_BF16; /* bf16 by vectors alone would lose */
+  ck_assert_ptr_null(strstr(plan_for(&target, large, &none), "bf16x3"));
+  finish();
+}
+END_TEST
+
 /* The kernel that is measured is the one that is compiled. */
 START_TEST(tasks_are_built_as_models_are) {
   static const char *const gemms[] = {CONTRACT("3")};
@@ -426,6 +474,7 @@ int main(void) {
   tcase_add_test(tcase, the_first_legal_row_is_taken);
   tcase_add_test(tcase, what_was_measured_runs_where_it_was_measured);
   tcase_add_test(tcase, tiles_have_a_stand_in);
+  tcase_add_test(tcase, parts_have_a_stand_in);
   tcase_add_test(tcase, tasks_are_built_as_models_are);
   suite_add_tcase(suite, tcase);
   SRunner *runner = srunner_create(suite);
