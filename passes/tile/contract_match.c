@@ -346,22 +346,33 @@ static bool is_own_tap(const tsr_nest *nest, const tsr_nest_access *access,
   return line->tap < 0 || found == 1;
 }
 
+/* Tiles that multiply bf16 parts of f32 are faster than multiply-adds in any order. */
+static bool has_tiles_of_parts(const tsr_target *target) {
+  const tsr_atom *atom;
+  for (unsigned i = 0; (atom = tsr_atom_at(i)) != NULL; i++)
+    if (atom->kind == TSR_TARGET_CPU && atom->parts > 1 && atom->place == TSR_ATOM_MEMORY &&
+        (atom->features & ~target->cpu_features) == 0)
+      return target->bf16_parts;
+  return false;
+}
+
 /* A window over an image, in front of it a constant with many channels of output: these lie on the
  * lanes, and pixels of a row are the rows of the register tile, which reads them where they are. No
  * copies are made of the image, what a tap reads outside of it costs nothing, and no vector is part
  * empty however wide the image is. */
 static bool wants_direct(const tsr_nest *nest, tsr_contraction *c) {
-  enum { LEAST_DEPTH = 128, LEAST_WIDTH = 4, MOST_TAPS = 11 };
+  /* Behind the taps is the innermost loop, which should have some steps. */
+  enum { LEAST_DEPTH = 128, LEAST_STEPS = 8, LEAST_WIDTH = 4, MOST_TAPS = 11 };
   const double least_fill = 0.85;
   const int64_t lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(c->dtype));
   const tsr_nest_axis *m = c->m < 0 ? NULL : &nest->axes[c->m], *n = &nest->axes[c->n];
   const tsr_contract_operand *a = &c->a, *b = &c->b;
   const uint32_t par = par_mask(nest);
   int64_t depth = 1;
-  if (nest->target->kind != TSR_TARGET_CPU || m == NULL || !m->fixed || !n->fixed ||
-      n->size < LEAST_WIDTH || m->size < 2 * lanes || c->dtype != TSR_F32 ||
-      a->bytes != (int64_t)sizeof(float) || b->bytes != a->bytes || !a->packable || !a->alone ||
-      b->constant || !b->alone || b->main->indirect)
+  if (nest->target->kind != TSR_TARGET_CPU || has_tiles_of_parts(nest->target) || m == NULL ||
+      !m->fixed || !n->fixed || n->size < LEAST_WIDTH || m->size < 2 * lanes ||
+      c->dtype != TSR_F32 || a->bytes != (int64_t)sizeof(float) || b->bytes != a->bytes ||
+      !a->packable || !a->alone || b->constant || !b->alone || b->main->indirect)
     return false;
   for (uint32_t i = nest->par_count; i < nest->axis_count; i++)
     depth *= nest->axes[i].gone ? 1 : nest->axes[i].fixed ? nest->axes[i].size : 0;
@@ -385,7 +396,8 @@ static bool wants_direct(const tsr_nest *nest, tsr_contraction *c) {
     c->line[0] = line;
     break;
   }
-  return c->line[0].taps * c->line[1].taps > 1;
+  const int64_t taps = c->line[0].taps * c->line[1].taps;
+  return taps > 1 && depth / taps >= LEAST_STEPS;
 }
 
 static void turn_sides(const tsr_nest *nest, tsr_contraction *c) {

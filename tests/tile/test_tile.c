@@ -401,7 +401,7 @@ START_TEST(conv_direct) {
   check_conv(1, 2, 16, 32, 15, 3, 2, 1, 1, true);
   check_conv(1, 1, 8, 32, 17, 5, 1, 2, 4, true);
   check_conv(1, 1, 16, 40, 13, 3, 3, 1, 0, true);
-  check_conv(1, 1, 6, 64, 21, 7, 2, 1, 3, true);
+  check_conv(1, 1, 8, 64, 21, 7, 2, 1, 3, true);
   check_conv(1, 1, 15, 32, 4, 5, 1, 1, 4, true);
   check_conv(1, 1, 15, 32, 5, 5, 1, 2, 4, true);
   check_conv(1, 1, 16, 32, 33, 3, 1, 1, 2, true);
