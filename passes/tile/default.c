@@ -111,12 +111,12 @@ static bool is_open(const tsr_nest *nest) {
 }
 
 int64_t tsr_default_grain(const tsr_target *target, double cycles) {
-  enum { ALONE = 20000, TASKS_PER_THREAD = 8 };
+  const double alone = 20000, tasks_per_thread = 8;
   const double worth = 5 * target->fork_cycles;
   if (target->kind == TSR_TARGET_CUDA || target->threads <= 1)
-    return ALONE;
-  const double share = cycles / (TASKS_PER_THREAD * (double)target->threads);
-  return greatest((int64_t)worth, share < ALONE ? (int64_t)share : ALONE);
+    return (int64_t)alone;
+  const double share = cycles / (tasks_per_thread * (double)target->threads);
+  return greatest((int64_t)worth, (int64_t)(share < alone ? share : alone));
 }
 
 /* Cycles of so many outputs, were there nothing but multiply-adds. */
