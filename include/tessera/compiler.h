@@ -88,20 +88,17 @@ typedef struct tsr_compile_options {
                             the machine can run */
   const tsr_dim_range *dims;
   uint32_t dim_count;
-  const char
-      *precision; /* NULL or "f32": where it is faster (AMX), a product of f32 by a constant
-                     may be the six greatest products of its factors' three bf16 parts,
-                     summed in f32; x = x0 + x1 + x2 is exact, what is left out of a product
-                     is at most 2^-24 of it, and sums are rounded less often than by
-                     multiply-adds. Constants with values other than 0 and 2^-40 .. 2^40 are
-                     not split, nor are blocks of the other factor with values other than 0
-                     and 2^-60 .. 2^60, infinities and NaN among them. "f32-strict": by
-                     multiply-adds of f32 only; "tf32": on CUDA, products of f32 matrices may round
-                     their operands to tf32; "bf16": on CPUs that multiply bf16 faster (AVX512-BF16
-                     or AMX), the operands of f32 products and convolutions are rounded to bf16, to
-                     nearest; sums, results, inputs and outputs stay f32. A sum of products is then
-                     off by at most 2^-7 (1 + 2^-9) of the sum of the products' magnitudes, and by
-                     the rounding of f32 sums. Elsewhere: "f32" */
+  /* NULL or "f32": where it is faster (AMX), a product of f32 by a constant may be the six greatest
+   * products of its factors' three bf16 parts, summed in f32. x = x0 + x1 + x2 is exact, what is
+   * left out of a product is at most 2^-24 of it, and sums are rounded less often than by
+   * multiply-adds. Constants with values other than 0 and 2^-40 .. 2^40 are not split, nor are
+   * blocks of the other factor with values other than 0 and 2^-60 .. 2^60, such as infinities and
+   * NaN. "f32-strict": by multiply-adds of f32 only. "tf32": on CUDA, products of f32 matrices may
+   * round their operands to tf32. "bf16": on CPUs that multiply bf16 faster (AVX512-BF16 or AMX),
+   * the operands of f32 products and convolutions are rounded to bf16, to nearest; sums, results,
+   * inputs and outputs stay f32. A sum of products is then off by at most 2^-7 (1 + 2^-9) of the
+   * sum of the products' magnitudes, and by the rounding of f32 sums. Elsewhere: "f32". */
+  const char *precision;
   uint32_t
       threads; /* that runs will use, a hint to the schedules; 0: as many as this machine has */
   bool no_fuse;

@@ -123,7 +123,7 @@ static void store_groups(packing *p) {
   } else {
     tile = tsr_body_spread(body, tsr_body_value(body, p->operand->value), rows, lanes);
     if (left < rows) {
-      const tsr_dtype dtype = tsr_value_type(ir, tile)->dtype;
+      const tsr_dtype dtype = tsr_contract_splits(p->e) ? TSR_F32 : p->to->dtype;
       const tsr_value zero = tsr_tile_const(ir, body->region, dtype, 0, rows, lanes);
       const tsr_expr inside =
           tsr_expr_binary(ir, TSR_INDEX_LT, tsr_expr_lane(ir, 0), tsr_expr_int(ir, left));
