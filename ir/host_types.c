@@ -25,7 +25,7 @@ static const host_row rows[] = {
     {TSR_OP_MAYBE_GET, "N", "L", true},     {TSR_OP_TEXT_NORMALIZE, "I", "I", false},
     {TSR_OP_TEXT_CONCAT, "II", "I", false}, {TSR_OP_TEXT_SPLIT, "I", "II", false},
     {TSR_OP_TEXT_MATCH, "I", "B", false},   {TSR_OP_TEXT_PARSE, "I", "A", false},
-    {TSR_OP_TEXT_FORMAT, "A", "I", false},
+    {TSR_OP_TEXT_FORMAT, "A", "I", false},  {TSR_OP_TEXT_RANK, "I", "I", false},
 };
 
 bool tsr_items_fit(const tsr_type_info *from, const tsr_type_info *to) {

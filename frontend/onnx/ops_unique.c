@@ -90,13 +90,13 @@ tsr_status tsr_lower_op_unique(tsr_lower *l) {
   tsr_value x = tsr_lower_value(l, 0), rows, from, inverse, sizes;
   uint32_t axis = 0;
   tsr_expr all = tsr_type_elements(l->ir, tsr_value_get(l->ir, x)->type);
-  if (tsr_lower_is_text(l, 0) && tsr_lower_int(l, "sorted", 1) != 0)
-    return tsr_lower_unsupported(l, "sorted strings; sorted = 0 is");
   if (tsr_lower_attr(l, "axis"))
     TSR_TRY(tsr_lower_axis_attr(l, "axis", 0, v_rank(l, x), &axis));
   else
     x = v_reshape(l, x, &all, 1);
   rows = v_dtype(l, x) == TSR_BOOL ? v_cast(l, x, TSR_U8) : v_widen(l, x);
+  if (tsr_lower_is_text(l, 0) && tsr_lower_int(l, "sorted", 1) != 0)
+    rows = tsr_lower_host(l, TSR_OP_TEXT_RANK, &x, 1, tsr_value_get(l->ir, x)->type);
   groups g;
   if (v_rank(l, x) == 1)
     g = group_by_sorting(l, rows);

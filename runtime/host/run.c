@@ -195,6 +195,7 @@ static tsr_status run_operation(host_exec *self, uint32_t index) {
   case TSR_HOST_TEXT_MATCH:
   case TSR_HOST_TEXT_PARSE:
   case TSR_HOST_TEXT_FORMAT:
+  case TSR_HOST_TEXT_RANK:
     return tsr_host_text_step(self, step);
   default:
     return tsr_host_list_step(self, index);

@@ -5,6 +5,7 @@
 #include "runtime/host/text.h"
 #include "runtime/host/text_number.h"
 #include "runtime/host/unicode.h"
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct text_call {
@@ -305,6 +306,37 @@ static tsr_status format(text_call *c) {
   return TSR_OK;
 }
 
+/* --- rank --- */
+
+typedef struct placed_text {
+  const char *text;
+  int64_t at;
+} placed_text;
+
+static int compare_texts(const void *a, const void *b) {
+  return strcmp(((const placed_text *)a)->text, ((const placed_text *)b)->text);
+}
+
+static tsr_status rank(text_call *c) {
+  const tsr_host_array *x = &c->in[0];
+  int64_t count = element_count(x);
+  TSR_TRY(make(c, 0, x->shape, x->rank));
+  placed_text *all = tsr_arena_alloc_array(c->arena, (size_t)count + 1, sizeof *all);
+  int64_t *out = c->out[0].data;
+  if (!all)
+    return no_memory(c);
+  for (int64_t i = 0; i < count; i++) {
+    all[i].at = i;
+    TSR_TRY(text_at(c, x, i, &all[i].text));
+  }
+  qsort(all, (size_t)count, sizeof *all, compare_texts);
+  for (int64_t i = 0; i < count; i++) {
+    bool again = i > 0 && compare_texts(&all[i], &all[i - 1]) == 0;
+    out[all[i].at] = again ? out[all[i - 1].at] : i;
+  }
+  return TSR_OK;
+}
+
 tsr_status tsr_text_run(tsr_host_op op, const int64_t *numbers, const char *const *words,
                         uint32_t word_count, tsr_texts *texts, const tsr_host_array *operands,
                         uint32_t operand_count, tsr_host_array *results, uint32_t result_count,
@@ -327,6 +359,8 @@ tsr_status tsr_text_run(tsr_host_op op, const int64_t *numbers, const char *cons
     return parse(&c);
   case TSR_HOST_TEXT_FORMAT:
     return format(&c);
+  case TSR_HOST_TEXT_RANK:
+    return rank(&c);
   default:
     return tsr_fail(diag, TSR_ERR_ARGUMENT, "no operation on texts");
   }

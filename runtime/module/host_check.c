@@ -37,7 +37,7 @@ static const char *const kinds_of[][2] = {
     [TSR_HOST_MAYBE_GET] = {"M", "V"},     [TSR_HOST_TEXT_NORMALIZE] = {"n", "n"},
     [TSR_HOST_TEXT_CONCAT] = {"n", "n"},   [TSR_HOST_TEXT_SPLIT] = {"n", "nn"},
     [TSR_HOST_TEXT_MATCH] = {"n", "b"},    [TSR_HOST_TEXT_PARSE] = {"n", "t"},
-    [TSR_HOST_TEXT_FORMAT] = {"t", "n"},
+    [TSR_HOST_TEXT_FORMAT] = {"t", "n"},   [TSR_HOST_TEXT_RANK] = {"n", "n"},
 };
 _Static_assert(sizeof kinds_of / sizeof kinds_of[0] == TSR_HOST_OP_COUNT, "a row per operation");
 

@@ -320,9 +320,14 @@ Case("random_dropout", """(float[N] x, float ratio, bool training) => (bool kept
 }""", [{"x": f32(10000), "ratio": np.array(0.3, np.float32), "training": np.array(t)} for t in (True, False)],
      oracle=lambda x, ratio, training: [np.array(True)] * 2)
 
+Case("text_sorted", """(string[N] x, string[2, M, 2] r) => (string[K] y, int64[K] at, int64[N] of, int64[K] count, string[2, L, 2] z, int64[L] from) {
+    y, at, of, count = Unique (x)
+    z, from = Unique <axis = 1> (r)
+}""", [{"x": words("pear|äpfel|apple||pear|Zebra|apple|äpfel|app"), "r": words("b|a|b|a|b|é|a|a|a|a|a|a", 2, 3, 2)},
+       {"x": words("one"), "r": words("x|y|z|w", 2, 1, 2)}])
+
 # --- refused ---
 Case("text_add", "(string[N] x, string[N] y) => (string[N] z) { z = Add (x, y) }", [], refused="its input 0 is of strings")
-Case("text_sorted", "(string[N] x) => (string[K] y) { y = Unique (x) }", [], refused="sorted strings")
 Case("text_pattern", """(string[N] x) => (bool[N] y) {
     y = RegexFullMatch <pattern = "a(?=b)"> (x)
 }""", [], refused="this kind of group is not supported")

@@ -572,6 +572,22 @@ START_TEST(casts_between_texts_and_numbers) {
 }
 END_TEST
 
+START_TEST(ranks_of_texts) {
+  bench b;
+  static const int64_t ranks[] = {3, 0, 1, 5, 1, 3};
+  begin(&b);
+  give(&b, 0, "b||a|\xc3\xa4|a|b|");
+  b.out[0].dtype = TSR_I64;
+  ck_assert_int_eq(run(&b, TSR_HOST_TEXT_RANK, NULL, NULL, 0), TSR_OK);
+  ck_assert_int_eq(b.out[0].shape[0], 6);
+  ck_assert_mem_eq(b.out[0].data, ranks, sizeof ranks);
+  give(&b, 0, "");
+  ck_assert_int_eq(run(&b, TSR_HOST_TEXT_RANK, NULL, NULL, 0), TSR_OK);
+  ck_assert_int_eq(b.out[0].shape[0], 0);
+  end(&b);
+}
+END_TEST
+
 /* --- running out of memory --- */
 
 typedef struct failing {
@@ -651,6 +667,7 @@ int main(void) {
   tcase_add_test(tests, reads_numbers);
   tcase_add_test(tests, no_locale_has_a_say);
   tcase_add_test(tests, casts_between_texts_and_numbers);
+  tcase_add_test(tests, ranks_of_texts);
   tcase_add_test(tests, every_allocation_may_fail);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
