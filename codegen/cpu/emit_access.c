@@ -483,13 +483,27 @@ static bool access_swap(tsr_emit *e, const access *at, access *out_swapped) {
 
 static const uint32_t swap_axes[2] = {1, 0};
 
+/* The line that lies `ahead` bytes behind what the row starts with. It may be outside of the
+ * buffer: a prefetch does not fault. */
+static void prefetch(tsr_emit *e, const place *row, int64_t ahead) {
+  LLVMValueRef offset = tsr_emit_int(e, ahead);
+  LLVMValueRef arguments[4] = {LLVMBuildGEP2(e->builder, LLVMInt8TypeInContext(e->math.context),
+                                             row->address, &offset, 1, ""),
+                               LLVMConstInt(e->i32, 0, false), LLVMConstInt(e->i32, 3, false),
+                               LLVMConstInt(e->i32, 1, false)};
+  (void)tsr_emit_intrinsic(e, "llvm.prefetch", &e->pointer, 1, arguments, 4);
+}
+
 static const tsr_emit_tile *load_tile(tsr_emit *e, access *at, double pad) {
+  const int64_t ahead = tsr_op_int(e->ir, e->op_id, "ahead", 0);
   at->pad_number = pad;
   at->pad = storage_constant(at, pad);
   tsr_emit_tile *tile = tsr_emit_tile_new(e, at->dtype, at->extents, at->rank);
   for (uint32_t number = 0; tile && number < at->count && e->status == TSR_OK; ++number) {
     place from = place_row(e, at, number);
     LLVMValueRef value = tsr_numeric_widen(&e->math, at->dtype, load_row(e, at, &from));
+    if (ahead != 0 && from.offsets == NULL)
+      prefetch(e, &from, ahead);
     tile->values[number] = tsr_emit_splat(e, value, from.lanes);
   }
   return tile;

@@ -158,6 +158,8 @@ static tsr_value emit_load(tsr_body *body, tsr_op op) {
   tsr_op load = tsr_op_append(body->ir, body->region, data->code);
   tsr_op_add_element(body->ir, load, buffer->arg, subs, access->rank);
   copy_attrs(body->ir, load, data, NULL);
+  if (access == body->ahead_of && body->ahead != 0)
+    tsr_op_set_int(body->ir, load, "ahead", body->ahead);
   return tsr_op_add_result(body->ir, load, type_over(body, buffer->dtype, lanes));
 }
 

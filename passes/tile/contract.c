@@ -690,6 +690,22 @@ void tsr_contract_layout(tsr_nest *nest, const tsr_schedule *schedule) {
   }
 }
 
+/* b is fetched `steps` steps of the innermost depth ahead of where it is read: by register tiles,
+ * or while it is copied. */
+static void fetch_ahead(tsr_contract_emit *e, int64_t steps) {
+  const tsr_contract_operand *b = &e->c->b;
+  const int64_t most = 1 << 20;
+  if (steps == 0 || b->main == NULL || e->c->depth_count == 0 || e->atom != NULL)
+    return;
+  const bool panels = b->packable && !e->c->flat;
+  const int64_t stride =
+      panels ? e->n.tile : tsr_nest_stride(e->nest, b->main, e->c->depth[e->c->depth_count - 1]);
+  if (stride <= 0 || stride > most)
+    return;
+  e->body.ahead_of = b->main;
+  e->body.ahead = steps * stride * b->bytes;
+}
+
 tsr_status tsr_tile_contract(tsr_nest *nest, const tsr_schedule *schedule, tsr_region region,
                              tsr_diag *diag) {
   const int64_t *knobs = schedule->knobs;
@@ -709,6 +725,7 @@ tsr_status tsr_tile_contract(tsr_nest *nest, const tsr_schedule *schedule, tsr_r
   tsr_contract_flatten(&e);
   e.depth_block = knobs[TSR_KNOB_KC] > 0 && e.depth_flat ? knobs[TSR_KNOB_KC] : e.depth_total;
   e.row_axis = tsr_contract_row_axis(&e);
+  fetch_ahead(&e, knobs[TSR_KNOB_AHEAD]);
   e.outer_grid = outer_in_grid(&e, (double)knobs[TSR_KNOB_GRAIN]);
   add_grid(&e, region, (double)knobs[TSR_KNOB_GRAIN]);
   emit_task(&e, e.c->outer_count < e.outer_grid ? e.c->outer_count : e.outer_grid);

@@ -190,6 +190,9 @@ typedef struct tsr_body {
   uint32_t stored_count;
   tsr_body_plan plan;
   uint32_t unbound; /* red axes that no loop has given a value yet */
+  /* Loads of this access also fetch the line so many bytes behind what they read; 0: none does. */
+  const tsr_nest_access *ahead_of;
+  int64_t ahead;
 } tsr_body;
 
 TSR_WARN_UNUSED bool tsr_body_begin(tsr_body *body, tsr_nest *nest, tsr_region region);

@@ -206,6 +206,9 @@ void tsr_space_contract_values(tsr_space *space, tsr_space_form *form) {
   add_passes(space, form->atom, &knobs[TSR_KNOB_KC]);
   for (int64_t unroll = 1; unroll <= 8; unroll *= 2)
     tsr_space_add_value(&knobs[TSR_KNOB_UNROLL], unroll);
+  tsr_space_add_value(&knobs[TSR_KNOB_AHEAD], 0);
+  for (int64_t steps = 4; form->atom == NULL && steps <= 64; steps *= 4)
+    tsr_space_add_value(&knobs[TSR_KNOB_AHEAD], steps);
   /* Atoms with k-groups read panels only. */
   for (int which = 0; which < 2; which++) {
     tsr_value_list *pack = &knobs[which == 0 ? TSR_KNOB_PACK_A : TSR_KNOB_PACK_B];

@@ -356,13 +356,15 @@ START_TEST(tiles_have_a_stand_in) {
   begin();
   tsr_target_cpu(tsr_cpu_isa_features(&isa), NULL, 1, &target);
   const char *plan = plan_for(&target, gemm, &none);
-  ck_assert_ptr_nonnull(strstr(plan, "@k0 {atom = \"vnni.u8i8\""));
-  ck_assert_ptr_nonnull(strstr(plan, "@k0_1 {atom = \"amx.u8i8\""));
+  ck_assert_ptr_nonnull(strstr(plan, "@k0 {ahead = 0, atom = \"vnni.u8i8\""));
+  ck_assert_ptr_nonnull(strstr(plan, "@k0_1 {ahead = 0, atom = \"amx.u8i8\""));
   plan = plan_for(&target, gemm, &by_tiles);
-  ck_assert_ptr_nonnull(strstr(plan, "@k0 {atom = \"vnni.u8i8\""));
-  ck_assert_ptr_nonnull(strstr(plan, "@k0_1 {atom = \"amx.u8i8\", grain = 20000, kc = 0, mc = 32"));
+  ck_assert_ptr_nonnull(strstr(plan, "@k0 {ahead = 0, atom = \"vnni.u8i8\""));
+  ck_assert_ptr_nonnull(
+      strstr(plan, "@k0_1 {ahead = 0, atom = \"amx.u8i8\", grain = 20000, kc = 0, mc = 32"));
   plan = plan_for(&target, gemm, &by_vectors);
-  ck_assert_ptr_nonnull(strstr(plan, "@k0 {atom = \"vnni.u8i8\", grain = 20000, kc = 0, mc = 32"));
+  ck_assert_ptr_nonnull(
+      strstr(plan, "@k0 {ahead = 0, atom = \"vnni.u8i8\", grain = 20000, kc = 0, mc = 32"));
   ck_assert_ptr_null(strstr(plan, "amx"));
   finish();
 }
