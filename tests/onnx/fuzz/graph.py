@@ -184,6 +184,7 @@ class Maker:
         self.used_want = False
         self.offers, self.news = [], 0  # new values that another may replace: (number, kind, dims, low, high)
         self.hidden = False  # new values are for a node in between
+        self.exactly = False  # new values stand where only exact ones may
         self.asks = set()  # (kind, lowest rank, highest rank, whether only exact ones) of what may be read
         self.opset = graph.opset
         self.sets = graph.sets
@@ -288,13 +289,13 @@ class Maker:
             return value
         self.news += 1
         self.offers.append((self.news, value.kind, dims, low, high))
-        self.asks.add((value.kind, len(dims), len(dims), False))
+        self.asks.add((value.kind, len(dims), len(dims), self.exactly))
         if self.instead is None or self.instead[0] != self.news:
             return value
         other = self.instead[1]
         if other.shape != value.shape or not self.fits(other, (value.kind,), None, low, high, None):
             raise Reject("the value does not fit")
-        if value.kind not in FLOATS and (low is not None or high is not None) and not other.is_exact():
+        if (self.exactly or value.kind not in FLOATS and (low is not None or high is not None)) and not other.is_exact():
             raise Reject("rounding decides a number that says how")
         for array in other.all_arrays():
             array.setflags(write=False)
@@ -342,11 +343,11 @@ class Maker:
                      and not (exact and not v.is_exact())]
             if found:
                 return found[-1 - min(len(found) - 1, int(self.random.geometric(0.45)) - 1)]
-        self.hidden = not direct
+        self.hidden, self.exactly = not direct, exact
         try:
             return self.new(kinds, rank, low, high, test, fresh, const)
         finally:
-            self.hidden = False
+            self.hidden = self.exactly = False
 
     def new(self, kinds, rank, low, high, test, fresh, const):
         """A new value as pick() makes it."""
