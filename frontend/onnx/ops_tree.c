@@ -1,24 +1,20 @@
 /* TreeEnsemble (ai.onnx.ml): all nodes decide at once, then every row walks all trees in step, from
  * the roots down to the leaves. */
-#include "frontend/onnx/build.h"
 #include "frontend/onnx/op_table.h"
 #include "frontend/onnx/sizes.h"
+#include "frontend/onnx/tree.h"
 #include "runtime/float_convert.h"
 #include <math.h>
 #include <string.h>
 
-enum { MOST_NODES = 1 << 20, MOST_DEPTH = 64, MOST_MEMBERS = 1 << 20 };
-enum { MODE_LE, MODE_LT, MODE_GE, MODE_GT, MODE_EQ, MODE_NE, MODE_MEMBER, MODES };
+enum { MOST_MEMBERS = 1 << 20 };
 enum { AVERAGE, SUM, LEAST, GREATEST };
 
+/* Of the operator of opset 5. */
 typedef struct forest {
-  tsr_lower *l;
-  uint32_t nodes, leaves, trees, depth;
-  const int64_t *features, *roots, *targets;
-  int64_t
-      *next[2]; /* by node on false and true: a node, or nodes + leaf; leaves stay where they are */
-  int64_t *modes;
-  double *splits, *weights;
+  tsr_forest f;
+  const int64_t *targets;
+  double *weights;
 } forest;
 
 static const tsr_onnx_tensor *tensor_attr(tsr_lower *l, const char *name) {
@@ -29,10 +25,10 @@ static const tsr_onnx_tensor *tensor_attr(tsr_lower *l, const char *name) {
 }
 
 /* The elements of a tensor attribute as numbers; NULL when absent. */
-static double *number_attr(tsr_lower *l, const char *name, uint32_t *out_count) {
+double *tsr_tree_numbers(tsr_lower *l, const char *name, uint32_t *out_count) {
   const tsr_onnx_tensor *t = tensor_attr(l, name);
   *out_count = 0;
-  if (!t || t->elements < 0 || (int64_t)t->elements > MOST_NODES)
+  if (!t || t->elements < 0 || (int64_t)t->elements > TSR_TREE_MOST_NODES)
     return NULL;
   double *numbers = tsr_lower_alloc(l, (uint64_t)t->elements, sizeof *numbers);
   bool floating = tsr_dtype_class_of(t->dtype) == TSR_CLASS_FLOAT;
@@ -44,7 +40,7 @@ static double *number_attr(tsr_lower *l, const char *name, uint32_t *out_count) 
 }
 
 /* Where the nodes lead on `side` (1: true). */
-static bool read_side(forest *f, int side, const char *ids_name, const char *leaf_name) {
+static bool read_side(tsr_forest *f, int side, const char *ids_name, const char *leaf_name) {
   tsr_lower *l = f->l;
   uint32_t count, flags;
   const int64_t *ids = tsr_lower_ints(l, ids_name, &count);
@@ -63,19 +59,20 @@ static bool read_side(forest *f, int side, const char *ids_name, const char *lea
   return true;
 }
 
-/* The steps until all rows are at leaves: the nodes of each level in turn. A tree has no node
- * twice. */
-static bool find_depth(forest *f) {
+/* The nodes of each level in turn. A tree has no node twice. */
+bool tsr_tree_find_depth(tsr_forest *f) {
   uint32_t *level = tsr_lower_alloc(f->l, (uint64_t)f->nodes + f->trees + 1, sizeof *level);
   uint32_t from = 0, end = 0;
   if (!level)
     return false;
   for (uint32_t t = 0; t < f->trees; t++) {
-    if (f->roots[t] < 0 || f->roots[t] >= f->nodes || end > f->nodes)
+    if (f->roots[t] >= f->nodes)
+      continue;
+    if (f->roots[t] < 0 || end > f->nodes)
       return false;
     level[end++] = (uint32_t)f->roots[t];
   }
-  for (f->depth = 0; from < end && f->depth <= MOST_DEPTH; f->depth++)
+  for (f->depth = 0; from < end && f->depth <= TSR_TREE_MOST_DEPTH; f->depth++)
     for (uint32_t stop = end; from < stop; from++)
       for (int side = 0; side < 2; side++) {
         int64_t next = f->next[side][level[from]];
@@ -88,30 +85,37 @@ static bool find_depth(forest *f) {
   return true;
 }
 
-static tsr_status read_forest(tsr_lower *l, forest *f) {
-  uint32_t modes, splits, features, targets;
-  memset(f, 0, sizeof *f);
+static tsr_status read_forest(tsr_lower *l, forest *made) {
+  uint32_t modes, splits, features, targets, missing;
+  tsr_forest *f = &made->f;
+  memset(made, 0, sizeof *made);
   f->l = l;
   TSR_TRY(tsr_lower_need(l, 1));
-  const double *mode = number_attr(l, "nodes_modes", &modes);
-  f->splits = number_attr(l, "nodes_splits", &splits);
-  f->weights = number_attr(l, "leaf_weights", &f->leaves);
+  const double *mode = tsr_tree_numbers(l, "nodes_modes", &modes);
+  f->splits = tsr_tree_numbers(l, "nodes_splits", &splits);
+  made->weights = tsr_tree_numbers(l, "leaf_weights", &f->leaves);
   f->features = tsr_lower_ints(l, "nodes_featureids", &features);
-  f->targets = tsr_lower_ints(l, "leaf_targetids", &targets);
+  made->targets = tsr_lower_ints(l, "leaf_targetids", &targets);
   f->roots = tsr_lower_ints(l, "tree_roots", &f->trees);
   f->nodes = features;
-  if (!mode || !f->splits || !f->weights || !f->features || !f->targets || !f->roots ||
+  if (!mode || !f->splits || !made->weights || !f->features || !made->targets || !f->roots ||
       modes != f->nodes || splits != f->nodes || targets != f->leaves || f->nodes == 0 ||
-      f->nodes > MOST_NODES || f->leaves == 0 || f->trees == 0 ||
+      f->nodes > TSR_TREE_MOST_NODES || f->leaves == 0 || f->trees == 0 ||
       !read_side(f, 0, "nodes_falsenodeids", "nodes_falseleafs") ||
-      !read_side(f, 1, "nodes_truenodeids", "nodes_trueleafs") || !find_depth(f))
+      !read_side(f, 1, "nodes_truenodeids", "nodes_trueleafs") || !tsr_tree_find_depth(f))
     return tsr_lower_wrong(l, TSR_ERR_FORMAT, "its attributes are no %u trees of %u nodes",
                            f->trees, f->nodes);
-  if (f->depth > MOST_DEPTH)
-    return tsr_lower_unsupported(l, "trees deeper than %d", MOST_DEPTH);
+  if (f->depth > TSR_TREE_MOST_DEPTH)
+    return tsr_lower_unsupported(l, "trees deeper than %d", TSR_TREE_MOST_DEPTH);
+  for (uint32_t t = 0; t < f->trees; t++)
+    if (f->roots[t] >= f->nodes)
+      return tsr_lower_wrong(l, TSR_ERR_FORMAT, "a root is no node");
+  f->missing = tsr_lower_ints(l, "nodes_missing_value_tracks_true", &missing);
+  if (missing != f->nodes)
+    f->missing = NULL;
   f->modes = tsr_lower_alloc(l, f->nodes, sizeof *f->modes);
   for (uint32_t i = 0; f->modes && i < f->nodes; i++) {
-    if (!(mode[i] >= 0 && mode[i] < (double)MODES))
+    if (!(mode[i] >= 0 && mode[i] < (double)TSR_TREE_MODES))
       return tsr_lower_wrong(l, TSR_ERR_FORMAT, "nodes_modes has %g", mode[i]);
     f->modes[i] = (int64_t)mode[i];
   }
@@ -119,7 +123,7 @@ static tsr_status read_forest(tsr_lower *l, forest *f) {
 }
 
 /* Which nodes have `mode`, bool [nodes]; 0: none. */
-static tsr_value nodes_of_mode(const forest *f, int mode) {
+static tsr_value nodes_of_mode(const tsr_forest *f, int mode) {
   bool any = false;
   for (uint32_t i = 0; f->modes && i < f->nodes; i++)
     any |= f->modes[i] == mode;
@@ -131,11 +135,11 @@ static tsr_value nodes_of_mode(const forest *f, int mode) {
 
 /* Whether x [N, nodes] is in the set of its node: the sets of the nodes of mode MEMBER in order,
  * each ended by a NaN. */
-static tsr_status is_member(const forest *f, tsr_value x, tsr_value *out) {
+static tsr_status is_member(const tsr_forest *f, tsr_value x, tsr_value *out) {
   tsr_lower *l = f->l;
   static const int64_t last = 2;
   uint32_t count, width = 1, at = 0;
-  const double *members = number_attr(l, "membership_values", &count);
+  const double *members = tsr_tree_numbers(l, "membership_values", &count);
   for (uint32_t i = 0, run = 0; members && i < count; i++) {
     run = isnan(members[i]) ? 0 : run + 1;
     width = run > width ? run : width;
@@ -149,7 +153,7 @@ static tsr_status is_member(const forest *f, tsr_value x, tsr_value *out) {
   for (uint64_t i = 0; i < room; i++)
     table[i] = (double)NAN; /* equal to nothing */
   for (uint32_t i = 0; f->modes && i < f->nodes; i++) {
-    if (f->modes[i] != MODE_MEMBER)
+    if (f->modes[i] != TSR_TREE_MEMBER)
       continue;
     for (uint32_t k = 0; members && at < count && !isnan(members[at]); k++)
       table[(uint64_t)i * width + k] = members[at++];
@@ -165,37 +169,59 @@ static tsr_status is_member(const forest *f, tsr_value x, tsr_value *out) {
 }
 
 /* What each node decides for each row, bool [N, nodes]. */
-static tsr_status decide(const forest *f, tsr_value x, tsr_value *out) {
+static tsr_status decide(const tsr_forest *f, tsr_value x, tsr_value *out) {
   static const tsr_opcode codes[] = {TSR_OP_LE, TSR_OP_LT, TSR_OP_GE,
                                      TSR_OP_GT, TSR_OP_EQ, TSR_OP_NE};
   tsr_lower *l = f->l;
-  uint32_t count;
   tsr_value splits = v_vector_float(l, v_dtype(l, x), f->splits, f->nodes);
   x = tsr_graph_gather(l->b, x, v_vector_i64(l, f->features, f->nodes), 1);
   *out = 0;
-  for (int mode = 0; mode < MODES; mode++) {
+  for (int mode = 0; mode < TSR_TREE_MODES; mode++) {
     tsr_value here = nodes_of_mode(f, mode), holds;
     if (!here)
       continue;
-    if (mode == MODE_MEMBER)
+    if (mode == TSR_TREE_MEMBER)
       TSR_TRY(is_member(f, x, &holds));
     else
       holds = v_binary(l, codes[mode], x, splits);
     holds = v_and(l, holds, here);
     *out = *out ? v_or(l, *out, holds) : holds;
   }
-  const int64_t *missing = tsr_lower_ints(l, "nodes_missing_value_tracks_true", &count);
-  if (missing && count == f->nodes) {
-    tsr_value marks = v_vector_i64(l, missing, count);
+  if (f->missing) {
+    tsr_value marks = v_vector_i64(l, f->missing, f->nodes);
     tsr_value tracks = v_and(l, v_unary(l, TSR_OP_ISNAN, x), v_ne(l, marks, v_number(l, marks, 0)));
     *out = v_or(l, *out, tracks);
   }
   return TSR_OK;
 }
 
-/* The leaf of each row in each tree, i64 [N, trees]. */
-static tsr_value walk(const forest *f, tsr_value decisions) {
+/* Trees may ask for no feature that x lacks. */
+static tsr_status check_features(const tsr_forest *f, tsr_value x) {
   tsr_lower *l = f->l;
+  int64_t features, highest = -1, lowest = 0;
+  for (uint32_t i = 0; i < f->nodes; i++) {
+    highest = f->features[i] > highest ? f->features[i] : highest;
+    lowest = f->features[i] < lowest ? f->features[i] : lowest;
+  }
+  bool known = v_static_dim(l, x, 1, &features);
+  if (!known)
+    tsr_size_check(l, v_le(l, tsr_graph_index(l->b, TSR_I64, v_dim(l, x, 1)), v_i64(l, highest)),
+                   "there are fewer features than the trees ask for");
+  if (lowest < 0 || (known && highest >= features))
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "feature %lld of %lld",
+                           (long long)(lowest < 0 ? lowest : highest),
+                           (long long)(known ? features : -1));
+  return TSR_OK;
+}
+
+tsr_status tsr_tree_walk(const tsr_forest *f, tsr_value x, tsr_value *out_leaf) {
+  tsr_lower *l = f->l;
+  tsr_value decisions;
+  *out_leaf = 0;
+  if (v_rank(l, x) != 2 || !v_is_float(l, x))
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "needs floats [rows, features]");
+  TSR_TRY(check_features(f, x));
+  TSR_TRY(decide(f, x, &decisions));
   tsr_expr dims[2] = {v_dim(l, decisions, 0), e_int(l, f->trees)};
   uint32_t all = f->nodes + f->leaves;
   tsr_value no = v_vector_i64(l, f->next[0], all), yes = v_vector_i64(l, f->next[1], all);
@@ -205,50 +231,37 @@ static tsr_value walk(const forest *f, tsr_value decisions) {
     tsr_value holds = tsr_graph_gather_elements(l->b, decisions, node, 1);
     at = v_select(l, holds, tsr_graph_gather(l->b, yes, at, 0), tsr_graph_gather(l->b, no, at, 0));
   }
-  return v_add_number(l, at, -(double)f->nodes);
+  *out_leaf = v_add_number(l, at, -(double)f->nodes);
+  return TSR_OK;
 }
 
 tsr_status tsr_lower_op_tree_ensemble(tsr_lower *l) {
   static const char *const combine[] = {"add", "add", "min", "max"};
   forest f;
-  tsr_value decisions;
   TSR_TRY(read_forest(l, &f));
   int64_t targets = tsr_lower_int(l, "n_targets", 0), after = tsr_lower_int(l, "post_transform", 0);
-  int64_t how = tsr_lower_int(l, "aggregate_function", SUM), features, highest = -1;
-  tsr_value x = v_widen(l, tsr_lower_value(l, 0));
+  int64_t how = tsr_lower_int(l, "aggregate_function", SUM);
+  tsr_value x = v_widen(l, tsr_lower_value(l, 0)), leaf;
   if (after != 0)
     return tsr_lower_unsupported(l, "post_transform %lld", (long long)after);
-  if (how < AVERAGE || how > GREATEST || targets < 1 || targets > MOST_NODES)
+  if (how < AVERAGE || how > GREATEST || targets < 1 || targets > TSR_TREE_MOST_NODES)
     return tsr_lower_wrong(l, TSR_ERR_FORMAT, "aggregate_function %lld, n_targets %lld",
                            (long long)how, (long long)targets);
-  if (v_rank(l, x) != 2 || !v_is_float(l, x))
-    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "needs floats [rows, features]");
-  bool known = v_static_dim(l, x, 1, &features);
-  for (uint32_t i = 0; i < f.nodes; i++)
-    highest = f.features[i] > highest ? f.features[i] : highest;
-  if (!known)
-    tsr_size_check(l, v_le(l, tsr_graph_index(l->b, TSR_I64, v_dim(l, x, 1)), v_i64(l, highest)),
-                   "there are fewer features than the trees ask for");
-  for (uint32_t i = 0; i < f.nodes; i++)
-    if (f.features[i] < 0 || (known && f.features[i] >= features))
-      return tsr_lower_wrong(l, TSR_ERR_SHAPE, "feature %lld of %lld", (long long)f.features[i],
-                             (long long)features);
-  for (uint32_t i = 0; i < f.leaves; i++)
+  for (uint32_t i = 0; i < f.f.leaves; i++)
     if (f.targets[i] < 0 || f.targets[i] >= targets)
       return tsr_lower_wrong(l, TSR_ERR_SHAPE, "target %lld of %lld", (long long)f.targets[i],
                              (long long)targets);
-  TSR_TRY(decide(&f, x, &decisions));
-  tsr_value leaf = walk(&f, decisions);
-  tsr_value weight = v_vector_float(l, v_dtype(l, x), f.weights, f.leaves);
+  TSR_TRY(tsr_tree_walk(&f.f, x, &leaf));
+  tsr_value weight = v_vector_float(l, v_dtype(l, x), f.weights, f.f.leaves);
   tsr_expr dims[2] = {v_dim(l, x, 0), e_int(l, targets)};
   double most = v_dtype(l, x) == TSR_F64 ? 1.79769313486231570815e308 : 3.40282346638528859812e38;
   double start = how == LEAST ? most : how == GREATEST ? -most : 0;
   tsr_value y = tsr_graph_splat(l->b, v_dtype(l, x), start, dims, 2);
-  tsr_value where = tsr_graph_gather(l->b, v_vector_i64(l, f.targets, f.leaves), leaf, 0);
+  tsr_value where = tsr_graph_gather(l->b, v_vector_i64(l, f.targets, f.f.leaves), leaf, 0);
   weight = tsr_graph_gather(l->b, weight, leaf, 0);
   y = tsr_graph_scatter_elements(l->b, y, where, weight, 1, combine[how]);
   if (how == AVERAGE)
-    y = v_mul_number(l, y, 1.0 / (double)f.trees);
+    y = v_mul_number(l, y, 1.0 / (double)f.f.trees);
   tsr_lower_set(l, 0, v_cast(l, y, l->in[0]->dtype));
   return TSR_OK;
 }

@@ -57,7 +57,8 @@ class Case:
         graph = helper.make_graph(self.before + [node], "case", inputs, results, weights)
         opsets = [helper.make_opsetid("", self.opset)]
         if self.domain:
-            opsets.append(helper.make_opsetid(self.domain, 5 if self.domain == "ai.onnx.ml" else 1))
+            old = self.op in ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
+            opsets.append(helper.make_opsetid(self.domain, (3 if old else 5) if self.domain == "ai.onnx.ml" else 1))
         return helper.make_model(graph, opset_imports=opsets, ir_version=9)
 
     def unknown(self):
@@ -613,6 +614,37 @@ FOREST = dict(n_targets=1, nodes_featureids=[0, 1, 2], nodes_splits=numpy_helper
               nodes_falsenodeids=[2, 1, 3], nodes_falseleafs=[0, 1, 1], leaf_targetids=[0] * 4,
               leaf_weights=numpy_helper.from_array(f32(4)), tree_roots=[0], aggregate_function=1, post_transform=0)
 Case("tree_features", "TreeEnsemble", [[f32(3, 4)], [f32(2, 3)]], domain="ai.onnx.ml", dims={0: ["R", "F"]}, **FOREST)
+
+# Tree 7: two levels, NaN goes right at the root; tree 3: one leaf alone; tree 5: the root has the highest number.
+def trees(kind, weights, ids):
+    leaves = [(7, 2), (7, 3), (7, 4), (3, 0), (5, 1), (5, 0)]
+    named = [(t, n, i, w) for (t, n), row in zip(leaves, weights) for i, w in zip(ids, row)]
+    return {"nodes_treeids": [7, 7, 7, 7, 7, 3, 5, 5, 5], "nodes_nodeids": [0, 1, 2, 3, 4, 0, 2, 1, 0],
+            "nodes_featureids": [1, 0, 0, 0, 0, 0, 3, 0, 0], "nodes_values": [0.2, -0.1, 0.0, 0.0, 0.0, 0.0, 0.4, 0.0, 0.0],
+            "nodes_modes": ["BRANCH_LEQ", "BRANCH_GT", "LEAF", "LEAF", "LEAF", "LEAF", "BRANCH_LT", "LEAF", "LEAF"],
+            "nodes_truenodeids": [1, 2, 0, 0, 0, 0, 0, 0, 0], "nodes_falsenodeids": [4, 3, 0, 0, 0, 0, 1, 0, 0],
+            "nodes_missing_value_tracks_true": [1, 0, 0, 0, 0, 0, 1, 0, 0],
+            **{f"{kind}_{key}": list(column) for key, column in zip(("treeids", "nodeids", "ids", "weights"), zip(*named))}}
+
+
+some = f32(40, 4)
+some[::7, 1] = some[::5, 3] = np.nan
+TREES = dict(domain="ai.onnx.ml", dims={0: ["R", None]})
+LABELS = [TensorProto.INT64, True]
+single, several = [[0.25], [0.1], [0.3], [0.125], [0.5], [0.0]], [[0.1, 0.5, -0.2], [0.7, 0.1, 0], [0, 0, 0.9], [0.1, 0, 0], [0, 0.6, 0], [0.2, 0, 0.3]]
+for after in ("NONE", "SOFTMAX", "LOGISTIC"):
+    Case("trees_classes_" + after.lower(), "TreeEnsembleClassifier", [[some], [some[:1]]], outputs=LABELS, classlabels_int64s=[4, 2, 9],
+         post_transform=after, base_values=[0.1, -0.2, 0.0], **trees("class", several, range(3)), **TREES)
+    if after != "SOFTMAX":
+        Case("trees_binary_" + after.lower(), "TreeEnsembleClassifier", [some], outputs=LABELS, classlabels_int64s=[4, 2], post_transform=after,
+             **trees("class", single, [0]), **TREES)
+        Case("trees_sign_" + after.lower(), "TreeEnsembleClassifier", [some], outputs=LABELS, classlabels_int64s=[0, 1], post_transform=after,
+             base_values=[-0.4], **trees("class", [[w[0] - 0.2] for w in single], [0]), **TREES)
+for how in ("SUM", "AVERAGE"):
+    Case("trees_" + how.lower(), "TreeEnsembleRegressor", [some], n_targets=3, aggregate_function=how, base_values=[0.5, 1.0, -2.0],
+         **trees("target", several, range(3)), **TREES)
+    Case("trees_one_" + how.lower(), "TreeEnsembleRegressor", [some.astype(np.float64)], n_targets=1, aggregate_function=how,
+         **trees("target", single, [0]), **TREES)
 
 # --- QOperator: scales are powers of two where a half between two integers is decided by them ---
 def q(kind, *shape):
