@@ -442,6 +442,63 @@ START_TEST(dropped_product) {
 }
 END_TEST
 
+/* --- around the product --- */
+
+/* Passes through the depth, rows that nobody knows, several products, code before and behind them,
+ * a constant that is turned. */
+static void check_around(int by, const char *knobs, int64_t rows) {
+  char text[4096];
+  tsr_cpu_isa isa;
+  tsr_target target;
+  const int64_t dims[1] = {rows};
+  if (!open_target(machines[by].target, 1, &isa, &target))
+    return;
+  snprintf(text, sizeof text,
+           "dim M in 0..128 hint 64\nplan @p {\n schedule @k0 {strategy = \"contract\", atom = "
+           "\"%s\", %s}\n}\ngraph @g {\n %%x = input {name = \"x\"} : f32[3, M, 160]\n %%w = const "
+           "{random = 5} : f32[3, 75, 160]\n %%c = input {name = \"c\"} : f32[75]\n %%y = block "
+           "par(%%b in 3, %%i in M, %%j in 75) red(%%k in 160) {\n %%0 = load %%x[%%b, %%i, %%k] : "
+           "f32\n %%1 = load %%w[%%b, %%j, %%k] : f32\n %%2 = abs %%0 : f32\n %%3 = mul %%2, %%1 : "
+           "f32\n %%4 = reduce %%3 {combine = \"add\"} : f32\n %%5 = load %%c[%%j] : f32\n %%6 = "
+           "add %%4, %%5 : f32\n %%7 = const {value = 0} : f32\n %%8 = max %%6, %%7 : f32\n store "
+           "%%8, %%y[%%b, %%i, %%j]\n } : f32[3, M, 75]\n output %%y {name = \"y\"}\n}\n",
+           machines[by].atom, knobs);
+  check_text(text, dims, 1, &isa, &target);
+}
+
+START_TEST(around) {
+  static const char *const others[] = {
+      "mr = 5, nr = 48, mc = 10, nc = 48, kc = 32, pack_a = 1, pack_b = 0, outer = 1",
+      "mr = 4, nr = 32, mc = 28, nc = 96, kc = 0, pack_a = 1, pack_b = 0, outer = 0, unroll = 1"};
+  static const char *const tiles[] = {
+      "mr = 32, nr = 32, mc = 32, nc = 64, kc = 32, pack_a = 1, pack_b = 0, outer = 1",
+      "mr = 16, nr = 16, mc = 48, nc = 96, kc = 0, pack_a = 1, pack_b = 0, outer = 0"};
+  for (int i = 0; i < 2; i++)
+    check_around(_i, _i == BY_TILES ? tiles[i] : others[i], 1 + 36 * i + _i);
+}
+END_TEST
+
+/* Images of 7 x 7, whose pixels become the rows. */
+START_TEST(across) {
+  static const char text[] =
+      "graph @g {\n %x = input {name = \"x\"} : f32[192, 49]\n %w = const {random = 5} : f32[64, "
+      "192]\n %y = block par(%o in 64, %p in 49) red(%c in 192) {\n %0 = load %w[%o, %c] : f32\n "
+      "%1 = load %x[%c, %p] : f32\n %2 = mul %0, %1 : f32\n %3 = reduce %2 {combine = \"add\"} : "
+      "f32\n store %3, %y[%o, %p]\n } : f32[64, 49]\n output %y {name = \"y\"}\n}\n";
+  char whole[2048];
+  tsr_cpu_isa isa;
+  tsr_target target;
+  if (!open_target(machines[_i].target, 1, &isa, &target))
+    return;
+  snprintf(
+      whole, sizeof whole,
+      "plan @p {\n schedule @k0 {strategy = \"contract\", atom = \"%s\", mr = %d, nr = 32, mc = "
+      "%d, nc = 64, kc = 0, pack_a = 1, pack_b = 0, outer = 1, unroll = 2}\n}\n%s",
+      machines[_i].atom, _i == BY_TILES ? 32 : 7, _i == BY_TILES ? 64 : 14, text);
+  check_text(whole, NULL, 0, &isa, &target);
+}
+END_TEST
+
 /* --- which schedules there are --- */
 
 static tsr_status status_of(const problem *p, int by, float odd_weight, bool strict,
@@ -533,6 +590,8 @@ int main(void) {
   tcase_add_loop_test(tcase, guard, 0, MACHINES);
   tcase_add_loop_test(tcase, any_exponent, 0, MACHINES);
   tcase_add_loop_test(tcase, dropped_product, 0, 4);
+  tcase_add_loop_test(tcase, around, 0, MACHINES);
+  tcase_add_loop_test(tcase, across, 0, MACHINES);
   tcase_add_loop_test(tcase, legality, 0, MACHINES);
   tcase_add_loop_test(tcase, shared_kernels, 0, MACHINES);
   suite_add_tcase(suite, tcase);
