@@ -259,7 +259,7 @@ static tsr_status after_pass(void *context, const tsr_ir *ir, const char *pass, 
     emit_part(context, TSR_EMIT_GRAPH, "graph");
   if (strcmp(pass, "to_blocks") == 0)
     emit_part(context, TSR_EMIT_BLOCK, "block");
-  if (strcmp(pass, "storage") == 0)
+  if (strcmp(pass, "group") == 0)
     emit_part(context, TSR_EMIT_GROUPS, "groups");
   return TSR_OK;
 }
@@ -420,6 +420,12 @@ static bool wants_bf16(const target_build *build) {
          tsr_target_bf16_products(&build->target);
 }
 
+/* Tasks of a CPU have a second cache of their own, which half of a group's rows may fill. */
+static int64_t group_bytes(const target_build *build) {
+  const tsr_target *target = &build->target;
+  return target->kind == TSR_TARGET_CPU && !build->options->no_fuse ? (int64_t)target->l2_bytes : 0;
+}
+
 /* Graph to kernels to machine code to program tables. */
 static tsr_status lower(part_build *part) {
   target_build *build = part->build;
@@ -429,6 +435,7 @@ static tsr_status lower(part_build *part) {
                              .narrow_products = tsr_target_narrow_products(&build->target),
                              .byte_products = tsr_target_byte_products(&build->target),
                              .bf16_products = wants_bf16(build),
+                             .group_bytes = group_bytes(build),
                              .print_after = "all",
                              .hook = after_pass,
                              .hook_context = part};

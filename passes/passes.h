@@ -19,7 +19,8 @@
   X(narrow_stores, "products find operands in memory as narrow as they are")                       \
   X(storage, "every output gets memory of its own, so that launches are all that is left to run")  \
   X(check_blocks, "each element stored once, parallel points apart: asked of isl, changes "        \
-                  "nothing")
+                  "nothing")                                                                       \
+  X(group, "blocks that walk the same rows hand them on in the caches")
 
 /* What one edge between two blocks became, and why: `tessera explain` prints these. */
 typedef struct tsr_fuse_edge {
@@ -63,8 +64,10 @@ typedef struct tsr_pass_options {
   /* Bit d: the target multiplies numbers of tsr_dtype d into wide sums at once. Where both operands
    * of a product are widened from such a dtype, constants keep it; else folding widens them. */
   uint64_t narrow_products;
-  bool byte_products;      /* the target multiplies unsigned by signed bytes into i32 */
-  bool bf16_products;      /* operands of products of f32 are rounded to bf16 */
+  bool byte_products;  /* the target multiplies unsigned by signed bytes into i32 */
+  bool bf16_products;  /* operands of products of f32 are rounded to bf16 */
+  int64_t group_bytes; /* of the cache that a task may fill with what blocks of a group hand on; 0:
+                          no groups */
   tsr_fuse_report *report; /* or NULL */
 } tsr_pass_options;
 

@@ -112,11 +112,13 @@ tsr_value v_to_scalar(tsr_lower *l, tsr_value x) {
   return v_rank(l, x) == 0 ? x : v_reshape(l, x, NULL, 0);
 }
 
+/* One division for each row: the sum lies in 1..count (the greatest element gives 1), so that its
+ * reciprocal is a normal number. */
 tsr_value v_softmax(tsr_lower *l, tsr_value x, const int64_t *axes, uint32_t count) {
   tsr_value wide = v_widen(l, x);
   tsr_value shifted = v_sub(l, wide, v_reduce_keep(l, wide, "max", axes, count));
   tsr_value e = v_exp(l, shifted);
-  tsr_value y = v_div(l, e, v_reduce_keep(l, e, "add", axes, count));
+  tsr_value y = v_mul(l, e, v_recip(l, v_reduce_keep(l, e, "add", axes, count)));
   return v_cast(l, y, v_dtype(l, x));
 }
 

@@ -178,7 +178,7 @@ tsr_value v_guarded_softmax(tsr_lower *l, tsr_value x, tsr_value sink) {
   tsr_value sum = v_reduce_keep(l, e, "add", &axis, 1);
   if (sink)
     sum = v_add(l, sum, v_exp(l, v_sub(l, sink, top)));
-  return v_div(l, e, v_select(l, nothing, one, sum));
+  return v_mul(l, e, v_recip(l, v_select(l, nothing, one, sum)));
 }
 
 static tsr_value scaled_scores(const attention *a) {

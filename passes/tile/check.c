@@ -82,6 +82,9 @@ static tsr_status check_contract(tsr_nest *nest, const tsr_schedule *schedule, c
 
 tsr_status tsr_schedule_check(tsr_nest *nest, const tsr_schedule *schedule, const char *kernel,
                               tsr_diag *diag) {
+  if (schedule->strategy == TSR_STRATEGY_GROUP)
+    return tsr_fail(diag, TSR_ERR_ARGUMENT, "schedule @%s: strategy \"group\" is for groups only",
+                    kernel);
   if (nest->proc != (schedule->strategy == TSR_STRATEGY_PROC))
     return tsr_fail(diag, TSR_ERR_ARGUMENT, "schedule @%s: strategy \"proc\" is for procs only",
                     kernel);

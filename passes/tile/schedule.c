@@ -7,6 +7,7 @@ static const tsr_knob_info knobs[] = {
 #define PROC     TSR_KNOB_OF_PROC
 #define MMA      TSR_KNOB_OF_MMA
 #define WGMMA    TSR_KNOB_OF_WGMMA
+#define GROUP    TSR_KNOB_OF_GROUP
 #define TSR_KNOB(name, text, least, greatest, strategies, meaning)                                 \
   {text, meaning, least, greatest, strategies},
 #include "passes/tile/knobs.def"
@@ -16,9 +17,10 @@ static const tsr_knob_info knobs[] = {
 #undef PROC
 #undef MMA
 #undef WGMMA
+#undef GROUP
 };
 
-static const char *const strategies[] = {"nest", "contract", "proc", "mma", "wgmma"};
+static const char *const strategies[] = {"nest", "contract", "proc", "mma", "wgmma", "group"};
 enum { STRATEGY_COUNT = sizeof strategies / sizeof *strategies };
 
 const tsr_knob_info *tsr_knob_get(tsr_knob knob) {
@@ -52,7 +54,7 @@ static tsr_status read_strategy(const tsr_op_data *op, const tsr_attr *attr, tsr
       return TSR_OK;
     }
   return fail_at(op, diag, attr->key,
-                 "must be \"nest\", \"contract\", \"proc\", \"mma\" or \"wgmma\"");
+                 "must be \"nest\", \"contract\", \"proc\", \"mma\", \"wgmma\" or \"group\"");
 }
 
 static tsr_status read_atom(const tsr_op_data *op, const tsr_attr *attr, tsr_diag *diag,

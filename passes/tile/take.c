@@ -7,7 +7,7 @@ tsr_status tsr_taking_out_of_memory(const tsr_taking *taking) {
 }
 
 /* Nests that were read before keep the arrays that they were read with. */
-static tsr_status grow_pool(tsr_taking *t) {
+tsr_status tsr_taking_grow(tsr_taking *t) {
   const uint32_t values = tsr_value_count(t->ir);
   t->pool = (tsr_nest_pool){.arena = &t->per_block, .value_count = values};
   t->pool.varies = tsr_arena_alloc_array(&t->arena, values + 1, sizeof *t->pool.varies);
@@ -20,7 +20,7 @@ static tsr_status grow_pool(tsr_taking *t) {
 tsr_status tsr_taking_begin(tsr_taking *taking) {
   tsr_arena_init(&taking->arena, tsr_ir_allocator(taking->ir));
   tsr_arena_init(&taking->per_block, tsr_ir_allocator(taking->ir));
-  return grow_pool(taking);
+  return tsr_taking_grow(taking);
 }
 
 void tsr_taking_end(tsr_taking *taking) {
@@ -70,5 +70,5 @@ tsr_status tsr_take_cut(tsr_taking *taking, tsr_op block, int64_t parts, uint32_
   TSR_TRY(tsr_take_nest(taking, block, &nest));
   tsr_split_block(nest, axis, parts, out_first, out_second);
   TSR_TRY(tsr_ir_status(taking->ir));
-  return grow_pool(taking);
+  return tsr_taking_grow(taking);
 }

@@ -17,6 +17,8 @@ typedef struct tsr_taking {
 
 TSR_WARN_UNUSED tsr_status tsr_taking_begin(tsr_taking *taking);
 void tsr_taking_end(tsr_taking *taking);
+/* After values were added to the IR, before nests are read that see them. */
+TSR_WARN_UNUSED tsr_status tsr_taking_grow(tsr_taking *taking);
 TSR_WARN_UNUSED tsr_status tsr_taking_out_of_memory(const tsr_taking *taking);
 
 /* The nest of a block, joined. A block that is a contraction but is scheduled as a plain nest must

@@ -3,6 +3,7 @@
 #include "passes/tile/contract_dot.h"
 #include "passes/tile/contract_parts.h"
 #include "passes/tile/default.h"
+#include "passes/tile/group.h"
 #include "passes/tile/mma.h"
 #include "passes/tile/take.h"
 #include <stdio.h>
@@ -518,13 +519,15 @@ static void take_apart(tiling *t, tsr_op group) {
   tsr_op_erase(t->take.ir, group);
 }
 
+/* Those that cannot be one kernel of the target. */
 static void take_groups_apart(tiling *t, tsr_region region) {
   for (tsr_op op = tsr_region_get(t->take.ir, region)->first, next; op != 0; op = next) {
     const tsr_op_data *data = tsr_op_get(t->take.ir, op);
     next = data->next;
-    if (data->code == TSR_OP_GROUP)
-      take_apart(t, op);
-    else if (data->code != TSR_OP_BLOCK && data->code != TSR_OP_PROC)
+    if (data->code == TSR_OP_GROUP) {
+      if (!tsr_group_possible(t->take.ir, t->take.target, op))
+        take_apart(t, op);
+    } else if (data->code != TSR_OP_BLOCK && data->code != TSR_OP_PROC)
       for (uint32_t i = 0; i < data->region_count; i++)
         take_groups_apart(t, data->regions[i]);
   }
@@ -534,7 +537,7 @@ static tsr_status visit_region(tiling *t, tsr_region region, block_visitor visit
   for (tsr_op op = tsr_region_get(t->take.ir, region)->first, next; op != 0; op = next) {
     const tsr_op_data *data = tsr_op_get(t->take.ir, op);
     next = data->next;
-    if (data->code == TSR_OP_BLOCK || data->code == TSR_OP_PROC) {
+    if (data->code == TSR_OP_BLOCK || data->code == TSR_OP_PROC || data->code == TSR_OP_GROUP) {
       const tsr_status status = visit(t, op);
       tsr_arena_reset(&t->take.per_block);
       if (status != TSR_OK)
@@ -647,8 +650,59 @@ static tsr_status tile_kernel(tiling *t, tsr_op block, made_kernel *kernel,
   return make_launch(t, nest, kernel);
 }
 
+static tsr_status make_group_kernel(tiling *t, tsr_op group, const made_kernel *kernel) {
+  tsr_ir *ir = t->take.ir;
+  const tsr_op made = tsr_op_append(ir, tsr_ir_top(ir), TSR_OP_KERNEL);
+  tsr_op_set_symbol(ir, made, kernel->variants[0].name);
+  tsr_op_set_string(ir, made, "target", t->take.target->name);
+  tsr_op_copy_origins(ir, made, group);
+  return tsr_tile_group(&t->take, group, &kernel->variants[0].schedule,
+                        tsr_op_add_region(ir, made));
+}
+
+static tsr_status make_group_launch(tiling *t, tsr_op group, const made_kernel *kernel) {
+  enum { MOST_INPUTS = 64 };
+  tsr_ir *ir = t->take.ir;
+  tsr_value inputs[MOST_INPUTS];
+  const uint32_t count = tsr_group_inputs(ir, group, inputs, MOST_INPUTS);
+  tsr_op launch = tsr_op_insert_before(ir, group, TSR_OP_LAUNCH);
+  name_kernels(t, launch, kernel);
+  for (uint32_t i = 0; i < count && i < MOST_INPUTS; i++)
+    tsr_op_add_operand(ir, launch, inputs[i]);
+  tsr_op_copy_origins(ir, launch, group);
+  for (uint32_t i = 0; i < tsr_op_get(ir, group)->result_count; i++)
+    tsr_op_add_result(ir, launch, tsr_value_get(ir, tsr_op_get(ir, group)->results[i])->type);
+  return tsr_ir_status(ir);
+}
+
+static tsr_status visit_group(tiling *t, tsr_op group) {
+  const uint32_t op_count = ops_within(t->take.ir, group);
+  made_kernel *kernel = same_kernel(t, group, op_count);
+  if (kernel == NULL) {
+    kernel = new_kernel(t, group, op_count);
+    if (kernel == NULL)
+      return tsr_taking_out_of_memory(&t->take);
+    tsr_schedule *schedule = &kernel->variants[0].schedule;
+    kernel->count = 1;
+    tsr_group_default(t->take.ir, t->take.target, group, schedule);
+    TSR_TRY(from_plan(t, kernel->variants[0].name, schedule));
+    if (schedule->strategy != TSR_STRATEGY_GROUP)
+      return tsr_fail(t->take.diag, TSR_ERR_ARGUMENT,
+                      "schedule @%s: 'strategy' must be \"group\": the kernel is several blocks",
+                      kernel->variants[0].name);
+    if (!t->planning)
+      TSR_TRY(make_group_kernel(t, group, kernel));
+  }
+  return t->planning ? TSR_OK : make_group_launch(t, group, kernel);
+}
+
+static bool is_group(const tiling *t, tsr_op op) {
+  return tsr_op_get(t->take.ir, op)->code == TSR_OP_GROUP;
+}
+
 static tsr_status tile_block(tiling *t, tsr_op block) {
-  const tsr_status status = visit_block(t, block, tile_kernel);
+  const tsr_status status =
+      is_group(t, block) ? visit_group(t, block) : visit_block(t, block, tile_kernel);
   if (status != TSR_OK)
     (void)add_where(t, block);
   return status;
@@ -697,7 +751,7 @@ static tsr_status plan_kernel(tiling *t, tsr_op block, made_kernel *kernel,
 }
 
 static tsr_status plan_block(tiling *t, tsr_op block) {
-  return visit_block(t, block, plan_kernel);
+  return is_group(t, block) ? visit_group(t, block) : visit_block(t, block, plan_kernel);
 }
 
 /* A plan leaves the graph as it was. */

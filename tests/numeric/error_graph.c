@@ -91,6 +91,15 @@ static bool is_exact(const error_graph *e, tsr_value x) {
   return code == TSR_OP_INPUT || code == TSR_OP_CONST;
 }
 
+/* (ea + |q| eb) / (|b| - eb): infinite where the divisor's error reaches it. */
+static tsr_value divide_bound(error_graph *e, tsr_value y, tsr_value result, tsr_value ex,
+                              tsr_value ey) {
+  tsr_value room = tsr_graph_binary(e->b, TSR_OP_SUB, magnitude(e, y), ey);
+  tsr_value safe = tsr_graph_binary(e->b, TSR_OP_MAX, room, number(e, 0));
+  tsr_value above = add(e, ex, mul(e, magnitude(e, result), ey));
+  return tsr_graph_binary(e->b, TSR_OP_DIV, above, safe);
+}
+
 static tsr_value unary_bound(error_graph *e, tsr_opcode code, tsr_value x, tsr_value result) {
   tsr_value bound = error_bound(e, x);
   double ulps = op_ulps(code);
@@ -112,18 +121,11 @@ static tsr_value unary_bound(error_graph *e, tsr_opcode code, tsr_value x, tsr_v
   case TSR_OP_ASINH:
   case TSR_OP_ERF:
     return add(e, monotone(e, code, x, bound), rounding(e, result, ulps));
+  case TSR_OP_RECIP:
+    return add(e, divide_bound(e, x, result, number(e, 0), bound), rounding(e, result, ulps));
   default:
     return is_exact(e, x) ? rounding(e, result, ulps) : 0;
   }
-}
-
-/* (ea + |q| eb) / (|b| - eb): infinite where the divisor's error reaches it. */
-static tsr_value divide_bound(error_graph *e, tsr_value y, tsr_value result, tsr_value ex,
-                              tsr_value ey) {
-  tsr_value room = tsr_graph_binary(e->b, TSR_OP_SUB, magnitude(e, y), ey);
-  tsr_value safe = tsr_graph_binary(e->b, TSR_OP_MAX, room, number(e, 0));
-  tsr_value above = add(e, ex, mul(e, magnitude(e, result), ey));
-  return tsr_graph_binary(e->b, TSR_OP_DIV, above, safe);
 }
 
 static tsr_value binary_bound(error_graph *e, tsr_opcode code, const tsr_op_data *op,
