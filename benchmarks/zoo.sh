@@ -1,6 +1,6 @@
 #!/bin/sh
 # Usage: benchmarks/zoo.sh [NAME...]
-# Real models against ONNX Runtime: magika and the three of rapidocr-onnxruntime on real inputs, and architectures of
+# Real models against ONNX Runtime: magika and the three of rapidocr-onnxruntime on real inputs, those of packages.sh, and architectures of
 # torchvision and transformers with random weights as torch.onnx's two exporters write them (zoo_models.py has the list).
 # One compiled module per model serves several sizes of its dynamic dims. Prints errors and, for information, times on one
 # thread; writes the rows of benchmarks/results/zoo.json anew; ends with status 1 when a model fails.
@@ -40,7 +40,8 @@ fi
 
 benchmarks/magika/fetch.sh "$work/magika"
 benchmarks/ocr/fetch.sh "$work/ocr"
-"$PYTHON" benchmarks/zoo_real.py "$work/magika" "$work/ocr" "$work/models"
+benchmarks/packages.sh "$work/packages"
+"$PYTHON" benchmarks/zoo_real.py "$work/magika" "$work/ocr" "$work/packages" "$work/models"
 "$PYTHON" benchmarks/zoo_export.py "$work/models" "$@"
 versions=$("$PYTHON" -c 'import importlib.metadata as m, json, sys
 print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))' torch torchvision transformers onnx onnxscript onnxruntime numpy)

@@ -1,8 +1,8 @@
-"""The trained models of the zoo, with real inputs: zoo_real.py MAGIKA OCR MODELS
+"""The trained models of the zoo, with real inputs: zoo_real.py MAGIKA OCR PACKAGES MODELS
 
-MAGIKA and OCR are folders that magika/fetch.sh and ocr/fetch.sh filled. Puts NAME.onnx, NAME.json and the inputs, as
+The first three are folders that magika/fetch.sh, ocr/fetch.sh and packages.sh filled. Puts NAME.onnx, NAME.json and the inputs, as
 .npz files, into MODELS: magika gets files of this repository and of the system, the others a picture of text at several
-sizes, and lines cut out of it.
+sizes, and lines cut out of it. Those of packages.sh get a tone in noise, its spectrum, and letters.
 """
 
 import glob
@@ -57,13 +57,42 @@ def line(text, height, width=None):
     return np.ascontiguousarray((np.asarray(paper, dtype=np.float32) / 127.5 - 1).transpose(2, 0, 1))
 
 
+def voice(batch, samples, rate):
+    """A tone that comes and goes, in noise."""
+    at = np.arange(samples) / rate
+    noise = np.random.default_rng(3).standard_normal((batch, samples)) * 0.02
+    return (noise + 0.3 * np.sin(2 * np.pi * 180 * at) * (at * 40 % 2 < 1)).astype(np.float32)
+
+
+def packages(folder, models):
+    for name in ("silero_vad", "silero_vad_half"):  # branches of different ranks, chosen by a size
+        sets = []
+        for batch, samples, rate in ((1, 576, 16000), (3, 576, 16000), (2, 288, 8000))[: 3 if name == "silero_vad" else 2]:
+            sets.append({"input": voice(batch, samples, rate), "state": np.zeros((2, batch, 128), np.float32)})
+            if name == "silero_vad":
+                sets[-1]["sr"] = np.array(rate)
+        put_sets(models, name, f"{folder}/{name}.onnx", sets, {"input": ["batch", "samples"]})
+    letters = np.random.default_rng(5)
+    sets = [{"input": letters.integers(1, 40, (1, n))} for n in (20, 7, 64)]
+    put_sets(models, "rawi", f"{folder}/rawi_v3.int8.onnx", sets, {"input": ["batch", "length"]})
+    sets = []
+    for frames in (100, 37):  # Squeeze of whatever is 1
+        spectrum = np.abs(np.fft.rfft(voice(frames, 318, 16000)))[None, None]
+        sets.append({"input": np.repeat(np.log1p(spectrum), 3, 1).astype(np.float32), "h0": np.zeros((4, 1, 96), np.float32)})
+    put_sets(models, "speech_quality", f"{folder}/Run_1668423760_Stage_0.onnx", sets, {"input": ["batch", None, "frames"]})
+
+
 def put(models, name, source, data, dim_names):
+    put_sets(models, name, source, [{n: value} for n, value in data], {data[0][0]: dim_names})
+
+
+def put_sets(models, name, source, sets, dim_names):
     base = os.path.join(models, name + ".real")
     files, sizes = [], []
-    for number, (input_name, value) in enumerate(data):
+    for number, values in enumerate(sets):
         files.append(f"{name}.real.{number}.npz")
-        np.savez(os.path.join(models, files[-1]), **{input_name: value})
-        sizes.append({d: int(n) for d, n in zip(dim_names, value.shape) if d})
+        np.savez(os.path.join(models, files[-1]), **values)
+        sizes.append({d: int(n) for i, names in dim_names.items() for d, n in zip(names, values[i].shape) if d})
     shutil.copyfile(source, base + ".onnx")
     about = {"model": name, "exporter": "real", "inputs": [], "sizes": sizes, "data": files}
     with open(base + ".json", "w") as file:
@@ -71,7 +100,8 @@ def put(models, name, source, data, dim_names):
 
 
 def main():
-    files, ocr, models = sys.argv[1:4]
+    files, ocr, carried, models = sys.argv[1:5]
+    packages(carried, models)
     rows = magika(files)
     put(models, "magika", f"{files}/model.onnx", [("bytes", r) for r in rows], ["files", None])
     pages = [page(640, 320, 24), page(320, 192, 14), page(960, 480, 40)]
