@@ -167,9 +167,17 @@ static bool wants_more_tasks(const choosing *s, int64_t tasks) {
          work > 4 * target->fork_cycles;
 }
 
+/* Do blocks of half as many flat columns copy little more, all together? */
+static bool halves_cost_little(const choosing *s, int64_t nc) {
+  const double little = 1.05;
+  const int64_t rows = flat_rows(s, nc), half = flat_rows(s, nc / 2);
+  return half < rows && copied_share(s, half) <= little * copied_share(s, rows);
+}
+
 /* More tasks: twice as many blocks of rows or of columns. Where b is copied, every block of
- * rows copies it anew, and flat columns come in whole rows of the output: that is done for as many
- * tasks as threads. False: no more. */
+ * rows copies it anew, and blocks of flat columns copy rows that their neighbours copy too: that is
+ * done for as many tasks as threads, and further only where it costs little, since a thread that
+ * comes late finds nothing to do when there are no more tasks than threads. False: no more. */
 static bool halve_blocks(const choosing *s, int64_t tasks, int64_t mr, int64_t nr, int64_t *mc,
                          int64_t *nc) {
   const int64_t rows = *mc / mr, columns = *nc / nr;
@@ -177,7 +185,8 @@ static bool halve_blocks(const choosing *s, int64_t tasks, int64_t mr, int64_t n
   bool by_rows = rows >= 2 * columns || columns <= 1 || (!s->pack_b && rows > 1 && s->m > s->n);
   if (s->pack_b && enough)
     by_rows = false;
-  if (s->c->direct || (by_rows ? rows : columns) <= 1 || (s->c->flat && enough))
+  if (s->c->direct || (by_rows ? rows : columns) <= 1 ||
+      (s->c->flat && enough && !halves_cost_little(s, *nc)))
     return false;
   int64_t *block = by_rows ? mc : nc;
   const int64_t tile = by_rows ? mr : nr, all = greatest(by_rows ? s->m : s->n, 1);
