@@ -103,15 +103,20 @@ static bool is_result(const grouped *g, tsr_value value) {
   return false;
 }
 
-/* Does a contraction write or read the value? Then all rows of it stand at once. */
+/* Does a contraction write or read the value, or stand between who does? Then all rows of it stand
+ * at once: those that share what they read go through it together. */
 static bool meets_contraction(const grouped *g, tsr_value value) {
+  bool written = false, between = false;
   for (uint32_t i = 0; i < g->rows.count; i++) {
     const tsr_op op = g->rows.members[i].op;
-    bool meets = tsr_value_get(g->ir, value)->def == op;
+    const bool writes = tsr_value_get(g->ir, value)->def == op;
+    bool reads = false;
     TSR_FOR_EACH_OP (g->ir, tsr_op_get(g->ir, op)->regions[0], inner)
-      meets = meets || tsr_op_reads(g->ir, inner, value);
-    if (meets && g->contracts[i])
+      reads = reads || (!writes && tsr_op_reads(g->ir, inner, value));
+    if ((writes || reads) && (g->contracts[i] || between))
       return true;
+    written = written || writes;
+    between = between || (written && shares_rows(g, i));
   }
   return false;
 }

@@ -101,12 +101,29 @@ START_TEST(attention) {
 }
 END_TEST
 
+/* What one block makes for a row is read behind products that all rows go through together. */
+START_TEST(values_across_products) {
+  static const int64_t xs[] = {37, 70}, vs[] = {70, 80};
+  trial t;
+  trial_begin(&t, 3);
+  tsr_value x = trial_input_static(&t, TSR_F32, xs, 2, -1, 1);
+  tsr_value v = trial_input_static(&t, TSR_F32, vs, 2, -1, 1);
+  tsr_value sum = along_last(&t, tsr_graph_unary(&t.b, TSR_OP_EXP, x), "add");
+  tsr_value share = tsr_graph_binary(&t.b, TSR_OP_DIV, x, sum);
+  tsr_value product = tsr_graph_einsum(&t.b, "mk,kn->mn", share, v);
+  tsr_value d = tsr_graph_binary(&t.b, TSR_OP_SUB, product, along_last(&t, product, "max"));
+  trial_output(&t, tsr_graph_binary(&t.b, TSR_OP_MUL, d, sum));
+  check(&t, "values across products");
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("numeric.group");
   TCase *tests = tcase_create("group");
   tcase_set_timeout(tests, 300);
   tcase_add_test(tests, softmax_rows);
   tcase_add_test(tests, values_that_leave);
+  tcase_add_test(tests, values_across_products);
   tcase_add_loop_test(tests, normalisation, 0, 4);
   tcase_add_loop_test(tests, attention, 0, (int)(sizeof attentions / sizeof *attentions));
   suite_add_tcase(suite, tests);
