@@ -1,6 +1,7 @@
 /* What a block computes and how far a right kernel may be from it: a second block, made from the
- * first one op by op. Each float becomes a number in f64 with a bound of the absolute error that
- * the kernel's value may have; integers that depend on no float stay as they are, exact.
+ * first one op by op; of a group, one for each of its blocks, which hand on numbers and bounds.
+ * Each float becomes a number in f64 with a bound of the absolute error that the kernel's value may
+ * have; integers that depend on no float stay as they are, exact.
  *
  * Rules (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., ch. 2 to 4; u is the unit
  * roundoff of the kernel's dtype, e a bound of an operand):
@@ -31,14 +32,21 @@ typedef struct pair {
   tsr_dtype dtype; /* that the kernel has it in */
 } pair;
 
+/* A result of a block of the kernel's: what it is, and how far from it the kernel's may be. */
+typedef struct stored {
+  tsr_value old, value, bound;
+  bool exact; /* all bounds are 0 */
+} stored;
+
 typedef struct making {
   tsr_ir *ir;
   tsr_diag *diag;
-  tsr_op old;
+  tsr_op old; /* the block that is being made */
   tsr_point e;
   pair *pairs; /* by value of the old block */
   uint32_t pair_count;
-  tsr_value *buffers, *bounds; /* by number of the old block's results */
+  stored *stored; /* results of the blocks made so far, and of this one */
+  uint32_t stored_count;
   tsr_expr from[MOST_LEAVES], to[MOST_LEAVES];
   uint32_t leaf_count;
   tsr_arena arena;
@@ -565,9 +573,35 @@ static tsr_status subscripts_of(making *m, tsr_op op, const tsr_operand *operand
   return TSR_OK;
 }
 
+static stored *stored_of(making *m, tsr_value old) {
+  for (uint32_t i = 0; i < m->stored_count; i++)
+    if (m->stored[i].old == old)
+      return &m->stored[i];
+  return NULL;
+}
+
+/* What another block of a group has stored, with its bound. */
+static tsr_status load_stored(making *m, tsr_op op, const stored *from) {
+  const tsr_op_data *data = tsr_op_get(m->ir, op);
+  const tsr_operand *at = &data->operands[0];
+  tsr_expr subscripts[TSR_MAX_RANK];
+  pair out = {.dtype = dtype_of(m, data->results[0])};
+  if (data->code != TSR_OP_LOAD || data->attr_count > 0)
+    return refuse(m, op, "with padding, of what another block stores");
+  TSR_TRY(subscripts_of(m, op, at, subscripts));
+  out.value = tsr_point_load(&m->e, from->value, subscripts, at->subscript_count);
+  if (!from->exact)
+    out.bound = tsr_point_load(&m->e, from->bound, subscripts, at->subscript_count);
+  define(m, data->results[0], out);
+  return TSR_OK;
+}
+
 static tsr_status load(making *m, tsr_op op) {
   const tsr_op_data *data = tsr_op_get(m->ir, op);
+  const stored *from = stored_of(m, data->operands[0].value);
   tsr_expr subscripts[TSR_MAX_RANK];
+  if (from != NULL)
+    return load_stored(m, op, from);
   TSR_TRY(subscripts_of(m, op, &data->operands[0], subscripts));
   const tsr_op made = tsr_op_append(m->ir, m->e.region, data->code);
   tsr_op_add_element(m->ir, made, data->operands[0].value, subscripts,
@@ -581,19 +615,18 @@ static tsr_status load(making *m, tsr_op op) {
 
 static tsr_status store(making *m, tsr_op op) {
   const tsr_op_data *data = tsr_op_get(m->ir, op);
-  const tsr_op_data *old = tsr_op_get(m->ir, m->old);
+  stored *to = stored_of(m, data->operands[1].value);
   const pair x = pair_of(m, data->operands[0].value);
+  const uint32_t rank = data->operands[1].subscript_count;
   tsr_expr subscripts[TSR_MAX_RANK];
   if (tsr_op_attr(m->ir, op, "combine") != NULL)
     return refuse(m, op, "that adds to what others store");
   TSR_TRY(subscripts_of(m, op, &data->operands[1], subscripts));
-  for (uint32_t i = 0; i < old->result_count; i++) {
-    if (old->results[i] != data->operands[1].value)
-      continue;
-    const uint32_t rank = data->operands[1].subscript_count;
-    tsr_point_store(&m->e, x.value, m->buffers[i], subscripts, rank);
-    tsr_point_store(&m->e, x.bound != 0 ? x.bound : number(m, 0), m->bounds[i], subscripts, rank);
-  }
+  if (to == NULL)
+    return refuse(m, op, "to what is no result of the block");
+  to->exact = to->exact && x.bound == 0;
+  tsr_point_store(&m->e, x.value, to->value, subscripts, rank);
+  tsr_point_store(&m->e, x.bound != 0 ? x.bound : number(m, 0), to->bound, subscripts, rank);
   return TSR_OK;
 }
 
@@ -648,55 +681,98 @@ static void add_axes(making *m) {
 static void add_results(making *m) {
   const uint32_t count = tsr_op_get(m->ir, m->old)->result_count;
   for (uint32_t i = 0; i < count; i++) {
-    tsr_type_info type = *tsr_value_type(m->ir, tsr_op_get(m->ir, m->old)->results[i]);
+    stored *made = &m->stored[m->stored_count++];
+    *made = (stored){.old = tsr_op_get(m->ir, m->old)->results[i], .exact = true};
+    tsr_type_info type = *tsr_value_type(m->ir, made->old);
     type.dtype = is_float(type.dtype) ? TSR_F64 : type.dtype;
-    m->buffers[i] = tsr_point_result(&m->e, &type);
+    made->value = tsr_point_result(&m->e, &type);
     type.dtype = TSR_F64;
-    m->bounds[i] = tsr_point_result(&m->e, &type);
+    made->bound = tsr_point_result(&m->e, &type);
   }
 }
 
-static void replace_outputs(making *m) {
-  const tsr_region graph = tsr_op_get(m->ir, m->old)->parent;
-  const uint32_t count = tsr_op_get(m->ir, m->old)->result_count;
+/* The block's, in front of `before`. */
+static tsr_status make_block(making *m, tsr_op block, tsr_op before) {
+  m->old = block;
+  m->leaf_count = 0;
+  m->e = tsr_point_begin(m->ir, TSR_OP_BLOCK, before);
+  add_axes(m);
+  add_results(m);
+  TSR_FOR_EACH_OP (m->ir, tsr_op_get(m->ir, block)->regions[0], op)
+    TSR_TRY(make_op(m, op));
+  return TSR_OK;
+}
+
+/* Blocks of a group read what those before them have stored. */
+static tsr_status make_all(making *m, tsr_op kernel) {
+  if (tsr_op_get(m->ir, kernel)->code != TSR_OP_GROUP)
+    return make_block(m, kernel, kernel);
+  TSR_FOR_EACH_OP (m->ir, tsr_op_get(m->ir, kernel)->regions[0], op)
+    if (tsr_op_get(m->ir, op)->code == TSR_OP_BLOCK)
+      TSR_TRY(make_block(m, op, kernel));
+  return TSR_OK;
+}
+
+static uint32_t results_within(const tsr_ir *ir, tsr_op kernel) {
+  uint32_t count = tsr_op_get(ir, kernel)->result_count;
+  if (tsr_op_get(ir, kernel)->code == TSR_OP_GROUP)
+    TSR_FOR_EACH_OP (ir, tsr_op_get(ir, kernel)->regions[0], op)
+      count += tsr_op_get(ir, op)->result_count;
+  return count;
+}
+
+/* What holds the kernel's result of that number. */
+static const stored *result_of(making *m, tsr_op kernel, uint32_t number) {
+  const tsr_op_data *data = tsr_op_get(m->ir, kernel);
+  tsr_value old = data->results[number];
+  if (data->code == TSR_OP_GROUP) {
+    const tsr_op yield = tsr_region_get(m->ir, data->regions[0])->last;
+    old = tsr_op_get(m->ir, yield)->operands[number].value;
+  }
+  return stored_of(m, old);
+}
+
+static void add_output(making *m, tsr_region graph, tsr_value value, char kind, uint32_t number) {
+  const tsr_op output = tsr_op_append(m->ir, graph, TSR_OP_OUTPUT);
+  const char *name = tsr_arena_printf(&m->arena, "%c%u", kind, number);
+  tsr_op_add_operand(m->ir, output, value);
+  if (name != NULL)
+    tsr_op_set_string(m->ir, output, "name", name);
+}
+
+static tsr_status replace_outputs(making *m, tsr_op kernel) {
+  const tsr_region graph = tsr_op_get(m->ir, kernel)->parent;
+  const uint32_t count = tsr_op_get(m->ir, kernel)->result_count;
   for (tsr_op op = tsr_region_get(m->ir, graph)->first, next; op != 0; op = next) {
     next = tsr_op_get(m->ir, op)->next;
     if (tsr_op_get(m->ir, op)->code == TSR_OP_OUTPUT)
       tsr_op_erase(m->ir, op);
   }
-  tsr_op_erase(m->ir, m->old);
-  for (uint32_t i = 0; i < 2 * count; i++) {
-    const tsr_op output = tsr_op_append(m->ir, graph, TSR_OP_OUTPUT);
-    const char *name = tsr_arena_printf(&m->arena, "%c%u", i % 2 == 0 ? 'y' : 'e', i / 2);
-    tsr_op_add_operand(m->ir, output, i % 2 == 0 ? m->buffers[i / 2] : m->bounds[i / 2]);
-    if (name != NULL)
-      tsr_op_set_string(m->ir, output, "name", name);
+  for (uint32_t i = 0; i < count; i++) {
+    const stored *result = result_of(m, kernel, i);
+    if (result == NULL)
+      return tsr_fail(m->diag, TSR_ERR_INTERNAL, "a kernel's result that no block stores");
+    add_output(m, graph, result->value, 'y', i);
+    add_output(m, graph, result->bound, 'e', i);
   }
+  tsr_op_erase(m->ir, kernel);
+  return TSR_OK;
 }
 
 tsr_status tsr_reference_block(tsr_ir *ir, tsr_op block, tsr_diag *diag) {
   making m = {.ir = ir, .diag = diag, .old = block, .pair_count = tsr_value_count(ir) + 1};
-  const uint32_t results = tsr_op_get(ir, block)->result_count;
-  tsr_status status = TSR_OK;
   tsr_arena_init(&m.arena, tsr_ir_allocator(ir));
   m.pairs = tsr_arena_alloc_array(&m.arena, m.pair_count, sizeof *m.pairs);
-  m.buffers = tsr_arena_alloc_array(&m.arena, results, sizeof *m.buffers);
-  m.bounds = tsr_arena_alloc_array(&m.arena, results, sizeof *m.bounds);
-  if (m.pairs == NULL || m.buffers == NULL || m.bounds == NULL) {
+  m.stored = tsr_arena_alloc_array(&m.arena, results_within(ir, block), sizeof *m.stored);
+  if (m.pairs == NULL || m.stored == NULL) {
     tsr_arena_reset(&m.arena);
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
   }
-  m.e = tsr_point_begin(ir, TSR_OP_BLOCK, block);
-  add_axes(&m);
-  add_results(&m);
-  TSR_FOR_EACH_OP (ir, tsr_op_get(ir, block)->regions[0], op)
-    if (status == TSR_OK)
-      status = make_op(&m, op);
-  if (status == TSR_OK) {
-    replace_outputs(&m);
-    if (tsr_ir_status(ir) != TSR_OK)
-      status = tsr_fail(diag, tsr_ir_status(ir), "%s", tsr_ir_diag(ir)->message);
-  }
+  tsr_status status = make_all(&m, block);
+  if (status == TSR_OK)
+    status = replace_outputs(&m, block);
+  if (status == TSR_OK && tsr_ir_status(ir) != TSR_OK)
+    status = tsr_fail(diag, tsr_ir_status(ir), "%s", tsr_ir_diag(ir)->message);
   tsr_arena_reset(&m.arena);
   return status;
 }

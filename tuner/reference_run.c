@@ -40,9 +40,13 @@ static tsr_status lower_copy(const tsr_bench *b, const tsr_ir *reference, simpli
   tsr_ir *ir;
   if (tsr_ir_copy_in_order(reference, b->allocator, &ir) != TSR_OK)
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
-  const tsr_schedule schedule = schedule_of(ir, tsr_task_block(ir), simple);
-  const tsr_status status =
-      tsr_task_lower(ir, b->target, &schedule, b->allocator, diag, out_bytes, out_size);
+  /* That of a group is a block for each of its own, which one schedule does not fit. */
+  const bool group = tsr_op_get(b->task->ir, b->task->block)->code == TSR_OP_GROUP;
+  tsr_schedule schedule = {0};
+  if (!group)
+    schedule = schedule_of(ir, tsr_task_block(ir), simple);
+  const tsr_status status = tsr_task_lower(ir, b->target, group ? NULL : &schedule, b->allocator,
+                                           diag, out_bytes, out_size);
   tsr_ir_destroy(ir);
   return status;
 }
@@ -53,10 +57,11 @@ static tsr_status lower_simply(const tsr_bench *b, const tsr_ir *reference, tsr_
   for (int simple = ROWS_OF_VECTORS; simple <= ELEMENTS; simple++) {
     tsr_diag why = {0};
     status = lower_copy(b, reference, (simplicity)simple, &why, out_bytes, out_size);
-    if (status == TSR_OK)
-      return TSR_OK;
-    if (simple == ELEMENTS)
+    const bool once = tsr_op_get(b->task->ir, b->task->block)->code == TSR_OP_GROUP;
+    if (status != TSR_OK && (once || simple == ELEMENTS))
       *diag = why;
+    if (status == TSR_OK || once)
+      return status;
   }
   return status;
 }

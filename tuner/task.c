@@ -3,6 +3,7 @@
 #include "codegen/cpu/llvm_version.h"
 #include "codegen/cuda/nvrtc.h"
 #include "ir/copy.h"
+#include "passes/tile/group.h"
 #include "runtime/hash.h"
 #include "tuner/memo.h"
 #include <stdio.h>
@@ -14,7 +15,7 @@ tsr_op tsr_task_block(const tsr_ir *ir) {
     if (tsr_op_get(ir, graph)->code != TSR_OP_GRAPH)
       continue;
     TSR_FOR_EACH_OP (ir, tsr_op_get(ir, graph)->regions[0], op)
-      if (tsr_op_get(ir, op)->code == TSR_OP_BLOCK)
+      if (tsr_op_get(ir, op)->code == TSR_OP_BLOCK || tsr_op_get(ir, op)->code == TSR_OP_GROUP)
         return op;
   }
   return 0;
@@ -229,7 +230,8 @@ typedef struct collecting {
 } collecting;
 
 bool tsr_task_exists(const tsr_ir *ir, tsr_op block) {
-  return tsr_op_get(ir, block)->code == TSR_OP_BLOCK && tsr_op_attr(ir, block, "fill") == NULL;
+  const tsr_opcode code = tsr_op_get(ir, block)->code;
+  return code == TSR_OP_GROUP || (code == TSR_OP_BLOCK && tsr_op_attr(ir, block, "fill") == NULL);
 }
 
 static tsr_status out_of_memory(tsr_diag *diag) {
@@ -263,20 +265,32 @@ static double bytes_of(const tsr_ir *ir, tsr_value value) {
   return bytes;
 }
 
+/* Points times operations. */
+static double work_of(const tsr_ir *ir, tsr_op block) {
+  const tsr_region body = tsr_op_get(ir, block)->regions[0];
+  const tsr_region_data *region = tsr_region_get(ir, body);
+  double points = 1, ops = 0;
+  for (uint32_t i = 0; i < region->arg_count; i++)
+    points *= (double)value_at_hints(ir, tsr_value_get(ir, region->args[i])->hi);
+  TSR_FOR_EACH_OP (ir, body, op)
+    ops++;
+  return points * ops;
+}
+
 /* The larger of what its points take in vectors of f32 and what its tensors take to come from
  * memory, in cycles of one core: good enough to tell large tasks from small ones. */
 static double rough_cycles(const tsr_task *task, const tsr_target *target) {
   const tsr_op_data *data = tsr_op_get(task->ir, task->block);
-  const tsr_region_data *body = tsr_region_get(task->ir, data->regions[0]);
-  double points = 1, ops = 0, bytes = 0;
-  for (uint32_t i = 0; i < body->arg_count; i++)
-    points *= (double)value_at_hints(task->ir, tsr_value_get(task->ir, body->args[i])->hi);
-  TSR_FOR_EACH_OP (task->ir, data->regions[0], op)
-    ops++;
+  double work = 0, bytes = 0;
+  if (data->code == TSR_OP_GROUP)
+    TSR_FOR_EACH_OP (task->ir, data->regions[0], member)
+      work += tsr_op_get(task->ir, member)->code == TSR_OP_BLOCK ? work_of(task->ir, member) : 0;
+  else
+    work = work_of(task->ir, task->block);
   TSR_FOR_EACH_OP (task->ir, data->parent, op)
     for (uint32_t i = 0; i < tsr_op_get(task->ir, op)->result_count; i++)
       bytes += bytes_of(task->ir, tsr_op_get(task->ir, op)->results[i]);
-  const double compute = points * ops / (4.0 * tsr_target_lanes(target, 32));
+  const double compute = work / (4.0 * tsr_target_lanes(target, 32));
   const double memory = bytes / (target->memory_rate > 0 ? target->memory_rate : 4);
   return (compute > memory ? compute : memory) + target->launch_cycles;
 }
@@ -314,6 +328,12 @@ static tsr_status collect_block(collecting *c, const tsr_ir *ir, tsr_op block) {
   tsr_status status = tsr_ir_isolate(ir, block, c->allocator, &isolated, &op);
   if (status != TSR_OK)
     return tsr_fail(c->diag, status, "a block cannot be taken out of its graph");
+  /* Tiling would make its blocks kernels by themselves. */
+  if (tsr_op_get(isolated, op)->code == TSR_OP_GROUP &&
+      !tsr_group_possible(isolated, c->target, op)) {
+    tsr_ir_destroy(isolated);
+    return TSR_OK;
+  }
   const uint64_t workload = workload_of(isolated, op);
   if (workload == 0)
     status = out_of_memory(c->diag);
@@ -333,7 +353,7 @@ static tsr_status collect_block(collecting *c, const tsr_ir *ir, tsr_op block) {
 static tsr_status collect_region(collecting *c, const tsr_ir *ir, tsr_region region) {
   TSR_FOR_EACH_OP (ir, region, op) {
     const tsr_op_data *data = tsr_op_get(ir, op);
-    if (data->code == TSR_OP_BLOCK)
+    if (data->code == TSR_OP_BLOCK || data->code == TSR_OP_GROUP)
       TSR_TRY(collect_block(c, ir, op));
     else if (data->code == TSR_OP_PROC)
       c->list.procs++;

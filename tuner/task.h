@@ -10,7 +10,8 @@
 typedef struct tsr_task_memo tsr_task_memo;
 
 typedef struct tsr_task {
-  tsr_ir *ir; /* one graph: inputs, constants (the bytes of the model's), the block, its outputs */
+  tsr_ir *ir; /* one graph: inputs, constants (the bytes of the model's), the block or group, its
+                 outputs */
   tsr_op block;
   uint64_t workload;
   const char *name;    /* ONNX nodes it came from, for people */
@@ -26,15 +27,16 @@ typedef struct tsr_task_list {
   uint32_t procs; /* kernels left out since they are procs */
 } tsr_task_list;
 
-/* `blocks` is the IR behind the pass `storage`, all of a model's parts; they must outlive the list.
+/* `blocks` is the IR behind the pass `group`, all of a model's parts; they must outlive the list.
  * Tasks of the same workload are one. Left out is what has no schedule to speak of: procs, whose
- * only knob is their grain, and blocks that are not lowered yet. */
+ * only knob is their grain, and blocks that are not lowered yet. A group is one task; one that is
+ * no kernel of the target is left out, with its blocks. */
 TSR_WARN_UNUSED tsr_status tsr_tasks_collect(const tsr_ir *const *blocks, uint32_t count,
                                              const tsr_target *target,
                                              const tsr_allocator *allocator, tsr_diag *diag,
                                              tsr_task_list *out_list);
 void tsr_tasks_release(tsr_task_list *list, const tsr_allocator *allocator);
-/* Is the block one that tsr_tasks_collect makes a task of? */
+/* Is the block or group one that tsr_tasks_collect makes a task of? */
 bool tsr_task_exists(const tsr_ir *ir, tsr_op block);
 
 /* The key under which results of a block are kept: what compile and tune must agree on, so the one
@@ -54,7 +56,7 @@ const char *tsr_task_schedule_text(const tsr_schedule *schedule, const tsr_alloc
 TSR_WARN_UNUSED tsr_status tsr_task_schedule_parse(const char *text, const tsr_allocator *allocator,
                                                    tsr_diag *diag, tsr_schedule *out_schedule);
 
-/* The one block of a task's graph, of a copy of it or of a reference; 0: there is none. */
+/* The one block or group of a task's graph, the first block of a reference; 0: there is none. */
 tsr_op tsr_task_block(const tsr_ir *ir);
 
 /* The task under a schedule as the bytes of a module, made as tsr_pass_tile, tsr_pass_pack and the

@@ -11,6 +11,7 @@
 #include "passes/rewrite.h"
 #include "passes/tile/contract_dot.h"
 #include "passes/tile/default.h"
+#include <math.h>
 
 enum { MOST_VALUES = 64, MOST_ROWS = 1024 };
 
@@ -185,6 +186,117 @@ void tsr_group_default(tsr_ir *ir, const tsr_target *target, tsr_op group, tsr_s
     return;
   out->knobs[TSR_KNOB_ROWS] = default_rows(&g, target);
   out->knobs[TSR_KNOB_GRAIN] = tsr_default_grain(target, row_cycles(&g, target) * all_rows(&g));
+}
+
+/* --- what the tuner asks --- */
+
+tsr_status tsr_group_check(const tsr_schedule *schedule, const char *kernel, tsr_diag *diag) {
+  const tsr_knob_info *rows = tsr_knob_get(TSR_KNOB_ROWS), *grain = tsr_knob_get(TSR_KNOB_GRAIN);
+  const int64_t *knobs = schedule->knobs;
+  if (schedule->strategy != TSR_STRATEGY_GROUP || schedule->atom != NULL)
+    return tsr_fail(diag, TSR_ERR_ARGUMENT,
+                    "schedule @%s: 'strategy' must be \"group\": the kernel is several blocks",
+                    kernel);
+  if (knobs[TSR_KNOB_ROWS] < rows->least || knobs[TSR_KNOB_ROWS] > rows->greatest ||
+      knobs[TSR_KNOB_GRAIN] < grain->least || knobs[TSR_KNOB_GRAIN] > grain->greatest)
+    return tsr_fail(diag, TSR_ERR_ARGUMENT, "schedule @%s: rows and grain must be at least 1",
+                    kernel);
+  return TSR_OK;
+}
+
+static double bytes_of(tsr_ir *ir, tsr_value value) {
+  const tsr_type_info *type = tsr_value_type(ir, value);
+  double bytes = tsr_dtype_bits(type->dtype) / 8.0;
+  for (uint32_t d = 0; d < type->rank; d++)
+    bytes *= tsr_hinted(ir, type->dims[d]);
+  return bytes;
+}
+
+/* Bytes of what the contraction reads that are the same for all rows of the last axis. */
+static double shared_bytes(const grouped *g, uint32_t number) {
+  const tsr_group_member *m = &g->rows.members[number];
+  const tsr_region body = tsr_op_get(g->ir, m->op)->regions[0];
+  const tsr_region_data *region = tsr_region_get(g->ir, body);
+  double sum = 0;
+  TSR_FOR_EACH_OP (g->ir, body, op) {
+    if (!tsr_op_is_load(g->ir, op) || !tsr_block_feeds_reduce(g->ir, body, op) ||
+        tsr_op_reads(g->ir, op, m->axes[g->rows.axis_count - 1]))
+      continue;
+    const tsr_value from = tsr_op_get(g->ir, op)->operands[0].value;
+    double bytes = tsr_dtype_bits(tsr_value_type(g->ir, from)->dtype) / 8.0;
+    for (uint32_t i = 0; i < region->arg_count; i++)
+      if (!tsr_group_is_axis(&g->rows, m, region->args[i]) &&
+          tsr_op_reads(g->ir, op, region->args[i]))
+        bytes *= tsr_hinted(g->ir, tsr_value_get(g->ir, region->args[i])->hi);
+    sum += bytes;
+  }
+  return sum;
+}
+
+static void describe(const grouped *g, const tsr_target *target, tsr_group_facts *out) {
+  tsr_value inputs[MOST_VALUES];
+  const uint32_t count = tsr_group_inputs(g->ir, g->op, inputs, MOST_VALUES);
+  *out = (tsr_group_facts){.members = g->rows.count,
+                           .outer = all_rows(g),
+                           .rows = size_of(g, g->rows.axis_count - 1),
+                           .cycles = row_cycles(g, target)};
+  out->outer /= out->rows > 0 ? out->rows : 1;
+  for (uint32_t i = 0; i < g->rows.count; i++) {
+    const tsr_op_data *data = tsr_op_get(g->ir, g->rows.members[i].op);
+    if (shares_rows(g, i))
+      out->shared_bytes += shared_bytes(g, i);
+    out->stores += data->result_count;
+    for (uint32_t k = 0; k < data->result_count; k++)
+      if (is_result(g, data->results[k]))
+        out->bytes += bytes_of(g->ir, data->results[k]);
+      else if (meets_contraction(g, data->results[k]))
+        out->scratch_bytes += row_bytes(g, data->results[k]);
+  }
+  for (uint32_t i = 0; i < count && i < MOST_VALUES; i++)
+    out->bytes += bytes_of(g->ir, inputs[i]);
+}
+
+bool tsr_group_describe(tsr_ir *ir, const tsr_target *target, tsr_op group, tsr_group_facts *out) {
+  grouped g;
+  *out = (tsr_group_facts){0};
+  if (!begin(ir, group, &g))
+    return false;
+  describe(&g, target, out);
+  return true;
+}
+
+static void choose_grid(grouped *g, double grain);
+static int64_t step_of(const grouped *g, uint32_t axis);
+
+void tsr_group_cost(tsr_ir *ir, const tsr_target *target, tsr_op group,
+                    const tsr_schedule *schedule, tsr_cost *out_cost) {
+  grouped g;
+  tsr_group_facts facts;
+  *out_cost = (tsr_cost){0};
+  if (!begin(ir, group, &g))
+    return;
+  describe(&g, target, &facts);
+  g.single = *target;
+  g.single.threads = 1;
+  g.step = schedule->knobs[TSR_KNOB_ROWS];
+  choose_grid(&g, (double)schedule->knobs[TSR_KNOB_GRAIN]);
+  double tasks = 1;
+  for (uint32_t i = 0; i < g.rows.axis_count; i++)
+    if (g.chunk[i] > 0)
+      tasks *= ceil(size_of(&g, i) / (double)(step_of(&g, i) * g.chunk[i]));
+  const double steps = facts.outer * ceil(facts.rows / (double)g.step);
+  const double at_once = (double)least(g.step, (int64_t)facts.rows);
+  const double beyond = facts.scratch_bytes * at_once - 0.5 * (double)target->l2_bytes;
+  /* What rows hand on is written and read once in scratch; what of it has no room in the second
+   * cache goes to the third one and comes back. */
+  tsr_cost_nest shape = {.tasks = tasks,
+                         .moves = facts.cycles * facts.outer * facts.rows +
+                                  2 * facts.shared_bytes * steps / target->l2_rate,
+                         .turns = facts.members * steps,
+                         .waits = beyond > 0 ? 2 * beyond * steps / target->l3_rate : 0,
+                         .bytes = facts.bytes,
+                         .moved_bytes = 2 * facts.scratch_bytes * facts.outer * facts.rows};
+  tsr_cost_of_nest(target, &shape, out_cost);
 }
 
 /* --- arguments and scratch --- */

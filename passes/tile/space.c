@@ -1,5 +1,6 @@
 #include "passes/tile/contract_dot.h"
 #include "passes/tile/default.h"
+#include "passes/tile/group.h"
 #include "passes/tile/space_form.h"
 #include "passes/tile/split.h"
 #include <string.h>
@@ -158,6 +159,9 @@ static void add_form(tsr_space *space, tsr_strategy strategy, const tsr_atom *at
   case TSR_STRATEGY_CONTRACT:
     tsr_space_contract_values(space, form);
     break;
+  case TSR_STRATEGY_GROUP:
+    tsr_space_group_values(space, form);
+    break;
   case TSR_STRATEGY_PROC:
     for (int64_t grain = 1250; grain <= 640000; grain *= 2)
       tsr_space_add_value(&form->knobs[TSR_KNOB_GRAIN], grain);
@@ -219,9 +223,27 @@ static void drop_empty_forms(tsr_space *space) {
   space->form_count = kept;
 }
 
+/* One form; no nest of a block is read. */
+static tsr_status fill_group(tsr_space *space) {
+  tsr_taking *take = &space->take;
+  if (!tsr_group_possible(take->ir, take->target, space->block))
+    return tsr_fail(take->diag, TSR_ERR_UNSUPPORTED, "the group is no kernel of this target");
+  tsr_group_default(take->ir, take->target, space->block, &space->first);
+  space->group = true;
+  space->uncut = space->first;
+  space->forms = tsr_arena_alloc_array(&take->arena, 1, sizeof *space->forms);
+  if (space->forms == NULL)
+    return tsr_taking_out_of_memory(take);
+  add_form(space, TSR_STRATEGY_GROUP, NULL);
+  take->diag = &space->diag;
+  return tsr_ir_status(take->ir);
+}
+
 static tsr_status fill(tsr_space *space) {
   tsr_taking *take = &space->take;
   TSR_TRY(tsr_taking_begin(take));
+  if (tsr_op_get(take->ir, space->block)->code == TSR_OP_GROUP)
+    return fill_group(space);
   TSR_TRY(tsr_take_nest(take, space->block, &space->nest));
   TSR_TRY(tsr_take_nest(take, space->block, &space->matched));
   tsr_schedule_default(space->matched, &space->first);
@@ -263,8 +285,10 @@ tsr_status tsr_space_create(tsr_ir *ir, tsr_op block, const tsr_target *target,
   tsr_space *space = allocator->allocate(allocator->context, sizeof *space, 16);
   if (space == NULL)
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory for the space of schedules");
-  *space = (tsr_space){
-      .allocator = allocator, .take = {.ir = ir, .target = target, .diag = diag}, .block = block};
+  *space = (tsr_space){.allocator = allocator,
+                       .take = {.ir = ir, .target = target, .diag = diag},
+                       .block = block,
+                       .rates = target};
   tsr_arena_init(&space->scratch, allocator);
   const tsr_status status = fill(space);
   if (status != TSR_OK) {
@@ -286,7 +310,9 @@ void tsr_space_destroy(tsr_space *space) {
 }
 
 void tsr_space_calibrate(tsr_space *space, const tsr_target *rates) {
-  space->nest->target = space->matched->target = rates;
+  space->rates = rates;
+  if (!space->group)
+    space->nest->target = space->matched->target = rates;
   for (uint32_t i = 0; i < space->part_count; i++)
     space->parts[i].first->target = space->parts[i].second->target = rates;
 }
@@ -325,6 +351,11 @@ static bool fits(const tsr_space *space, const tsr_schedule *schedule) {
 static bool is_legal(tsr_space *space, const tsr_schedule *schedule) {
   if (tsr_schedule_equal(schedule, &space->first))
     return true;
+  if (space->group) {
+    space->diag = (tsr_diag){0};
+    return in_range(schedule) && tsr_group_check(schedule, "", &space->diag) == TSR_OK &&
+           tsr_space_group_fits(space, schedule);
+  }
   tsr_nest *nest = tsr_space_nest_of(space, schedule);
   int axis = -1;
   if (nest == NULL || !in_range(schedule) || !fits(space, schedule) ||
@@ -350,6 +381,7 @@ static void settle(const tsr_space *space, tsr_schedule *inout) {
     tsr_space_contract_settle(space, inout);
     break;
   case TSR_STRATEGY_PROC:
+  case TSR_STRATEGY_GROUP:
     break;
   default:
     tsr_space_mma_settle(space, inout);

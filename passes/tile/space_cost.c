@@ -1,4 +1,5 @@
 #include "passes/tile/default.h"
+#include "passes/tile/group.h"
 #include "passes/tile/space_form.h"
 #include <stdio.h>
 
@@ -30,9 +31,11 @@ static void add_second(const tsr_space_part *part, tsr_cost *inout) {
 
 void tsr_space_cost(tsr_space *space, const tsr_schedule *schedule, tsr_cost *out_cost) {
   const bool cuda = space->take.target->kind == TSR_TARGET_CUDA;
-  tsr_nest *nest = tsr_space_nest_of(space, schedule);
+  tsr_nest *nest = space->group ? NULL : tsr_space_nest_of(space, schedule);
   *out_cost = (tsr_cost){0};
-  if (schedule->strategy == TSR_STRATEGY_PROC) {
+  if (schedule->strategy == TSR_STRATEGY_GROUP) {
+    tsr_group_cost(space->take.ir, space->rates, space->block, schedule, out_cost);
+  } else if (schedule->strategy == TSR_STRATEGY_PROC) {
     cost_of_proc(space, out_cost);
   } else if (schedule->strategy == TSR_STRATEGY_CONTRACT) {
     tsr_default_contract_cost(space->matched, schedule, out_cost);

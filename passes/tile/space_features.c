@@ -1,5 +1,6 @@
 /* What a learned model sees of a schedule. */
 #include "passes/tile/contract_dot.h"
+#include "passes/tile/group.h"
 #include "passes/tile/space_form.h"
 #include <math.h>
 #include <string.h>
@@ -15,6 +16,7 @@
   X(PROC, "1: strategy proc")                                                                      \
   X(MMA, "1: strategy mma")                                                                        \
   X(WGMMA, "1: strategy wgmma")                                                                    \
+  X(GROUP, "1: strategy group")                                                                    \
   X(ATOM_WORK, "multiply-adds of one step of the atom")                                            \
   X(THREADS, "threads or multiprocessors")                                                         \
   X(TASKS, "tasks")                                                                                \
@@ -251,10 +253,47 @@ static void add_body(row_list *r, const tsr_nest *nest, const shape *s) {
       add_row(r, FEATURE_RESULT, tiles, s->tile_m, s->tile_n);
 }
 
+/* Of a group: rows at once, the points and stores of all its blocks, nothing of their tiles. */
+static uint32_t group_features(tsr_space *space, const tsr_schedule *schedule,
+                               float out_rows[TSR_SPACE_STORES][TSR_SPACE_FEATURES]) {
+  const tsr_target *target = space->take.target;
+  const double threads = one_or((int64_t)target->threads);
+  const double rows = (double)schedule->knobs[TSR_KNOB_ROWS];
+  float *row = out_rows[0];
+  tsr_group_facts facts;
+  tsr_cost cost;
+  if (!tsr_group_describe(space->take.ir, target, space->block, &facts))
+    return 0;
+  tsr_space_cost(space, schedule, &cost);
+  const double waves = ceil(cost.tasks / threads), all = cost.cycles > 0 ? cost.cycles : 1;
+  memset(row, 0, sizeof *out_rows);
+  row[FEATURE_GROUP] = row[FEATURE_RESULT] = 1;
+  row[FEATURE_THREADS] = size_of(threads);
+  row[FEATURE_TASKS] = size_of(cost.tasks);
+  row[FEATURE_TAIL] = waves > 0 ? (float)(1 - cost.tasks / (waves * threads)) : 0;
+  row[FEATURE_OUTPUTS] = size_of(facts.outer * facts.rows);
+  row[FEATURE_TIMES] = size_of(facts.stores * facts.outer * facts.rows);
+  row[FEATURE_TILE_ROWS] = row[FEATURE_BLOCK_ROWS] = size_of(rows);
+  row[FEATURE_ROWS_LEFT] = share_left(facts.rows, rows);
+  row[FEATURE_GRAIN] = size_of((double)schedule->knobs[TSR_KNOB_GRAIN]);
+  row[FEATURE_A_TILE] = ratio_of(facts.scratch_bytes, (double)target->l1_bytes);
+  row[FEATURE_A_BLOCK] = ratio_of(rows * facts.scratch_bytes, (double)target->l2_bytes);
+  row[FEATURE_B_BLOCK] = ratio_of(facts.shared_bytes, (double)target->l2_bytes);
+  row[FEATURE_BYTES] = size_of(facts.bytes);
+  row[FEATURE_WEIGHT] = size_of(facts.cycles);
+  row[FEATURE_COMPUTE] = (float)(cost.compute / all);
+  row[FEATURE_NEAR] = (float)(cost.near / all);
+  row[FEATURE_FAR] = (float)(cost.far / all);
+  row[FEATURE_CYCLES] = size_of(cost.cycles);
+  return 1;
+}
+
 uint32_t tsr_space_features(tsr_space *space, const tsr_schedule *schedule,
                             float out_rows[TSR_SPACE_STORES][TSR_SPACE_FEATURES]) {
   float common[TSR_SPACE_FEATURES] = {0};
   row_list r = {.list = out_rows, .common = common};
+  if (space->group)
+    return group_features(space, schedule, out_rows);
   tsr_nest *nest = tsr_space_nest_of(space, schedule);
   const int64_t *knobs = schedule->knobs;
   const bool contract = schedule->strategy == TSR_STRATEGY_CONTRACT;

@@ -34,6 +34,8 @@ struct tsr_space {
   tsr_diag diag;     /* of the last schedule that was looked at */
   tsr_arena scratch; /* reset after each call */
   tsr_op block;
+  bool group;              /* the block is a group of them: no nests, no parts, one form */
+  const tsr_target *rates; /* the model's */
   tsr_nest *nest;    /* joined, never asked whether it is a contraction of strategy contract */
   tsr_nest *matched; /* asked */
   const struct tsr_contraction *contraction; /* of `matched`, on CPUs, or NULL */
@@ -63,6 +65,8 @@ tsr_nest *tsr_space_nest_of(const tsr_space *space, const tsr_schedule *schedule
 void tsr_space_nest_values(tsr_space *space, tsr_space_form *form);
 void tsr_space_nest_settle(const tsr_space *space, tsr_schedule *inout);
 bool tsr_space_nest_fits(const tsr_space *space, const tsr_schedule *schedule);
+void tsr_space_group_values(tsr_space *space, tsr_space_form *form);
+bool tsr_space_group_fits(tsr_space *space, const tsr_schedule *schedule);
 void tsr_space_contract_values(tsr_space *space, tsr_space_form *form);
 void tsr_space_contract_settle(const tsr_space *space, tsr_schedule *inout);
 bool tsr_space_contract_fits(const tsr_space *space, const tsr_schedule *schedule);

@@ -62,6 +62,10 @@ static tsr_status from_plan(tiling *t, const char *name, tsr_schedule *inout) {
   return TSR_OK;
 }
 
+static bool is_group(const tiling *t, tsr_op op) {
+  return tsr_op_get(t->take.ir, op)->code == TSR_OP_GROUP;
+}
+
 static tsr_status check_whole(tiling *t, tsr_op block, const tsr_schedule *schedule,
                               const char *name) {
   tsr_nest *nest = NULL;
@@ -76,6 +80,8 @@ static tsr_status check_row(tiling *t, tsr_op block, bool part, const tsr_schedu
   tsr_nest *nest = NULL;
   tsr_op first, second;
   int axis = -1;
+  if (is_group(t, block))
+    return tsr_group_check(schedule, name, t->take.diag);
   if (!part) {
     TSR_TRY(tsr_take_nest(&t->take, block, &nest));
     TSR_TRY(tsr_take_split(&t->take, nest, schedule, name, &axis));
@@ -104,7 +110,7 @@ static tsr_status take_row(tiling *t, tsr_op block, bool part, made_kernel *kern
 /* The first legal schedule that is known for the block. */
 static tsr_status ask_known(tiling *t, tsr_op block, made_kernel *kernel) {
   const tsr_plan_source *plan = t->plan;
-  if (plan == NULL || plan->known == NULL || tsr_op_get(t->take.ir, block)->code != TSR_OP_BLOCK)
+  if (plan == NULL || plan->known == NULL || tsr_op_get(t->take.ir, block)->code == TSR_OP_PROC)
     return TSR_OK;
   for (uint32_t i = 0;
        !kernel->known && plan->known(plan->known_context, t->take.ir, block, i, &kernel->row); i++)
@@ -684,20 +690,17 @@ static tsr_status visit_group(tiling *t, tsr_op group) {
       return tsr_taking_out_of_memory(&t->take);
     tsr_schedule *schedule = &kernel->variants[0].schedule;
     kernel->count = 1;
-    tsr_group_default(t->take.ir, t->take.target, group, schedule);
+    TSR_TRY(ask_known(t, group, kernel));
+    if (kernel->known)
+      *schedule = kernel->row;
+    else
+      tsr_group_default(t->take.ir, t->take.target, group, schedule);
     TSR_TRY(from_plan(t, kernel->variants[0].name, schedule));
-    if (schedule->strategy != TSR_STRATEGY_GROUP)
-      return tsr_fail(t->take.diag, TSR_ERR_ARGUMENT,
-                      "schedule @%s: 'strategy' must be \"group\": the kernel is several blocks",
-                      kernel->variants[0].name);
+    TSR_TRY(tsr_group_check(schedule, kernel->variants[0].name, t->take.diag));
     if (!t->planning)
       TSR_TRY(make_group_kernel(t, group, kernel));
   }
   return t->planning ? TSR_OK : make_group_launch(t, group, kernel);
-}
-
-static bool is_group(const tiling *t, tsr_op op) {
-  return tsr_op_get(t->take.ir, op)->code == TSR_OP_GROUP;
 }
 
 static tsr_status tile_block(tiling *t, tsr_op block) {

@@ -593,6 +593,10 @@ static void resize(machine *m, const tsr_op_data *data, tsr_op op) {
   }
 }
 
+static tsr_value yielded(const tsr_ir *ir, tsr_region region, uint32_t at) {
+  return tsr_op_get(ir, tsr_region_get(ir, region)->last)->operands[at].value;
+}
+
 /* Runs the graph's ops in order; inputs must be bound (bind_buffer) before. */
 static void run_graph(machine *m, tsr_region region) {
   TSR_FOR_EACH_OP (m->ir, region, op) {
@@ -619,6 +623,13 @@ static void run_graph(machine *m, tsr_region region) {
     case TSR_OP_BLOCK:
     case TSR_OP_PROC:
       run_block(m, data);
+      break;
+    case TSR_OP_GROUP:
+      run_graph(m, data->regions[0]);
+      for (uint32_t i = 0; i < data->result_count; i++)
+        copy_buffer(m, data->results[i], yielded(m->ir, data->regions[0], i));
+      break;
+    case TSR_OP_YIELD:
       break;
     default:
       ck_abort_msg("%s is left in the graph", tsr_opcode_info(data->code)->text);

@@ -63,6 +63,23 @@ static const workload workloads[] = {
     {"sum of columns",
      "dim N in 1..4096 hint 300\ngraph @g {\n %x = input {name = \"x\"} : f32[N, 67]\n"
      " %y = reduce %x {axes = [0], combine = \"add\"} : f32[67]\n output %y {name = \"y\"}\n}\n"},
+    {"softmax as one kernel",
+     "dim N in 1..512 hint 33\ngraph @g {\n %x = input {name = \"x\"} : f32[N, 130]\n"
+     " %m = reduce %x {axes = [1], combine = \"max\"} : f32[N]\n %m1 = reshape %m : f32[N, 1]\n"
+     " %d = sub %x, %m1 : f32[N, 130]\n %e = exp %d : f32[N, 130]\n"
+     " %s = reduce %e {axes = [1], combine = \"add\"} : f32[N]\n %s1 = reshape %s : f32[N, 1]\n"
+     " %y = div %e, %s1 : f32[N, 130]\n output %y {name = \"y\"}\n}\n"},
+    {"attention as one kernel",
+     "graph @g {\n %q = input {name = \"q\"} : f32[2, 37, 16]\n"
+     " %k = input {name = \"k\"} : f32[2, 70, 16]\n %v = input {name = \"v\"} : f32[2, 70, 24]\n"
+     " %x = einsum %q, %k {spec = \"bmk,bnk->bmn\"} : f32[2, 37, 70]\n"
+     " %m = reduce %x {axes = [2], combine = \"max\"} : f32[2, 37]\n"
+     " %m1 = reshape %m : f32[2, 37, 1]\n %d = sub %x, %m1 : f32[2, 37, 70]\n"
+     " %e = exp %d : f32[2, 37, 70]\n"
+     " %s = reduce %e {axes = [2], combine = \"add\"} : f32[2, 37]\n"
+     " %s1 = reshape %s : f32[2, 37, 1]\n %p = div %e, %s1 : f32[2, 37, 70]\n"
+     " %y = einsum %p, %v {spec = \"bmk,bkn->bmn\"} : f32[2, 37, 24]\n"
+     " output %y {name = \"y\"}\n}\n"},
 };
 /* Runs of each block; by hand more may be asked for. */
 #ifndef TEST_RUNS
@@ -81,6 +98,11 @@ static void must(tsr_status status, const tsr_diag *diag, const char *name) {
     fail_with(diag, name);
 }
 
+/* Its blocks become a group, on CPUs. */
+static bool is_group(const workload *w) {
+  return strstr(w->name, "as one kernel") != NULL;
+}
+
 /* The blocks of a workload, each in an IR of its own. */
 typedef struct blocks {
   tsr_ir *whole; /* shares the bytes of constants with the others */
@@ -97,13 +119,14 @@ static void release(blocks *b) {
 
 static blocks blocks_of(const workload *w) {
   tsr_diag diag = {0};
-  const tsr_pass_options options = {0};
+  const tsr_pass_options options = {.group_bytes = is_group(w) ? 1 << 20 : 0};
   tsr_ir *ir = parse_text(w->text);
   blocks found = {.whole = ir};
   must(tsr_ir_verify(ir, &diag), &diag, w->name);
   must(tsr_passes_run(ir, &options, &diag), &diag, w->name);
   TSR_FOR_EACH_OP (ir, tsr_op_get(ir, graph_of(ir))->regions[0], op)
-    if (tsr_op_get(ir, op)->code == TSR_OP_BLOCK && found.count < MOST_BLOCKS) {
+    if (tsr_op_get(ir, op)->code == (is_group(w) ? TSR_OP_GROUP : TSR_OP_BLOCK) &&
+        found.count < MOST_BLOCKS) {
       const uint32_t at = found.count++;
       must(tsr_ir_isolate(ir, op, tsr_allocator_default(), &found.irs[at], &found.ops[at]), &diag,
            w->name);
@@ -173,6 +196,8 @@ static void walk(tsr_space *space, const tsr_ir *block, const tsr_target *target
 
 static void walk_everywhere(const tsr_target *target, int steps) {
   for (unsigned w = 0; w < WORKLOADS; w++) {
+    if (is_group(&workloads[w]) && target->kind != TSR_TARGET_CPU)
+      continue;
     blocks b = blocks_of(&workloads[w]);
     for (uint32_t i = 0; i < b.count; i++) {
       tsr_diag diag = {0};

@@ -17,7 +17,8 @@ static inline tsr_ir *parse_text(const char *text) {
 static inline tsr_op block_of(const tsr_ir *ir, uint32_t number) {
   TSR_FOR_EACH_OP (ir, tsr_ir_top(ir), graph)
     TSR_FOR_EACH_OP (ir, tsr_op_get(ir, graph)->regions[0], op)
-      if (tsr_op_get(ir, op)->code == TSR_OP_BLOCK && number-- == 0)
+      if ((tsr_op_get(ir, op)->code == TSR_OP_BLOCK || tsr_op_get(ir, op)->code == TSR_OP_GROUP) &&
+          number-- == 0)
         return op;
   ck_abort_msg("no such block");
   return 0;
@@ -54,5 +55,22 @@ static inline tsr_schedule schedule_from(const char *text) {
     ck_abort_msg("%s: %s", text, diag.message);
   return schedule;
 }
+
+/* Blocks that are one kernel: exp(x - the row's greatest), and its products with v. `exponential`
+ * makes %8 of %6. */
+#define GROUP(exponential)                                                                         \
+  "graph @g {\n  %x = input {name = \"x\"} : f32[40, 70]\n"                                        \
+  "  %v = input {name = \"v\"} : f32[70, 24]\n"                                                    \
+  "  %0, %1 = group {\n"                                                                           \
+  "    %m = block par(%i in 40) red(%j in 70) {\n      %2 = load %x[%i, %j] : f32\n"               \
+  "      %3 = reduce %2 {combine = \"max\"} : f32\n      store %3, %m[%i]\n    } : l1 f32[40]\n"   \
+  "    %e = block par(%a in 40, %b in 70) {\n      %4 = load %x[%a, %b] : f32\n"                   \
+  "      %5 = load %m[%a] : f32\n      %6 = sub %4, %5 : f32\n" exponential                        \
+  "      store %8, %e[%a, %b]\n    } : f32[40, 70]\n"                                              \
+  "    %y = block par(%c in 40, %n in 24) red(%d in 70) {\n      %9 = load %e[%c, %d] : f32\n"     \
+  "      %10 = load %v[%d, %n] : f32\n      %11 = mul %9, %10 : f32\n"                             \
+  "      %12 = reduce %11 {combine = \"add\"} : f32\n      store %12, %y[%c, %n]\n"                \
+  "    } : f32[40, 24]\n    yield %y, %e\n  } : f32[40, 24], f32[40, 70]\n"                        \
+  "  output %0 {name = \"y\"}\n  output %1 {name = \"e\"}\n}\n"
 
 #endif

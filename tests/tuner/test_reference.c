@@ -229,6 +229,49 @@ START_TEST(right_kernels_pass_and_wrong_ones_do_not) {
 }
 END_TEST
 
+/* A group is right when what all its blocks hand out is, whatever rows it goes by; what one of them
+ * gets wrong shows in what another makes of it. */
+START_TEST(groups_are_checked_through_all_their_blocks) {
+  static const char *const rows[] = {
+      "{grain = 2000, rows = 1, strategy = \"group\"}",
+      "{grain = 20000, rows = 8, strategy = \"group\"}",
+      "{grain = 1, rows = 13, strategy = \"group\"}",
+      "{grain = 1000000, rows = 64, strategy = \"group\"}",
+  };
+  enum { ROWS = sizeof rows / sizeof *rows };
+  char lock[64];
+  tasks t, wrong;
+  tsr_trial trials[ROWS], planted = {.schedule = schedule_from(rows[1])};
+  tsr_diag diag = {0};
+  snprintf(lock, sizeof lock, "/tmp/tessera-test-lock.%ld", (long)getpid());
+  tasks_begin(&t, GROUP("      %8 = exp %6 : f32\n"));
+  tasks_begin(&wrong, GROUP("      %7 = const {value = 1e-5} : f32\n      %13 = add %6, %7 : f32\n"
+                            "      %8 = exp %13 : f32\n"));
+  ck_assert_uint_eq(t.list.count, 1);
+  for (int i = 0; i < ROWS; i++)
+    trials[i] = (tsr_trial){.schedule = schedule_from(rows[i])};
+  tsr_measure_options options = {
+      .threads = 1, .jobs = 2, .build_seconds = 20, .run_seconds = 5, .lock_path = lock};
+  const tsr_status status = tsr_measure(&t.list.tasks[0], &t.target, &options, trials, ROWS, NULL,
+                                        &t.arena, NULL, NULL, &diag);
+  ck_assert_msg(status == TSR_OK, "%s", diag.message);
+  for (int i = 0; i < ROWS; i++)
+    ck_assert_msg(trials[i].status == TSR_DB_RIGHT && trials[i].error > 0 && trials[i].error <= 1,
+                  "%s: %s: %s", rows[i], tsr_db_status_text(trials[i].status), trials[i].message);
+  other planted_by = {&wrong.list.tasks[0]};
+  options.build = build_other;
+  options.build_context = &planted_by;
+  ck_assert_int_eq(tsr_measure(&t.list.tasks[0], &t.target, &options, &planted, 1, NULL, &t.arena,
+                               NULL, NULL, &diag),
+                   TSR_OK);
+  ck_assert_msg(planted.status == TSR_DB_WRONG && planted.error > 1, "%s: %s",
+                tsr_db_status_text(planted.status), planted.message);
+  unlink(lock);
+  tasks_end(&t);
+  tasks_end(&wrong);
+}
+END_TEST
+
 /* Inputs are what kernels are measured with: no zeros, both signs, positions inside. */
 START_TEST(inputs_are_as_promised) {
   tasks t;
@@ -272,6 +315,7 @@ int main(void) {
   TCase *tcase = tcase_create("reference");
   tcase_set_timeout(tcase, 120);
   tcase_add_loop_test(tcase, right_kernels_pass_and_wrong_ones_do_not, 0, BODIES);
+  tcase_add_test(tcase, groups_are_checked_through_all_their_blocks);
   tcase_add_test(tcase, inputs_are_as_promised);
   suite_add_tcase(suite, tcase);
   SRunner *runner = srunner_create(suite);

@@ -70,6 +70,7 @@ START_TEST(keys_of_tasks_are_those_of_blocks) {
       GEMM("", "20", INPUT, "y"),
       GEMM("dim A in 2..9\ndim M in 1..64\n", "M*2", CONSTANT, "y"),
       device_dims,
+      GROUP("      %8 = exp %6 : f32\n"),
   };
   begin();
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -241,7 +242,7 @@ typedef struct rows {
 static bool known(void *context, const tsr_ir *ir, tsr_op block, uint32_t number,
                   tsr_schedule *out_schedule) {
   rows *r = context;
-  ck_assert_int_eq(tsr_op_get(ir, block)->code, TSR_OP_BLOCK);
+  ck_assert_int_ne(tsr_op_get(ir, block)->code, TSR_OP_PROC);
   r->asked++;
   r->blocks += number == 0;
   if (number >= r->count)
@@ -290,6 +291,22 @@ START_TEST(the_first_legal_row_is_taken) {
   rows all = {texts, 0, 0, 0};
   (void)plan_with(several, &all);
   ck_assert_uint_eq(all.blocks, 2);
+  finish();
+}
+END_TEST
+
+/* Rows of blocks say nothing of a group. */
+START_TEST(groups_take_their_rows) {
+  static const char *const texts[] = {
+      CONTRACT("3"),
+      "{grain = 777, rows = 9, strategy = \"group\"}",
+      "{grain = 20000, rows = 4, strategy = \"group\"}",
+  };
+  rows r = {texts, 3, 0, 0};
+  begin();
+  ck_assert_ptr_nonnull(
+      strstr(plan_with(GROUP("      %8 = exp %6 : f32\n"), &r), "grain = 777, rows = 9,"));
+  ck_assert_uint_eq(r.asked, 2);
   finish();
 }
 END_TEST
@@ -474,6 +491,7 @@ int main(void) {
   tcase_add_test(tcase, isolated_ops_stand_alone);
   tcase_add_test(tcase, schedules_go_through_text);
   tcase_add_test(tcase, the_first_legal_row_is_taken);
+  tcase_add_test(tcase, groups_take_their_rows);
   tcase_add_test(tcase, what_was_measured_runs_where_it_was_measured);
   tcase_add_test(tcase, tiles_have_a_stand_in);
   tcase_add_test(tcase, parts_have_a_stand_in);
