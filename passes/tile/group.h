@@ -15,7 +15,7 @@ TSR_WARN_UNUSED tsr_status tsr_group_check(const tsr_schedule *schedule, const c
 /* What schedules of a group are made from, its dims at their hints. */
 typedef struct tsr_group_facts {
   uint32_t members;
-  double outer, rows;   /* rows of the last axis that all blocks share; of those before it */
+  double rows, outer;   /* of the last axis that all blocks share; of those before it */
   double cycles;        /* of one row through all blocks, on one thread */
   double stores;        /* results of the blocks, of one row */
   double scratch_bytes; /* of one row, where rows stand in scratch side by side */
