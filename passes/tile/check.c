@@ -53,7 +53,8 @@ static tsr_status check_contract(tsr_nest *nest, const tsr_schedule *schedule, c
     return refuse(kernel, TSR_KNOB_NC, "must be a multiple of the output's row", diag);
   if (!c->flat && (knobs[TSR_KNOB_NC] < nr || knobs[TSR_KNOB_NC] % nr != 0))
     return refuse(kernel, TSR_KNOB_NC, "must be a multiple of 'nr'", diag);
-  if (c->direct && (knobs[TSR_KNOB_PACK_A] == 1 || knobs[TSR_KNOB_MC] < nest->axes[c->m].size))
+  if (c->direct && (knobs[TSR_KNOB_PACK_A] == 1 ||
+                    (nest->axes[c->m].fixed && knobs[TSR_KNOB_MC] < nest->axes[c->m].size)))
     return refuse(kernel, TSR_KNOB_MC,
                   "must hold a row of the image, which is read in place (pack_a = 0)", diag);
   if (c->flat && knobs[TSR_KNOB_PACK_B] != 1)

@@ -20,10 +20,11 @@ typedef struct tsr_contract_operand {
 } tsr_contract_operand;
 
 /* A line of pixels as an operand reads it: position p under tap t (a depth axis, -1: none) is at
- * p * step + t * apart + low of `size`. */
+ * p * step + t * apart + low of `extent`, which is `size` where that is known, else -1. */
 typedef struct tsr_contract_line {
   int tap;
   int64_t taps, step, apart, low, size;
+  tsr_expr extent;
 } tsr_contract_line;
 
 typedef struct tsr_contraction {

@@ -2,7 +2,8 @@
  * the rows of a register tile, and taps read the image where it is. Taps above or below the image
  * are left out by the bounds of their loop, those beside it by the rows of the tile that they
  * reach: which these are is known for the first and the last tiles of a row, and all others lie
- * inside. */
+ * inside. In rows of a width that is not known, tiles at the ends read zeros there, and a task may
+ * be a part of a row: a signal is one long row. */
 #include "passes/tile/contract_emit.h"
 
 /* --- tasks --- */
@@ -29,7 +30,7 @@ void tsr_contract_direct_grid(tsr_contract_emit *e, tsr_region region, double gr
     return;
   e->rows_block = tsr_contract_direct_rows_of(e->nest, e->c, e->n.block, grain);
   e->rows_number = zero;
-  if (e->rows_block < e->nest->axes[y].size)
+  if (!e->nest->axes[y].fixed || e->rows_block < e->nest->axes[y].size)
     e->rows_number = tsr_expr_value(
         ir,
         tsr_region_add_index(ir, region, TSR_ROLE_GRID, zero,
@@ -94,12 +95,102 @@ static void row_tiles(tsr_contract_emit *e, tsr_contract_step tile) {
     tile_at(e, tile, zero, at, width - at < step ? width - at : step, false);
 }
 
+/* --- tiles of a row of unknown width --- */
+
+/* Rows `first` and up of the panel; 0: from its first row on. */
+static void open_tile(tsr_contract_emit *e, tsr_contract_step tile, tsr_expr panel, tsr_expr first,
+                      int64_t rows) {
+  const uint32_t mark = tsr_body_mark(&e->body);
+  tsr_contract_side side = e->m;
+  side.first = first;
+  e->tile_rows = rows;
+  e->tile_inside = true;
+  tsr_contract_bind(e, &side, panel, panel, rows);
+  tile(e);
+  tsr_body_release(&e->body, mark);
+}
+
+static void open_tiles(tsr_contract_emit *e, tsr_contract_step tile, tsr_expr lo, tsr_expr hi) {
+  const tsr_region outer = e->body.region;
+  tsr_tile_loop loop = tsr_tile_for(e->ir, outer, lo, hi, NULL, 0);
+  e->body.region = loop.body;
+  open_tile(e, tile, loop.index, 0, e->m.tile);
+  e->body.region = outer;
+}
+
+/* What a row has after its last whole tile: one tile for each binary digit of the number. */
+static void open_rest(tsr_contract_emit *e, tsr_contract_step tile, tsr_expr whole, tsr_expr left) {
+  tsr_ir *ir = e->ir;
+  const tsr_region outer = e->body.region;
+  int64_t rows = 1;
+  while (rows * 2 < e->m.tile)
+    rows *= 2;
+  for (; rows >= 1 && e->m.tile > 1; rows /= 2) {
+    const tsr_expr digit = tsr_expr_mod_int(ir, tsr_expr_floordiv_int(ir, left, rows), 2);
+    const tsr_expr first =
+        tsr_expr_mul_int(ir, tsr_expr_floordiv_int(ir, left, 2 * rows), 2 * rows);
+    e->body.region =
+        tsr_tile_if(ir, outer, tsr_expr_binary(ir, TSR_INDEX_LT, tsr_expr_int(ir, 0), digit));
+    open_tile(e, tile, whole, first, rows);
+  }
+  e->body.region = outer;
+}
+
+/* Tiles that may begin before the row, those that all taps find inside, those that may end behind
+ * it; and the rest of the row. */
+static void open_row_tiles(tsr_contract_emit *e, tsr_contract_step tile) {
+  const tsr_contract_line *line = &e->c->line[1];
+  tsr_ir *ir = e->ir;
+  const int64_t step = e->m.tile, apart = step * line->step;
+  const tsr_region outer = e->body.region;
+  const tsr_expr width = e->m.extent, whole = tsr_expr_floordiv_int(ir, width, step);
+  const int64_t beyond = line->low + (line->taps - 1) * line->apart + 1 - line->step;
+  const tsr_expr inside =
+      tsr_expr_floordiv_int(ir, tsr_expr_add_int(ir, line->extent, -beyond), apart);
+  const tsr_expr left = tsr_expr_mod_int(ir, width, step),
+                 first = tsr_contract_first_panel(e, &e->m);
+  tsr_expr lo = first, hi = whole, end = 0;
+  if (!e->m.whole) {
+    end = tsr_expr_add_int(ir, first, e->m.block / step);
+    hi = tsr_tile_min(ir, end, whole);
+  }
+  if (line->low < 0) {
+    const tsr_expr before = tsr_expr_int(ir, (-line->low + apart - 1) / apart);
+    open_tiles(e, tile, first, tsr_tile_min(ir, before, hi));
+    lo = e->m.whole ? before : tsr_expr_binary(ir, TSR_INDEX_MAX, first, before);
+  }
+  if (tsr_expr_prove_nonnegative(ir, tsr_expr_sub(ir, inside, whole), NULL, 0)) {
+    open_tiles(e, tile, lo, hi);
+  } else {
+    const tsr_expr last = tsr_tile_min(ir, hi, inside);
+    open_tiles(e, tile, lo, last);
+    open_tiles(e, tile, tsr_expr_binary(ir, TSR_INDEX_MAX, lo, last), hi);
+  }
+  if (tsr_expr_equals_int(ir, left, 0))
+    return;
+  if (!e->m.whole) /* the task with the row's end */
+    e->body.region =
+        tsr_tile_if(ir, outer,
+                    tsr_expr_binary(ir, TSR_INDEX_AND,
+                                    tsr_expr_binary(ir, TSR_INDEX_LT, tsr_expr_int(ir, 0), left),
+                                    tsr_expr_binary(ir, TSR_INDEX_LT, whole, end)));
+  open_rest(e, tile, whole, left);
+  e->body.region = outer;
+}
+
+static void any_row_tiles(tsr_contract_emit *e, tsr_contract_step tile) {
+  if (e->nest->axes[e->c->m].fixed)
+    row_tiles(e, tile);
+  else
+    open_row_tiles(e, tile);
+}
+
 void tsr_contract_direct_rows(tsr_contract_emit *e, tsr_contract_step tile) {
   tsr_ir *ir = e->ir;
   tsr_body *body = &e->body;
   const tsr_region outer = body->region;
   if (e->c->direct_y < 0) {
-    row_tiles(e, tile);
+    any_row_tiles(e, tile);
     return;
   }
   const tsr_expr lo = tsr_expr_mul_int(ir, e->rows_number, e->rows_block);
@@ -109,7 +200,7 @@ void tsr_contract_direct_rows(tsr_contract_emit *e, tsr_contract_step tile) {
   const uint32_t mark = tsr_body_mark(body);
   body->region = loop.body;
   tsr_body_bind(body, (uint32_t)e->c->direct_y, loop.index);
-  row_tiles(e, tile);
+  any_row_tiles(e, tile);
   tsr_body_release(body, mark);
   body->region = outer;
 }
@@ -148,11 +239,9 @@ static void tap_bounds(tsr_contract_emit *e, tsr_expr *out_lo, tsr_expr *out_hi)
   if (line->low < 0)
     *out_lo = tsr_expr_binary(ir, TSR_INDEX_MAX, zero,
                               tsr_expr_ceildiv_int(ir, tsr_expr_sub(ir, zero, start), line->apart));
-  if (last >= line->size)
-    *out_hi =
-        tsr_tile_min(ir, taps,
-                     tsr_expr_ceildiv_int(ir, tsr_expr_sub(ir, tsr_expr_int(ir, line->size), start),
-                                          line->apart));
+  if (line->size < 0 || !e->nest->axes[e->c->direct_y].fixed || last >= line->size)
+    *out_hi = tsr_tile_min(
+        ir, taps, tsr_expr_ceildiv_int(ir, tsr_expr_sub(ir, line->extent, start), line->apart));
 }
 
 static tsr_value depth_from(tsr_contract_emit *e, uint32_t level, int64_t from, int64_t to,

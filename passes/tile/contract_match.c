@@ -320,9 +320,11 @@ static bool read_line(const tsr_nest *nest, const tsr_nest_access *access, uint3
     if (!tsr_expr_uses_value(nest->ir, access->subs[d], nest->axes[axis].variable))
       continue;
     if (found++ > 0 || !tsr_expr_linear(nest->ir, access->subs[d], leaves, count, steps, &rest) ||
-        steps[0] < 1 || !tsr_expr_is_int(nest->ir, rest, &out->low) ||
-        !tsr_expr_is_int(nest->ir, nest->buffers[access->buffer].dims[d], &out->size))
+        steps[0] < 1 || !tsr_expr_is_int(nest->ir, rest, &out->low))
       return false;
+    out->extent = nest->buffers[access->buffer].dims[d];
+    if (!tsr_expr_is_int(nest->ir, out->extent, &out->size))
+      out->size = -1;
   }
   out->step = steps[0];
   for (uint32_t i = 1; i < count; i++) {
@@ -361,7 +363,6 @@ static bool has_tiles_of_parts(const tsr_target *target) {
  * copies are made of the image, what a tap reads outside of it costs nothing, and no vector is part
  * empty however wide the image is. */
 static bool wants_direct(const tsr_nest *nest, tsr_contraction *c) {
-  /* Behind the taps is the innermost loop, which should have some steps. */
   enum { LEAST_DEPTH = 128, LEAST_STEPS = 8, LEAST_WIDTH = 4, MOST_TAPS = 11 };
   const double least_fill = 0.85;
   const int64_t lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(c->dtype));
@@ -370,7 +371,7 @@ static bool wants_direct(const tsr_nest *nest, tsr_contraction *c) {
   const uint32_t par = par_mask(nest);
   int64_t depth = 1;
   if (nest->target->kind != TSR_TARGET_CPU || has_tiles_of_parts(nest->target) || m == NULL ||
-      !m->fixed || !n->fixed || n->size < LEAST_WIDTH || m->size < 2 * lanes ||
+      !m->fixed || (n->fixed && n->size < LEAST_WIDTH) || m->size < 2 * lanes ||
       c->dtype != TSR_F32 || a->bytes != (int64_t)sizeof(float) || b->bytes != a->bytes ||
       !a->packable || !a->alone || b->constant || !b->alone || b->main->indirect)
     return false;
@@ -382,22 +383,26 @@ static bool wants_direct(const tsr_nest *nest, tsr_contraction *c) {
       tsr_op_get(nest->ir, tsr_value_get(nest->ir, b->value)->def)->code != TSR_OP_LOAD ||
       (a->varies & ~b->varies & par) != 1u << c->m ||
       !read_line(nest, b->main, (uint32_t)c->n, &c->line[1]) ||
-      !is_own_tap(nest, b->main, &c->line[1]) || c->line[1].taps > MOST_TAPS)
+      !is_own_tap(nest, b->main, &c->line[1]) || (n->fixed && c->line[1].size < 0))
     return false;
   c->direct_y = -1;
   c->line[0] = (tsr_contract_line){.tap = -1, .taps = 1, .apart = 1};
   for (uint32_t y = 0; y < nest->par_count; y++) {
     tsr_contract_line line;
     if (!in_mask(b->varies & ~a->varies & par, y) || (int)y == c->n || nest->axes[y].gone ||
-        !nest->axes[y].fixed || !read_line(nest, b->main, y, &line) || line.tap < 0 ||
-        line.tap == c->line[1].tap || !is_own_tap(nest, b->main, &line))
+        !read_line(nest, b->main, y, &line) || line.tap < 0 || line.tap == c->line[1].tap ||
+        !is_own_tap(nest, b->main, &line))
       continue;
     c->direct_y = (int)y;
     c->line[0] = line;
     break;
   }
+  /* Taps along a row of known width are straight code at its ends; behind them is the innermost
+   * loop, which should have some steps. */
   const int64_t taps = c->line[0].taps * c->line[1].taps;
-  return taps > 1 && depth / taps >= LEAST_STEPS;
+  if (!n->fixed)
+    return taps > 1 || c->line[1].step > 1;
+  return taps > 1 && c->line[1].taps <= MOST_TAPS && depth / taps >= LEAST_STEPS;
 }
 
 static void turn_sides(const tsr_nest *nest, tsr_contraction *c) {

@@ -206,6 +206,14 @@ static int64_t tasks_of(const choosing *s, int64_t mc, int64_t nc) {
   return outer_tasks(s, mc, block, default_grain(s)) * rows * greatest(columns, 1);
 }
 
+/* Of rows of any length, parts that are worth several tasks. */
+static int64_t long_row(const choosing *s, int64_t mr, int64_t nr) {
+  const double grains = 8;
+  const double tile = work_of(s, (double)mr * (double)nr);
+  const double tiles = grains * (double)default_grain(s) / tile;
+  return mr * (tiles > 1 ? (int64_t)tiles : 1);
+}
+
 /* Blocks: the operand that a task copies or rereads stays in half of L2. */
 static void largest_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *out_mc,
                            int64_t *out_nc) {
@@ -213,7 +221,7 @@ static void largest_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *o
   const int64_t all_m = up_to(greatest(s->m, 1), mr), all_n = up_to(greatest(s->n, 1), nr);
   int64_t mc = all_m, nc = all_n;
   if (s->c->direct) { /* a panel of the constant serves all rows of an image, each a task */
-    *out_mc = all_m;
+    *out_mc = s->nest->axes[s->c->m].fixed ? all_m : long_row(s, mr, nr);
     *out_nc = nr;
     return;
   }
@@ -473,6 +481,9 @@ static double default_contract(choosing *s, tsr_schedule *out) {
   return cut < worth * best ? cut : best;
 }
 
+/* A row of any length: tiles for long ones cost short ones nothing, which take parts of them. */
+enum { OPEN_ROW = 64 };
+
 /* The contraction at its typical size, or where `extent` (0: none) has the value `size`. */
 static choosing choosing_of(tsr_nest *nest, const tsr_contraction *c, tsr_expr extent,
                             int64_t size) {
@@ -486,7 +497,7 @@ static choosing choosing_of(tsr_nest *nest, const tsr_contraction *c, tsr_expr e
     if (axis->gone)
       continue;
     if ((int)i == s.c->m)
-      s.m = here;
+      s.m = s.c->direct && !axis->fixed && extent == 0 ? greatest(here, OPEN_ROW) : here;
     else if ((int)i == s.c->n)
       s.n = here;
     else if (i >= nest->par_count)

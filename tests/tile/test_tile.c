@@ -433,6 +433,65 @@ START_TEST(conv_windows_symbolic) {
 }
 END_TEST
 
+/* Many channels of signals and images of unknown size, read in place: nothing of a window inside,
+ * rows shorter than a tile, of whole tiles and of parts of one, in several tasks; strides greater
+ * than the window, dilations, padding at either end alone. */
+START_TEST(conv_direct_symbolic) {
+  static const struct {
+    int channels, out, window, stride, dilation, low, high;
+  } ways[] = {{16, 32, 9, 1, 1, 4, 4},    {45, 40, 3, 2, 1, 1, 1},  {1, 32, 140, 70, 1, 0, 0},
+              {1, 33, 160, 44, 1, 80, 3}, {28, 32, 5, 1, 3, 12, 0}, {130, 32, 1, 3, 1, 0, 0}};
+  char text[4096];
+  for (unsigned way = 0; way < sizeof ways / sizeof *ways; way++) {
+    const int span = (ways[way].window - 1) * ways[way].dilation + 1;
+    const int more = ways[way].low + ways[way].high - span + ways[way].stride;
+    const int lengths[] = {
+        span > ways[way].low + ways[way].high ? span - ways[way].low - ways[way].high : 1, span + 1,
+        7 * ways[way].stride + span, 131 * ways[way].stride + 5, 128 * ways[way].stride + span};
+    with(
+        text, sizeof text,
+        "dim T in 0..100000 hint 100\ngraph @g {\n %%x = input {name = \"x\"} : f32[2, %d, T]\n "
+        "%%w = "
+        "const {random = 7} : f32[%d, %d, %d]\n %%y = block par(%%n in 2, %%m in %d, %%p in (T + "
+        "%d) floordiv %d) red(%%c in %d, %%u in %d) {\n %%0 = load %%x[%%n, %%c, %%p*%d + %%u*%d - "
+        "%d] : f32\n %%1 = load %%w[%%m, %%c, %%u] : f32\n %%2 = mul %%0, %%1 : f32\n %%3 = reduce "
+        "%%2 {combine = \"add\"} : f32\n %%4 = abs %%3 : f32\n store %%4, %%y[%%n, %%m, %%p]\n } : "
+        "f32[2, %d, (T + %d) floordiv %d]\n output %%y {name = \"y\"}\n}\n",
+        ways[way].channels, ways[way].out, ways[way].channels, ways[way].window, ways[way].out,
+        more, ways[way].stride, ways[way].channels, ways[way].window, ways[way].stride,
+        ways[way].dilation, ways[way].low, ways[way].out, more, ways[way].stride);
+    for (unsigned i = 0; i < sizeof lengths / sizeof *lengths; i++)
+      check_everywhere(text, (int64_t[]){lengths[i]}, 1);
+  }
+}
+END_TEST
+
+START_TEST(conv_direct_symbolic_images) {
+  static const int64_t images[][2] = {{1, 1}, {7, 33}, {18, 5}, {3, 64}};
+  char text[4096];
+  for (int way = 0; way < 4; way++) {
+    const int stride = 1 + way % 2, window = way < 2 ? 3 : 5, pad = window / 2;
+    const char *rows = "(H - 1) floordiv", *columns = "(W - 1) floordiv";
+    with(
+        text, sizeof text,
+        "dim H in 1..64 hint 16\ndim W in 1..64 hint 16\ngraph @g {\n %%x = input {name = \"x\"} : "
+        "f32[15, H, W]\n %%w = const {random = 7} : f32[32, 15, %d, %d]\n %%y = block par(%%m in "
+        "32, "
+        "%%p in %s %d + 1, %%q in %s %d + 1) red(%%c in 15, %%u in %d, %%v in %d) {\n %%0 = load "
+        "%%x[%%c, %%p*%d + %%u - %d, %%q*%d + %%v - %d] : f32\n %%1 = load %%w[%%m, %%c, %%u, %%v] "
+        ": "
+        "f32\n %%2 = mul %%0, %%1 : f32\n %%3 = reduce %%2 {combine = \"add\"} : f32\n %%4 = abs "
+        "%%3 : f32\n store %%4, %%y[%%m, %%p, %%q]\n } : f32[32, %s %d + 1, %s %d + 1]\n output "
+        "%%y "
+        "{name = \"y\"}\n}\n",
+        window, window, rows, stride, columns, stride, window, window, stride, pad, stride, pad,
+        rows, stride, columns, stride);
+    for (unsigned i = 0; i < sizeof images / sizeof *images; i++)
+      check_everywhere(text, images[i], 2);
+  }
+}
+END_TEST
+
 /* The input of a 1-D convolution lies channels last, the output either way. */
 START_TEST(conv_transposed_input) {
   char text[4096];
@@ -546,6 +605,8 @@ static Suite *suite(void) {
   tcase_add_test(c, conv_windows);
   tcase_add_test(c, conv_direct);
   tcase_add_test(c, conv_windows_symbolic);
+  tcase_add_test(c, conv_direct_symbolic);
+  tcase_add_test(c, conv_direct_symbolic_images);
   tcase_add_test(c, conv_transposed_input);
   tcase_add_test(c, planned);
   tcase_add_test(c, proc);
