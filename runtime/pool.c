@@ -29,6 +29,8 @@ typedef struct pool_worker {
   tsr_pool *pool;
   pthread_t thread;
   uint32_t number;
+  uint32_t jobs_until_look; /* at where the others are */
+  atomic_int processor;     /* where the thread was when it took its last job; -1: nobody knows */
 } pool_worker;
 
 struct tsr_pool {
@@ -36,6 +38,8 @@ struct tsr_pool {
   uint32_t threads; /* the caller included */
   uint32_t started; /* threads to join */
   int64_t spin_ns;  /* 0: more threads than processors, so that one that looks holds up another */
+  bool has_places;  /* as many processors as threads, and these are they: */
+  cpu_set_t processors;
   pool_worker *workers;  /* `threads`; the first is the caller */
   pthread_mutex_t mutex; /* for the two conditions only */
   pthread_cond_t job_published, job_left;
@@ -112,6 +116,51 @@ static void run_chunks(tsr_pool *pool, uint32_t generation, uint32_t worker) {
   }
 }
 
+/* --- places --- */
+
+/* A thread that wakes another is often the reason why both stand on one processor, until the system
+ * looks around, which takes longer than a small model's run. So each worker sees to it that it
+ * stands on none of the caller's and of the workers before it, as long as there are as many as
+ * threads. It may go to all others: the system goes on to choose. The caller's own thread is left
+ * alone. */
+static bool is_taken(const tsr_pool *pool, const pool_worker *self, int processor) {
+  for (uint32_t i = 0; i < self->number; i++)
+    if (atomic_load_explicit(&pool->workers[i].processor, memory_order_relaxed) == processor)
+      return true;
+  return false;
+}
+
+static void leave_processor(const tsr_pool *pool, const pool_worker *self) {
+  cpu_set_t rest = pool->processors;
+  for (uint32_t i = 0; i < self->number; i++) {
+    const int taken = atomic_load_explicit(&pool->workers[i].processor, memory_order_relaxed);
+    if (taken >= 0 && taken < CPU_SETSIZE)
+      CPU_CLR((size_t)taken, &rest);
+  }
+  if (CPU_COUNT(&rest) > 0)
+    (void)pthread_setaffinity_np(pthread_self(), sizeof rest, &rest);
+}
+
+static void say_place(pool_worker *self) {
+  atomic_store_explicit(&self->processor, sched_getcpu(), memory_order_relaxed);
+}
+
+/* Looks at the caller's processor at every job, at the others' now and then. */
+static void find_place(const tsr_pool *pool, pool_worker *self) {
+  enum { JOBS_BETWEEN_LOOKS = 64 };
+  if (!pool->has_places)
+    return;
+  say_place(self);
+  const int here = atomic_load_explicit(&self->processor, memory_order_relaxed);
+  const int callers = atomic_load_explicit(&pool->workers[0].processor, memory_order_relaxed);
+  const bool looks = self->jobs_until_look == 0;
+  self->jobs_until_look = looks ? JOBS_BETWEEN_LOOKS : self->jobs_until_look - 1;
+  if (here >= 0 && (here == callers || (looks && is_taken(pool, self, here)))) {
+    leave_processor(pool, self);
+    say_place(self);
+  }
+}
+
 static bool is_new_job(uint64_t state, uint32_t last_generation) {
   return (state & STATE_OPEN) != 0 && (uint32_t)(state >> STATE_GENERATION) != last_generation;
 }
@@ -160,6 +209,7 @@ static void *worker_main(void *argument) {
     if (!atomic_compare_exchange_weak(&pool->state, &state, state + 1))
       continue;
     generation = (uint32_t)(state >> STATE_GENERATION);
+    find_place(pool, self);
     run_chunks(pool, generation, self->number);
     leave_job(pool);
   }
@@ -221,6 +271,8 @@ static void pool_parallel_for(void *context, int64_t tasks, tsr_task_function fu
     function(function_context, 0, tasks, 0);
     return;
   }
+  if (pool->has_places)
+    say_place(&pool->workers[0]);
   const uint32_t generation = publish(pool, (uint64_t)tasks, function, function_context);
   wake_workers(pool, (uint64_t)tasks - 1);
   run_chunks(pool, generation, 0);
@@ -230,12 +282,15 @@ static void pool_parallel_for(void *context, int64_t tasks, tsr_task_function fu
 }
 
 static tsr_status start_workers(tsr_pool *pool) {
-  for (uint32_t i = 0; i < pool->threads; i++)
+  for (uint32_t i = 0; i < pool->threads; i++) {
+    pool->workers[i].number = i;
+    pool->workers[i].jobs_until_look = 0;
     atomic_init(&pool->workers[i].share.taken, 0);
+    atomic_init(&pool->workers[i].processor, -1);
+  }
   for (uint32_t i = 1; i < pool->threads; i++) {
     pool_worker *worker = &pool->workers[i];
     worker->pool = pool;
-    worker->number = i;
     if (pthread_create(&worker->thread, NULL, worker_main, worker) != 0)
       return TSR_ERR_OUT_OF_MEMORY;
     pool->started++;
@@ -248,6 +303,8 @@ static void init_pool(tsr_pool *pool, const tsr_allocator *allocator, uint32_t t
   pool->threads = threads;
   pool->started = 0;
   pool->spin_ns = threads <= tsr_cpu_count() ? SPIN_NS : 0;
+  pool->has_places = sched_getaffinity(0, sizeof pool->processors, &pool->processors) == 0 &&
+                     threads <= (uint32_t)CPU_COUNT(&pool->processors);
   pool->workers = NULL;
   pthread_mutex_init(&pool->mutex, NULL);
   pthread_cond_init(&pool->job_published, NULL);

@@ -124,10 +124,18 @@ DEFINE_FMA(dot_vnni, VNNI)
 #undef ADD
 #undef FMA
 
-/* A pair of bf16 a word; all of them 2^-20, so that sums stay small and normal. */
+/* A pair of bf16 a word, small, so that sums stay normal. No two accumulators may start alike: the
+ * compiler would make one of them. */
+static inline int bf16_pair(float x) {
+  uint32_t bits;
+  const float small = x * 0x1p-20f;
+  memcpy(&bits, &small, sizeof bits);
+  return (int)(bits >> 16 << 16 | bits >> 16);
+}
+
 #define BF16         __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
 #define vector       __m512
-#define SPLAT(x)     _mm512_castsi512_ps(_mm512_set1_epi16((x) > 0 ? 0x3580 : 0))
+#define SPLAT(x)     _mm512_castsi512_ps(_mm512_set1_epi32(bf16_pair(x)))
 #define ADD(a, b)    _mm512_add_ps(a, b)
 #define FMA(a, b, c) _mm512_dpbf16_ps(a, (__m512bh)(b), (__m512bh)(c))
 DEFINE_FMA(dot_bf16, BF16)

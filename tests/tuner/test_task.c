@@ -418,12 +418,12 @@ START_TEST(parts_have_a_stand_in) {
   ck_assert_ptr_null(strstr(plan_for(&target, large, &none), "bf16x3"));
   target.bf16_parts = true;
   const char *plan = plan_for(&target, small, &by_tiles);
-  ck_assert_ptr_nonnull(strstr(plan, "@k0 {atom = \"fma.bf16x3\""));
+  ck_assert_ptr_nonnull(strstr(plan, "@k0 {ahead = 0, atom = \"fma.bf16x3\""));
   ck_assert_ptr_nonnull(
-      strstr(plan, "@k0_1 {atom = \"amx.bf16x3\", grain = 20000, kc = 0, mc = 32"));
+      strstr(plan, "@k0_1 {ahead = 0, atom = \"amx.bf16x3\", grain = 20000, kc = 0, mc = 32"));
   plan = plan_for(&target, large, &none);
-  ck_assert_ptr_nonnull(strstr(plan, "@k0 {atom = \"fma.bf16x3\""));
-  ck_assert_ptr_nonnull(strstr(plan, "@k0_1 {atom = \"amx.bf16x3\""));
+  ck_assert_ptr_nonnull(strstr(plan, "@k0 {ahead = 0, atom = \"fma.bf16x3\""));
+  ck_assert_ptr_nonnull(strstr(plan, "@k0_1 {ahead = 0, atom = \"amx.bf16x3\""));
   ck_assert_ptr_null(strstr(plan_for(&target, tiny_weights, &none), "bf16x3"));
   ck_assert_ptr_null(strstr(plan_for(&target, few_rows, &none), "bf16x3"));
   target.amx_share = 0.125; /* of a machine whose tiles were measured to be that slow */
