@@ -321,7 +321,8 @@ START_TEST(unsupported_nodes_are_listed_together) {
   const char *m = i.diag.message;
   ck_assert_ptr_nonnull(strstr(m, "5 nodes cannot be imported"));
   ck_assert_ptr_nonnull(strstr(m, "Unheard (opset 17, node 'u' and 1 more): the operator is not"));
-  ck_assert_ptr_nonnull(strstr(m, "Magic (opset 0, node 'm'): the operator's domain"));
+  ck_assert_ptr_nonnull(strstr(m, "Magic (opset 0, node 'm'): the operator of domain somewhere is "
+                                  "not supported"));
   ck_assert_ptr_nonnull(strstr(m, "Upsample (opset 17, node 'old'): the operator is supported at "
                                   "opsets 7 to 9 only"));
   ck_assert_ptr_nonnull(strstr(m, "input 's' has element type COMPLEX64"));
