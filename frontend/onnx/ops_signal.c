@@ -249,7 +249,7 @@ tsr_status tsr_lower_op_mel_weight_matrix(tsr_lower *l) {
 
 /* Frames of the signal, read at [frame, place in it]: windowed, transformed. */
 tsr_status tsr_lower_op_stft(tsr_lower *l) {
-  int64_t n, step, length;
+  int64_t n, step, length = 1;
   TSR_TRY(tsr_lower_need(l, 2));
   tsr_value x = tsr_lower_value(l, 0);
   if (v_rank(l, x) == 2) /* not ONNX's text, but what ONNX Runtime takes for real signals */
@@ -264,18 +264,24 @@ tsr_status tsr_lower_op_stft(tsr_lower *l) {
   if (tsr_lower_has(l, 3)) {
     if (!tsr_lower_scalar_int(l, 3, &length))
       return tsr_lower_unknown(l, 3, "frame_length");
-  } else if (!window || !v_static_dim(l, window, 0, &length))
+  } else if (!window) {
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "neither window nor frame_length");
+  }
+  /* A window of a length that only a run knows is as long as its frames. */
+  const bool fixed = tsr_lower_has(l, 3) || v_static_dim(l, window, 0, &length);
+  length = fixed ? length : 1;
   bool onesided = tsr_lower_int(l, "onesided", 1) != 0;
-  bool known = v_static_dim(l, x, 1, &n);
+  bool known = v_static_dim(l, x, 1, &n) && fixed;
   if (step < 1 || length < 1 || (known && length > n) || length > MAX_LENGTH)
     return tsr_lower_unsupported(l, "frames of %lld at steps of %lld", (long long)length,
                                  (long long)step);
-  tsr_expr samples = v_dim(l, x, 1), count = e_int(l, length),
-           bins = e_int(l, onesided ? length / 2 + 1 : length);
-  if (!known)
-    tsr_size_check(l, v_lt(l, tsr_graph_index(l->b, TSR_I64, samples), v_i64(l, length)),
+  tsr_expr samples = v_dim(l, x, 1), count = fixed ? e_int(l, length) : v_dim(l, window, 0);
+  tsr_expr bins = onesided ? e_add(l, tsr_expr_floordiv_int(l->ir, count, 2), e_int(l, 1)) : count;
+  if (!known) {
+    tsr_value has = tsr_graph_index(l->b, TSR_I64, samples);
+    tsr_size_check(l, v_lt(l, has, tsr_graph_index(l->b, TSR_I64, count)),
                    "the signal is shorter than a frame");
+  }
   tsr_expr frames =
       e_max(l, e_int(l, 0),
             e_add(l, tsr_expr_floordiv_int(l->ir, e_sub(l, samples, count), step), e_int(l, 1)));
