@@ -16,8 +16,9 @@ header='{"tessera_tuning_database": 1}'
 
 # The rows of a tuner tell the keys of both kernels; the trials below are made from them.
 "$TESSERA" tune layer.tsr --db first.db --trials 4 --threads 1 --quiet >out 2>&1 || fail "tune"
-"$TESSERA" db export --db first.db | grep '"strategy = \\"contract\|strategy = \\"contract' | head -n 1 >one.text
-[ -s one.text ] || fail "no row of the contraction"
+"$TESSERA" db export --db first.db | grep '"strategy = \\"contract\|strategy = \\"contract' |
+  grep '"predicted_ns": [0-9]' | head -n 1 >one.text
+[ -s one.text ] || fail "no row of the contraction with a prediction"
 
 # row FILE SCHEDULE STATUS NANOSECONDS [SED]: adds a trial of the contraction.
 row() {
