@@ -4,7 +4,7 @@
 # (contractions.txt), memory-bound operations, attention, networks with random weights, and the trained ones of magika and
 # rapidocr-onnxruntime (cpu_models.py has the list). Results are compared with the peer's first. Prints each case with its
 # goal and its bar, the smaller of the goal and 80 % of what the processor was just measured to give; geometric means; wins
-# and losses. Writes benchmarks/results/cpu_peers.json, which `tessera report` shows. About 15 minutes on an idle machine.
+# and losses. Writes benchmarks/results/cpu_peers.json, which `tessera report` shows.
 #
 #   --quick          a few rounds of each: about 6 minutes
 #   --only REGEX     cases whose names match; the figures go to build/cpu_peers/partial.json then

@@ -206,7 +206,7 @@ class Run:
         if len(shapes) < 2:
             print("  no databases of the part 'regret': nothing to learn from")
             return
-        merged, found = self.path("correction_all.db"), []
+        merged, found = self.fresh("correction_all.db"), []
         for name, *_ in shapes:
             call(self.tessera, "db", "merge", self.path(f"regret_{name}.db"), "--db", merged)
         for shape in shapes:

@@ -3,7 +3,7 @@
 # What is promised of the tuner, measured and held to its limits. Without a PART all of them:
 #
 #   regret      how well the analytic model alone ranks, over the forty products of contractions.txt on one thread: mean top-1
-#               regret under 15 %, mean top-10 regret under 5 % (about 15 minutes)
+#               regret under 15 %, mean top-10 regret under 5 %
 #   bert        BERT-base on two threads from an empty database: `tune` is done in 5 minutes, and its module within 10 % of
 #               one from a longer search, both timed in turns (5 minutes, and the longer search)
 #   resnet      the same of ResNet-50, in 10 minutes

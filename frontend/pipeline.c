@@ -304,8 +304,8 @@ static tsr_status select_target(target_build *build) {
   uint32_t threads = build->options->threads == 0 ? tsr_cpu_count() : build->options->threads;
   tsr_target_cpu(tsr_cpu_isa_features(&build->isa), &caches, threads, &build->target);
   tsr_cpu_isa_text(&build->isa, build->target.name);
-  build->target.bf16_parts = build->options->precision == NULL ||
-                             strcmp(build->options->precision, "f32-strict") != 0;
+  build->target.bf16_parts =
+      build->options->precision == NULL || strcmp(build->options->precision, "f32-strict") != 0;
   return TSR_OK;
 }
 

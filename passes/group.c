@@ -30,11 +30,6 @@ typedef struct grouping {
   tsr_diag *diag;
 } grouping;
 
-static tsr_value variable_of(const tsr_ir *ir, tsr_expr expr) {
-  const tsr_expr_node node = tsr_expr_get(ir, expr);
-  return node.op == TSR_INDEX_VALUE && tsr_value_is_index(ir, node.value) ? node.value : 0;
-}
-
 /* --- one member by itself --- */
 
 static bool is_constant(const tsr_ir *ir, tsr_value value) {
@@ -78,7 +73,7 @@ static bool is_run(const tsr_ir *ir, const tsr_operand *at, tsr_value variable) 
     last--;
   for (uint32_t i = 0; i < at->subscript_count; i++)
     if (tsr_expr_uses_value(ir, at->subscripts[i], variable) &&
-        (i + 1 != last || variable_of(ir, at->subscripts[i]) != variable))
+        (i + 1 != last || tsr_group_variable(ir, at->subscripts[i]) != variable))
       return false;
   return true;
 }
@@ -145,19 +140,6 @@ static const member *member_of(const group *g, tsr_op op) {
   return NULL;
 }
 
-/* Bytes of a value's row; -1: not known. */
-static double row_bytes(const grouping *p, const group *g, tsr_value value) {
-  const tsr_type_info *type = tsr_value_type(p->ir, value);
-  double bytes = (tsr_dtype_bits(type->dtype) + 7) / 8;
-  for (uint32_t d = tsr_group_dims(p->ir, g, value); d < type->rank; d++) {
-    int64_t extent = 0;
-    if (!tsr_expr_is_int(p->ir, type->dims[d], &extent))
-      return -1;
-    bytes *= (double)extent;
-  }
-  return bytes;
-}
-
 static bool read_inside(const grouping *p, const group *g, tsr_value value) {
   for (uint32_t i = 0; i < g->count; i++)
     TSR_FOR_EACH_OP (p->ir, tsr_op_get(p->ir, g->members[i].op)->regions[0], op) {
@@ -176,7 +158,7 @@ static bool rows_fit(const grouping *p, const group *g) {
     for (uint32_t k = 0; k < data->result_count; k++) {
       if (!read_inside(p, g, data->results[k]))
         continue;
-      const double bytes = row_bytes(p, g, data->results[k]);
+      const double bytes = tsr_group_row_bytes(p->ir, g, data->results[k]);
       if (bytes < 0)
         return false;
       sum += bytes;
@@ -309,22 +291,6 @@ static void move_reshapes(grouping *p, const group *g, tsr_op last) {
   }
 }
 
-static bool reads_inside(const tsr_ir *ir, tsr_op block, tsr_value value) {
-  TSR_FOR_EACH_OP (ir, tsr_op_get(ir, block)->regions[0], op)
-    if (tsr_op_reads(ir, op, value))
-      return true;
-  return false;
-}
-
-static bool meets_contraction(grouping *p, const group *g, tsr_value value) {
-  for (uint32_t i = 0; i < g->count; i++)
-    if (tsr_block_describe(p->ir, g->members[i].op).kind == TSR_BLOCK_CONTRACT &&
-        (tsr_value_get(p->ir, value)->def == g->members[i].op ||
-         reads_inside(p->ir, g->members[i].op, value)))
-      return true;
-  return false;
-}
-
 /* The member's own stores and the members' loads name the block's result again, everybody else the
  * group's. */
 static void name_inside(grouping *p, const group *g, tsr_value outside, tsr_value inside) {
@@ -362,7 +328,7 @@ static void make(grouping *p, const group *g) {
       else
         tsr_value_set_type(
             ir, value,
-            tsr_type_make(ir, meets_contraction(p, g, value) ? TSR_LEVEL_L2 : TSR_LEVEL_L1,
+            tsr_type_make(ir, tsr_group_stands(ir, g, value) ? TSR_LEVEL_L2 : TSR_LEVEL_L1,
                           type.dtype, type.dims, type.rank));
     }
   }

@@ -31,5 +31,15 @@ bool tsr_group_read(tsr_ir *ir, tsr_op group, tsr_group_rows *out);
 tsr_value tsr_group_result(const tsr_ir *ir, const tsr_group_rows *g, tsr_value buffer);
 /* How many dims of a value that is handed on the group's axes take. */
 uint32_t tsr_group_dims(const tsr_ir *ir, const tsr_group_rows *g, tsr_value value);
+/* A par or red variable that the subscript is, or 0. */
+tsr_value tsr_group_variable(const tsr_ir *ir, tsr_expr subscript);
+/* Bytes of one row of a value that is handed on; -1: not known. */
+double tsr_group_row_bytes(const tsr_ir *ir, const tsr_group_rows *g, tsr_value value);
+/* Does the member with that number sum over something that is the same for all rows of the last
+ * axis? Then these go through it together. */
+bool tsr_group_shares_rows(tsr_ir *ir, const tsr_group_rows *g, uint32_t number);
+/* Does a contraction write or read the value, or stand between who does? Then all rows of it stand
+ * at once. Members read results themselves, no reshapes of them. */
+bool tsr_group_stands(tsr_ir *ir, const tsr_group_rows *g, tsr_value value);
 bool tsr_group_is_axis(const tsr_group_rows *g, const tsr_group_member *m, tsr_value variable);
 #endif

@@ -2,8 +2,8 @@
 #include "passes/group.h"
 #include <string.h>
 
-static tsr_value variable_of(const tsr_ir *ir, tsr_expr expr) {
-  const tsr_expr_node node = tsr_expr_get(ir, expr);
+tsr_value tsr_group_variable(const tsr_ir *ir, tsr_expr subscript) {
+  const tsr_expr_node node = tsr_expr_get(ir, subscript);
   return node.op == TSR_INDEX_VALUE && tsr_value_is_index(ir, node.value) ? node.value : 0;
 }
 
@@ -40,7 +40,7 @@ bool tsr_group_begin(const tsr_ir *ir, tsr_op block, tsr_group_rows *out) {
   const tsr_type_info *type = tsr_value_type(ir, data->results[0]);
   const tsr_operand *place = place_of(ir, block, data->results[0]);
   for (uint32_t d = 0; place != NULL && d < type->rank && out->axis_count < TSR_GROUP_AXES; d++) {
-    const tsr_value variable = variable_of(ir, place->subscripts[d]);
+    const tsr_value variable = tsr_group_variable(ir, place->subscripts[d]);
     if (tsr_expr_equals_int(ir, type->dims[d], 1))
       continue;
     if (!walks(ir, variable, type->dims[d]) || tsr_group_is_axis(out, first, variable))
@@ -85,8 +85,8 @@ static uint32_t shared_axes(const tsr_ir *ir, const tsr_group_rows *g,
   for (uint32_t d = 0; place != NULL && d < type->rank && count < g->axis_count; d++) {
     if (tsr_expr_equals_int(ir, type->dims[d], 1))
       continue;
-    const tsr_value variable = variable_of(ir, at[d]);
-    bool same = variable_of(ir, place->subscripts[d]) == writer->axes[count] &&
+    const tsr_value variable = tsr_group_variable(ir, at[d]);
+    bool same = tsr_group_variable(ir, place->subscripts[d]) == writer->axes[count] &&
                 walks(ir, variable, type->dims[d]) &&
                 (reader->axes[count] == 0 || reader->axes[count] == variable);
     for (uint32_t i = 0; i < count; i++)
@@ -140,4 +140,50 @@ bool tsr_group_read(tsr_ir *ir, tsr_op group, tsr_group_rows *out) {
       return false;
   }
   return out->count > 0;
+}
+
+/* --- what stands where --- */
+
+double tsr_group_row_bytes(const tsr_ir *ir, const tsr_group_rows *g, tsr_value value) {
+  const tsr_type_info *type = tsr_value_type(ir, value);
+  double bytes = (tsr_dtype_bits(type->dtype) + 7) / 8;
+  for (uint32_t d = tsr_group_dims(ir, g, value); d < type->rank; d++) {
+    int64_t extent = 0;
+    if (!tsr_expr_is_int(ir, type->dims[d], &extent))
+      return -1;
+    bytes *= (double)extent;
+  }
+  return bytes;
+}
+
+static bool contracts(tsr_ir *ir, const tsr_group_rows *g, uint32_t number) {
+  return tsr_block_describe(ir, g->members[number].op).kind == TSR_BLOCK_CONTRACT;
+}
+
+bool tsr_group_shares_rows(tsr_ir *ir, const tsr_group_rows *g, uint32_t number) {
+  const tsr_group_member *m = &g->members[number];
+  const tsr_region body = tsr_op_get(ir, m->op)->regions[0];
+  if (!contracts(ir, g, number))
+    return false;
+  TSR_FOR_EACH_OP (ir, body, op)
+    if (tsr_op_is_load(ir, op) && tsr_block_feeds_reduce(ir, body, op) &&
+        !tsr_op_reads(ir, op, m->axes[g->axis_count - 1]))
+      return true;
+  return false;
+}
+
+bool tsr_group_stands(tsr_ir *ir, const tsr_group_rows *g, tsr_value value) {
+  bool written = false, between = false;
+  for (uint32_t i = 0; i < g->count; i++) {
+    const tsr_op op = g->members[i].op;
+    const bool writes = tsr_value_get(ir, value)->def == op;
+    bool reads = false;
+    TSR_FOR_EACH_OP (ir, tsr_op_get(ir, op)->regions[0], inner)
+      reads = reads || (!writes && tsr_op_reads(ir, inner, value));
+    if ((writes || reads) && (between || contracts(ir, g, i)))
+      return true;
+    written = written || writes;
+    between = between || (written && tsr_group_shares_rows(ir, g, i));
+  }
+  return false;
 }

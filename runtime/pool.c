@@ -37,8 +37,7 @@ struct tsr_pool {
   const tsr_allocator *allocator;
   uint32_t threads; /* the caller included */
   uint32_t started; /* threads to join */
-  int64_t spin_ns;  /* 0: more threads than processors, so that one that looks holds up another */
-  bool has_places;  /* as many processors as threads, and these are they: */
+  bool has_places;  /* as many processors as threads; else one that looks holds up another */
   cpu_set_t processors;
   pool_worker *workers;  /* `threads`; the first is the caller */
   pthread_mutex_t mutex; /* for the two conditions only */
@@ -77,7 +76,7 @@ static bool look_again(const tsr_pool *pool, spinning *inout) {
   const int64_t now = tsr_time_ns();
   if (inout->looks == LOOKS)
     inout->start_ns = now;
-  if (now - inout->start_ns >= pool->spin_ns)
+  if (!pool->has_places || now - inout->start_ns >= SPIN_NS)
     return false;
   (void)sched_yield();
   return true;
@@ -302,7 +301,6 @@ static void init_pool(tsr_pool *pool, const tsr_allocator *allocator, uint32_t t
   pool->allocator = allocator;
   pool->threads = threads;
   pool->started = 0;
-  pool->spin_ns = threads <= tsr_cpu_count() ? SPIN_NS : 0;
   pool->has_places = sched_getaffinity(0, sizeof pool->processors, &pool->processors) == 0 &&
                      threads <= (uint32_t)CPU_COUNT(&pool->processors);
   pool->workers = NULL;

@@ -413,20 +413,25 @@ static tsr_status measure_first(tuning *t, work *w, tsr_trial *trials, uint32_t 
   return tell_all(t, w, trials, count, base_ns);
 }
 
-/* Later ones: in turns with the best so far, which gets a further row where its time is less now:
- * by that figure its others would rank behind those that are told with the new one.
- */
+/* What trials were measured in turns with gets a further row where its time is less now: by that
+ * figure its others would rank behind those that are told with the new one. */
+static tsr_status keep_incumbent(tuning *t, work *w, const tsr_trial *incumbent,
+                                 double *inout_best_ns) {
+  if (incumbent->status != TSR_DB_RIGHT || incumbent->sample_count == 0 ||
+      least_sample(incumbent) >= *inout_best_ns)
+    return TSR_OK;
+  *inout_best_ns = least_sample(incumbent);
+  tsr_search_correct(w->search, &incumbent->schedule, *inout_best_ns);
+  return add_rows(t, w, incumbent, 1, 0);
+}
+
+/* Later ones: in turns with the best so far. */
 static tsr_status measure_more(tuning *t, work *w, tsr_trial *trials, uint32_t count) {
   double best_ns;
   tsr_trial incumbent = {.predicted_ns = -1};
   incumbent.schedule = *tsr_search_best(w->search, &best_ns);
   TSR_TRY(measure_some(t, w, trials, count, &incumbent));
-  if (incumbent.status == TSR_DB_RIGHT && incumbent.sample_count > 0 &&
-      least_sample(&incumbent) < best_ns) {
-    best_ns = least_sample(&incumbent);
-    tsr_search_correct(w->search, &incumbent.schedule, best_ns);
-    TSR_TRY(add_rows(t, w, &incumbent, 1, 0));
-  }
+  TSR_TRY(keep_incumbent(t, w, &incumbent, &best_ns));
   TSR_TRY(add_rows(t, w, trials, count, best_ns));
   return tell_all(t, w, trials, count, best_ns);
 }
@@ -610,12 +615,7 @@ static tsr_status compare_with_best(tuning *t, work *w) {
   if (count == 0)
     return TSR_OK;
   TSR_TRY(measure_some(t, w, trials, count, &incumbent));
-  if (incumbent.status == TSR_DB_RIGHT && incumbent.sample_count > 0 &&
-      least_sample(&incumbent) < best_ns) {
-    best_ns = least_sample(&incumbent);
-    tsr_search_correct(w->search, &incumbent.schedule, best_ns);
-    TSR_TRY(add_rows(t, w, &incumbent, 1, 0));
-  }
+  TSR_TRY(keep_incumbent(t, w, &incumbent, &best_ns));
   TSR_TRY(add_rows(t, w, trials, count, best_ns));
   for (uint32_t i = 0; i < count; i++) {
     if (trials[i].status != TSR_DB_RIGHT)

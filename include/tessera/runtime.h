@@ -72,8 +72,10 @@ typedef struct tsr_executor {
                        void *function_context);
 } tsr_executor;
 
-/* The default executor: `threads` threads counting the caller, unpinned; 0 means one per processor
- * this process may use. Idle threads sleep. Errors: ARGUMENT (more than 1024 threads),
+/* The default executor: `threads` threads counting the caller; 0 means one per processor this
+ * process may use. Idle threads look for work for 0.1 ms, then sleep. With no more threads than
+ * processors, the pool's own threads bar themselves from the caller's processor and each other's;
+ * the caller's affinity is left alone. Errors: ARGUMENT (more than 1024 threads),
  * OUT_OF_MEMORY (also when the system gives no more threads). The pool outlives the execs that use
  * it. */
 typedef struct tsr_pool tsr_pool;

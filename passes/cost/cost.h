@@ -20,7 +20,7 @@ typedef struct tsr_cost {
 /* A contraction of `outer` times [m, k] x [k, n] and its schedule. */
 typedef struct tsr_cost_contract {
   int64_t outer, m, n, k;
-  int64_t outer_tasks; /* of `outer`, what numbers tasks and is no loop in one; 0: all */
+  int64_t outer_tasks;      /* of `outer`, what numbers tasks and is no loop in one; 0: all */
   int64_t a_bytes, b_bytes; /* of one element as register tiles read it */
   int64_t mr, nr, lanes;    /* lanes: elements of one vector */
   int64_t mc, nc, kc;       /* kc: depth of one pass; k when there is one */
@@ -30,8 +30,8 @@ typedef struct tsr_cost_contract {
   int64_t a_row_bytes, b_row_bytes;
   double rate;   /* vectors of products per cycle and depth step; 0: the target's */
   int64_t group; /* depths of one such step; 0: 1 */
-  /* Distinct bytes: steps of the depth that read the same of a, neighbouring outer problems that read
-   * the same b while a panel of it stays; 0: 1. */
+  /* Distinct bytes: steps of the depth that read the same of a, neighbouring outer problems that
+   * read the same b while a panel of it stays; 0: 1. */
   int64_t a_again, b_again;
   bool columns_outside;
   bool strided_b;    /* b's columns are gathered in the register tile */

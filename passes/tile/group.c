@@ -61,18 +61,6 @@ static bool begin(tsr_ir *ir, tsr_op op, grouped *out) {
   return true;
 }
 
-/* Is something that the contraction reads the same for all rows? */
-static bool shares_rows(const grouped *g, uint32_t number) {
-  const tsr_group_member *m = &g->rows.members[number];
-  const tsr_region body = tsr_op_get(g->ir, m->op)->regions[0];
-  TSR_FOR_EACH_OP (g->ir, body, op)
-    if (g->contracts[number] && tsr_op_is_load(g->ir, op) &&
-        tsr_block_feeds_reduce(g->ir, body, op) &&
-        !tsr_op_reads(g->ir, op, m->axes[g->rows.axis_count - 1]))
-      return true;
-  return false;
-}
-
 static double all_rows(const grouped *g) {
   double rows = 1;
   for (uint32_t i = 0; i < g->rows.axis_count; i++)
@@ -102,32 +90,6 @@ static bool is_result(const grouped *g, tsr_value value) {
     if (yield->operands[i].value == value)
       return true;
   return false;
-}
-
-/* Does a contraction write or read the value, or stand between who does? Then all rows of it stand
- * at once: those that share what they read go through it together. */
-static bool meets_contraction(const grouped *g, tsr_value value) {
-  bool written = false, between = false;
-  for (uint32_t i = 0; i < g->rows.count; i++) {
-    const tsr_op op = g->rows.members[i].op;
-    const bool writes = tsr_value_get(g->ir, value)->def == op;
-    bool reads = false;
-    TSR_FOR_EACH_OP (g->ir, tsr_op_get(g->ir, op)->regions[0], inner)
-      reads = reads || (!writes && tsr_op_reads(g->ir, inner, value));
-    if ((writes || reads) && (g->contracts[i] || between))
-      return true;
-    written = written || writes;
-    between = between || (written && shares_rows(g, i));
-  }
-  return false;
-}
-
-static double row_bytes(const grouped *g, tsr_value value) {
-  const tsr_type_info *type = tsr_value_type(g->ir, value);
-  double bytes = (tsr_dtype_bits(type->dtype) + 7) / 8;
-  for (uint32_t d = tsr_group_dims(g->ir, &g->rows, value); d < type->rank; d++)
-    bytes *= tsr_hinted(g->ir, type->dims[d]);
-  return bytes;
 }
 
 bool tsr_group_possible(tsr_ir *ir, const tsr_target *target, tsr_op group) {
@@ -160,10 +122,10 @@ static int64_t default_rows(const grouped *g, const tsr_target *target) {
   bool shares = false;
   for (uint32_t i = 0; i < g->rows.count; i++) {
     const tsr_op_data *data = tsr_op_get(g->ir, g->rows.members[i].op);
-    shares = shares || shares_rows(g, i);
+    shares = shares || tsr_group_shares_rows(g->ir, &g->rows, i);
     for (uint32_t k = 0; k < data->result_count; k++)
-      if (!is_result(g, data->results[k]) && meets_contraction(g, data->results[k]))
-        bytes += row_bytes(g, data->results[k]);
+      if (!is_result(g, data->results[k]) && tsr_group_stands(g->ir, &g->rows, data->results[k]))
+        bytes += tsr_group_row_bytes(g->ir, &g->rows, data->results[k]);
   }
   for (uint32_t i = 0; i + 1 < g->rows.axis_count; i++)
     outer *= size_of(g, i);
@@ -243,14 +205,14 @@ static void describe(const grouped *g, const tsr_target *target, tsr_group_facts
   out->outer /= out->rows > 0 ? out->rows : 1;
   for (uint32_t i = 0; i < g->rows.count; i++) {
     const tsr_op_data *data = tsr_op_get(g->ir, g->rows.members[i].op);
-    if (shares_rows(g, i))
+    if (tsr_group_shares_rows(g->ir, &g->rows, i))
       out->shared_bytes += shared_bytes(g, i);
     out->stores += data->result_count;
     for (uint32_t k = 0; k < data->result_count; k++)
       if (is_result(g, data->results[k]))
         out->bytes += bytes_of(g->ir, data->results[k]);
-      else if (meets_contraction(g, data->results[k]))
-        out->scratch_bytes += row_bytes(g, data->results[k]);
+      else if (tsr_group_stands(g->ir, &g->rows, data->results[k]))
+        out->scratch_bytes += tsr_group_row_bytes(g->ir, &g->rows, data->results[k]);
   }
   for (uint32_t i = 0; i < count && i < MOST_VALUES; i++)
     out->bytes += bytes_of(g->ir, inputs[i]);
@@ -359,7 +321,7 @@ static tsr_expr spread(tsr_ir *ir, tsr_expr extent) {
 static void add_scratch(grouped *g, tsr_value value) {
   tsr_ir *ir = g->ir;
   const tsr_type_info *type = tsr_value_type(ir, value);
-  const bool all = meets_contraction(g, value);
+  const bool all = tsr_group_stands(g->ir, &g->rows, value);
   const uint32_t front = tsr_group_dims(ir, &g->rows, value);
   tsr_expr dims[TSR_MAX_RANK + 1] = {tsr_expr_int(ir, all ? g->step : 1)};
   uint32_t rank = 1;
@@ -557,11 +519,11 @@ static tsr_status emit_members(grouped *g) {
   const tsr_expr base = g->position[g->rows.axis_count - 1];
   for (uint32_t i = 0, end; i < g->rows.count; i = end) {
     end = i + 1;
-    if (shares_rows(g, i)) {
+    if (tsr_group_shares_rows(g->ir, &g->rows, i)) {
       TSR_TRY(emit_member(g, i, base, g->now));
       continue;
     }
-    while (end < g->rows.count && !shares_rows(g, end))
+    while (end < g->rows.count && !tsr_group_shares_rows(g->ir, &g->rows, end))
       end++;
     TSR_TRY(emit_rows(g, i, end, base));
   }

@@ -78,7 +78,7 @@ typedef struct tsr_nest {
   bool narrow_matched; /* the same for atoms with k-groups */
   const struct tsr_contraction *narrow;
   bool weighed, weights_split; /* asked whether its weights are in the range of parts, and are */
-  bool mma_matched; /* the same for the strategies of CUDA */
+  bool mma_matched;            /* the same for the strategies of CUDA */
   const struct tsr_mma_problem *mma;
   /* Per value of the IR as it was before the pass: the axes it varies with; its tile; the
    * last walk that looked at it, walked[0] being their number. */

@@ -1,5 +1,6 @@
 /* Outputs that live in an input's memory, of models that the host runs: branches and loops. What
  * nothing else needs is written in place, whichever way the model goes; the rest is copied last. */
+#include "tests/robust/state.h"
 #include <check.h>
 #include <string.h>
 #include <tessera/compiler.h>
@@ -78,72 +79,10 @@ static const char swap_text[] = "graph @main {\n"
                                 "  output %q {alias = \"b\", name = \"b2\"}\n"
                                 "}\n";
 
-typedef struct setup {
-  tsr_module *module;
-  tsr_exec *exec;
-} setup;
-
-static setup open_text(const char *text) {
-  tsr_exec_options options = {.size = sizeof options, .threads = 1};
-  tsr_compile_options compile = {0};
-  tsr_context *context;
-  tsr_message message;
-  setup made;
-  void *bytes;
-  size_t size;
-  ck_assert_int_eq(tsr_context_create(NULL, &context), TSR_OK);
-  tsr_status status =
-      tsr_compile_text(context, text, strlen(text), "state.tsr", &compile, &bytes, &size);
-  ck_assert_msg(status == TSR_OK, "%s", tsr_context_error(context));
-  status = tsr_module_load_memory(bytes, size, NULL, &made.module, &message);
-  ck_assert_msg(status == TSR_OK, "%s", message.text);
-  tsr_bytes_release(context, bytes, size);
-  tsr_context_destroy(context);
-  status = tsr_exec_create(made.module, &options, &made.exec, &message);
-  ck_assert_msg(status == TSR_OK, "%s", message.text);
-  return made;
-}
-
-static void close_setup(setup *s) {
-  tsr_exec_destroy(s->exec);
-  tsr_module_release(s->module);
-}
-
-static DLTensor tensor(void *data, tsr_dtype dtype, int32_t rank, int64_t *shape) {
-  return (DLTensor){.data = data,
-                    .device = {.device_type = kDLCPU},
-                    .ndim = rank,
-                    .dtype = tsr_dtype_to_dlpack(dtype),
-                    .shape = shape};
-}
-
-static void bind_in(tsr_exec *exec, const char *name, DLTensor data) {
-  tsr_status status = tsr_exec_bind_input_name(exec, name, &data);
-  ck_assert_msg(status == TSR_OK, "%s", tsr_exec_last_error(exec));
-}
-
 /* The output is the input's memory. */
 static void bind_both(tsr_exec *exec, const char *in, const char *out, DLTensor data) {
   bind_in(exec, in, data);
-  tsr_status status = tsr_exec_bind_output_name(exec, out, &data);
-  ck_assert_msg(status == TSR_OK, "%s", tsr_exec_last_error(exec));
-}
-
-static void run(tsr_exec *exec) {
-  tsr_status status = tsr_exec_run(exec);
-  ck_assert_msg(status == TSR_OK, "%s", tsr_exec_last_error(exec));
-}
-
-static const float *output(tsr_exec *exec, const char *name) {
-  DLTensor view;
-  ck_assert_msg(tsr_exec_output_name(exec, name, &view) == TSR_OK, "%s", tsr_exec_last_error(exec));
-  return (const float *)view.data;
-}
-
-static uint64_t kept_bytes(const tsr_exec *exec) {
-  tsr_exec_stats stats;
-  tsr_exec_get_stats(exec, &stats);
-  return stats.kept_bytes;
+  bind_out(exec, out, data);
 }
 
 typedef struct state {
@@ -197,7 +136,7 @@ static void check_step(const state *s, tsr_exec *exec, bool late) {
 /* 0: only the new row is written; 1: the old contents are needed, so that the new are made beside
  * them. */
 START_TEST(branches_in_place) {
-  setup made = open_text(_i == 0 ? branch_text : late_text);
+  setup made = open_text(_i == 0 ? branch_text : late_text, "cpu", 0);
   state s;
   tsr_port_info info;
   begin_state(&s);
@@ -217,7 +156,7 @@ END_TEST
 
 /* The caller's memory is not touched where no output is bound to it. */
 START_TEST(branches_to_other_memory) {
-  setup made = open_text(_i == 0 ? branch_text : late_text);
+  setup made = open_text(_i == 0 ? branch_text : late_text, "cpu", 0);
   state s;
   begin_state(&s);
   for (int step = 0; step < 6; step++) {
@@ -234,7 +173,7 @@ END_TEST
 
 /* 0: in place; 1: the first turn copies, later ones write into that copy. */
 START_TEST(loop_turns) {
-  setup made = open_text(loop_text);
+  setup made = open_text(loop_text, "cpu", 0);
   state s;
   begin_state(&s);
   for (int c = 0; c < WIDTH; c++)
@@ -262,7 +201,7 @@ START_TEST(loop_turns) {
 END_TEST
 
 START_TEST(swapped) {
-  setup made = open_text(swap_text);
+  setup made = open_text(swap_text, "cpu", 0);
   float a[WIDTH], b[WIDTH];
   int64_t shape[1] = {WIDTH};
   uint8_t use = 1;
@@ -285,7 +224,7 @@ START_TEST(swapped) {
 END_TEST
 
 START_TEST(foreign_memory) {
-  setup made = open_text(branch_text);
+  setup made = open_text(branch_text, "cpu", 0);
   state s;
   begin_state(&s);
   bind_both(made.exec, "cache", "cache2", tensor(s.cache, TSR_F32, 2, s.cache_shape));

@@ -2,6 +2,7 @@
 #include "tests/runtime/programs.h"
 #include <check.h>
 #include <pthread.h>
+#include <sched.h>
 #include <unistd.h>
 
 typedef struct job {
@@ -198,6 +199,58 @@ START_TEST(what_a_slow_thread_has_left_is_done_by_others) {
 }
 END_TEST
 
+typedef struct placing_job {
+  int processor; /* >= 0: the pool's thread binds itself to this one */
+  cpu_set_t own; /* where else it may go, before that */
+  atomic_int met;
+} placing_job;
+
+static void placing_task(void *context, int64_t begin, int64_t end, uint32_t worker) {
+  placing_job *self = (placing_job *)context;
+  (void)begin;
+  (void)end;
+  for (int i = 0; i < 20000 && worker == 0 && atomic_load(&self->met) == 0; i++)
+    usleep(100);
+  if (worker == 0)
+    return;
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  if (self->processor >= 0)
+    CPU_SET((size_t)self->processor, &one);
+  ck_assert_int_eq(pthread_getaffinity_np(pthread_self(), sizeof self->own, &self->own), 0);
+  if (self->processor >= 0)
+    ck_assert_int_eq(pthread_setaffinity_np(pthread_self(), sizeof one, &one), 0);
+  atomic_store(&self->met, 1);
+}
+
+/* A thread of the pool that stands on the caller's processor goes elsewhere, and stays off it; the
+ * caller keeps the affinity it has. */
+START_TEST(a_worker_leaves_the_callers_processor) {
+  cpu_set_t all, here, after;
+  tsr_pool *pool;
+  ck_assert_int_eq(sched_getaffinity(0, sizeof all, &all), 0);
+  if (CPU_COUNT(&all) < 2)
+    return;
+  ck_assert_int_eq(tsr_pool_create(2, NULL, &pool), TSR_OK);
+  const tsr_executor executor = tsr_pool_executor(pool);
+  const int processor = sched_getcpu();
+  CPU_ZERO(&here);
+  CPU_SET((size_t)processor, &here);
+  ck_assert_int_eq(pthread_setaffinity_np(pthread_self(), sizeof here, &here), 0);
+  placing_job bind = {.processor = processor}, look = {.processor = -1};
+  executor.parallel_for(executor.context, 2, placing_task, &bind);
+  executor.parallel_for(executor.context, 2, placing_task, &look);
+  ck_assert_int_eq(atomic_load(&bind.met), 1);
+  ck_assert_int_eq(atomic_load(&look.met), 1);
+  ck_assert(!CPU_ISSET((size_t)processor, &look.own));
+  ck_assert_int_eq(CPU_COUNT(&look.own), CPU_COUNT(&all) - 1);
+  ck_assert_int_eq(pthread_getaffinity_np(pthread_self(), sizeof after, &after), 0);
+  ck_assert(CPU_EQUAL(&after, &here));
+  ck_assert_int_eq(pthread_setaffinity_np(pthread_self(), sizeof all, &all), 0);
+  tsr_pool_destroy(pool);
+}
+END_TEST
+
 START_TEST(creation_can_fail) {
   tsr_pool *pool = NULL;
   test_heap heap;
@@ -236,6 +289,7 @@ int main(void) {
   tcase_add_test(tests, nested_calls_run_alone);
   tcase_add_test(tests, the_caller_waits_for_the_last_task);
   tcase_add_test(tests, what_a_slow_thread_has_left_is_done_by_others);
+  tcase_add_test(tests, a_worker_leaves_the_callers_processor);
   tcase_add_test(tests, creation_can_fail);
   suite_add_tcase(suite, tests);
   runner = srunner_create(suite);
