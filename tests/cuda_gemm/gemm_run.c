@@ -8,27 +8,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* Check writes a message per assertion to a pipe; the oracle's inner loops have very many. */
-#include <check.h>
-#undef ck_assert
-#undef ck_assert_msg
-#undef ck_assert_uint_eq
-#undef ck_assert_ptr_nonnull
-#undef ck_assert_int_eq
-#define CHEAP_ASSERT(condition)                                                                    \
-  do {                                                                                             \
-    if (!(condition))                                                                              \
-      ck_abort_msg("%s:%d: %s", __FILE__, __LINE__, #condition);                                   \
-  } while (0)
-#define ck_assert(condition) CHEAP_ASSERT(condition)
-#define ck_assert_msg(condition, ...)                                                              \
-  do {                                                                                             \
-    if (!(condition))                                                                              \
-      ck_abort_msg(__VA_ARGS__);                                                                   \
-  } while (0)
-#define ck_assert_uint_eq(a, b)  CHEAP_ASSERT((a) == (b))
-#define ck_assert_int_eq(a, b)   CHEAP_ASSERT((a) == (b))
-#define ck_assert_ptr_nonnull(p) CHEAP_ASSERT((p) != NULL)
 #pragma GCC diagnostic ignored "-Wunused-function"
 #include "tests/passes/block_eval.h"
 

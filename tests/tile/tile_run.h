@@ -6,24 +6,10 @@
 #include "passes/tile/tile.h"
 #include "runtime/float_convert.h"
 #include "runtime/program.h"
+#include "tests/passes/block_eval.h"
 #include <check.h>
 #include <stdio.h>
 #include <sys/mman.h>
-
-/* Check writes a message per assertion to a pipe, which is what the oracle's inner loops would
- * otherwise spend their time on. */
-#undef ck_assert_uint_eq
-#undef ck_assert_ptr_nonnull
-#undef ck_assert_int_eq
-#define CHEAP_ASSERT(condition)                                                                    \
-  do {                                                                                             \
-    if (!(condition))                                                                              \
-      ck_abort_msg("%s:%d: %s", __FILE__, __LINE__, #condition);                                   \
-  } while (0)
-#define ck_assert_uint_eq(a, b)  CHEAP_ASSERT((a) == (b))
-#define ck_assert_int_eq(a, b)   CHEAP_ASSERT((a) == (b))
-#define ck_assert_ptr_nonnull(p) CHEAP_ASSERT((p) != NULL)
-#include "tests/passes/block_eval.h"
 
 enum { TILE_PAGE = 4096, MAX_DIMS = 64 };
 
