@@ -1,4 +1,4 @@
-/* Included in front of every Check program. Check writes the place of each assertion that holds to
+/* Included in front of every test_*.c. Check writes the place of each assertion that holds to
  * a file, for its report of a crash; oracles make millions of them, and would spend most of their
  * time there. A crash is reported at the start of its test. */
 #ifndef TSR_TESTS_QUIET_CHECK_H

@@ -8,7 +8,7 @@
 #include "ir/eval.h"
 #include "ir/ir.h"
 #include "runtime/float_convert.h"
-#include <check.h>
+#include "tests/quiet_check.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
