@@ -272,6 +272,45 @@ Case("ms_mha_past", "MultiHeadAttention", [f32(2, 2, 8), f32(2, 2, 8), f32(2, 2,
      f32(2, 2, 3, 4)], outputs=3, unidirectional=1, dims=GROWING, **heads)
 Case("ms_mha_past_mask", "MultiHeadAttention", [f32(2, 1, 8), f32(2, 1, 8), f32(2, 1, 8), None, keep, None, f32(2, 2, 3, 4),
      f32(2, 2, 3, 4)], outputs=3, dims={**GROWING, 4: ["B", "T"]}, **heads)
+
+
+def shared(op, length, cut, **attrs):
+    """Caches with room (inputs `cut`) of which so many places are in use as input `length` says: ONNX Runtime's results for what is in use,
+    and the caches with the new rows."""
+    def oracle(*inputs):
+        given = list(inputs)
+        n = int(given[length].ravel()[0])
+        given[length] = None
+        for i in cut:
+            given[i] = given[i][..., :n, :].copy()
+        y, *present = also(op, given, outputs=1 + len(cut), **attrs)
+        caches = [inputs[i].copy() for i in cut]
+        for cache, new in zip(caches, present):
+            cache[..., n:new.shape[-2], :] = new[..., n:, :]
+        return [y, *caches]
+
+    return oracle
+
+
+ROOM = {**GROWING, 6: ["B", None, "M", None], 7: ["B", None, "M", None]}
+Case("ms_mha_room", "MultiHeadAttention", [[f32(2, 1, 8), f32(2, 1, 8), f32(2, 1, 8), f32(24), None, None, f32(2, 2, 5, 4), f32(2, 2, 5, 4), i32(n)]
+     for n in (3, 0, 4)], outputs=3, dims=ROOM, **heads)
+Case("ms_mha_room_rows", "MultiHeadAttention", [f32(2, 3, 8), f32(2, 3, 8), f32(2, 3, 8), None, None, None, f32(2, 2, 7, 4), f32(2, 2, 7, 4),
+     np.array(2, np.int32)], outputs=3, unidirectional=1, dims=ROOM, **heads)
+Case("ms_mha_room_mask", "MultiHeadAttention", [f32(2, 1, 8), f32(2, 1, 8), f32(2, 1, 8), None, keep, f32(1, 2, 1, 4), f32(2, 2, 6, 4), f32(2, 2, 6, 4),
+     i32(3)], outputs=3, fixed=[8], dims={**ROOM, 4: ["B", "T"]}, **heads)
+# Two batches of two beams each.
+Case("ms_mha_beams", "MultiHeadAttention", [f32(4, 1, 8), f32(4, 1, 8), f32(4, 1, 8), None, None, None, f32(4, 2, 6, 4), f32(4, 2, 6, 4), i32(4),
+     words(2, 2, 6, high=2, dtype=np.int32)], outputs=4, dims={**ROOM, 9: ["W", "K", "M"]}, **heads)
+Case("ms_mha_padding_cumulated", "MultiHeadAttention", [[f32(2, 3, 8), f32(2, 5, 8), f32(2, 5, 8), None, mask]
+     for mask in (i32(3, 5, 0, 3, 6, 0, 5, 10), i32(2, 4))], dims={**QKV, 4: ["K"]}, **heads)
+Case("ms_attention_room", "Attention", [[f32(2, 2, 6), weight, bias, None, f32(2, 2, 2, 6, 4), None, i32(n)] for n in (3, 0, 4)], outputs=2,
+     unidirectional=1, past_present_share_buffer=1, dims={**X3, 4: [None, "B", None, "M", None]},
+     oracle=shared("Attention", 6, [4], unidirectional=1, **small), **small)
+Case("ms_attention_past_length_unread", "Attention", [f32(2, 2, 6), weight, bias, None, f32(2, 2, 2, 3, 4), None, i32(1)], outputs=2, dims=PAST, **small)
+Case("ms_attention_mask_either", "Attention", [[f32(2, 4, 6), weight, bias, mask] for mask in (i32(2, 4, 0, 1), i32(3, 1))], dims={**X3, 3: ["K"]},
+     **small)
+Case("ms_attention_mask_one", "Attention", [f32(2, 4, 6), weight, bias, np.array([[1], [0]], np.int32)], dims={**X3, 3: ["B", None]}, **small)
 Case("ms_mha_cross_heads", "MultiHeadAttention", [f32(2, 3, 8), f32(2, 2, 5, 4), f32(2, 2, 5, 4)],
      dims={0: ["B", "S", None], 1: ["B", None, "L", None], 2: ["B", None, "L", None]}, **heads)
 Case("ms_mha_cross_heads_bias", "MultiHeadAttention", [f32(2, 3, 8), f32(2, 2, 5, 4), f32(2, 2, 5, 4), f32(24)], **heads)
@@ -710,8 +749,7 @@ refuse("attention_shared", "Attention", [f32(1, 2, 6), weight, bias], "past_pres
 refuse("attention_mask_4d", "Attention", [f32(1, 2, 6), weight, bias, words(1, 1, 2, 2, high=2, dtype=np.int32)],
        "a mask of rank 4", **small)
 refuse("attention_mask_cumulated", "Attention", [f32(1, 2, 6), weight, bias, i32(1, 2, 3, 4, 5)],
-       "a mask of rank 1 that is not [batch] or [2 * batch]", **small)
-refuse("mha_indirection", "MultiHeadAttention", [f32(1, 2, 8)] * 3 + [None] * 5 + [i32(1)], "input 8 (past_sequence_length)", **heads)
+       "a mask of rank 1 that is neither [batch] nor [2 * batch]", **small)
 refuse("gqa_quantised", "GroupQueryAttention", grouped(1, 2), "k_quant_type = 'PER_TENSOR'", k_quant_type="PER_TENSOR", **GQ)
 refuse("gqa_window_cache", "GroupQueryAttention", grouped(1, 2), "sliding_window_cache = 1", sliding_window_cache=1, **GQ)
 refuse("matmul_bits3", "MatMulNBits", [f32(2, 32)] + narrow(3, 32, 16, 4, "none"), "bits = 3", K=32, N=3, bits=3, block_size=16)
