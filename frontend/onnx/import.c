@@ -502,10 +502,14 @@ static tsr_status import_graph(tsr_importer *im) {
   TSR_TRY(tsr_import_inputs(im, graph));
   TSR_TRY(import_initializers(im, graph));
   TSR_TRY(import_nodes(im, graph->nodes.items, graph->nodes.count));
+  /* The list of all that cannot be imported comes before what is declared wrongly. */
+  for (uint64_t i = 0; i < graph->outputs.count; i++)
+    TSR_TRY(tsr_import_note_output(im, &graph->outputs.items[i]));
+  if (im->unsupported_count > 0)
+    return report_unsupported(im);
   for (uint64_t i = 0; i < graph->outputs.count; i++)
     TSR_TRY(tsr_import_output(im, &graph->outputs.items[i]));
-  TSR_TRY(keep_texts(im));
-  return im->unsupported_count > 0 ? report_unsupported(im) : TSR_OK;
+  return keep_texts(im);
 }
 
 static tsr_status bind_subgraph(tsr_importer *im, const tsr_onnx_graph *graph,

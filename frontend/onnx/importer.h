@@ -98,6 +98,9 @@ tsr_imported *tsr_importer_broken(tsr_importer *im, const char *note);
 /* 0 when the model imports no such domain. */
 int64_t tsr_importer_opset(const tsr_importer *im, const char *domain);
 TSR_WARN_UNUSED tsr_status tsr_import_inputs(tsr_importer *im, const tsr_onnx_graph *graph);
+/* Adds an output that stands for something unsupported to the list. */
+TSR_WARN_UNUSED tsr_status tsr_import_note_output(tsr_importer *im,
+                                                  const tsr_onnx_value_info *info);
 TSR_WARN_UNUSED tsr_status tsr_import_output(tsr_importer *im, const tsr_onnx_value_info *info);
 
 /* --- guess.c --- */

@@ -272,16 +272,19 @@ static tsr_status check_output_type(tsr_importer *im, const tsr_onnx_value_info 
   return TSR_OK;
 }
 
+tsr_status tsr_import_note_output(tsr_importer *im, const tsr_onnx_value_info *info) {
+  const tsr_imported *made = tsr_scope_find(im->scope, info->name);
+  if (!made || made->kind != TSR_IMPORTED_BROKEN || !made->note)
+    return TSR_OK;
+  return tsr_importer_unsupported(im, "output", info->name, tsr_importer_opset(im, ""), made->note);
+}
+
 tsr_status tsr_import_output(tsr_importer *im, const tsr_onnx_value_info *info) {
   tsr_imported *made = tsr_scope_find(im->scope, info->name);
   tsr_lower l = {.importer = im, .ir = im->ir, .b = &im->builder, .arena = im->arena};
   tsr_level level;
   if (!made)
     return tsr_fail(im->diag, TSR_ERR_FORMAT, "output '%s' is made by no node", info->name);
-  if (made->kind == TSR_IMPORTED_BROKEN)
-    return made->note ? tsr_importer_unsupported(im, "output", info->name,
-                                                 tsr_importer_opset(im, ""), made->note)
-                      : TSR_OK;
   TSR_TRY(check_output_type(im, info, made, &level));
   bool maybe = level == TSR_LEVEL_MAYBE || level == TSR_LEVEL_MAYBE_LIST;
   tsr_graph_output(&im->builder, info->name,

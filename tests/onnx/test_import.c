@@ -272,6 +272,13 @@ START_TEST(wrong_graphs) {
   onnx_add_input(&g, onnx_value("x", ONNX_FLOAT, "2"));
   onnx_add_output(&g, onnx_value("z", ONNX_INT64, "2"));
   expect_failure(onnx_model(g, 17), TSR_ERR_TYPE, "", "output 'z' is declared INT64");
+  memset(&g, 0, sizeof g);
+  onnx_add_node(&g, onnx_node("Exp", "a", "x", "z"));
+  onnx_add_node(&g, onnx_node("Bogus", "b", "x", "y"));
+  onnx_add_input(&g, onnx_value("x", ONNX_FLOAT, "2"));
+  onnx_add_output(&g, onnx_value("z", ONNX_INT64, "2"));
+  untyped_output(&g, "y");
+  expect_failure(onnx_model(g, 17), TSR_ERR_UNSUPPORTED, "", "1 node cannot be imported: Bogus");
 }
 END_TEST
 
