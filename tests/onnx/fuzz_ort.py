@@ -2,6 +2,7 @@
 """Random ONNX graphs, compiled and run by `tessera`, against ONNX Runtime.
 
     python3 tests/onnx/fuzz_ort.py --graphs 5000            seeds 0 to 4999, in batches, then a table
+    python3 tests/onnx/fuzz_ort.py --graphs 5000 --dry      the table alone: graphs are made and counted, not compiled
     python3 tests/onnx/fuzz_ort.py --seed 123 [--print]     one graph, exactly as in a run
     python3 tests/onnx/fuzz_ort.py --seed 123 --keep DIR    as a directory for `tessera verify`
     python3 tests/onnx/fuzz_ort.py --seed 123 --reduce      cut down as long as it fails, then written to DIR (--keep)
@@ -10,8 +11,9 @@ Needs the packages onnx, onnxruntime, numpy and ml_dtypes. fuzz/operators.py is 
 generator's means, fuzz/reference.py says how expected results and tolerances come about. A graph depends on its seed and on
 the versions of these packages. Its operator comes from the seed, too: number `seed mod operators` of the list, between a
 producer and a consumer of the kinds that seed / operators counts through, in a graph of random others. And so does a pair of kinds,
-of which one reads the other's result. A run of as many graphs as there are pairs goes on, a little, with seeds of the pairs and
-operators that it did not come by; its table says which pairs there cannot be.
+of which one reads the other's result; where chance does not make it, the producer is aimed at what the consumer asks for. A run of as many
+graphs as there are pairs goes on, a little, with seeds of the pairs and operators that it did not come by; its table says which pairs there
+cannot be.
 
 Batches go through `tessera verify` first; what its tolerance (1e-3) refuses is run again and compared by the derived one.
 """
@@ -55,8 +57,9 @@ def usable(row, opset):
     return row.since <= opset <= row.until
 
 
-def attempt(graph, row, number, want=None, must=False, offers=None, **how):
-    """Adds a node of this row; None when that cannot be. `must`: it has to read `want`. `offers`: gets what another value could replace."""
+def attempt(graph, row, number, want=None, must=False, offers=None, asks=None, **how):
+    """Adds a node of this row; None when that cannot be. `must`: it has to read `want`. `offers`: gets what another value could replace,
+    `asks`, also where it cannot be, what it would have read."""
     before = dict(graph.values), list(graph.nodes), graph.names
     maker = Maker(graph, reference.seeded(graph.seed, "attempt", number), want, must, **how)
     try:
@@ -75,6 +78,8 @@ def attempt(graph, row, number, want=None, must=False, offers=None, **how):
         return None
     finally:
         ASKED[row.kind] |= maker.asks
+        if asks is not None:
+            asks |= maker.asks
 
 
 LEAST = 20  # nodes of each operator in a long run
@@ -131,16 +136,49 @@ class Growth:
         return None
 
     def pair(self, producers, consumers):
-        """A consumer that reads a producer's result: one made for the other, then the other way round."""
+        """A consumer that reads a producer's result: one made for the other, then the other way round; then the producer is given what it
+        may make the consumer's type of."""
         for _ in range(16):
             if self.forward(producers, consumers) or self.backward(producers, consumers):
                 return True
-        return False
+        usual, self.random = self.random, reference.seeded(self.graph.seed, "aimed", self.number)
+        asked = self.asked(consumers)
+        found = asked and any(self.aimed(producers, asked) for _ in range(64))
+        self.random = usual
+        return bool(found)
+
+    def asked(self, consumers):
+        """By type, what rows would read: (row, lowest rank, highest rank)."""
+        before, found = self.state(), collections.defaultdict(set)
+        for row in consumers:
+            for _ in range(6):
+                asks = set()
+                self.number += 1
+                attempt(self.graph, row, self.number, asks=asks, alone=True)
+                self.back(before)
+                for kind, low, high, _ in asks:
+                    found[kind].add((row.name, low, high))
+        rows = {row.name: row for row in consumers}
+        return [(kind, [(rows[name], low, high) for name, low, high in sorted(found[kind])]) for kind in sorted(found)]
 
     def forward(self, producers, consumers):
         before = self.state()
         for value in self.some(producers, tries=3, alone=self.random.random() < 0.5) or []:
             if self.some(consumers, value, must=True, tries=16):
+                return True
+        self.back(before)
+        return False
+
+    def aimed(self, producers, asked):
+        """A producer made for a type and rank that is asked for, of few elements, and the row that asks."""
+        before = self.state()
+        kind, readers = asked[int(self.random.integers(len(asked)))]
+        row, low, high = readers[int(self.random.integers(len(readers)))]
+        rank = int(self.random.integers(low, max(low, min(high, 5)) + 1))
+        dims = [(int(size),) * self.graph.sets for size in self.random.integers(1, 6, rank)]
+        span = (None, None) if kind == "bool" else (0, 8) if kind[0] == "u" else (-8, 8)
+        for value in self.some(producers, tries=4, aim=(kind, dims, *span), alone=True, firm=True) or []:
+            if value.kind == kind and low <= value.rank <= high and self.some([row], value, must=True, tries=8):
                 return True
         self.back(before)
         return False
@@ -402,6 +440,8 @@ def run_batch(args, seeds, tally, scratch, say):
             tally.none.append(seed)
             continue
         tally.count(graph)
+        if args.dry:
+            continue
         folder = scratch / str(seed)
         graph.write(folder)
         batch[str(folder)] = graph
@@ -619,6 +659,7 @@ def main():
     parser.add_argument("--reduce", action="store_true")
     parser.add_argument("--reduce-time", type=float, default=120, help="seconds")
     parser.add_argument("--peer", action="store_true", help="also compare ONNX Runtime's run of the whole graph: tests the reference")
+    parser.add_argument("--dry", action="store_true", help="only make and count graphs")
     parser.add_argument("--debug", action="store_true", help="why operators could not be placed")
     args = parser.parse_args()
     DEBUG = args.debug

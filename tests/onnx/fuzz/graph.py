@@ -176,11 +176,11 @@ class Maker:
     """What a row's function gets: random choices, values that are there, new inputs and constants. Everything that it adds
     is taken back when the attempt fails."""
 
-    def __init__(self, graph, random, want=None, must=False, aim=None, alone=False, instead=None):
-        """`want`: a value to read where it fits; `must`: and nothing else will do. `aim`: (type, dims, low, high) that a new first operand has where it may. `alone`: no values of the
+    def __init__(self, graph, random, want=None, must=False, aim=None, alone=False, instead=None, firm=False):
+        """`want`: a value to read where it fits; `must`: and nothing else will do. `aim`: (type, dims, low, high) that a new first operand has where it may; `firm`: in that range, whatever a row allows. `alone`: no values of the
         graph are read, so that what is made depends on `random` only. `instead`: (number, value), a value in place of that new one."""
         self.graph, self.random, self.want = graph, random, want
-        self.must, self.aim, self.alone, self.instead = must, aim, alone, instead
+        self.must, self.aim, self.alone, self.instead, self.firm = must, aim, alone, instead, firm
         self.used_want = False
         self.offers, self.news = [], 0  # new values that another may replace: (number, kind, dims, low, high)
         self.hidden = False  # new values are for a node in between
@@ -240,6 +240,10 @@ class Maker:
     def result(self, kinds):
         """A type for the result: the one that is aimed at before others."""
         return self.aim[0] if self.aim is not None and self.aim[0] in kinds and self.chance(0.8) else self.choice(kinds)
+
+    def firmly(self, kinds):
+        """The type that is aimed at, where it is one of these and nothing else will do; else None."""
+        return self.aim[0] if self.firm and self.aim is not None and self.aim[0] in kinds else None
 
     # --- new values ---
     def name(self):
@@ -354,8 +358,9 @@ class Maker:
         aim, self.aim = self.aim, None
         if aim is not None and (rank is None or rank[0] <= len(aim[1]) <= rank[1]):
             kind = aim[0] if aim[0] in kinds else self.kind(kinds)
-            same = kind == aim[0] and self.chance(0.5)
-            value = self.fresh(kind, aim[1], aim[2] if low is None and same else low, aim[3] if high is None and same else high, const)
+            same = kind == aim[0] and (self.firm or self.chance(0.5))
+            value = self.fresh(kind, aim[1], aim[2] if (low is None or self.firm) and same else low,
+                               aim[3] if (high is None or self.firm) and same else high, const)
             if self.fits(value, kinds, rank, low, high, test):
                 return value
             del self.graph.values[value.name]

@@ -1252,6 +1252,8 @@ def einsum(g, r):
                 at = g.int(0, len(right))
                 right.insert(at, letters[4 + len([c for c in right if c >= "e"])])
                 dims.insert(at, g.dim(7))
+        if any(0 in d for d in dims):
+            raise Reject("no terms")
         names = sorted(set(left + right))
         out = [c for c in names if g.chance(0.65)]
         g.random.shuffle(out)
@@ -1428,10 +1430,12 @@ row("MaxUnpool", "pool", max_unpool, EXACT, since=9)
 
 def resize(g, r):
     upsample = r.op == "Upsample"
-    mode = g.choice(["nearest", "linear"] + ([] if upsample or g.opset < 11 else ["cubic"]))
+    aimed = g.firmly(("i32", "u8", "i8"))
+    mode = "nearest" if aimed else g.choice(["nearest", "linear"] + ([] if upsample or g.opset < 11 else ["cubic"]))
     rank = (4, 4) if mode == "cubic" else (2, 5) if mode == "nearest" else (2, 4)
     # Integers truncate sums that are whole numbers but for rounding, so they are for `nearest` alone.
-    x = picture(g, ("f32",) if mode != "nearest" or g.chance(0.6) else ("f32", "i32", "u8", "i8"), (max(3, rank[0]), rank[1]))
+    kinds = (aimed,) if aimed else ("f32",) if mode != "nearest" or g.chance(0.6) else ("f32", "i32", "u8", "i8")
+    x = picture(g, kinds, (max(3, rank[0]), rank[1]))
     attrs = {"mode": mode if mode != "nearest" or g.chance(0.6) else None}
     by_sizes = g.opset >= 11 and g.chance(0.4) and not upsample
     scales = [1.0, 1.0] + [g.choice([1.0, 2.0, 0.5, 1.5, 3.0, 0.75]) for _ in range(x.rank - 2)]
