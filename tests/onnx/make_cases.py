@@ -601,6 +601,20 @@ for name, op, attrs in (("", 16, {}), ("_old", 10, {}), ("_max", 16, {"mode": "m
                         ("_pixel", 16, {"coordinate_transformation_mode": "output_half_pixel"})):
     Case("roi_samples" + name, "RoiAlign", [f32(2, 3, 12, 10), *rois], domain="", opset=op, dims={1: ["R", None], 2: ["R"]},
          output_height=3, output_width=2, sampling_ratio=0, spatial_scale=0.9, **attrs)
+
+
+def regions(count, step=None):
+    """Corners in and out of the picture, in any order; multiples of `step`, so that halves are rounded."""
+    corners = random.uniform(-4, 14, (count, 4))
+    corners = np.round(corners / step) * step if step else corners
+    return np.concatenate([random.integers(0, 2, (count, 1)), corners], 1).astype(np.float32)
+
+
+for name, cells, scale, step in (("", [3, 2], 1.0, 0.5), ("_one", [1, 1], 0.5, 0.5), ("_many", [7, 5], 0.7, None)):
+    Case("roi_pool" + name, "MaxRoiPool", [[f32(2, 3, 12, 10), regions(9, step)], [f32(2, 3, 5, 8), regions(1, step)]], domain="",
+         dims={0: [None, None, "H", "W"], 1: ["R", None]}, pooled_shape=cells, spatial_scale=scale)
+Case("roi_pool_half", "MaxRoiPool", [f32(2, 3, 12, 10).astype(np.float16), regions(6).astype(np.float16)], domain="", outputs=[TensorProto.FLOAT16],
+     pooled_shape=[2, 4])
 # The difference of two large results, of which float32 would leave nothing.
 Case("fuzz_roi_align_double", "Sub", [f32(1, 1, 4, 3).astype(np.float64) * 1e8 + 0.1, np.ones((1, 1, 4, 3))], domain="", opset=16,
      outputs=[TensorProto.DOUBLE], names=["r", "s"], before=[
