@@ -3,6 +3,7 @@
  *   emit.c             tiles, names of values, memo of index expressions, failures
  *   emit_index.c       tsr_expr -> i64, or a vector of i64 where lanes occur
  *   emit_access.c      load, store, gather_load, scatter_store: strides and bounds
+ *   emit_stride.c      loads that step through one line side by side
  *   emit_check.c       which bounds checks can be asked once for a whole loop or task
  *   emit_elementwise.c unary, binary, compare, select, cast
  *   emit_tile.c        const, index, reduce, contract, transpose, tile_slice, append
@@ -42,6 +43,13 @@ typedef struct tsr_emit_undo {
   LLVMValueRef before;
 } tsr_emit_undo;
 
+/* The tile of a load that stands further on in the region. */
+enum { TSR_EMIT_EARLY = 32 };
+typedef struct tsr_emit_early {
+  tsr_op op;
+  const tsr_emit_tile *tile;
+} tsr_emit_early;
+
 typedef struct tsr_emit {
   tsr_ir *ir;
   tsr_arena *arena; /* lives as long as the compilation of one kernel */
@@ -62,6 +70,8 @@ typedef struct tsr_emit {
     tsr_value value; /* 0: none */
     LLVMValueRef memory, tiles;
   } held;
+  tsr_emit_early early[TSR_EMIT_EARLY];
+  uint32_t early_count;
   bool one_task;        /* the grid has a single task: combining stores need no atomics */
   tsr_emit_slot *slots; /* by value id */
   uint32_t slot_count;
@@ -183,6 +193,14 @@ const tsr_emit_tile *tsr_emit_load(tsr_emit *e);
 void tsr_emit_store(tsr_emit *e);
 void tsr_emit_copy(tsr_emit *e);
 const tsr_emit_tile *tsr_emit_append(tsr_emit *e);
+
+/* Of a tile of one row and one piece: its elements as they are stored. */
+LLVMValueRef tsr_emit_load_line(tsr_emit *e, const tsr_operand *operand, const tsr_expr *subscripts,
+                                const uint32_t *extents, uint32_t rank, double pad);
+
+/* --- emit_stride.c --- */
+/* The tile of the load at hand when others step beside it; NULL: it is alone. */
+const tsr_emit_tile *tsr_emit_load_strided(tsr_emit *e, const tsr_emit_tile *shape, double pad);
 
 /* --- emit_elementwise.c --- */
 const tsr_emit_tile *tsr_emit_elementwise(tsr_emit *e);

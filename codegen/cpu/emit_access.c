@@ -509,6 +509,17 @@ static const tsr_emit_tile *load_tile(tsr_emit *e, access *at, double pad) {
   return tile;
 }
 
+LLVMValueRef tsr_emit_load_line(tsr_emit *e, const tsr_operand *operand, const tsr_expr *subscripts,
+                                const uint32_t *extents, uint32_t rank, double pad) {
+  access at;
+  if (!access_init(e, &at, operand, subscripts, extents, rank))
+    return NULL;
+  at.pad_number = pad;
+  at.pad = storage_constant(&at, pad);
+  const place from = place_row(e, &at, 0);
+  return load_row(e, &at, &from);
+}
+
 /* True when the tile loaded is only ever the left operand of contract, which takes its elements one
  * by one: from memory they are broadcast for nothing. */
 static bool feeds_contract(const tsr_emit *e) {
@@ -529,8 +540,10 @@ const tsr_emit_tile *tsr_emit_load(tsr_emit *e) {
   access at, swapped;
   if (!shape || !access_init(e, &at, operand, operand->subscripts, shape->extents, shape->rank))
     return NULL;
-  const tsr_emit_tile *tile = NULL;
   at.by_elements = at.lanes > 1 && feeds_contract(e);
+  const tsr_emit_tile *tile = at.by_elements ? NULL : tsr_emit_load_strided(e, shape, pad);
+  if (tile)
+    return tile->dtype != shape->dtype ? tsr_emit_convert(e, tile, shape->dtype) : tile;
   if (!at.by_elements && lies_transposed(e, &at) && access_swap(e, &at, &swapped)) {
     tile = load_tile(e, &swapped, pad);
     tile = tile ? tsr_emit_transpose(e, tile, swap_axes) : NULL;

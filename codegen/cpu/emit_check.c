@@ -12,9 +12,12 @@ bool tsr_emit_assume(tsr_emit *e, tsr_expr expr) {
   return true;
 }
 
+/* It is assumed, or more than something assumed by a number. */
 static bool is_assumed(const tsr_emit *e, tsr_expr expr) {
+  int64_t more = 0;
   for (uint32_t i = 0; i < e->assumed_count; ++i)
-    if (e->assumed[i] == expr)
+    if (e->assumed[i] == expr ||
+        (tsr_expr_is_int(e->ir, tsr_expr_sub(e->ir, expr, e->assumed[i]), &more) && more >= 0))
       return true;
   return false;
 }

@@ -343,10 +343,10 @@ START_TEST(batched) {
 END_TEST
 
 /* groups, batch, strides, dilations and padding; `last`: channels last, weights transposed. */
-static void check_conv(int batch, int groups, int in, int out, int size, int window, int stride,
-                       int dilation, int pad, bool constant) {
+static void check_conv_padded(int batch, int groups, int in, int out, int size, int window,
+                              int stride, int dilation, int pad, int high, bool constant) {
   char text[4096];
-  const int result = (size + 2 * pad - (window - 1) * dilation - 1) / stride + 1;
+  const int result = (size + pad + high - (window - 1) * dilation - 1) / stride + 1;
   check_everywhere(
       with(text, sizeof text,
            "graph @g {\n %%x = input {name = \"x\"} : f32[%d, %d, %d, %d]\n %%w = %s : f32[%d, %d, "
@@ -362,6 +362,11 @@ static void check_conv(int batch, int groups, int in, int out, int size, int win
            window, window, in, stride, dilation, pad, stride, dilation, pad, out, out, out, batch,
            groups * out, result, result),
       NULL, 0);
+}
+
+static void check_conv(int batch, int groups, int in, int out, int size, int window, int stride,
+                       int dilation, int pad, bool constant) {
+  check_conv_padded(batch, groups, in, out, size, window, stride, dilation, pad, pad, constant);
 }
 
 START_TEST(conv) {
@@ -390,6 +395,22 @@ START_TEST(conv_windows) {
       check_conv(1, 2, 3, 1, 37, 3, stride, 1, 0, constant != 0);
       check_conv(1, 9, 1, 3, 2, 3, stride, 1, 1, constant != 0);
     }
+}
+END_TEST
+
+/* Depthwise windows by what is beside the image on each side: taps share the vectors that they step
+ * through, whatever lane of these is the first one inside. Rows of several registers, of parts of
+ * one, and narrower than a vector; windows that overlap or leave elements out. */
+START_TEST(conv_windows_sides) {
+  static const int images[] = {5, 33, 77};
+  for (unsigned i = 0; i < sizeof images / sizeof *images; i++)
+    for (int low = 0; low < 3; low++)
+      for (int high = 0; high < 3; high++) {
+        const int stride = 2 + (low + high) % 2, window = low + high > 2 ? 5 : 3;
+        check_conv_padded(1, 2, 1, 1, images[i], window, stride, 1, low, high, true);
+        if (low != high)
+          check_conv_padded(1, 3, 1, 1, images[i], window, 1, 1, low, high, true);
+      }
 }
 END_TEST
 
@@ -603,6 +624,7 @@ static Suite *suite(void) {
   tcase_add_test(c, batched);
   tcase_add_test(c, conv);
   tcase_add_test(c, conv_windows);
+  tcase_add_test(c, conv_windows_sides);
   tcase_add_test(c, conv_direct);
   tcase_add_test(c, conv_windows_symbolic);
   tcase_add_test(c, conv_direct_symbolic);
