@@ -416,7 +416,8 @@ static tsr_value roi_length(tsr_lower *l, tsr_value rois, int64_t number, bool h
 static tsr_value roi_counts(tsr_lower *l, tsr_value rois, int64_t number, int64_t cells,
                             bool half_pixel) {
   tsr_value start, length = roi_length(l, rois, number, half_pixel, &start);
-  tsr_value count = v_unary(l, TSR_OP_CEIL, v_mul_number(l, length, 1 / (double)cells));
+  /* Divided, so that whole numbers stay whole. */
+  tsr_value count = v_unary(l, TSR_OP_CEIL, v_div(l, length, v_number(l, length, (double)cells)));
   return v_max(l, count, v_number(l, count, 0));
 }
 

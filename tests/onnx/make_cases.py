@@ -601,6 +601,9 @@ for name, op, attrs in (("", 16, {}), ("_old", 10, {}), ("_max", 16, {"mode": "m
                         ("_pixel", 16, {"coordinate_transformation_mode": "output_half_pixel"})):
     Case("roi_samples" + name, "RoiAlign", [f32(2, 3, 12, 10), *rois], domain="", opset=op, dims={1: ["R", None], 2: ["R"]},
          output_height=3, output_width=2, sampling_ratio=0, spatial_scale=0.9, **attrs)
+# As many samples as 7 cells of 21, 42 and 49 have pixels: whole numbers, which a product with 1/7 exceeds.
+Case("roi_samples_whole", "RoiAlign", [np.abs(f32(1, 2, 60, 60)), np.array([[1, 2, 22, 44], [3, 4, 52, 53], [0, 0, 42, 21]], np.float32), np.array([0, 0, 0])],
+     domain="", opset=16, output_height=7, output_width=7, sampling_ratio=0)
 
 
 def regions(count, step=None):
