@@ -126,6 +126,19 @@ static double page_cycles(const tsr_target *target, const tsr_cost_contract *s) 
   return panel < 0.7 * (double)target->l1_bytes ? 0 : in_tile * k * panels * ceil_div(s->m, s->mr);
 }
 
+/* Results that do not stay in L2 are written to lines that come from beyond it. The hardware
+ * fetches ahead of a few rows that are written at a time; of more of them each line is waited for
+ * (measured: 96 rows 7 cycles a line, 12 rows none). */
+double tsr_cost_of_contract_stores(const tsr_target *target, const tsr_cost_contract *s) {
+  enum { STREAMS = 14 };
+  const double wait = 7;
+  const double outer = (double)(s->outer > 1 ? s->outer : 1);
+  const double bytes = outer * (double)s->m * (double)s->n * (double)s->c_bytes;
+  const int64_t block = s->mc < s->m ? s->mc : s->m;
+  const int64_t rows = s->columns_outside ? block : s->mr < block ? s->mr : block;
+  return bytes < 0.8 * (double)target->l2_bytes || rows <= STREAMS ? 0 : wait * bytes / LINE;
+}
+
 /* What operands beyond L2 are read at. */
 static double far_rate(const tsr_target *target, const tsr_cost_contract *s) {
   const double a = (double)(s->m * s->a_bytes) * (double)s->k;
@@ -173,7 +186,7 @@ void tsr_cost_of_contract(const tsr_target *target, const tsr_cost_contract *s,
   const double rows = ceil_div(s->m, s->mc), columns = ceil_div(s->n, s->nc);
   const double tasks = outer_tasks(s) * rows * columns;
   *out_cost = (tsr_cost){.tasks = tasks, .compute = outer * tile_cycles(target, s)};
-  out_cost->compute += outer * page_cycles(target, s);
+  out_cost->compute += outer * page_cycles(target, s) + tsr_cost_of_contract_stores(target, s);
   out_cost->near_bytes = outer * near_bytes(target, s);
   out_cost->far_bytes = outer * far_bytes(target, s);
   out_cost->near = out_cost->near_bytes / target->l2_rate;

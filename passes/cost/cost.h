@@ -22,6 +22,7 @@ typedef struct tsr_cost_contract {
   int64_t outer, m, n, k;
   int64_t outer_tasks;      /* of `outer`, what numbers tasks and is no loop in one; 0: all */
   int64_t a_bytes, b_bytes; /* of one element as register tiles read it */
+  int64_t c_bytes;          /* of one result, where rows of results lie apart; 0: nobody knows */
   int64_t mr, nr, lanes;    /* lanes: elements of one vector */
   int64_t mc, nc, kc;       /* kc: depth of one pass; k when there is one */
   double pack_a, pack_b;    /* cycles to copy one element; 0: not packed at run time */
@@ -41,6 +42,8 @@ typedef struct tsr_cost_contract {
 
 void tsr_cost_of_contract(const tsr_target *target, const tsr_cost_contract *shape,
                           tsr_cost *out_cost);
+/* Cycles that the stores wait for lines beyond L2. */
+double tsr_cost_of_contract_stores(const tsr_target *target, const tsr_cost_contract *shape);
 /* Fills in `why` of a contraction. */
 void tsr_cost_say(tsr_cost *cost);
 

@@ -292,7 +292,7 @@ static int last_depth(const tsr_contraction *c) {
   return c->depth_count == 0 ? -1 : (int)c->depth[c->depth_count - 1];
 }
 
-static void candidate_cost(const choosing *s, const int64_t *knobs, tsr_cost *out_cost) {
+static tsr_cost_contract cost_shape(const choosing *s, const int64_t *knobs) {
   const tsr_contraction *c = s->c;
   tsr_cost_contract shape = {
       .outer = s->outer,
@@ -302,6 +302,7 @@ static void candidate_cost(const choosing *s, const int64_t *knobs, tsr_cost *ou
       .k = s->k,
       .a_bytes = c->a.bytes,
       .b_bytes = c->b.bytes,
+      .c_bytes = c->direct || s->window || s->atom != NULL ? 0 : tsr_dtype_bits(c->dtype) / 8,
       .mr = knobs[TSR_KNOB_MR],
       .nr = knobs[TSR_KNOB_NR],
       .lanes = s->lanes,
@@ -335,6 +336,11 @@ static void candidate_cost(const choosing *s, const int64_t *knobs, tsr_cost *ou
     shape.n = least(s->n, shape.nc);
     shape.nc = shape.n;
   }
+  return shape;
+}
+
+static void candidate_cost(const choosing *s, const int64_t *knobs, tsr_cost *out_cost) {
+  const tsr_cost_contract shape = cost_shape(s, knobs);
   tsr_cost_of_contract(s->nest->target, &shape, out_cost);
 }
 
@@ -365,7 +371,7 @@ typedef struct race {
   double best;
 } race;
 
-static void enter(const choosing *s, race *inout) {
+static void enter_one(const choosing *s, race *inout) {
   const int64_t *knobs = inout->entry.knobs;
   const int64_t sums = knobs[TSR_KNOB_MC] * knobs[TSR_KNOB_NC] * s->c->b.bytes;
   if (!rest_fits(s, knobs) || (s->kc < s->k && sums > 2 * (int64_t)s->nest->target->l2_bytes))
@@ -377,6 +383,20 @@ static void enter(const choosing *s, race *inout) {
     inout->best = cycles;
     inout->winner = inout->entry;
   }
+}
+
+/* Register tiles that walk the columns first read b as often as there are rows of them; where many
+ * rows at a time are what stores wait for, that may be less. */
+static void enter(const choosing *s, race *inout) {
+  int64_t *knobs = inout->entry.knobs;
+  enter_one(s, inout);
+  const tsr_cost_contract shape = cost_shape(s, knobs);
+  if (!shape.columns_outside || s->later != NULL ||
+      tsr_cost_of_contract_stores(s->nest->target, &shape) <= 0)
+    return;
+  knobs[TSR_KNOB_OUTER] = 0;
+  enter_one(s, inout);
+  knobs[TSR_KNOB_OUTER] = 1;
 }
 
 /* Large blocks, and smaller ones as long as more tasks could be of use; for two sizes at once those
