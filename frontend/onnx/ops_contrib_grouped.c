@@ -34,14 +34,15 @@ typedef struct grouped {
   tsr_value total; /* [B] keys of each sequence */
   tsr_value place; /* [B or 1, S] positions of the new tokens */
   tsr_expr room;   /* keys that are looked at */
+  tsr_expr keys;   /* of the longest sequence */
   bool in_place;   /* the present cache is the past one with new rows, of which `room` are in use */
   tsr_dtype dtype;
 } grouped;
 
 static tsr_status refuse(tsr_lower *l) {
-  static const char *const zero[3] = {"sliding_window_cache", "kv_cache_bit_width", "qk_output"};
+  static const char *const zero[2] = {"sliding_window_cache", "kv_cache_bit_width"};
   static const char *const none[2] = {"k_quant_type", "v_quant_type"};
-  for (uint32_t i = 0; i < 3; i++)
+  for (uint32_t i = 0; i < 2; i++)
     if (tsr_lower_int(l, zero[i], 0) != 0)
       return tsr_lower_unsupported(l, "%s = %lld", zero[i],
                                    (long long)tsr_lower_int(l, zero[i], 0));
@@ -50,8 +51,10 @@ static tsr_status refuse(tsr_lower *l) {
       return tsr_lower_unsupported(l, "%s = '%s'", none[i], tsr_lower_text(l, none[i], ""));
   if (tsr_lower_has(l, IN_KEY_SCALE) || tsr_lower_has(l, IN_VALUE_SCALE))
     return tsr_lower_unsupported(l, "inputs 12 and 13 (k_scale, v_scale)");
-  if (tsr_lower_wants(l, 3))
-    return tsr_lower_unsupported(l, "output 3 (output_qk)");
+  int64_t scores = tsr_lower_int(l, "qk_output", 0);
+  if (scores < 0 || scores > 2 || (scores == 0 && tsr_lower_wants(l, 3)))
+    return tsr_lower_wrong(l, TSR_ERR_FORMAT, "qk_output = %lld%s", (long long)scores,
+                           scores == 0 ? " with output 3 (output_qk)" : "");
   if (tsr_lower_has(l, IN_PAST_KEY) != tsr_lower_has(l, IN_PAST_VALUE))
     return tsr_lower_wrong(l, TSR_ERR_FORMAT, "past_key and past_value need each other");
   return TSR_OK;
@@ -128,14 +131,14 @@ static tsr_status read_lengths(grouped *g) {
   tsr_value last = v_cast(l, tsr_lower_value(l, IN_LAST), TSR_I64);
   g->total = v_add_number(l, v_reshape(l, last, &batch, 1), 1);
   g->place = tsr_graph_iota(l->b, TSR_I64, count, 2, 1);
-  g->room = rows;
+  g->room = g->keys = rows;
   if (tsr_lower_has(l, IN_PAST_KEY)) {
     const tsr_content *content = tsr_size_content(l, IN_TOTAL, "total_sequence_length");
     if (!content || content->count != 1 || !content->exprs)
       return tsr_lower_unknown(l, IN_TOTAL, "total_sequence_length");
     if (l->in[IN_PAST_KEY]->rank != 4 || l->in[IN_PAST_VALUE]->rank != 4)
       return tsr_lower_wrong(l, TSR_ERR_SHAPE, "past_key of rank %u", l->in[IN_PAST_KEY]->rank);
-    total = content->exprs[0];
+    total = g->keys = content->exprs[0];
     g->in_place = tsr_lower_in_place(l, 1, IN_PAST_KEY) && tsr_lower_in_place(l, 2, IN_PAST_VALUE);
     g->room = g->in_place ? total : e_max(l, total, l->in[IN_PAST_KEY]->dims[2]);
     if (g->in_place)
@@ -266,8 +269,14 @@ static tsr_status attend(const grouped *g, tsr_value k, tsr_value v, tsr_value *
     sink = v_along(l, v_cast(l, tsr_lower_value(l, IN_SINK), v_dtype(l, scores)), 1, 4);
   else if (tsr_lower_int(l, "smooth_softmax", 0) == 1)
     sink = v_number(l, scores, 0);
-  scores = v_select(l, visible(g), scores, v_number(l, scores, (double)-INFINITY));
-  tsr_value p = v_guarded_softmax(l, scores, sink);
+  tsr_value seen = visible(g), lowest = v_number(l, scores, (double)-INFINITY);
+  tsr_value p = v_guarded_softmax(l, v_select(l, seen, scores, lowest), sink);
+  if (tsr_lower_wants(l, 3)) { /* what is not seen is 0 before the softmax, too */
+    bool before = tsr_lower_int(l, "qk_output", 0) == 1;
+    tsr_value qk = before ? v_select(l, seen, scores, v_number(l, scores, 0)) : p;
+    qk = v_slice_axis(l, qk, 3, e_int(l, 0), g->keys);
+    tsr_lower_set(l, 3, v_cast(l, qk, g->dtype));
+  }
   tsr_value y = v_head_mix(l, p, v);
   *out = v_cast(l, v_merge_heads(l, y), g->dtype);
   return TSR_OK;

@@ -391,6 +391,13 @@ for name, number in (("axis", [1]), ("one", [1]), ("at", 1)):
     MASKED.insert(0, helper.make_node("Constant", [], [name], value=value))
 
 
+SCORED = dict(num_heads=4, kv_num_heads=2, outputs=4)
+Case("ms_gqa_scores", "GroupQueryAttention", grouped(1, 3, past=4) + [None, None, None, f32(1, 4, 3, 7)], dims=CACHE, softcap=2.0,
+     local_window_size=3, qk_output=1, **SCORED)
+Case("ms_gqa_scores_prompt", "GroupQueryAttention", grouped(2, 4), qk_output=1, **SCORED)
+Case("ms_gqa_shares", "GroupQueryAttention", grouped(2, 1, past=8, seqlens=[6, 6]), qk_output=2, smooth_softmax=1, **SCORED)
+
+
 def masked(b, s, past, lengths):
     """Lengths come from a mask of the keys, as exporters write it."""
     total = past + s
