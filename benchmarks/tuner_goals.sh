@@ -13,7 +13,8 @@
 #               then, on the rows that `regret` left of each shape, rank correlation and regret of the analytic model and of
 #               the one corrected by what the other shapes' rows teach; figures without a limit
 #
-#   --long SECONDS    length of the longer searches; 3600
+#   --long SECONDS    length of the longer searches; 3600. A search ends by itself when nothing is expected to gain: a longer
+#                     one is followed by others with other seeds that go on from its database until the time is over
 #   --trials N        of `regret`, of each of its two searches per shape; 24. Of `correction`: 20 times as many
 #   --only REGEX      of `regret`, shapes whose names match (figures of a part of the shapes are held to nothing)
 #   --threads N       of `regret`; 1
