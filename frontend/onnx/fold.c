@@ -461,7 +461,7 @@ bool tsr_fold_cast(tsr_lower *l) {
   walk w;
   if (tsr_lower_is_text(l, 0) || !begin_walk(&w, l, 1))
     return false;
-  tsr_dtype from = l->in[0]->dtype, to = tsr_onnx_dtype(tsr_lower_int(l, "to", 0));
+  tsr_dtype from = l->in[0]->dtype, to = tsr_onnx_dtype(tsr_lower_cast_target(l));
   if (to == TSR_DTYPE_NONE || tsr_dtype_bits(to) < 8 || (is_float(to) && tsr_dtype_bits(to) < 16))
     return false;
   item *items = tsr_lower_alloc(l, w.count, sizeof *items);

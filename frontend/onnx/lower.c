@@ -69,6 +69,17 @@ bool tsr_lower_text_is(tsr_lower *l, const char *name, const char *otherwise, co
   return strcmp(tsr_lower_text(l, name, otherwise), text) == 0;
 }
 
+int64_t tsr_lower_cast_target(tsr_lower *l) {
+  enum { MOST = 64 }; /* more than there are types */
+  const char *name = l->opset < 6 ? tsr_lower_text(l, "to", NULL) : NULL;
+  if (!name)
+    return tsr_lower_int(l, "to", 0);
+  for (int64_t i = 1; i < MOST; i++)
+    if (strcmp(tsr_onnx_dtype_name(i), name) == 0)
+      return i;
+  return 0;
+}
+
 const int64_t *tsr_lower_ints(tsr_lower *l, const char *name, uint32_t *out_count) {
   const tsr_onnx_attribute *attribute = tsr_lower_attr(l, name);
   *out_count = 0;

@@ -98,6 +98,8 @@ float tsr_lower_float(tsr_lower *l, const char *name, float otherwise);
 /* A terminated copy. */
 const char *tsr_lower_text(tsr_lower *l, const char *name, const char *otherwise);
 bool tsr_lower_text_is(tsr_lower *l, const char *name, const char *otherwise, const char *text);
+/* The element type that `to` of a Cast says: a number, before opset 6 its name; 0 when absent. */
+int64_t tsr_lower_cast_target(tsr_lower *l);
 /* NULL when absent. */
 const int64_t *tsr_lower_ints(tsr_lower *l, const char *name, uint32_t *out_count);
 const float *tsr_lower_floats(tsr_lower *l, const char *name, uint32_t *out_count);

@@ -49,7 +49,7 @@ static tsr_status convert(tsr_lower *l, tsr_dtype dtype) {
 
 tsr_status tsr_lower_op_cast(tsr_lower *l) {
   TSR_TRY(tsr_lower_need(l, 1));
-  int64_t to = tsr_lower_int(l, "to", 0);
+  int64_t to = tsr_lower_cast_target(l);
   bool text;
   tsr_status status;
   tsr_dtype dtype = tsr_onnx_element(to, &text);

@@ -482,6 +482,11 @@ tsr_status tsr_lower_op_average_pool(tsr_lower *l) {
   return TSR_OK;
 }
 
+/* The exponent of a norm, a float before opset 2. */
+static double norm_exponent(tsr_lower *l) {
+  return l->opset < 2 ? (double)tsr_lower_float(l, "p", 2) : (double)tsr_lower_int(l, "p", 2);
+}
+
 tsr_status tsr_lower_op_lp_pool(tsr_lower *l) {
   tsr_window w;
   tsr_expr extra[TSR_MAX_RANK];
@@ -489,7 +494,7 @@ tsr_status tsr_lower_op_lp_pool(tsr_lower *l) {
   tsr_value x = tsr_lower_value(l, 0), wide = v_widen(l, x);
   TSR_TRY(tsr_window_read(l, x, 0, &w));
   round_up(l, x, &w, extra);
-  double p = (double)tsr_lower_int(l, "p", 2);
+  double p = norm_exponent(l);
   tsr_value terms = v_abs(l, wide);
   if (p != 1)
     terms = p == 2 ? v_mul(l, wide, wide) : v_pow(l, terms, v_number(l, wide, p));
@@ -548,7 +553,7 @@ tsr_status tsr_lower_op_global_pool(tsr_lower *l) {
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "rank %u", rank);
   for (uint32_t i = 2; i < rank; i++)
     axes[i - 2] = i;
-  double p = (double)tsr_lower_int(l, "p", 2);
+  double p = norm_exponent(l);
   if (l->arg == 0)
     y = v_mean_keep(l, wide, axes, rank - 2);
   else if (l->arg == 1)

@@ -555,6 +555,14 @@ static tsr_status read_roi(tsr_lower *l, const axis_list *list, resize *r) {
 static tsr_status upsample_attrs(tsr_lower *l, tsr_value x, const axis_list *list, resize *r) {
   uint32_t count;
   double scales[TSR_MAX_RANK];
+  if (l->opset < 7) { /* two factors, of rows and of columns */
+    if (list->count != 4)
+      return tsr_lower_wrong(l, TSR_ERR_SHAPE, "an input of rank %u", list->count);
+    scales[0] = scales[1] = 1;
+    scales[2] = (double)tsr_lower_float(l, "height_scale", 1);
+    scales[3] = (double)tsr_lower_float(l, "width_scale", 1);
+    return use_scales(l, x, list, scales, 4, r);
+  }
   const float *given = tsr_lower_floats(l, "scales", &count);
   if (!given || count > TSR_MAX_RANK)
     return tsr_lower_wrong(l, TSR_ERR_FORMAT, "scales are missing");

@@ -559,6 +559,36 @@ Case("nms_all", "NonMaxSuppression", nms(2**63 - 1, 0.3), **CHOICE)
 Case("nms_some", "NonMaxSuppression", nms(9, 0.5, 0.25), **CHOICE)
 Case("nms_centre", "NonMaxSuppression", nms(100, 0.1, 0.5), center_point_box=1, **CHOICE)
 
+# --- operators as models before opset 7 write them: ONNX Runtime has today's forms only ---
+
+
+def today(op, attrs, change=lambda *inputs: list(inputs), outputs=1, opset=17):
+    return lambda *inputs: also(op, change(*inputs), outputs=outputs, domain="", opset=opset, **attrs)
+
+
+OLD = dict(domain="", opset=1)
+NCHW = {0: ["N", None, "H", "W"]}
+Case("old_cast", "Cast", [f32(2, 5, scale=9)], to="INT32", outputs=[TensorProto.INT32], oracle=today("Cast", {"to": 6}, outputs=[TensorProto.INT32]), **OLD)
+Case("old_concat", "Concat", [f32(2, 3), f32(2, 1)], oracle=today("Concat", {"axis": 1}), dims={0: ["N", None], 1: ["N", None]}, **OLD)
+Case("old_clip", "Clip", [f32(2, 5)], min=-0.5, max=0.25, consumed_inputs=[0],
+     oracle=today("Clip", {}, lambda x: [x, np.array(-0.5, np.float32), np.array(0.25, np.float32)]), **OLD)
+Case("old_pad", "Pad", [f32(1, 2, 3, 4)], paddings=[0, 0, 1, 0, 0, 0, 2, 3], value=1.5, dims=NCHW,
+     oracle=today("Pad", {}, lambda x: [x, np.array([0, 0, 1, 0, 0, 0, 2, 3]), np.array(1.5, np.float32)]), **OLD)
+Case("old_gemm", "Gemm", [f32(3, 4), f32(5, 4), f32(5)], broadcast=1, transB=1, alpha=0.5, oracle=today("Gemm", {"transB": 1, "alpha": 0.5}), **OLD)
+Case("old_upsample", "Upsample", [f32(1, 2, 3, 4)], height_scale=2.0, width_scale=3.0, mode="bilinear", dims=NCHW,
+     oracle=today("Upsample", {"mode": "linear"}, lambda x: [x, np.array([1, 1, 2, 3], np.float32)], opset=9), **OLD)
+Case("old_lp_pool", "LpPool", [f32(1, 2, 6, 7)], p=3.0, kernel_shape=[2, 3], strides=[2, 1], dims=NCHW,
+     oracle=today("LpPool", {"p": 3, "kernel_shape": [2, 3], "strides": [2, 1]}), **OLD)
+Case("old_global_lp_pool", "GlobalLpPool", [f32(1, 2, 6, 7)], p=1.0, dims=NCHW, oracle=today("GlobalLpPool", {"p": 1}), **OLD)
+Case("old_batch_norm", "BatchNormalization", [f32(2, 3, 4, 5), f32(3), f32(3), f32(3), np.abs(f32(3))], is_test=1, consumed_inputs=[0, 0, 0, 1, 1],
+     epsilon=1e-3, fixed=[1, 2, 3, 4], dims=NCHW, oracle=today("BatchNormalization", {"epsilon": 1e-3}), **OLD)
+Case("old_instance_norm", "InstanceNormalization", [f32(2, 3, 4, 5), f32(3), f32(3)], consumed_inputs=[0, 0, 0], epsilon=1e-3, dims=NCHW,
+     oracle=today("InstanceNormalization", {"epsilon": 1e-3}), **OLD)
+Case("old_lstm", "LSTM", [f32(4, 2, 3), f32(1, 20, 3), f32(1, 20, 5), f32(1, 40)], outputs=2, hidden_size=5, output_sequence=1,
+     dims={0: ["T", "B", None]}, oracle=today("LSTM", {"hidden_size": 5}, outputs=2), **OLD)
+Case("old_gru", "GRU", [f32(4, 2, 3), f32(1, 15, 3), f32(1, 15, 5), f32(1, 30)], outputs=2, hidden_size=5, output_sequence=1,
+     dims={0: ["T", "B", None]}, oracle=today("GRU", {"hidden_size": 5}, outputs=2), **OLD)
+
 # --- what fuzz_ort.py found; more of it, by seed, is in cases/fuzz_seed_* ---
 FOUND = dict(domain="", opset=18)
 Case("fuzz_slice_nothing_backwards", "Slice", [f32(2, 0), np.array([-1]), np.array([-9]), np.array([1]), np.array([-1])],
