@@ -407,16 +407,16 @@ typedef struct tsr_exec_stats {
   uint64_t persistent_bytes; /* temporaries that live across a read of a dim; of a model that runs
                                 step by step on the host, all values between its steps */
   uint64_t output_bytes;     /* outputs that the exec allocated */
-  uint64_t scratch_bytes;    /* of all workers; CUDA: what empty tensors point to */
-  uint64_t temporary_bytes;  /* sum of all temporaries, as if none shared memory */
-  uint64_t runs;             /* successful */
-  uint64_t launches;         /* of the last run, those with no tasks left out */
-  uint64_t plans;            /* memory plans made; stays while shapes do not change */
-  int64_t run_ns;            /* the last run, from its call to the end of waiting for it */
-  int64_t device_ns;         /* CUDA: its launches and copies between them, by the device's clock */
-  uint64_t graph_captures;   /* CUDA: graphs made or updated, */
-  uint64_t graph_updates;    /* those of them that were updates of an earlier one, */
-  uint64_t graph_launches;   /* and launched */
+  uint64_t scratch_bytes;   /* of all workers and between them; CUDA: what empty tensors point to */
+  uint64_t temporary_bytes; /* sum of all temporaries, as if none shared memory */
+  uint64_t runs;            /* successful */
+  uint64_t launches;        /* of the last run, those with no tasks left out */
+  uint64_t plans;           /* memory plans made; stays while shapes do not change */
+  int64_t run_ns;           /* the last run, from its call to the end of waiting for it */
+  int64_t device_ns;        /* CUDA: its launches and copies between them, by the device's clock */
+  uint64_t graph_captures;  /* CUDA: graphs made or updated, */
+  uint64_t graph_updates;   /* those of them that were updates of an earlier one, */
+  uint64_t graph_launches;  /* and launched */
   uint64_t kept_bytes; /* of the last run: copied from inputs to outputs that update them, as the
                           two were bound to different memory (tsr_port_info.alias) */
 } tsr_exec_stats;
