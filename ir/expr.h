@@ -77,5 +77,7 @@ bool tsr_expr_divisible(const tsr_ir *ir, tsr_expr expr, int64_t divisor);
 /* Evaluates with dims given (dims[dim - 1]); no VALUE or LANE may occur. */
 TSR_WARN_UNUSED tsr_status tsr_expr_eval(const tsr_ir *ir, tsr_expr expr, const int64_t *dims,
                                          int64_t *out);
+/* The same with every dim at its hint. */
+TSR_WARN_UNUSED tsr_status tsr_expr_at_hints(const tsr_ir *ir, tsr_expr expr, int64_t *out);
 
 #endif

@@ -421,17 +421,28 @@ bool tsr_expr_divisible(const tsr_ir *ir, tsr_expr expr, int64_t divisor) {
 
 /* --- evaluation --- */
 
-tsr_status tsr_expr_eval(const tsr_ir *ir, tsr_expr expr, const int64_t *dims, int64_t *out) {
+/* `dims` NULL: hints. */
+static tsr_status evaluate(const tsr_ir *ir, tsr_expr expr, const int64_t *dims, int64_t *out) {
   tsr_expr_node node = tsr_expr_get(ir, expr);
   int64_t a, b;
   *out = 0;
   if (expr == 0 || node.op == TSR_INDEX_VALUE || node.op == TSR_INDEX_LANE)
     return TSR_ERR_ARGUMENT;
   if (node.op == TSR_INDEX_INT || node.op == TSR_INDEX_DIM) {
-    *out = node.op == TSR_INDEX_INT ? node.number : dims[node.dim - 1];
+    *out = node.op == TSR_INDEX_INT ? node.number
+           : dims == NULL           ? tsr_dim_get(ir, node.dim)->hint
+                                    : dims[node.dim - 1];
     return TSR_OK;
   }
-  TSR_TRY(tsr_expr_eval(ir, node.a, dims, &a));
-  TSR_TRY(tsr_expr_eval(ir, node.b, dims, &b));
+  TSR_TRY(evaluate(ir, node.a, dims, &a));
+  TSR_TRY(evaluate(ir, node.b, dims, &b));
   return tsr_index_apply(node.op, a, b, out);
+}
+
+tsr_status tsr_expr_eval(const tsr_ir *ir, tsr_expr expr, const int64_t *dims, int64_t *out) {
+  return evaluate(ir, expr, dims, out);
+}
+
+tsr_status tsr_expr_at_hints(const tsr_ir *ir, tsr_expr expr, int64_t *out) {
+  return evaluate(ir, expr, NULL, out);
 }

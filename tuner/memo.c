@@ -24,22 +24,18 @@ void tsr_task_memo_destroy(tsr_task_memo *memo, const tsr_allocator *allocator) 
 
 /* --- layout --- */
 
-enum { MOST_DIMS = 64 };
-
 static tsr_status describe(const tsr_ir *ir, tsr_op op, tsr_value value, tsr_arena *arena,
                            tsr_diag *diag, tsr_memo_tensor *out) {
   const tsr_type_info *type = tsr_value_type(ir, value);
-  int64_t sizes[MOST_DIMS] = {0}, bytes = -1;
+  int64_t bytes = -1;
+  bool fits = true;
   *out = (tsr_memo_tensor){
       .name = tsr_op_string(ir, op, "name"), .dtype = type->dtype, .rank = type->rank, .count = 1};
   out->dims = tsr_arena_alloc_array(arena, type->rank, sizeof *out->dims);
   if (out->dims == NULL)
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
-  for (tsr_dim dim = 1; dim <= tsr_dim_count(ir) && dim <= MOST_DIMS; dim++)
-    sizes[dim - 1] = tsr_dim_get(ir, dim)->hint;
-  bool fits = tsr_dim_count(ir) <= MOST_DIMS;
   for (uint32_t i = 0; i < type->rank && fits; i++)
-    fits = tsr_expr_eval(ir, type->dims[i], sizes, &out->dims[i]) == TSR_OK && out->dims[i] >= 0 &&
+    fits = tsr_expr_at_hints(ir, type->dims[i], &out->dims[i]) == TSR_OK && out->dims[i] >= 0 &&
            !__builtin_mul_overflow(out->count, out->dims[i], &out->count);
   if (fits)
     bytes = tsr_dtype_bytes(type->dtype, out->count);
@@ -97,9 +93,7 @@ tsr_status tsr_memo_layout_make(const tsr_ir *ir, tsr_arena *arena, tsr_diag *di
 
 /* The least extent that a value of the block's body picks a position of; 0: none does. */
 static int64_t least_picked(const tsr_ir *ir, tsr_op block) {
-  int64_t sizes[MOST_DIMS] = {0}, least = 0;
-  for (tsr_dim dim = 1; dim <= tsr_dim_count(ir) && dim <= MOST_DIMS; dim++)
-    sizes[dim - 1] = tsr_dim_get(ir, dim)->hint;
+  int64_t least = 0;
   TSR_FOR_EACH_OP (ir, tsr_op_get(ir, block)->regions[0], op) {
     const tsr_op_data *data = tsr_op_get(ir, op);
     if (data->code != TSR_OP_GATHER_LOAD)
@@ -112,8 +106,8 @@ static int64_t least_picked(const tsr_ir *ir, tsr_op block) {
           picks = picks ||
                   tsr_expr_uses_value(ir, from->subscripts[i], tsr_op_get(ir, scalar)->results[r]);
       int64_t extent = 0;
-      if (picks && tsr_dim_count(ir) <= MOST_DIMS &&
-          tsr_expr_eval(ir, tsr_value_type(ir, from->value)->dims[i], sizes, &extent) == TSR_OK &&
+      if (picks &&
+          tsr_expr_at_hints(ir, tsr_value_type(ir, from->value)->dims[i], &extent) == TSR_OK &&
           extent > 0 && (least == 0 || extent < least))
         least = extent;
     }

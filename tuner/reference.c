@@ -483,18 +483,14 @@ static double terms_of(const making *m, tsr_op op) {
   const tsr_attr *over = tsr_op_attr(m->ir, op, "over");
   const tsr_region body = tsr_op_get(m->ir, m->old)->regions[0];
   const tsr_region_data *region = tsr_region_get(m->ir, body);
-  int64_t sizes[64] = {0};
   double terms = 1;
-  for (tsr_dim dim = 1; dim <= tsr_dim_count(m->ir) && dim <= 64; dim++)
-    sizes[dim - 1] = tsr_dim_get(m->ir, dim)->hint;
   for (uint32_t i = 0; i < region->arg_count; i++) {
     const tsr_value_data *arg = tsr_value_get(m->ir, region->args[i]);
     bool reduced = arg->role == TSR_ROLE_RED && over == NULL;
     for (uint32_t k = 0; over != NULL && over->kind == TSR_ATTR_EXPRS && k < over->count; k++)
       reduced = reduced || tsr_expr_get(m->ir, over->u.exprs[k]).value == region->args[i];
     int64_t extent = 1;
-    if (reduced && tsr_dim_count(m->ir) <= 64 &&
-        tsr_expr_eval(m->ir, arg->hi, sizes, &extent) == TSR_OK)
+    if (reduced && tsr_expr_at_hints(m->ir, arg->hi, &extent) == TSR_OK)
       terms *= (double)(extent > 0 ? extent : 1);
   }
   return terms;

@@ -249,12 +249,8 @@ static const char *name_of(tsr_ir *ir, tsr_op block) {
 }
 
 static int64_t value_at_hints(const tsr_ir *ir, tsr_expr expr) {
-  int64_t sizes[MOST_DIMS] = {0}, value = 1;
-  if (tsr_dim_count(ir) > MOST_DIMS)
-    return 1;
-  for (tsr_dim dim = 1; dim <= tsr_dim_count(ir); dim++)
-    sizes[dim - 1] = tsr_dim_get(ir, dim)->hint;
-  return tsr_expr_eval(ir, expr, sizes, &value) == TSR_OK && value > 0 ? value : 1;
+  int64_t value = 1;
+  return tsr_expr_at_hints(ir, expr, &value) == TSR_OK && value > 0 ? value : 1;
 }
 
 static double bytes_of(const tsr_ir *ir, tsr_value value) {
