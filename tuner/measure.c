@@ -474,12 +474,7 @@ static void fill_defaults(tsr_measure_options *o, const tsr_target *target) {
 }
 
 static tsr_status check_target(const tsr_target *target, tsr_diag *diag) {
-  tsr_cpu_isa here, wanted;
-  if (target->kind == TSR_TARGET_CUDA)
-    return TSR_OK;
-  tsr_cpu_isa_host(&here);
-  tsr_cpu_isa_from_features(target->cpu_features, &wanted);
-  return tsr_cpu_isa_covers(&here, &wanted)
+  return target->kind == TSR_TARGET_CUDA || tsr_cpu_isa_host_runs(target->cpu_features)
              ? TSR_OK
              : tsr_fail(diag, TSR_ERR_DEVICE,
                         "this machine does not run code for %s, so nothing "

@@ -684,15 +684,6 @@ static tsr_status report(tuning *t, tsr_tune_result *result, tsr_tune_task *out_
   return TSR_OK;
 }
 
-static bool runs_here(const tsr_target *target) {
-  tsr_cpu_isa here, wanted;
-  if (target->kind != TSR_TARGET_CPU)
-    return false;
-  tsr_cpu_isa_host(&here);
-  tsr_cpu_isa_from_features(target->cpu_features, &wanted);
-  return tsr_cpu_isa_covers(&here, &wanted);
-}
-
 tsr_status tsr_tune(tsr_task_list *tasks, const tsr_target *target, tsr_db *db,
                     const tsr_tune_options *options, const tsr_allocator *allocator, tsr_diag *diag,
                     tsr_tune_result *out_result, tsr_tune_task *out_tasks) {
@@ -702,7 +693,8 @@ tsr_status tsr_tune(tsr_task_list *tasks, const tsr_target *target, tsr_db *db,
               .options = options,
               .allocator = allocator,
               .diag = diag,
-              .runs_here = runs_here(target),
+              .runs_here =
+                  target->kind == TSR_TARGET_CPU && tsr_cpu_isa_host_runs(target->cpu_features),
               .begin_ns = tsr_time_ns()};
   *out_result = (tsr_tune_result){0};
   if (out_tasks != NULL)

@@ -203,6 +203,13 @@ bool tsr_cpu_isa_covers(const tsr_cpu_isa *have, const tsr_cpu_isa *need) {
   return (all & ~tsr_cpu_isa_features(have)) == 0;
 }
 
+bool tsr_cpu_isa_host_runs(uint64_t features) {
+  tsr_cpu_isa here, wanted;
+  tsr_cpu_isa_host(&here);
+  tsr_cpu_isa_from_features(features, &wanted);
+  return tsr_cpu_isa_covers(&here, &wanted);
+}
+
 unsigned tsr_cpu_isa_lanes(const tsr_cpu_isa *isa, unsigned bits) {
   assert(bits > 0);
   return bits >= isa->vector_bits ? 1 : isa->vector_bits / bits;

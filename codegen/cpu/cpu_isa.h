@@ -55,6 +55,8 @@ uint64_t tsr_cpu_isa_tiles(const tsr_cpu_isa *isa);
 void tsr_cpu_isa_text(const tsr_cpu_isa *isa, char out_text[TSR_CPU_ISA_TEXT]);
 /* True when a machine with `have` runs code made for `need`. */
 bool tsr_cpu_isa_covers(const tsr_cpu_isa *have, const tsr_cpu_isa *need);
+/* Does this machine run code for these TSR_CPU_* bits? */
+bool tsr_cpu_isa_host_runs(uint64_t features);
 /* Lanes of the widest vector register for elements of `bits`. */
 unsigned tsr_cpu_isa_lanes(const tsr_cpu_isa *isa, unsigned bits);
 

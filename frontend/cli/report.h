@@ -143,6 +143,8 @@ void tsr_report_plot_latency(FILE *out, const tsr_report_file *files, uint32_t c
 /* Text as HTML: markup is escaped, control characters become U+FFFD. With `most` above 0 what is
  * longer is cut and ends in an ellipsis. */
 void tsr_html_put(FILE *out, const char *text, uint32_t most);
+/* The unit that a time is shown in, s to ns; the time becomes a number of them. */
+const char *tsr_time_unit(double *inout_ns);
 /* "12.3 us"; as long as `room`. */
 const char *tsr_time_text(double ns, char *out, size_t room);
 

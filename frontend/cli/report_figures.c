@@ -12,14 +12,8 @@ static void number_text(double value, char *out, size_t room) {
 }
 
 static void ns_text(double value, char *out, size_t room) {
-  static const struct {
-    double ns;
-    const char *unit;
-  } units[] = {{1e9, "s"}, {1e6, "ms"}, {1e3, "\xc2\xb5s"}, {1, "ns"}};
-  int i = 0;
-  while (i < 3 && value < units[i].ns * 0.9995)
-    i++;
-  snprintf(out, room, "%.3g %s", value / units[i].ns, units[i].unit);
+  const char *unit = tsr_time_unit(&value);
+  snprintf(out, room, "%.3g %s", value, unit);
 }
 
 static void seconds_text(double value, char *out, size_t room) {

@@ -47,23 +47,25 @@ void tsr_html_put(FILE *out, const char *text, uint32_t most) {
     fputs("\xe2\x80\xa6", out);
 }
 
-const char *tsr_time_text(double ns, char *out, size_t room) {
+const char *tsr_time_unit(double *inout_ns) {
   static const struct {
     double ns;
     const char *unit;
   } units[] = {{1e9, "s"}, {1e6, "ms"}, {1e3, "\xc2\xb5s"}, {1, "ns"}};
   int i = 0;
-  while (i < 3 && ns < units[i].ns * 0.9995)
+  while (i < 3 && *inout_ns < units[i].ns * 0.9995)
     i++;
-  double number = ns / units[i].ns;
+  *inout_ns /= units[i].ns;
+  return units[i].unit;
+}
+
+const char *tsr_time_text(double ns, char *out, size_t room) {
+  double number = ns;
+  const char *unit = tsr_time_unit(&number);
   if (number >= 1e6)
-    snprintf(out, room, "%.2e %s", number, units[i].unit);
+    snprintf(out, room, "%.2e %s", number, unit);
   else
-    snprintf(out, room, "%.*f %s",
-             number < 9.995   ? 2
-             : number < 99.95 ? 1
-                              : 0,
-             number, units[i].unit);
+    snprintf(out, room, "%.*f %s", number < 9.995 ? 2 : number < 99.95 ? 1 : 0, number, unit);
   return out;
 }
 
