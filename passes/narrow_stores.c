@@ -48,11 +48,13 @@ static bool can_narrow(const tsr_ir *ir, tsr_op load, tsr_dtype narrow) {
 }
 
 /* Reads of `value` in `region` and inside of it: false when one of them is not a load of a block.
- * `products`: blocks with a reduction among the readers. */
-static bool only_loads(const tsr_ir *ir, tsr_region region, tsr_op block, tsr_value value,
-                       tsr_dtype narrow, uint32_t *products) {
+ * `maker` is left out: the block that stores it. `products`: reductions beside the reads. */
+static bool only_loads(const tsr_ir *ir, tsr_region region, tsr_op block, tsr_op maker,
+                       tsr_value value, tsr_dtype narrow, uint32_t *products) {
   TSR_FOR_EACH_OP (ir, region, op) {
     const tsr_op_data *data = tsr_op_get(ir, op);
+    if (op == maker)
+      continue;
     for (uint32_t i = 0; i < data->operand_count; i++) {
       if (data->operands[i].value != value)
         continue;
@@ -63,7 +65,7 @@ static bool only_loads(const tsr_ir *ir, tsr_region region, tsr_op block, tsr_va
     }
     const tsr_op inside = data->code == TSR_OP_BLOCK ? op : 0;
     for (uint32_t i = 0; i < data->region_count; i++)
-      if (!only_loads(ir, data->regions[i], inside, value, narrow, products))
+      if (!only_loads(ir, data->regions[i], inside, maker, value, narrow, products))
         return false;
   }
   return true;
@@ -106,18 +108,7 @@ static void narrow_result(tsr_ir *ir, tsr_region region, tsr_op block, tsr_value
   if (store == 0)
     return;
   const tsr_dtype narrow = dtype_of(ir, source);
-  bool fits = true;
-  TSR_FOR_EACH_OP (ir, region, op) {
-    const tsr_op_data *data = tsr_op_get(ir, op);
-    if (op == block)
-      continue;
-    for (uint32_t i = 0; i < data->operand_count; i++)
-      fits = fits && data->operands[i].value != result;
-    for (uint32_t i = 0; i < data->region_count; i++)
-      fits = fits && only_loads(ir, data->regions[i], data->code == TSR_OP_BLOCK ? op : 0, result,
-                                narrow, &products);
-  }
-  if (!fits || products == 0)
+  if (!only_loads(ir, region, 0, block, result, narrow, &products) || products == 0)
     return;
   const tsr_type_info type = *tsr_value_type(ir, result);
   tsr_op_set_operand(ir, store, 0, source);

@@ -11,7 +11,6 @@
  * modulo 2^32. */
 #include "codegen/cpu/emit_dot.h"
 #include <stdio.h>
-#include <string.h>
 
 enum { TILE = 16, TILE_BYTES = 1024, ROW_BYTES = 64, A_TILE = 4, B_TILE = 6, TILE_COUNT = 8 };
 
@@ -77,7 +76,6 @@ static void copy_rows(const amx *x, LLVMValueRef to, LLVMValueRef to_stride, LLV
 static LLVMValueRef word_part(const amx *x, LLVMValueRef words, bool real, bool is_signed,
                               unsigned part) {
   LLVMBuilderRef b = x->e->builder;
-  LLVMTypeRef type = LLVMTypeOf(words);
   const unsigned bits = real ? 16 : 8;
   LLVMValueRef left = LLVMConstInt(x->e->i32, 32 - bits - part * bits, false);
   LLVMValueRef right = LLVMConstInt(x->e->i32, 32 - bits, false);
@@ -88,7 +86,6 @@ static LLVMValueRef word_part(const amx *x, LLVMValueRef words, bool real, bool 
     return LLVMBuildBitCast(b, up, LLVMVectorType(LLVMFloatTypeInContext(x->e->math.context), TILE),
                             "");
   }
-  (void)type;
   right = tsr_emit_splat(x->e, right, TILE);
   return is_signed ? LLVMBuildAShr(b, up, right, "") : LLVMBuildLShr(b, up, right, "");
 }
@@ -255,24 +252,20 @@ static void tile_store(const amx *x, unsigned tile, LLVMValueRef address, LLVMVa
 
 static void tile_multiply(const amx *x, unsigned c, unsigned a, unsigned b) {
   const bool left = x->d->a.dtype == TSR_I8, right = x->d->b.dtype == TSR_I8;
-  char name[32];
-  snprintf(name, sizeof name, "%s",
-           x->d->b.dtype == TSR_BF16 ? "tdpbf16ps"
-           : left                    ? (right ? "tdpbssd" : "tdpbsud")
-                                     : (right ? "tdpbusd" : "tdpbuud"));
+  const char *name = x->d->b.dtype == TSR_BF16 ? "tdpbf16ps"
+                     : left                    ? (right ? "tdpbssd" : "tdpbsud")
+                                               : (right ? "tdpbusd" : "tdpbuud");
+  char symbol[48];
+  snprintf(symbol, sizeof symbol, "%s.%s", x->emulated ? "amx" : "llvm.x86", name);
   if (x->emulated) {
-    char symbol[48];
-    snprintf(symbol, sizeof symbol, "amx.%s", name);
     LLVMValueRef function = emulated_multiply(x, symbol);
     LLVMValueRef arguments[3] = {register_address(x, c), register_address(x, a),
                                  register_address(x, b)};
     LLVMBuildCall2(x->e->builder, LLVMGlobalGetValueType(function), function, arguments, 3, "");
     return;
   }
-  char intrinsic[48];
   LLVMValueRef arguments[3] = {tile_number(x, c), tile_number(x, a), tile_number(x, b)};
-  snprintf(intrinsic, sizeof intrinsic, "llvm.x86.%s", name);
-  tsr_emit_intrinsic(x->e, intrinsic, NULL, 0, arguments, 3);
+  tsr_emit_intrinsic(x->e, symbol, NULL, 0, arguments, 3);
 }
 
 /* --- the contract --- */
@@ -292,7 +285,6 @@ typedef struct tile_grid {
 
 static LLVMValueRef value_address(const amx *x, const tile_grid *g, const tsr_emit_tile *tile,
                                   uint32_t number) {
-  (void)g;
   tsr_emit_point at = tsr_emit_point_of(tile->extents, 2, number);
   return byte_address(x, g->memory,
                       tsr_emit_int(x->e, ((int64_t)at.row * tile->lanes + at.start) * 4));

@@ -8,7 +8,6 @@
 #include "codegen/cpu/emit_dot.h"
 #include "ir/target.h"
 #include <stdio.h>
-#include <string.h>
 
 enum { MAX_GROUP = 4, WORD_BYTES = 4 };
 

@@ -1,5 +1,5 @@
+/* Is the block a product of two operands summed over a depth, and how should it be walked? */
 #include "passes/tile/contract.h"
-
 #include <string.h>
 
 static bool in_mask(uint32_t mask, uint32_t axis) {
@@ -233,14 +233,15 @@ static bool uses(const tsr_nest *nest, const tsr_nest_access *access, uint32_t a
   return false;
 }
 
-/* Is this axis a tap of the rows y, through subscript `d` of b? */
-static bool is_tap(const tsr_nest *nest, const tsr_contraction *c, uint32_t axis, uint32_t d) {
+/* Is this axis a tap of the rows y, through subscript `d` of b? Then the steps of both. */
+static bool is_tap(const tsr_nest *nest, const tsr_contraction *c, uint32_t axis, uint32_t d,
+                   int64_t steps[2]) {
   enum { MOST_TAPS = 16, MOST_STEP = 4 };
   const uint32_t y = (uint32_t)c->n;
   const tsr_nest_access *access = c->b.main;
   const tsr_expr leaves[2] = {nest->axes[y].leaf, nest->axes[axis].leaf};
-  int64_t steps[2] = {0, 0};
   tsr_expr rest = 0;
+  steps[0] = steps[1] = 0;
   return nest->axes[axis].fixed && nest->axes[axis].size <= MOST_TAPS &&
          tsr_expr_linear(nest->ir, access->subs[d], leaves, 2, steps, &rest) && steps[0] > 0 &&
          steps[1] > 0 && (steps[0] == 1 || steps[1] == 1) && steps[0] <= MOST_STEP &&
@@ -261,11 +262,8 @@ static void find_tap(const tsr_nest *nest, tsr_contraction *c) {
   for (uint32_t d = 0; d < access->rank; d++)
     for (uint32_t i = 0; i < c->depth_count; i++) {
       const uint32_t axis = c->depth[i];
-      const tsr_expr leaves[2] = {nest->axes[c->n].leaf, nest->axes[axis].leaf};
-      int64_t steps[2] = {0, 0};
-      tsr_expr rest = 0;
-      if (!is_tap(nest, c, axis, d) ||
-          !tsr_expr_linear(nest->ir, access->subs[d], leaves, 2, steps, &rest))
+      int64_t steps[2];
+      if (!is_tap(nest, c, axis, d, steps))
         continue;
       c->tap = (int)axis;
       c->tap_size = nest->axes[axis].size;
@@ -277,6 +275,14 @@ static void find_tap(const tsr_nest *nest, tsr_contraction *c) {
     }
 }
 
+/* 0: not known. */
+static int64_t fixed_depth(const tsr_nest *nest) {
+  int64_t depth = 1;
+  for (uint32_t i = nest->par_count; i < nest->axis_count; i++)
+    depth *= nest->axes[i].gone ? 1 : nest->axes[i].fixed ? nest->axes[i].size : 0;
+  return depth;
+}
+
 /* Columns that fill their vectors badly, such as the 49 of a 7x7 image, change places with the rows
  * of a constant, where the depth pays for turning what is stored. */
 static bool wants_across(const tsr_nest *nest, const tsr_contraction *c) {
@@ -285,13 +291,11 @@ static bool wants_across(const tsr_nest *nest, const tsr_contraction *c) {
   const int64_t lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(c->dtype));
   const tsr_nest_axis *m = c->m < 0 ? NULL : &nest->axes[c->m], *n = &nest->axes[c->n];
   const tsr_contract_operand *a = &c->a, *b = &c->b;
-  int64_t depth = 1;
+  const int64_t depth = fixed_depth(nest);
   if (nest->target->kind != TSR_TARGET_CPU || m == NULL || !m->fixed || !n->fixed ||
       n->size < LEAST_ROWS || m->size < 2 * lanes || c->dtype != TSR_F32 || a->bytes != b->bytes ||
       a->bytes != (int64_t)sizeof(float))
     return false;
-  for (uint32_t i = nest->par_count; i < nest->axis_count; i++)
-    depth *= nest->axes[i].gone ? 1 : nest->axes[i].fixed ? nest->axes[i].size : 0;
   const int64_t filled = (n->size + lanes - 1) / lanes * lanes;
   const tsr_value_data *read = tsr_value_get(nest->ir, b->value);
   return depth >= LEAST_DEPTH && (double)n->size < least_fill * (double)filled && a->packable &&
@@ -369,14 +373,12 @@ static bool wants_direct(const tsr_nest *nest, tsr_contraction *c) {
   const tsr_nest_axis *m = c->m < 0 ? NULL : &nest->axes[c->m], *n = &nest->axes[c->n];
   const tsr_contract_operand *a = &c->a, *b = &c->b;
   const uint32_t par = par_mask(nest);
-  int64_t depth = 1;
+  const int64_t depth = fixed_depth(nest);
   if (nest->target->kind != TSR_TARGET_CPU || has_tiles_of_parts(nest->target) || m == NULL ||
       !m->fixed || (n->fixed && n->size < LEAST_WIDTH) || m->size < 2 * lanes ||
       c->dtype != TSR_F32 || a->bytes != (int64_t)sizeof(float) || b->bytes != a->bytes ||
       !a->packable || !a->alone || b->constant || !b->alone || b->main->indirect)
     return false;
-  for (uint32_t i = nest->par_count; i < nest->axis_count; i++)
-    depth *= nest->axes[i].gone ? 1 : nest->axes[i].fixed ? nest->axes[i].size : 0;
   const int64_t filled = (m->size + lanes - 1) / lanes * lanes;
   if (depth < LEAST_DEPTH || (double)m->size < least_fill * (double)filled ||
       tsr_value_get(nest->ir, b->value)->role != TSR_ROLE_RESULT ||

@@ -2,7 +2,6 @@
 #include "passes/tile/contract_dot.h"
 #include "passes/tile/default.h"
 #include "passes/tile/space_form.h"
-#include "passes/tile/split.h"
 
 static int64_t down_to(int64_t a, int64_t multiple) {
   return greatest(a / multiple * multiple, multiple);
