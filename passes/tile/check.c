@@ -1,5 +1,6 @@
 /* Which schedules are legal on their block and target. */
 #include "passes/tile/contract_dot.h"
+#include "passes/tile/default.h"
 #include "passes/tile/mma.h"
 
 static tsr_status refuse(const char *kernel, tsr_knob knob, const char *why, tsr_diag *diag) {
@@ -44,8 +45,7 @@ static tsr_status check_contract(tsr_nest *nest, const tsr_schedule *schedule, c
   const int64_t mr = knobs[TSR_KNOB_MR], nr = knobs[TSR_KNOB_NR];
   if (mr < 1 || (c->m < 0 && mr != 1))
     return refuse(kernel, TSR_KNOB_MR, "must be 1 where there are no rows", diag);
-  if (nr < 1 ||
-      mr * tsr_contract_up(nr, lanes) / lanes > 8 * (int64_t)nest->target->vector_registers)
+  if (nr < 1 || mr * up_to(nr, lanes) / lanes > 8 * (int64_t)nest->target->vector_registers)
     return refuse(kernel, TSR_KNOB_NR, "makes a register tile beyond the registers", diag);
   if (knobs[TSR_KNOB_MC] < mr || knobs[TSR_KNOB_MC] % mr != 0)
     return refuse(kernel, TSR_KNOB_MC, "must be a multiple of 'mr'", diag);

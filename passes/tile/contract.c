@@ -3,6 +3,7 @@
  * scratch, or straight from their buffers. */
 #include "passes/tile/contract_dot.h"
 #include "passes/tile/contract_parts.h"
+#include "passes/tile/default.h"
 #include <string.h>
 
 enum { MAX_OUTER_GRID = 2 };
@@ -117,7 +118,7 @@ void tsr_contract_flatten(tsr_contract_emit *e) {
     e->depth_index =
         tsr_expr_add(e->ir, e->depth_index, tsr_expr_mul_int(e->ir, axis->leaf, e->depth_total));
     e->depth_outer = e->depth_total;
-    e->depth_total *= grouped ? tsr_contract_up(axis->size, e->unit) : axis->size;
+    e->depth_total *= grouped ? up_to(axis->size, e->unit) : axis->size;
   }
   e->depth_outer *= e->taps;
   e->depth_total *= e->taps;
@@ -391,7 +392,7 @@ static int64_t rest_columns(const tsr_contract_emit *e, const tsr_contract_side 
   const int64_t lanes = tsr_target_lanes(e->nest->target, tsr_dtype_bits(e->c->dtype));
   int64_t power = 1;
   if (e->atom != NULL && e->atom->place == TSR_ATOM_MEMORY)
-    return tsr_contract_up(rest, e->atom->m); /* whole registers, rows too */
+    return up_to(rest, e->atom->m); /* whole registers, rows too */
   while (power < rest && power < lanes)
     power *= 2;
   const int64_t wide = rest <= power ? power : (rest + lanes - 1) / lanes * lanes;

@@ -2,6 +2,7 @@
  * differ for them: panels of constants and the loop over the depth. */
 #include "passes/tile/contract_dot.h"
 #include "passes/tile/contract_parts.h"
+#include "passes/tile/default.h"
 #include <string.h>
 
 /* --- which contractions --- */
@@ -202,7 +203,7 @@ static void set_layout(panel_form *f, const tsr_contract_side *side) {
   const tsr_contraction *c = e->c;
   const tsr_nest_axis *own = &e->nest->axes[side->axis];
   const tsr_nest_axis *last = &e->nest->axes[c->depth[c->depth_count - 1]];
-  const int64_t padded = tsr_contract_up(last->size, e->unit);
+  const int64_t padded = up_to(last->size, e->unit);
   for (uint32_t i = 0; i < c->outer_count; i++)
     add_axis(f, c->outer[i]);
   tsr_expr at =

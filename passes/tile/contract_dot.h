@@ -42,8 +42,4 @@ tsr_value tsr_contract_dot_product(tsr_contract_emit *e, const char *atom, tsr_v
 /* acc plus the pass's share of the depth. */
 tsr_value tsr_contract_dot_loop(tsr_contract_emit *e, tsr_value acc);
 
-static inline int64_t tsr_contract_up(int64_t number, int64_t multiple) {
-  return (number + multiple - 1) / multiple * multiple;
-}
-
 #endif

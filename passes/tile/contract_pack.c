@@ -3,6 +3,7 @@
  * source; where that is a red axis, square tiles are turned on the way. */
 #include "passes/tile/contract_dot.h"
 #include "passes/tile/contract_parts.h"
+#include "passes/tile/default.h"
 #include <string.h>
 
 enum { ABREAST = 4, ROW_END = 64, TURN = 16, MAX_COPY_LANES = 64, UNROLLED_TAPS = 4 };
@@ -165,7 +166,7 @@ static void grouped_level(packing *p, uint32_t level) {
   const bool passes = level == 0 && e->depth_block < e->depth_total;
   const int64_t size = passes ? e->depth_block : axis->size,
                 step = p->turned >= 0 ? TURN : e->group;
-  const int64_t padded = tsr_contract_up(size, e->unit);
+  const int64_t padded = up_to(size, e->unit);
   const tsr_expr first = passes ? e->depth_first : tsr_expr_int(ir, 0);
   const tsr_region outer = body->region;
   if (size / step > 0) {
@@ -212,7 +213,7 @@ static void bound_level(packing *p, uint32_t level, tsr_expr position) {
 static void zero_end(packing *p, uint32_t level, int64_t size) {
   tsr_contract_emit *e = p->e;
   tsr_body *body = &e->body;
-  const int64_t end = tsr_contract_up(size, e->unit) - size;
+  const int64_t end = up_to(size, e->unit) - size;
   const uint32_t axis = e->c->depth[level];
   tsr_expr subs[TSR_NEST_AXES + 2];
   if (end == 0)

@@ -75,28 +75,6 @@ static shape typical(const tsr_nest *nest, const tsr_contraction *c) {
   return s;
 }
 
-/* Cycles of a group's step: operations and loads of both operands, two per cycle each, and chains
- * of operations on one register that wait for each other. Loads that are hidden cost a little. */
-static double step_cycles(int64_t rows, int64_t vectors) {
-  const double operations = (double)(rows * vectors) / 2, loads = (double)(rows + vectors) / 2;
-  const double waits = 4, hidden = 0.1;
-  return fmax(operations, fmax(loads, waits)) + hidden * loads;
-}
-
-static double tile_cycles(const shape *s, int64_t rows, int64_t vectors) {
-  const int64_t down = s->m / rows, across = s->n / (vectors * TILE);
-  const int64_t rest_rows = s->m % rows, rest_columns = s->n % (vectors * TILE);
-  const int64_t rest_vectors = (rest_columns + TILE - 1) / TILE;
-  double cycles = (double)(down * across) * step_cycles(rows, vectors);
-  if (rest_rows > 0)
-    cycles += (double)across * step_cycles(rest_rows, vectors);
-  if (rest_vectors > 0)
-    cycles += (double)down * step_cycles(rows, rest_vectors);
-  if (rest_rows > 0 && rest_vectors > 0)
-    cycles += step_cycles(rest_rows, rest_vectors);
-  return cycles;
-}
-
 static const tsr_atom *tile_atom(tsr_nest *nest) {
   const tsr_atom *atoms[TSR_CONTRACT_ATOMS];
   for (uint32_t i = tsr_contract_atoms(nest, atoms); i-- > 0;)
@@ -108,34 +86,6 @@ static const tsr_atom *tile_atom(tsr_nest *nest) {
 /* Sums that start from zero again and again stand beside those that they are added to. */
 static bool chained(const tsr_atom *atom) {
   return atom->parts > 1 && atom->place == TSR_ATOM_REG && atom->k > 1;
-}
-
-static void choose_tile(tsr_nest *nest, const shape *s, const tsr_atom *atom, int64_t *knobs) {
-  const tsr_contraction *c = tsr_contract_narrow(nest);
-  /* Panels that a variant by tiles reads too. */
-  const bool shared = tile_atom(nest) != NULL && atom->place == TSR_ATOM_REG;
-  const int64_t only_rows = shared && c->a.packable ? TILE : 0;
-  const int64_t only_vectors = shared && c->b.packable && !c->flat ? 2 : 0;
-  double best = HUGE_VAL;
-  if (atom->place == TSR_ATOM_MEMORY) {
-    knobs[TSR_KNOB_MR] = s->m > TILE ? 2 * TILE : TILE;
-    knobs[TSR_KNOB_NR] = 2 * TILE;
-    return;
-  }
-  for (int64_t vectors = 1; vectors <= 4; vectors++)
-    for (int64_t rows = 1; rows <= 28; rows++) {
-      const int64_t sums = chained(atom) ? 2 * rows * vectors : rows * vectors;
-      if (sums + vectors + 1 > (int64_t)nest->target->vector_registers)
-        break;
-      if ((only_rows > 0 && rows != only_rows) || (only_vectors > 0 && vectors != only_vectors))
-        continue;
-      const double cycles = tile_cycles(s, rows, vectors);
-      if (cycles < best) {
-        best = cycles;
-        knobs[TSR_KNOB_MR] = rows;
-        knobs[TSR_KNOB_NR] = vectors * TILE;
-      }
-    }
 }
 
 /* Of a deep product of parts, passes whose rows are enough to share the panels that they read. */
@@ -150,28 +100,25 @@ static int64_t choose_pass(tsr_nest *nest, const tsr_contraction *c, const shape
   return 0;
 }
 
-/* What a task copies stays in half of L2, or of a quarter where it copies both; then enough tasks
+/* A block of rows takes a quarter of L2, columns that a task copies take half; then enough tasks
  * for all threads. */
 static void choose_blocks(const tsr_nest *nest, const tsr_contraction *c, const shape *s,
                           bool tiles, int64_t *knobs) {
   const int64_t mr = knobs[TSR_KNOB_MR], nr = knobs[TSR_KNOB_NR];
   const int64_t half = (int64_t)nest->target->l2_bytes / 2;
-  const int64_t all_m = tsr_contract_up(s->m, mr), all_n = tsr_contract_up(s->n, nr);
+  const int64_t all_m = up_to(s->m, mr), all_n = up_to(s->n, nr);
   const bool packs_b = knobs[TSR_KNOB_PACK_B] == 1;
   const int64_t row = greatest(1, s->k * c->a.bytes), column = greatest(1, s->k * c->b.bytes);
   int64_t mc = least(all_m, greatest(mr, half / 2 / row / mr * mr));
   int64_t nc = packs_b ? least(all_n, greatest(nr, half / column / nr * nr)) : all_n;
   const int64_t wanted = nest->target->threads > 1 ? 4 * (int64_t)nest->target->threads : 1;
   const double work = (double)s->m * (double)s->n * (double)s->k * (double)s->outer / 64;
-  while (s->outer * ((all_m + mc - 1) / mc) * ((all_n + nc - 1) / nc) < wanted &&
+  while (s->outer * ceil_div(all_m, mc) * ceil_div(all_n, nc) < wanted &&
          work > 4 * nest->target->fork_cycles && (mc > mr || nc > nr)) {
-    const bool rows = mc > mr && (packs_b ? nc / nr <= 2 : true);
-    if (rows)
-      mc = tsr_contract_up(mc / 2, mr);
-    else if (nc > nr)
-      nc = tsr_contract_up(nc / 2, nr);
+    if (mc > mr && (!packs_b || nc / nr <= 2))
+      mc = up_to(mc / 2, mr);
     else
-      break;
+      nc = up_to(nc / 2, nr);
   }
   knobs[TSR_KNOB_MC] = mc;
   knobs[TSR_KNOB_NC] = nc;
@@ -185,6 +132,56 @@ static void choose_blocks(const tsr_nest *nest, const tsr_contraction *c, const 
   }
 }
 
+/* Blocks for the register tile of the schedule; partial sums of passes stay in half of L2. */
+static void settle(const tsr_nest *nest, const tsr_contraction *c, const shape *s,
+                   tsr_schedule *inout) {
+  int64_t *knobs = inout->knobs;
+  shape pass = *s;
+  if (knobs[TSR_KNOB_KC] > 0)
+    pass.k = knobs[TSR_KNOB_KC];
+  choose_blocks(nest, c, &pass, inout->atom->place == TSR_ATOM_MEMORY, knobs);
+  if (knobs[TSR_KNOB_KC] == 0)
+    return;
+  const int64_t panel = knobs[TSR_KNOB_MC] * (int64_t)sizeof(float) * knobs[TSR_KNOB_NR];
+  const int64_t panels = greatest(1, (int64_t)nest->target->l2_bytes / 2 / panel);
+  knobs[TSR_KNOB_NC] = least(knobs[TSR_KNOB_NC], panels * knobs[TSR_KNOB_NR]);
+}
+
+/* The register tile of vectors whose schedule costs least; one that stores shorter pieces of rows
+ * has to gain, as the model does not know what those cost. */
+static void choose_tile(tsr_nest *nest, const tsr_contraction *c, const shape *s,
+                        tsr_schedule *inout) {
+  enum { MOST_ROWS = 28, MOST_VECTORS = 4 };
+  const double gain = 1.03;
+  /* Panels that a variant by tiles reads too. */
+  const bool shared = tile_atom(nest) != NULL;
+  const int64_t only_rows = shared && c->a.packable ? TILE : 0;
+  const int64_t only_vectors = shared && c->b.packable && !c->flat ? 2 : 0;
+  const int64_t each = chained(inout->atom) ? 2 : 1;
+  tsr_schedule entry = *inout;
+  double best = HUGE_VAL;
+  const int64_t widest =
+      only_vectors > 0 ? only_vectors : least(MOST_VECTORS, ceil_div(s->n, TILE));
+  for (int64_t vectors = widest; vectors >= 1; vectors--) {
+    const double wider = best / gain;
+    for (int64_t rows = 1; rows <= MOST_ROWS; rows++) {
+      tsr_cost cost;
+      if (each * rows * vectors + vectors + 1 > (int64_t)nest->target->vector_registers)
+        break;
+      if ((only_rows > 0 && rows != only_rows) || (only_vectors > 0 && vectors != only_vectors))
+        continue;
+      entry.knobs[TSR_KNOB_MR] = rows;
+      entry.knobs[TSR_KNOB_NR] = vectors * TILE;
+      settle(nest, c, s, &entry);
+      tsr_default_contract_cost(nest, &entry, &cost);
+      if (cost.cycles < (inout->knobs[TSR_KNOB_NR] == vectors * TILE ? best : wider)) {
+        best = cost.cycles;
+        *inout = entry;
+      }
+    }
+  }
+}
+
 void tsr_contract_dot_default(tsr_nest *nest, const tsr_atom *atom, tsr_schedule *out_schedule) {
   const tsr_contraction *c = tsr_contract_narrow(nest);
   *out_schedule = (tsr_schedule){.strategy = TSR_STRATEGY_CONTRACT, .atom = atom};
@@ -192,24 +189,20 @@ void tsr_contract_dot_default(tsr_nest *nest, const tsr_atom *atom, tsr_schedule
   if (c == NULL)
     return;
   const shape s = typical(nest, c);
+  const double work = (double)s.m * (double)s.n * (double)s.k * (double)s.outer / 64;
   knobs[TSR_KNOB_PACK_A] = !c->a.packable;
   knobs[TSR_KNOB_PACK_B] = !c->b.packable || c->flat;
   knobs[TSR_KNOB_OUTER] = knobs[TSR_KNOB_PACK_B] == 0;
   knobs[TSR_KNOB_UNROLL] = 4;
-  knobs[TSR_KNOB_GRAIN] = tsr_default_grain(nest->target, (double)s.m * (double)s.n * (double)s.k *
-                                                              (double)s.outer / 64);
-  choose_tile(nest, &s, atom, knobs);
+  knobs[TSR_KNOB_GRAIN] = tsr_default_grain(nest->target, work);
   knobs[TSR_KNOB_KC] = choose_pass(nest, c, &s);
-  shape pass = s;
-  if (knobs[TSR_KNOB_KC] > 0)
-    pass.k = knobs[TSR_KNOB_KC];
-  choose_blocks(nest, c, &pass, atom->place == TSR_ATOM_MEMORY, knobs);
-  if (knobs[TSR_KNOB_KC] > 0) /* partial sums stay in half of L2 */
-    knobs[TSR_KNOB_NC] =
-        least(knobs[TSR_KNOB_NC],
-              greatest(1, (int64_t)nest->target->l2_bytes / 2 /
-                              (knobs[TSR_KNOB_MC] * (int64_t)sizeof(float) * knobs[TSR_KNOB_NR])) *
-                  knobs[TSR_KNOB_NR]);
+  if (atom->place == TSR_ATOM_REG) {
+    choose_tile(nest, c, &s, out_schedule);
+    return;
+  }
+  knobs[TSR_KNOB_MR] = s.m > TILE ? 2 * TILE : TILE;
+  knobs[TSR_KNOB_NR] = 2 * TILE;
+  settle(nest, c, &s, out_schedule);
 }
 
 /* Vectors, on whose schedule a variant by tiles may stand; slow ones only for its sake. */
@@ -239,9 +232,9 @@ uint32_t tsr_contract_dot_variants(tsr_nest *nest, const tsr_schedule *first, ts
     knobs[TSR_KNOB_MR] = mr;
   if (c->b.packable && !c->flat)
     knobs[TSR_KNOB_NR] = nr;
-  knobs[TSR_KNOB_MC] = tsr_contract_up(knobs[TSR_KNOB_MC], knobs[TSR_KNOB_MR]);
+  knobs[TSR_KNOB_MC] = up_to(knobs[TSR_KNOB_MC], knobs[TSR_KNOB_MR]);
   if (!c->flat)
-    knobs[TSR_KNOB_NC] = tsr_contract_up(knobs[TSR_KNOB_NC], knobs[TSR_KNOB_NR]);
+    knobs[TSR_KNOB_NC] = up_to(knobs[TSR_KNOB_NC], knobs[TSR_KNOB_NR]);
   knobs[TSR_KNOB_UPTO] = tsr_knob_get(TSR_KNOB_UPTO)->greatest;
   return 1;
 }
@@ -269,9 +262,9 @@ bool tsr_contract_dot_stand_in(tsr_nest *nest, const tsr_schedule *tiles, tsr_sc
       knobs[TSR_KNOB_MR] = tiles->knobs[TSR_KNOB_MR];
     if (c->b.packable && !c->flat)
       knobs[TSR_KNOB_NR] = tiles->knobs[TSR_KNOB_NR];
-    knobs[TSR_KNOB_MC] = tsr_contract_up(knobs[TSR_KNOB_MC], knobs[TSR_KNOB_MR]);
+    knobs[TSR_KNOB_MC] = up_to(knobs[TSR_KNOB_MC], knobs[TSR_KNOB_MR]);
     if (!c->flat)
-      knobs[TSR_KNOB_NC] = tsr_contract_up(knobs[TSR_KNOB_NC], knobs[TSR_KNOB_NR]);
+      knobs[TSR_KNOB_NC] = up_to(knobs[TSR_KNOB_NC], knobs[TSR_KNOB_NR]);
     return true;
   }
   return false;

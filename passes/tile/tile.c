@@ -141,7 +141,7 @@ static tsr_status check_variant(tiling *t, tsr_nest *nest, const made_variant *f
                     variant->name, first->name);
   if (is_mma(&first->schedule))
     return TSR_OK;
-  const tsr_contraction *c = tsr_contract_match(nest);
+  const tsr_contraction *c = tsr_contract_of(nest, &first->schedule);
   const bool shared[2] = {c != NULL && c->a.packable, c != NULL && c->b.packable && !c->flat};
   for (int i = 0; i < 2; i++)
     if (shared[i] && variant->schedule.knobs[tiles[i]] != first->schedule.knobs[tiles[i]])
@@ -167,15 +167,10 @@ static tsr_expr guard_of(tiling *t, tsr_nest *nest, tsr_expr extent, const tsr_s
   return guard == 0 ? tsr_expr_int(t->take.ir, 1) : guard;
 }
 
-/* The extent where dims have their hints, at which rows are measured; 0: not known. */
+/* The extent at which rows are measured; 0: not known. */
 static int64_t measured_extent(const tiling *t, tsr_expr extent) {
-  enum { MOST_DIMS = 64 };
-  int64_t sizes[MOST_DIMS] = {0}, typical = 0;
-  if (tsr_dim_count(t->take.ir) > MOST_DIMS)
-    return 0;
-  for (tsr_dim dim = 1; dim <= tsr_dim_count(t->take.ir); dim++)
-    sizes[dim - 1] = tsr_dim_get(t->take.ir, dim)->hint;
-  return tsr_expr_eval(t->take.ir, extent, sizes, &typical) == TSR_OK ? typical : 0;
+  int64_t typical = 0;
+  return tsr_expr_at_hints(t->take.ir, extent, &typical) == TSR_OK ? typical : 0;
 }
 
 /* The model's variants end where the row begins to run. */

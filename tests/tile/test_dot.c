@@ -31,6 +31,23 @@ static bool open_target(const dot_target *wanted, unsigned threads, tsr_cpu_isa 
   return true;
 }
 
+/* Does the default make every product by atoms with k-groups? */
+static bool has_atoms(const char *text, const tsr_target *target) {
+  tsr_ir *ir = parse_text(text);
+  tsr_diag diag = {0};
+  tsr_op plan = 0;
+  bool all = true;
+  if (tsr_plan_default(ir, target, &diag, &plan) != TSR_OK)
+    fail_with(&diag, text);
+  TSR_FOR_EACH_OP (ir, tsr_op_get(ir, plan)->regions[0], op) {
+    tsr_schedule schedule = {0};
+    ck_assert_int_eq(tsr_schedule_read(ir, op, &diag, &schedule), TSR_OK);
+    all = all && schedule.atom != NULL && schedule.atom->k > 1;
+  }
+  tsr_ir_destroy(ir);
+  return all;
+}
+
 typedef struct product {
   int m, n, k;
   bool turn_a, turn_b, constant; /* of b */
@@ -85,6 +102,7 @@ static void check_product(const dot_target *wanted, const product *p) {
       sum, p->n, m, p->n, p->k, p->turn_a ? "%k, %i" : "%i, %k", p->a, sum,
       p->turn_b ? "%j, %k" : "%k, %j", p->b, sum, sum, sum, sum, sum, sum, m, p->n);
   const int64_t dims[1] = {p->rows};
+  ck_assert_msg(p->knobs != NULL || has_atoms(text, &target), "no atom for\n%s", text);
   check_text(text, dims, p->rows > 0, &isa, &target);
 }
 
@@ -164,6 +182,7 @@ static void check_conv(const dot_target *wanted, int in, int out, int size, int 
       "%%y[%%m, %%p, %%q]\n } : i32[%d, %d, %d]\n output %%y {name = \"y\"}\n}\n",
       in, size, size, out, in, window, window, out, result, result, in, window, window, stride, pad,
       stride, pad, out, result, result);
+  ck_assert_msg(knobs != NULL || has_atoms(text, &target), "no atom for\n%s", text);
   check_text(text, NULL, 0, &isa, &target);
 }
 
@@ -176,6 +195,30 @@ START_TEST(convolutions) {
     if (s[0] > 4)
       check_conv(&all_targets[1], s[0], s[1], s[2], s[3], s[4],
                  "mr = 16, nr = 32, mc = 16, kc = 0, pack_a = 0, pack_b = 1, outer = 0");
+  }
+}
+END_TEST
+
+/* An operand that is computed from a constant is copied, not laid out before: by vectors and by
+ * tiles each with registers of its own. */
+START_TEST(computed_constant) {
+  static const dot_target both = {":x86-64-v4+vnni+amx-int8+amx-emulated", NULL, NULL};
+  char text[2048];
+  tsr_cpu_isa isa;
+  tsr_target target;
+  if (!open_target(&both, 1, &isa, &target))
+    return;
+  for (int n = 7; n <= 71; n += 32) {
+    snprintf(text, sizeof text,
+             "graph @g {\n %%x = input {name = \"x\"} : u8[40, 70]\n %%w = const {random = 5} : "
+             "i8[70, %d]\n %%y = block par(%%i in 40, %%j in %d) red(%%k in 70) {\n %%0 = load "
+             "%%x[%%i, %%k] : u8\n %%1 = cast %%0 : i32\n %%2 = load %%w[%%k, %%j] : i8\n %%3 = "
+             "const {value = 3} : i8\n %%4 = max %%2, %%3 : i8\n %%5 = cast %%4 : i32\n %%6 = mul "
+             "%%1, %%5 : i32\n %%7 = reduce %%6 {combine = \"add\"} : i32\n store %%7, %%y[%%i, "
+             "%%j]\n } : i32[40, %d]\n output %%y {name = \"y\"}\n}\n",
+             n, n, n);
+    ck_assert_msg(has_atoms(text, &target), "no atom for\n%s", text);
+    check_text(text, NULL, 0, &isa, &target);
   }
 }
 END_TEST
@@ -246,6 +289,7 @@ int main(void) {
   tcase_add_loop_test(tcase, products, 0, 8);
   tcase_add_test(tcase, planned);
   tcase_add_test(tcase, convolutions);
+  tcase_add_test(tcase, computed_constant);
   tcase_add_test(tcase, legality);
   suite_add_tcase(suite, tcase);
   SRunner *runner = srunner_create(suite);

@@ -81,6 +81,36 @@ static const workload workloads[] = {
      " %y = einsum %p, %v {spec = \"bmk,bkn->bmn\"} : f32[2, 37, 24]\n"
      " output %y {name = \"y\"}\n}\n"},
 };
+/* Products that atoms with k-groups make, where the target has them. */
+static const workload grouped[] = {
+    {"bytes with weights",
+     "graph @g {\n %x = input {name = \"x\"} : u8[37, 150]\n %w = const {random = 1} : i8[150, "
+     "66]\n"
+     " %a = cast %x : i32[37, 150]\n %b = cast %w : i32[150, 66]\n"
+     " %y = einsum %a, %b {spec = \"mk,kn->mn\"} : i32[37, 66]\n output %y {name = \"y\"}\n}\n"},
+    {"signed bytes",
+     "graph @g {\n %x = input {name = \"x\"} : i8[37, 128]\n %w = input {name = \"w\"} : i8[128, "
+     "48]\n"
+     " %a = cast %x : i32[37, 128]\n %b = cast %w : i32[128, 48]\n"
+     " %y = einsum %a, %b {spec = \"mk,kn->mn\"} : i32[37, 48]\n output %y {name = \"y\"}\n}\n"},
+    {"bytes of an image",
+     "graph @g {\n %x = input {name = \"x\"} : u8[1, 12, 14, 14]\n %w = const {random = 1} : "
+     "i8[40, "
+     "12, 3, 3]\n %a = cast %x : i32[1, 12, 14, 14]\n %b = cast %w : i32[40, 12, 3, 3]\n"
+     " %y = conv %a, %b {dilations = [1, 1], groups = 1, high = [1, 1], low = [1, 1], strides = "
+     "[1, 1]} : i32[1, 40, 14, 14]\n output %y {name = \"y\"}\n}\n"},
+    {"rows of bf16",
+     "dim N in 1..512 hint 33\ngraph @g {\n %x = input {name = \"x\"} : bf16[N, 128]\n"
+     " %w = const {random = 1} : bf16[128, 48]\n %a = cast %x : f32[N, 128]\n"
+     " %b = cast %w : f32[128, 48]\n %y = einsum %a, %b {spec = \"mk,kn->mn\"} : f32[N, 48]\n"
+     " output %y {name = \"y\"}\n}\n"},
+    {"f32 by parts",
+     "graph @g {\n %x = input {name = \"x\"} : f32[64, 256]\n %w = const {random = 1} : f32[256, "
+     "96]\n %y = einsum %x, %w {spec = \"mk,kn->mn\"} : f32[64, 96]\n output %y {name = "
+     "\"y\"}\n}\n"},
+};
+enum { GROUPED = sizeof grouped / sizeof *grouped };
+
 /* Runs of each block; by hand more may be asked for. */
 #ifndef TEST_RUNS
 #define TEST_RUNS 1
@@ -119,7 +149,8 @@ static void release(blocks *b) {
 
 static blocks blocks_of(const workload *w) {
   tsr_diag diag = {0};
-  const tsr_pass_options options = {.group_bytes = is_group(w) ? 1 << 20 : 0};
+  const tsr_pass_options options = {.fold_elements = -1, /* narrow constants stay so */
+                                    .group_bytes = is_group(w) ? 1 << 20 : 0};
   tsr_ir *ir = parse_text(w->text);
   blocks found = {.whole = ir};
   must(tsr_ir_verify(ir, &diag), &diag, w->name);
@@ -165,10 +196,18 @@ static void accepted(const tsr_ir *block, const tsr_target *target, const tsr_sc
   tsr_ir_destroy(plan_ir);
 }
 
-/* Sampled, mutated, crossed; two walks from one state are the same. */
-static void walk(tsr_space *space, const tsr_ir *block, const tsr_target *target, int steps,
-                 const char *name) {
-  uint64_t random = 7, again = 7;
+/* The bit of the schedule's atom. */
+static uint64_t atom_bit(const tsr_schedule *schedule) {
+  unsigned at = 0;
+  while (schedule->atom != NULL && tsr_atom_at(at) != schedule->atom)
+    at++;
+  return schedule->atom == NULL ? 0 : UINT64_C(1) << at;
+}
+
+/* Sampled, mutated, crossed; two walks from one state are the same. Returns the atoms met. */
+static uint64_t walk(tsr_space *space, const tsr_ir *block, const tsr_target *target, int steps,
+                     const char *name) {
+  uint64_t random = 7, again = 7, met = 0;
   tsr_schedule last, next, other, repeated;
   tsr_cost cost;
   tsr_space_default(space, &last);
@@ -182,6 +221,7 @@ static void walk(tsr_space *space, const tsr_ir *block, const tsr_target *target
     ck_assert_mem_eq(next.knobs, repeated.knobs, sizeof next.knobs);
     ck_assert(tsr_space_is_legal(space, &next));
     accepted(block, target, &next, name);
+    met |= atom_bit(&next);
     if (tsr_space_cross(space, &random, &last, &next, &other))
       accepted(block, target, &other, name);
     if (tsr_space_mutate(space, &random, &last, &other)) {
@@ -192,23 +232,27 @@ static void walk(tsr_space *space, const tsr_ir *block, const tsr_target *target
     tsr_space_cost(space, &next, &cost);
     ck_assert_msg(cost.cycles > 0 && isfinite(cost.cycles), "%s: costs %g", name, cost.cycles);
   }
+  return met;
 }
 
-static void walk_everywhere(const tsr_target *target, int steps) {
-  for (unsigned w = 0; w < WORKLOADS; w++) {
-    if (is_group(&workloads[w]) && target->kind != TSR_TARGET_CPU)
+static uint64_t walk_all(const workload *list, unsigned count, const tsr_target *target,
+                         int steps) {
+  uint64_t met = 0;
+  for (unsigned w = 0; w < count; w++) {
+    if (is_group(&list[w]) && target->kind != TSR_TARGET_CPU)
       continue;
-    blocks b = blocks_of(&workloads[w]);
+    blocks b = blocks_of(&list[w]);
     for (uint32_t i = 0; i < b.count; i++) {
       tsr_diag diag = {0};
       tsr_space *space = NULL;
       must(tsr_space_create(b.irs[i], b.ops[i], target, tsr_allocator_default(), &diag, &space),
-           &diag, workloads[w].name);
-      walk(space, b.irs[i], target, steps, workloads[w].name);
+           &diag, list[w].name);
+      met |= walk(space, b.irs[i], target, steps, list[w].name);
       tsr_space_destroy(space);
     }
     release(&b);
   }
+  return met;
 }
 
 START_TEST(legal_on_cpu) {
@@ -220,7 +264,36 @@ START_TEST(legal_on_cpu) {
     must(tsr_cpu_isa_parse(names[i], &diag, &isa), &diag, names[i]);
     const tsr_cpu_caches small = {2048, 8192, 65536, 64};
     tsr_target_cpu(tsr_cpu_isa_features(&isa), i == 1 ? &small : NULL, i == 0 ? 4 : 1, &target);
-    walk_everywhere(&target, 20);
+    walk_all(workloads, WORKLOADS, &target, 20);
+  }
+}
+END_TEST
+
+/* A CPU whose products of f32 may be made of bf16 parts. */
+static void grouped_target(const char *name, unsigned threads, tsr_cpu_isa *out_isa,
+                           tsr_target *out_target) {
+  const tsr_cpu_caches small = {2048, 8192, 65536, 64};
+  tsr_diag diag = {0};
+  must(tsr_cpu_isa_parse(name, &diag, out_isa), &diag, name);
+  tsr_target_cpu(tsr_cpu_isa_features(out_isa), threads > 1 ? NULL : &small, threads, out_target);
+  out_target->bf16_parts = true;
+}
+
+/* Every atom with k-groups that the target has is met; multiply-adds by parts are no schedule of
+ * their own. */
+START_TEST(legal_with_groups) {
+  static const char *const names[] = {":x86-64-v4+vnni+bf16",
+                                      ":x86-64-v4+vnni+bf16+amx-int8+amx-bf16"};
+  for (unsigned i = 0; i < 4; i++) {
+    tsr_cpu_isa isa;
+    tsr_target target;
+    const tsr_atom *atom;
+    grouped_target(names[i / 2], i % 2 ? 4 : 1, &isa, &target);
+    const uint64_t met = walk_all(grouped, GROUPED, &target, 24);
+    for (unsigned a = 0; (atom = tsr_atom_at(a)) != NULL; a++)
+      if (atom->kind == TSR_TARGET_CPU && atom->k > 1 &&
+          (atom->features & ~target.cpu_features) == 0)
+        ck_assert_msg(met >> a & 1, "%s is never met on %s", atom->text, names[i / 2]);
   }
 }
 END_TEST
@@ -230,7 +303,7 @@ START_TEST(legal_on_cuda) {
   for (unsigned i = 0; i < 2; i++) {
     tsr_target target;
     ck_assert(tsr_target_cuda(names[i], &target));
-    walk_everywhere(&target, 10);
+    walk_all(workloads, WORKLOADS, &target, 10);
   }
 }
 END_TEST
@@ -253,6 +326,23 @@ static void check_run(const tsr_ir *block, const tsr_schedule *schedule, const t
   tsr_ir_destroy(plan_ir);
 }
 
+/* Samples of the space of each of its blocks. */
+static void check_samples(const workload *w, int count, uint64_t *random, const tsr_cpu_isa *isa,
+                          const tsr_target *target) {
+  blocks b = blocks_of(w);
+  for (uint32_t i = 0; i < b.count; i++) {
+    tsr_space *space = NULL;
+    tsr_schedule schedule;
+    tsr_diag diag = {0};
+    must(tsr_space_create(b.irs[i], b.ops[i], target, tsr_allocator_default(), &diag, &space),
+         &diag, w->name);
+    for (int k = 0; k < count * TEST_RUNS && tsr_space_sample(space, random, &schedule); k++)
+      check_run(b.irs[i], &schedule, isa, target);
+    tsr_space_destroy(space);
+  }
+  release(&b);
+}
+
 START_TEST(right_on_cpu) {
   static const char *const names[] = {":x86-64-v4", ":x86-64-v2"};
   tsr_cpu_isa host, isa;
@@ -267,17 +357,27 @@ START_TEST(right_on_cpu) {
       isa = host;
     const tsr_cpu_caches small = {2048, 8192, 65536, 64};
     tsr_target_cpu(tsr_cpu_isa_features(&isa), &small, 2, &target);
-    blocks b = blocks_of(&workloads[w]);
-    for (uint32_t i = 0; i < b.count; i++) {
-      tsr_space *space = NULL;
-      tsr_schedule schedule;
-      must(tsr_space_create(b.irs[i], b.ops[i], &target, tsr_allocator_default(), &diag, &space),
-           &diag, workloads[w].name);
-      for (int k = 0; k < 4 * TEST_RUNS && tsr_space_sample(space, &random, &schedule); k++)
-        check_run(b.irs[i], &schedule, &isa, &target);
-      tsr_space_destroy(space);
+    check_samples(&workloads[w], 4, &random, &isa, &target);
+  }
+}
+END_TEST
+
+/* AMX is emulated. */
+START_TEST(right_with_groups) {
+  static const char *const names[] = {":x86-64-v4+vnni+bf16",
+                                      ":x86-64-v4+amx-int8+amx-bf16+amx-emulated"};
+  tsr_cpu_isa host, isa;
+  uint64_t random = 13;
+  tsr_cpu_isa_host(&host);
+  for (unsigned i = 0; i < 2; i++) {
+    tsr_target target;
+    grouped_target(names[i], 1, &isa, &target);
+    if (!tsr_cpu_isa_covers(&host, &isa)) {
+      printf("SKIP cpu%s: this machine does not run it\n", names[i]);
+      continue;
     }
-    release(&b);
+    for (unsigned w = 0; w < GROUPED; w++)
+      check_samples(&grouped[w], 3, &random, &isa, &target);
   }
 }
 END_TEST
@@ -375,8 +475,10 @@ int main(void) {
   Suite *suite = suite_create("space");
   TCase *cases = tcase_create("space");
   tcase_add_test(cases, legal_on_cpu);
+  tcase_add_test(cases, legal_with_groups);
   tcase_add_test(cases, legal_on_cuda);
   tcase_add_test(cases, right_on_cpu);
+  tcase_add_test(cases, right_with_groups);
   tcase_add_test(cases, other_sizes_and_rates);
   tcase_add_test(cases, features);
   suite_add_tcase(suite, cases);
