@@ -487,20 +487,27 @@ static const tsr_expr *int_exprs(tsr_lower *l, const int64_t *numbers, uint32_t 
   return exprs;
 }
 
-/* Sizes that are not plain numbers: index expressions or data. They must add up. */
-static tsr_status split_sizes(tsr_lower *l, tsr_expr dim, const tsr_expr **out_sizes,
-                              uint32_t *out_count) {
+/* Sizes that are not plain numbers: index expressions or data. */
+static tsr_status split_sizes(tsr_lower *l, const tsr_expr **out_sizes, uint32_t *out_count) {
   const tsr_content *content = tsr_size_content(l, 1, "split");
   if (!content)
     return tsr_lower_unknown(l, 1, "split");
   *out_sizes = content->exprs;
   *out_count = (uint32_t)content->count;
+  return TSR_OK;
+}
+
+static tsr_status sizes_add_up(tsr_lower *l, tsr_expr dim, const tsr_expr *sizes, uint32_t count) {
+  static const char text[] = "the sizes do not add up to the extent of the axis";
   tsr_expr total = e_int(l, 0);
-  for (uint64_t i = 0; i < content->count; i++)
-    total = e_add(l, total, content->exprs[i]);
-  if (total != dim)
-    tsr_size_check(l, v_ne(l, tsr_size_scalar(l, total), tsr_size_scalar(l, dim)),
-                   "the sizes do not add up to the extent of the axis");
+  int64_t known;
+  for (uint32_t i = 0; i < count; i++)
+    total = e_add(l, total, sizes[i]);
+  tsr_expr equal = tsr_expr_binary(l->ir, TSR_INDEX_EQ, total, dim);
+  if (!tsr_expr_is_int(l->ir, equal, &known))
+    tsr_graph_check(l->b, equal, text);
+  else if (known == 0)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "%s", text);
   return TSR_OK;
 }
 
@@ -520,9 +527,11 @@ tsr_status tsr_lower_op_split(tsr_lower *l) {
   const int64_t *list = tsr_lower_list(l, "split", 1, &count, &known);
   const tsr_expr *sizes = int_exprs(l, list, count);
   if (!known)
-    TSR_TRY(split_sizes(l, x->dims[axis], &sizes, &count));
+    TSR_TRY(split_sizes(l, &sizes, &count));
   if (sizes && count != l->out_count)
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "%u sizes for %u outputs", count, l->out_count);
+  if (sizes)
+    TSR_TRY(sizes_add_up(l, x->dims[axis], sizes, count));
   int64_t parts = tsr_lower_int(l, "num_outputs", l->out_count);
   if (parts != l->out_count)
     return tsr_lower_wrong(l, TSR_ERR_SHAPE, "num_outputs is %lld, there are %u outputs",

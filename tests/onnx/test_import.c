@@ -295,6 +295,9 @@ START_TEST(wrong_shapes_and_types) {
   node = onnx_node("Split", "a", "x", "z");
   onnx_int(&node, "num_outputs", 2);
   expect_failure(one_node(node, 18, "4", NULL), TSR_ERR_SHAPE, "Split", "num_outputs is 2");
+  node = onnx_node("Split", "a", "x", "z");
+  onnx_int_list(&node, "split", (const int64_t[]){3}, 1);
+  expect_failure(one_node(node, 11, "4", NULL), TSR_ERR_SHAPE, "Split", "do not add up");
   node = onnx_node("Conv", "a", "x y", "z");
   onnx_int_list(&node, "kernel_shape", (const int64_t[]){3, 2}, 2);
   expect_failure(one_node(node, 17, "1 2 8 8", "4 2 3 3"), TSR_ERR_SHAPE, "Conv",

@@ -48,6 +48,14 @@ static const dims_case cases[] = {
               {{{3, 6}}, "node: the new shape has another number of elements (N = 3, M = 6)"},
               {{{1000, 1000}}, "another number of elements"},
               {{{24, 1}}, NULL}}},
+    {.op = "Split",
+     .inputs = {"x N 3"},
+     .constants = 2,
+     .constant = {2, 3},
+     .count = 3,
+     .sets = {{{{4, 3}}, "node: the sizes do not add up to the extent of the axis (N = 4)"},
+              {{{5, 3}}, NULL},
+              {{{7, 3}}, "node: the sizes do not add up to the extent of the axis (N = 7)"}}},
     {.op = "Squeeze",
      .inputs = {"x N M"},
      .constants = 1,
@@ -198,7 +206,7 @@ static wire model_of(const dims_case *c) {
     onnx_add_initializer(&g, onnx_ints("c", c->constant, c->constants));
     strcat(names, " c");
   }
-  bool two = strcmp(c->op, "TopK") == 0;
+  bool two = strcmp(c->op, "TopK") == 0 || strcmp(c->op, "Split") == 0;
   wire node = onnx_node(c->op, "node", names, two ? "out second" : "out");
   if (c->attribute != NULL)
     onnx_int(&node, c->attribute, c->value);
