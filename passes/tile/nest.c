@@ -406,11 +406,13 @@ static void join_buffer(tsr_nest *nest, tsr_nest_buffer *buffer, uint32_t dim) {
 }
 
 bool tsr_nest_join_pair(tsr_nest *nest, uint32_t i, uint32_t j, uint64_t spare) {
+  int64_t size;
   int *dims = tsr_arena_alloc_array(nest->arena, nest->access_count + 1, sizeof *dims);
   if (dims == NULL)
     return tsr_ir_poison(nest->ir, TSR_ERR_OUT_OF_MEMORY, "out of memory in tiling") != 0;
   if (nest->axes[i].red != nest->axes[j].red ||
-      !reduces_agree(nest, tsr_op_get(nest->ir, nest->op)->regions[0], i, j))
+      !reduces_agree(nest, tsr_op_get(nest->ir, nest->op)->regions[0], i, j) ||
+      __builtin_mul_overflow(nest->axes[i].size, nest->axes[j].size, &size))
     return false;
   for (uint32_t a = 0; a < nest->access_count; a++) {
     dims[a] = join_dim(nest, &nest->accesses[a], i, j);
@@ -432,7 +434,7 @@ bool tsr_nest_join_pair(tsr_nest *nest, uint32_t i, uint32_t j, uint64_t spare) 
   }
   tsr_nest_axis *axis = &nest->axes[i];
   axis->extent = tsr_expr_mul(nest->ir, axis->extent, nest->axes[j].extent);
-  axis->size *= nest->axes[j].size;
+  axis->size = size;
   axis->fixed = axis->fixed && nest->axes[j].fixed;
   nest->axes[j].gone = true;
   return true;
