@@ -74,8 +74,9 @@ bool tsr_fuse_to_alias(tsr_ir *ir, tsr_value buffer, tsr_value value, const tsr_
                        tsr_expr *out);
 /* A map that only moves elements (one direct load, casts): what contractions take as operand. */
 bool tsr_fuse_is_view(const tsr_ir *ir, const tsr_block_info *info);
-/* A view whose axes are whole axes of what it reads: in range together, out of range together. */
-bool tsr_fuse_is_permutation(const tsr_ir *ir, const tsr_block_info *info);
+/* A view whose axes are the whole axes of what it reads, in some order, those of extent 1 too: in
+ * range together, out of range together. */
+bool tsr_fuse_is_permutation(const tsr_ir *ir, const tsr_block_info *info, tsr_value value);
 /* What must hold for `subscripts` to lie inside `buffer`; 0: they always do. */
 tsr_expr tsr_fuse_guard(tsr_ir *ir, tsr_value buffer, const tsr_expr *subscripts);
 /* The result of the producer that `buffer` is or is a reshape of, or 0. */

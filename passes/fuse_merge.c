@@ -68,17 +68,27 @@ static tsr_value inline_value(inlining *in, const tsr_expr *subscripts) {
 }
 
 /* A permutation leaves its source where the load leaves the intermediate, so the load's own pad
- * value does there too. */
+ * value does there too. Axes of extent 1 have no variable in it: they stand for each other in
+ * order. */
 static tsr_value permuted_load(inlining *in, const tsr_expr *subscripts, double pad) {
   tsr_ir *ir = in->rw.ir;
   (void)inline_value(in, subscripts);
   TSR_FOR_EACH_OP (ir, in->producer.body, op) {
     const tsr_operand *from = &tsr_op_get(ir, op)->operands[0];
+    const tsr_operand *to = &tsr_op_get(ir, in->store)->operands[1];
     tsr_expr places[TSR_MAX_RANK];
+    uint32_t unit = 0;
     if (!tsr_op_is_load(ir, op))
       continue;
-    for (uint32_t i = 0; i < from->subscript_count; i++)
-      places[i] = tsr_rewriter_expr(&in->rw, from->subscripts[i]);
+    for (uint32_t i = 0; i < from->subscript_count; i++) {
+      if (!tsr_expr_equals_int(ir, from->subscripts[i], 0)) {
+        places[i] = tsr_rewriter_expr(&in->rw, from->subscripts[i]);
+        continue;
+      }
+      while (!tsr_expr_equals_int(ir, to->subscripts[unit], 0))
+        unit++;
+      places[i] = subscripts[unit++];
+    }
     return tsr_point_load_pad(&in->rw.out, from->value, places, from->subscript_count, pad);
   }
   return 0;
@@ -102,7 +112,8 @@ static void inline_load(inlining *in, tsr_op load) {
     return;
   }
   tsr_expr guard = tsr_fuse_guard(ir, from->value, at);
-  bool direct = from->value == in->link->value && tsr_fuse_is_permutation(ir, &in->producer);
+  bool direct =
+      from->value == in->link->value && tsr_fuse_is_permutation(ir, &in->producer, in->link->value);
   tsr_value value = guard != 0 && direct
                         ? permuted_load(in, subscripts, tsr_op_float(ir, load, "pad", 0))
                         : inline_value(in, subscripts);

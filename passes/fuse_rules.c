@@ -55,11 +55,21 @@ static tsr_op first_load(const tsr_ir *ir, tsr_region body) {
   return 0;
 }
 
-bool tsr_fuse_is_permutation(const tsr_ir *ir, const tsr_block_info *info) {
+/* Axes whose one place is 0. */
+static unsigned unit_axes(const tsr_ir *ir, const tsr_operand *place) {
+  unsigned units = 0;
+  for (uint32_t i = 0; i < place->subscript_count; i++)
+    units += tsr_expr_equals_int(ir, place->subscripts[i], 0);
+  return units;
+}
+
+bool tsr_fuse_is_permutation(const tsr_ir *ir, const tsr_block_info *info, tsr_value value) {
   if (info->op_count != 2 || info->load_count != 1 || info->indirect)
     return false;
   const tsr_operand *from = &tsr_op_get(ir, first_load(ir, info->body))->operands[0];
-  return whole_axes(ir, from->subscripts, tsr_value_type(ir, from->value));
+  const tsr_operand *to = &tsr_op_get(ir, tsr_block_store_of(ir, info->body, value))->operands[1];
+  return from->subscript_count == to->subscript_count && unit_axes(ir, from) == unit_axes(ir, to) &&
+         whole_axes(ir, from->subscripts, tsr_value_type(ir, from->value));
 }
 
 /* The producer's store names its par variables and nothing else, so that subscripts of its result
@@ -101,11 +111,12 @@ static const char *refuse_reader(const tsr_ir *ir, tsr_op consumer) {
 
 /* --- inline --- */
 
-static const char *refuse_operand(tsr_ir *ir, const tsr_block_info *p, bool guarded) {
+static const char *refuse_operand(tsr_ir *ir, const tsr_block_info *p, tsr_value value,
+                                  bool guarded) {
   if (!tsr_fuse_is_view(ir, p))
     return "the contraction reads this operand again and again: only views, casts and padding "
            "with zeros (of bytes: any number) move into it";
-  if (guarded && !tsr_fuse_is_permutation(ir, p))
+  if (guarded && !tsr_fuse_is_permutation(ir, p, value))
     return "the window leaves the operand, and the view has other bounds than what it reads";
   return NULL;
 }
@@ -118,7 +129,7 @@ static const char *refuse_load(tsr_ir *ir, const tsr_fuse_link *link, const tsr_
     return "the reshape between them does not split axis by axis";
   bool guarded = tsr_fuse_guard(ir, from->value, from->subscripts) != 0;
   if (c->kind == TSR_BLOCK_CONTRACT && tsr_block_feeds_reduce(ir, c->body, load))
-    return refuse_operand(ir, p, guarded);
+    return refuse_operand(ir, p, link->value, guarded);
   return NULL;
 }
 

@@ -186,8 +186,10 @@ static tsr_value scaled_scores(const attention *a) {
   tsr_value scores = v_head_scores(l, a->q, a->k);
   int64_t width = 1;
   v_static_dim(l, a->q, 3, &width);
-  double scale = 1 / sqrt((double)width);
-  return v_mul_number(l, scores, (double)tsr_lower_float(l, "scale", (float)scale));
+  float scale = tsr_lower_float(l, "scale", (float)(1 / sqrt((double)width)));
+  /* Both operands are scaled by its root, which is a number of float32. */
+  double root = (double)sqrtf(scale);
+  return v_mul_number(l, scores, root * root);
 }
 
 tsr_status tsr_lower_op_attention(tsr_lower *l) {

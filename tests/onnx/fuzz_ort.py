@@ -3,7 +3,7 @@
 
     python3 tests/onnx/fuzz_ort.py --graphs 5000            seeds 0 to 4999, in batches, then a table
     python3 tests/onnx/fuzz_ort.py --graphs 5000 --dry      the table alone: graphs are made and counted, not compiled
-    python3 tests/onnx/fuzz_ort.py --seed 123 [--print]     one graph, exactly as in a run
+    python3 tests/onnx/fuzz_ort.py --seed 123               one graph, exactly as in a run
     python3 tests/onnx/fuzz_ort.py --seed 123 --keep DIR    as a directory for `tessera verify`
     python3 tests/onnx/fuzz_ort.py --seed 123 --reduce      cut down as long as it fails, then written to DIR (--keep)
 

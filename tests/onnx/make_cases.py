@@ -622,6 +622,15 @@ for name, opset, sizes, attrs in (("uneven", 18, (5, 6, 3), {"num_outputs": 3}),
 for name, key_heads, sizes in (("same", "H", ((4, 4), (1, 1))), ("shared", None, ((4, 2), (2, 2)))):
     Case("attention_heads_" + name, "Attention", [[f32(2, heads, 3, 8), f32(2, keys, 5, 8), f32(2, keys, 5, 6)] for heads, keys in sizes],
          domain="", opset=23, dims={0: ["B", "H", None, None], 1: ["B", key_heads, None, None], 2: ["B", key_heads, None, None]})
+# Windows that leave an axis of extent 1, or one along which the operand is the same.
+window, conv = (np.arange(108, dtype=np.float32).reshape(4, 3, 3, 3) - 50) / 64, dict(pads=[1, 1, 1, 1], **FOUND)
+for name, shape, perm in (("unit", (1, 1, 7, 3), [0, 3, 1, 2]), ("units", (1, 1, 7, 3), [0, 3, 2, 1]), ("none", (2, 5, 6, 3), [0, 3, 1, 2])):
+    Case("conv_of_permuted_" + name, "Conv", [f32(*shape), window], fixed=[1], names=["t", "x1"], **conv,
+         before=[helper.make_node("Transpose", ["x0"], ["t"], perm=perm)])
+for name, shape, wide in (("row", (3, 1, 1), (4, 3, 1, 5)), ("image", (4, 3, 1, 1), (4, 3, 6, 5)), ("batch", (3, 6, 5), (2, 3, 6, 5))):
+    Case("conv_of_expanded_" + name, "Conv", [f32(*shape), window], fixed=[1], names=["t", "x1"], **conv, before=[
+        helper.make_node("Constant", [], ["shape"], value=helper.make_tensor("shape", TensorProto.INT64, [4], wide)),
+        helper.make_node("Expand", ["x0", "shape"], ["t"])])
 # --- axes that only a run knows ---
 for op, keep, shape in (("Sum", 1, (2, 3, 4)), ("Mean", 0, (2, 3, 4)), ("Max", 0, (3, 5)), ("LogSumExp", 1, (2, 3, 2, 4)), ("L2", 0, (2, 1, 5))):
     lists = [[0], [-1], [1]] if len(shape) == 2 else [[0, 2], [1, 0], [-1, -3 + (len(shape) == 4)]]

@@ -21,15 +21,14 @@ What is left out, because neither ONNX nor ONNX Runtime says what the result is:
   - masks of com.microsoft that leave no key: -10000 is added to each score, whose last digits then decide;
   - Gemm over no terms: ONNX Runtime forgets beta; Einsum of no elements: it dies of some;
   - LSTM with clip: whether the cell is clipped before its last activation; ONNX says so, ONNX Runtime does not;
-  - MeanVarianceNormalization over single elements: ONNX Runtime takes the root of E[x^2] - E[x]^2 < 0;
+  - MeanVarianceNormalization over elements that are nearly equal: ONNX Runtime takes the root of E[x^2] - E[x]^2 < 0, and leaves out the specified 1e-9;
   - LRN of large numbers beside small ones: ONNX Runtime's running sum of squares cancels;
   - pools with auto_pad SAME and windows smaller than the stride, whose padding would be negative; Swish beyond opset 24, which ONNX
     Runtime has not;
   - the mask of Dropout before opset 12, of which the definition says nothing;
   - pictures of no pixels: ONNX Runtime's convolutions write past their memory;
   - BatchNormalization and Dropout in training mode, random operators: not supported.
-Refused by the importer, with a reason, and therefore not made: RoiAlign with the sampling ratio 0 (of each region's own),
-NonMaxSuppression of at most 0 boxes, TreeEnsemble with a post_transform.
+Refused by the importer, with a reason, and therefore not made: NonMaxSuppression of at most 0 boxes, TreeEnsemble with a post_transform.
 Not here: If, Loop, Scan, sequences, optionals, strings; operators which ONNX Runtime has not on CPUs (SwiGLU, LinearAttention,
 CausalConvWithState, FlexAttention, BiasAdd, BiasSplitGelu, com.microsoft's SimplifiedLayerNormalization)."""
 import math
@@ -1139,8 +1138,10 @@ row("SimplifiedLayerNormalization", "norm", simplified_norm, NORM)
 def mean_variance(g, r):
     x = g.pick(("f32",), (2, 5), -1e4, 1e4)
     axes = sorted(int(a) for a in g.random.choice(x.rank, g.int(1, x.rank), replace=False)) if g.chance(0.6) or x.rank != 4 else None
-    if any(math.prod(a.shape[i] for i in axes or (0, 2, 3)) < 2 for a in x.data):
-        raise Reject("a variance of 0")
+    for a in x.data:
+        wide, over = a.astype(np.float64), tuple(axes or (0, 2, 3))
+        if a.size and (np.var(wide, axis=over) <= np.maximum(2.0 ** -20 * np.mean(wide * wide, axis=over), 1e-4)).any():
+            raise Reject("a variance of 0, or one that E[x^2] - E[x]^2 is not, or whose root 1e-9 is not nothing beside")
     return emit(g, r, [x], {"axes": axes})
 
 
@@ -1435,10 +1436,16 @@ def resize(g, r):
     rank = (4, 4) if mode == "cubic" else (2, 5) if mode == "nearest" else (2, 4)
     # Integers truncate sums that are whole numbers but for rounding, so they are for `nearest` alone.
     kinds = (aimed,) if aimed else ("f32",) if mode != "nearest" or g.chance(0.6) else ("f32", "i32", "u8", "i8")
-    x = picture(g, kinds, (max(3, rank[0]), rank[1]))
+    flat = 0 if not upsample and g.opset >= 11 and g.chance(0.15) else 2  # the first axis that is resized: a matrix is a picture
+    if flat == 0:
+        x = g.pick(kinds, (2, 2), -1e4, 1e4, lambda v: all(a.size for a in v.data), lambda: g.fresh(g.kind(kinds), [g.dim(31), g.dim(31)]))
+        if any(a.size == 0 for a in x.data):
+            raise Reject("an empty picture")
+    else:
+        x = picture(g, kinds, (max(3, rank[0]), rank[1]))
     attrs = {"mode": mode if mode != "nearest" or g.chance(0.6) else None}
     by_sizes = g.opset >= 11 and g.chance(0.4) and not upsample
-    scales = [1.0, 1.0] + [g.choice([1.0, 2.0, 0.5, 1.5, 3.0, 0.75]) for _ in range(x.rank - 2)]
+    scales = [1.0] * flat + [g.choice([1.0, 2.0, 0.5, 1.5, 3.0, 0.75]) for _ in range(x.rank - flat)]
     if upsample:
         scales = [max(1.0, float(round(s))) for s in scales]
     if x.rank == 5 and mode == "linear":
@@ -1463,7 +1470,8 @@ def resize(g, r):
             raise Reject("align_corners of a fractional length")
     inputs = [x, None, None, None]
     if by_sizes:
-        sizes = [[d[i] if k < 2 else g_size for k, (d, g_size) in enumerate(zip(x.shape, [0, 0] + fixed_sizes(g, x)))] for i in range(g.sets)]
+        to = [g.int(1, 9) for _ in range(x.rank - flat)]
+        sizes = [[d[i] for d in x.shape[:flat]] + to for i in range(g.sets)]
         inputs[3] = g.ints(sizes)
         if g.opset < 13:
             inputs[1], inputs[2] = g.const("f32", []), g.const("f32", [])
@@ -1472,12 +1480,6 @@ def resize(g, r):
         if g.opset < 13:
             inputs[1] = g.const("f32", [])
     return emit(g, r, inputs, attrs, klass=RESIZED)
-
-
-def fixed_sizes(g, x):
-    if not hasattr(g, "fixed"):
-        g.fixed = [g.int(1, 9) for _ in range(x.rank - 2)]
-    return g.fixed
 
 
 row("Resize", "image", resize, SAMPLED, since=10)
@@ -1521,7 +1523,7 @@ def roi_align(g, r):
     n = g.int(1, 4)
     corner = g.array(x.kind, (n, 2), 0, 3)
     rois = np.concatenate([corner, corner + g.array(x.kind, (n, 2), 0.5, 6)], 1)
-    attrs = {"output_height": g.maybe(0.8, g.int(1, 3)), "output_width": g.maybe(0.8, g.int(1, 3)), "sampling_ratio": g.int(1, 3),
+    attrs = {"output_height": g.maybe(0.8, g.int(1, 3)), "output_width": g.maybe(0.8, g.int(1, 3)), "sampling_ratio": g.int(0, 3),
              "spatial_scale": g.maybe(0.6, g.choice([0.5, 1.0, 0.25])), "mode": g.maybe(0.6, g.choice(["avg", "max"]))}
     if g.opset >= 16:
         attrs["coordinate_transformation_mode"] = g.maybe(0.6, g.choice(["half_pixel", "output_half_pixel"]))
@@ -1530,6 +1532,21 @@ def roi_align(g, r):
 
 
 row("RoiAlign", "image", roi_align, SAMPLED, since=10)
+
+
+def max_roi_pool(g, r):
+    x = picture(g, ("f32",), (4, 4))
+    if any(0 in d for d in x.shape):
+        raise Reject("empty")
+    n = g.int(1, 4)
+    # Numbers whose products with the scale are exact, so that halves are.
+    corners = np.round(g.array("f32", (n, 4), -3, 14) * 2) / 2
+    rois = np.concatenate([g.array("i32", (n, 1), 0, min(x.shape[0]) - 1), corners], 1).astype(np.float32)
+    attrs = {"pooled_shape": [g.int(1, 4), g.int(1, 4)], "spatial_scale": g.maybe(0.6, g.choice([0.5, 1.0, 0.25]))}
+    return emit(g, r, [x, g.put("f32", [rois] * g.sets, g.chance(0.5))], attrs)
+
+
+row("MaxRoiPool", "image", max_roi_pool, EXACT, until=21)
 
 
 def col2im(g, r):

@@ -194,6 +194,15 @@ def multi_head(g, r):
     if g.chance(0.2):
         inputs.append(g.fresh("f32", [1, heads, s, t]))
     attrs = {"num_heads": heads, "scale": g.maybe(0.3, 0.5), "unidirectional": 1 if t == s and g.chance(0.3) else None}
+    if mask is None and len(inputs) == 5 and free(g, b) and g.chance(0.3):  # a cache, half of the time with room behind what is in use
+        past, room = g.int(0, 5), g.choice([None, max(t) + g.int(0, 3)])
+        inputs[2] = g.fresh("f32", [b, t, heads * size])  # as wide as the keys
+        if inputs[3] is not None:
+            inputs[3] = g.fresh("f32", [3 * heads * size], const=1)
+        inputs += [None] + [g.fresh("f32", [b, heads, past + (room or 0), size]) for _ in range(2)]
+        if room is not None:
+            inputs.append(g.ints([past], g.choice(["init", "input"]), "i32"))
+        return emit(g, r, inputs, attrs, 3, types=["f32"] * 3)
     return emit(g, r, inputs, attrs, types=["f32"])
 
 
@@ -208,6 +217,8 @@ def grouped(g, r):
     b, s = q.shape[:2]
     if len(set(s)) > 1 or len(set(b)) > 1:
         raise Reject("the total is one number")
+    if q.dynamic:
+        raise Reject("the width of a head must be known")
     b, s = b[0], s[0]
     past = g.choice([None, None, 0, 3]) if b == 1 or s == 1 else g.choice([None, None, 0])
     rest = [g.fresh(kind, [b, s, kv * size]) for _ in range(2)]

@@ -178,8 +178,8 @@ class Runner:
             if not name or name in [i.name for i in inputs]:
                 continue
             kind = way if wide else kind
-            # The shapes of tables must be known there; elsewhere they differ between data sets.
-            table = node.op == "EmbedLayerNormalization" and 2 <= index <= 6
+            # The shapes of tables and of sizes must be known there; elsewhere they differ between data sets.
+            table = node.op == "EmbedLayerNormalization" and 2 <= index <= 6 or node.op == "Resize" and index > 0
             dims = list(arrays[index].shape) if table else [None] * arrays[index].ndim
             inputs.append(helper.make_tensor_value_info(name, TYPES[kind][1], dims))
         self.feeds = {i.name for i in inputs}
