@@ -171,6 +171,11 @@ static void add_form(tsr_space *space, tsr_strategy strategy, const tsr_atom *at
   }
 }
 
+/* Multiply-adds by parts: a row by tiles has them beside it, and none is by them alone. */
+static bool only_stands_in(const tsr_atom *atom) {
+  return atom != NULL && atom->kind == TSR_TARGET_CPU && atom->parts > 1 && atom->k == 1;
+}
+
 static void add_forms(tsr_space *space) {
   if (space->nest->proc) {
     add_form(space, TSR_STRATEGY_PROC, NULL);
@@ -182,7 +187,7 @@ static void add_forms(tsr_space *space) {
   const tsr_atom *groups[TSR_CONTRACT_ATOMS];
   uint32_t count = space->narrow == NULL ? 0 : tsr_contract_atoms(space->matched, groups);
   for (uint32_t i = 0; i < count; i++)
-    if (groups[i]->k > 1) /* multiply-adds by parts only stand in for tiles */
+    if (!only_stands_in(groups[i]))
       add_form(space, TSR_STRATEGY_CONTRACT, groups[i]);
   const tsr_atom *atoms[TSR_MMA_ATOMS];
   if (space->problem == NULL || !tsr_mma_atoms(space->nest, atoms, &count))
@@ -247,6 +252,9 @@ static tsr_status fill(tsr_space *space) {
   TSR_TRY(tsr_take_nest(take, space->block, &space->nest));
   TSR_TRY(tsr_take_nest(take, space->block, &space->matched));
   tsr_schedule_default(space->matched, &space->first);
+  tsr_schedule tiles;
+  if (only_stands_in(space->first.atom) && tsr_contract_dot_parts(space->matched, &tiles))
+    space->first = tiles;
   if (!space->nest->proc && take->target->kind == TSR_TARGET_CUDA)
     space->problem = tsr_mma_match(space->nest);
   else if (!space->nest->proc)

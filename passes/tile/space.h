@@ -17,7 +17,7 @@ TSR_WARN_UNUSED tsr_status tsr_space_create(tsr_ir *ir, tsr_op block, const tsr_
                                             tsr_space **out_space);
 void tsr_space_destroy(tsr_space *space); /* NULL is allowed */
 
-/* What tsr_pass_tile takes without a plan. */
+/* What tsr_pass_tile takes without a plan; tiles, where multiply-adds only stand in for them. */
 void tsr_space_default(tsr_space *space, tsr_schedule *out_schedule);
 bool tsr_space_is_legal(tsr_space *space, const tsr_schedule *schedule);
 /* `random` is a state of tsr_space_next_random: the same state gives the same schedule. False: no

@@ -81,33 +81,45 @@ static const workload workloads[] = {
      " %y = einsum %p, %v {spec = \"bmk,bkn->bmn\"} : f32[2, 37, 24]\n"
      " output %y {name = \"y\"}\n}\n"},
 };
-/* Products that atoms with k-groups make, where the target has them. */
-static const workload grouped[] = {
-    {"bytes with weights",
-     "graph @g {\n %x = input {name = \"x\"} : u8[37, 150]\n %w = const {random = 1} : i8[150, "
-     "66]\n"
-     " %a = cast %x : i32[37, 150]\n %b = cast %w : i32[150, 66]\n"
-     " %y = einsum %a, %b {spec = \"mk,kn->mn\"} : i32[37, 66]\n output %y {name = \"y\"}\n}\n"},
-    {"signed bytes",
-     "graph @g {\n %x = input {name = \"x\"} : i8[37, 128]\n %w = input {name = \"w\"} : i8[128, "
-     "48]\n"
-     " %a = cast %x : i32[37, 128]\n %b = cast %w : i32[128, 48]\n"
-     " %y = einsum %a, %b {spec = \"mk,kn->mn\"} : i32[37, 48]\n output %y {name = \"y\"}\n}\n"},
-    {"bytes of an image",
-     "graph @g {\n %x = input {name = \"x\"} : u8[1, 12, 14, 14]\n %w = const {random = 1} : "
-     "i8[40, "
-     "12, 3, 3]\n %a = cast %x : i32[1, 12, 14, 14]\n %b = cast %w : i32[40, 12, 3, 3]\n"
-     " %y = conv %a, %b {dilations = [1, 1], groups = 1, high = [1, 1], low = [1, 1], strides = "
-     "[1, 1]} : i32[1, 40, 14, 14]\n output %y {name = \"y\"}\n}\n"},
-    {"rows of bf16",
-     "dim N in 1..512 hint 33\ngraph @g {\n %x = input {name = \"x\"} : bf16[N, 128]\n"
-     " %w = const {random = 1} : bf16[128, 48]\n %a = cast %x : f32[N, 128]\n"
-     " %b = cast %w : f32[128, 48]\n %y = einsum %a, %b {spec = \"mk,kn->mn\"} : f32[N, 48]\n"
-     " output %y {name = \"y\"}\n}\n"},
-    {"f32 by parts",
-     "graph @g {\n %x = input {name = \"x\"} : f32[64, 256]\n %w = const {random = 1} : f32[256, "
-     "96]\n %y = einsum %x, %w {spec = \"mk,kn->mn\"} : f32[64, 96]\n output %y {name = "
-     "\"y\"}\n}\n"},
+/* A product that atoms with k-groups make, where the target has them. */
+typedef struct product {
+  workload of;
+  const char *atoms[2]; /* all that do */
+} product;
+
+static const product grouped[] = {
+    {{"bytes with weights",
+      "graph @g {\n %x = input {name = \"x\"} : u8[37, 150]\n %w = const {random = 1} : i8[150, "
+      "66]\n"
+      " %a = cast %x : i32[37, 150]\n %b = cast %w : i32[150, 66]\n"
+      " %y = einsum %a, %b {spec = \"mk,kn->mn\"} : i32[37, 66]\n output %y {name = \"y\"}\n}\n"},
+     {"vnni.u8i8", "amx.u8i8"}},
+    {{"signed bytes",
+      "graph @g {\n %x = input {name = \"x\"} : i8[37, 128]\n %w = input {name = \"w\"} : i8[128, "
+      "48]\n"
+      " %a = cast %x : i32[37, 128]\n %b = cast %w : i32[128, 48]\n"
+      " %y = einsum %a, %b {spec = \"mk,kn->mn\"} : i32[37, 48]\n output %y {name = \"y\"}\n}\n"},
+     {"amx.i8i8"}},
+    {{"bytes of an image",
+      "graph @g {\n %x = input {name = \"x\"} : u8[12, 14, 14]\n %w = const {random = 1} : "
+      "i8[40, 12, 3, 3]\n %y = block par(%m in 40, %p in 14, %q in 14) red(%c in 12, %u in 3, %v "
+      "in "
+      "3) {\n %0 = load %x[%c, %p + %u - 1, %q + %v - 1] {pad = 113} : u8\n %1 = cast %0 : i32\n "
+      "%2 = load %w[%m, %c, %u, %v] : i8\n %3 = cast %2 : i32\n %4 = mul %1, %3 : i32\n "
+      "%5 = reduce %4 {combine = \"add\"} : i32\n store %5, %y[%m, %p, %q]\n } : i32[40, 14, 14]\n"
+      " output %y {name = \"y\"}\n}\n"},
+     {"vnni.u8i8", "amx.u8i8"}},
+    {{"rows of bf16",
+      "dim N in 1..512 hint 33\ngraph @g {\n %x = input {name = \"x\"} : bf16[N, 128]\n"
+      " %w = const {random = 1} : bf16[128, 48]\n %a = cast %x : f32[N, 128]\n"
+      " %b = cast %w : f32[128, 48]\n %y = einsum %a, %b {spec = \"mk,kn->mn\"} : f32[N, 48]\n"
+      " output %y {name = \"y\"}\n}\n"},
+     {"dot.bf16", "amx.bf16"}},
+    {{"f32 by parts",
+      "graph @g {\n %x = input {name = \"x\"} : f32[64, 256]\n %w = const {random = 1} : f32[256, "
+      "96]\n %y = einsum %x, %w {spec = \"mk,kn->mn\"} : f32[64, 96]\n output %y {name = "
+      "\"y\"}\n}\n"},
+     {"dot.bf16x3", "amx.bf16x3"}},
 };
 enum { GROUPED = sizeof grouped / sizeof *grouped };
 
@@ -196,15 +208,18 @@ static void accepted(const tsr_ir *block, const tsr_target *target, const tsr_sc
   tsr_ir_destroy(plan_ir);
 }
 
-/* The bit of the schedule's atom. */
-static uint64_t atom_bit(const tsr_schedule *schedule) {
+/* The bit of an atom with k-groups. */
+static uint64_t atom_bit(const tsr_atom *atom) {
   unsigned at = 0;
-  while (schedule->atom != NULL && tsr_atom_at(at) != schedule->atom)
+  if (atom == NULL || atom->k <= 1)
+    return 0;
+  while (tsr_atom_at(at) != atom)
     at++;
-  return schedule->atom == NULL ? 0 : UINT64_C(1) << at;
+  return UINT64_C(1) << at;
 }
 
-/* Sampled, mutated, crossed; two walks from one state are the same. Returns the atoms met. */
+/* Sampled, mutated, crossed; two walks from one state are the same. Returns the atoms with k-groups
+ * that were met. */
 static uint64_t walk(tsr_space *space, const tsr_ir *block, const tsr_target *target, int steps,
                      const char *name) {
   uint64_t random = 7, again = 7, met = 0;
@@ -221,7 +236,7 @@ static uint64_t walk(tsr_space *space, const tsr_ir *block, const tsr_target *ta
     ck_assert_mem_eq(next.knobs, repeated.knobs, sizeof next.knobs);
     ck_assert(tsr_space_is_legal(space, &next));
     accepted(block, target, &next, name);
-    met |= atom_bit(&next);
+    met |= atom_bit(next.atom);
     if (tsr_space_cross(space, &random, &last, &next, &other))
       accepted(block, target, &other, name);
     if (tsr_space_mutate(space, &random, &last, &other)) {
@@ -235,24 +250,21 @@ static uint64_t walk(tsr_space *space, const tsr_ir *block, const tsr_target *ta
   return met;
 }
 
-static uint64_t walk_all(const workload *list, unsigned count, const tsr_target *target,
-                         int steps) {
-  uint64_t met = 0;
-  for (unsigned w = 0; w < count; w++) {
-    if (is_group(&list[w]) && target->kind != TSR_TARGET_CPU)
+static void walk_all(const tsr_target *target, int steps) {
+  for (unsigned w = 0; w < WORKLOADS; w++) {
+    if (is_group(&workloads[w]) && target->kind != TSR_TARGET_CPU)
       continue;
-    blocks b = blocks_of(&list[w]);
+    blocks b = blocks_of(&workloads[w]);
     for (uint32_t i = 0; i < b.count; i++) {
       tsr_diag diag = {0};
       tsr_space *space = NULL;
       must(tsr_space_create(b.irs[i], b.ops[i], target, tsr_allocator_default(), &diag, &space),
-           &diag, list[w].name);
-      met |= walk(space, b.irs[i], target, steps, list[w].name);
+           &diag, workloads[w].name);
+      (void)walk(space, b.irs[i], target, steps, workloads[w].name);
       tsr_space_destroy(space);
     }
     release(&b);
   }
-  return met;
 }
 
 START_TEST(legal_on_cpu) {
@@ -264,7 +276,7 @@ START_TEST(legal_on_cpu) {
     must(tsr_cpu_isa_parse(names[i], &diag, &isa), &diag, names[i]);
     const tsr_cpu_caches small = {2048, 8192, 65536, 64};
     tsr_target_cpu(tsr_cpu_isa_features(&isa), i == 1 ? &small : NULL, i == 0 ? 4 : 1, &target);
-    walk_all(workloads, WORKLOADS, &target, 20);
+    walk_all(&target, 20);
   }
 }
 END_TEST
@@ -279,6 +291,91 @@ static void grouped_target(const char *name, unsigned threads, tsr_cpu_isa *out_
   out_target->bf16_parts = true;
 }
 
+/* A graph of one block, with its space. */
+typedef struct grouped_space {
+  blocks b;
+  tsr_space *space;
+} grouped_space;
+
+static grouped_space open_grouped(const workload *w, const tsr_target *target) {
+  tsr_diag diag = {0};
+  grouped_space made = {.b = blocks_of(w)};
+  ck_assert_msg(made.b.count == 1, "%s: not one block", w->name);
+  must(tsr_space_create(made.b.irs[0], made.b.ops[0], target, tsr_allocator_default(), &diag,
+                        &made.space),
+       &diag, w->name);
+  return made;
+}
+
+static void close_grouped(grouped_space *g) {
+  tsr_space_destroy(g->space);
+  release(&g->b);
+}
+
+/* The i-th atom of the product, where the target has it. */
+static const tsr_atom *atom_of(const product *p, unsigned i, const tsr_target *target) {
+  const tsr_atom *atom = p->atoms[i] == NULL ? NULL : tsr_atom_find(p->atoms[i]);
+  ck_assert(p->atoms[i] == NULL || atom != NULL);
+  return atom != NULL && (atom->features & ~target->cpu_features) == 0 ? atom : NULL;
+}
+
+/* Half of all draws are by the default's form, the others by any of at most four (nest, plain
+ * contract, two atoms): a form is drawn with a chance of an eighth at least, unless nothing legal
+ * is found of it. That DRAWS miss one has a chance of 1e-23. */
+enum { DRAWS = 400 };
+
+static void sample_by(tsr_space *space, uint64_t *random, const tsr_atom *atom, const char *name,
+                      tsr_schedule *out) {
+  int draws = 0;
+  do
+    ck_assert_msg(draws++ < DRAWS && tsr_space_sample(space, random, out), "%s: %s is never drawn",
+                  name, atom->text);
+  while (out->atom != atom);
+}
+
+/* Five standard deviations below half. */
+static void default_form_leads(tsr_space *space, const char *name) {
+  const int least = DRAWS / 2 - 5 * 10;
+  uint64_t random = 5;
+  int same = 0;
+  tsr_schedule first, next;
+  tsr_space_default(space, &first);
+  for (int i = 0; i < DRAWS; i++) {
+    ck_assert(tsr_space_sample(space, &random, &next));
+    same += next.strategy == first.strategy && next.atom == first.atom;
+  }
+  ck_assert_msg(same >= least, "%s: %d of %d draws are by the default's form", name, same, DRAWS);
+}
+
+/* Walks, and then schedules by each atom that the product is to have, and neighbours of theirs;
+ * no walk meets any other. */
+static uint64_t walk_atoms(const product *p, const tsr_target *target) {
+  const char *name = p->of.name;
+  grouped_space g = open_grouped(&p->of, target);
+  const tsr_ir *block = g.b.irs[0];
+  const uint64_t met = walk(g.space, block, target, 12, name);
+  uint64_t random = 17, wanted = 0;
+  default_form_leads(g.space, name);
+  for (unsigned i = 0; i < 2; i++) {
+    const tsr_atom *atom = atom_of(p, i, target);
+    wanted |= atom_bit(atom);
+    for (int k = 0; atom != NULL && k < 6; k++) {
+      tsr_schedule next, other;
+      tsr_cost cost;
+      sample_by(g.space, &random, atom, name, &next);
+      ck_assert(tsr_space_is_legal(g.space, &next));
+      accepted(block, target, &next, name);
+      tsr_space_cost(g.space, &next, &cost);
+      ck_assert_msg(cost.cycles > 0 && isfinite(cost.cycles), "%s: costs %g", name, cost.cycles);
+      ck_assert(tsr_space_mutate(g.space, &random, &next, &other));
+      accepted(block, target, &other, name);
+    }
+  }
+  ck_assert_msg((met & ~wanted) == 0, "%s: by another atom", name);
+  close_grouped(&g);
+  return wanted;
+}
+
 /* Every atom with k-groups that the target has is met; multiply-adds by parts are no schedule of
  * their own. */
 START_TEST(legal_with_groups) {
@@ -288,8 +385,10 @@ START_TEST(legal_with_groups) {
     tsr_cpu_isa isa;
     tsr_target target;
     const tsr_atom *atom;
+    uint64_t met = 0;
     grouped_target(names[i / 2], i % 2 ? 4 : 1, &isa, &target);
-    const uint64_t met = walk_all(grouped, GROUPED, &target, 24);
+    for (unsigned w = 0; w < GROUPED; w++)
+      met |= walk_atoms(&grouped[w], &target);
     for (unsigned a = 0; (atom = tsr_atom_at(a)) != NULL; a++)
       if (atom->kind == TSR_TARGET_CPU && atom->k > 1 &&
           (atom->features & ~target.cpu_features) == 0)
@@ -298,12 +397,69 @@ START_TEST(legal_with_groups) {
 }
 END_TEST
 
+/* The graph as it is tiled, without its plan. */
+static const char *tiled_text(const tsr_ir *block, const tsr_target *target,
+                              const tsr_plan_source *plan, tsr_arena *arena) {
+  tsr_diag diag = {0};
+  tsr_ir *copy = NULL;
+  ck_assert_int_eq(tsr_ir_copy_in_order(block, tsr_allocator_default(), &copy), TSR_OK);
+  must(tsr_pass_tile(copy, target, plan, &diag), &diag, "tiling");
+  const char *text = tsr_ir_print(copy, arena);
+  ck_assert_ptr_nonnull(text);
+  tsr_ir_destroy(copy);
+  return text;
+}
+
+static bool knows_one(void *context, const tsr_ir *ir, tsr_op block, uint32_t at,
+                      tsr_schedule *out_schedule) {
+  (void)ir;
+  (void)block;
+  *out_schedule = *(const tsr_schedule *)context;
+  return at == 0;
+}
+
+/* Where multiply-adds stand in for tiles, the default is that by tiles, which as a row makes the
+ * same kernels as no row does, and from which the space goes on. */
+START_TEST(default_by_tiles) {
+  static const workload large = {
+      "large product",
+      "graph @g {\n %x = input {name = \"x\"} : f32[512, 512]\n %w = const {random = 1} : f32[512, "
+      "512]\n %y = einsum %x, %w {spec = \"mk,kn->mn\"} : f32[512, 512]\n output %y {name = "
+      "\"y\"}\n}\n"};
+  tsr_cpu_isa isa;
+  tsr_target target;
+  tsr_diag diag = {0};
+  tsr_schedule first, sampled, other;
+  const tsr_plan_source row = {.known = knows_one, .known_context = &first};
+  tsr_arena arena;
+  uint64_t random = 19;
+  must(tsr_cpu_isa_parse(":x86-64-v4+bf16+amx-bf16", &diag, &isa), &diag, "isa");
+  tsr_target_cpu(tsr_cpu_isa_features(&isa), NULL, 1, &target);
+  target.bf16_parts = true;
+  grouped_space g = open_grouped(&large, &target);
+  tsr_space_default(g.space, &first);
+  ck_assert_ptr_eq(first.atom, tsr_atom_find("amx.bf16x3"));
+  ck_assert(tsr_space_is_legal(g.space, &first));
+  tsr_arena_init(&arena, tsr_allocator_default());
+  const char *known = tiled_text(g.b.irs[0], &target, &row, &arena);
+  const char *own = tiled_text(g.b.irs[0], &target, NULL, &arena);
+  if (strcmp(known, own) != 0)
+    fprintf(stderr, "by the default as a row:\n%s\nwithout a plan:\n%s\n", known, own);
+  ck_assert(strcmp(known, own) == 0);
+  tsr_arena_reset(&arena);
+  default_form_leads(g.space, large.name);
+  sample_by(g.space, &random, first.atom, large.name, &sampled);
+  ck_assert(tsr_space_cross(g.space, &random, &first, &sampled, &other));
+  close_grouped(&g);
+}
+END_TEST
+
 START_TEST(legal_on_cuda) {
   static const char *const names[] = {"cuda:sm_80", "cuda:sm_90a"};
   for (unsigned i = 0; i < 2; i++) {
     tsr_target target;
     ck_assert(tsr_target_cuda(names[i], &target));
-    walk_all(workloads, WORKLOADS, &target, 10);
+    walk_all(&target, 10);
   }
 }
 END_TEST
@@ -326,23 +482,6 @@ static void check_run(const tsr_ir *block, const tsr_schedule *schedule, const t
   tsr_ir_destroy(plan_ir);
 }
 
-/* Samples of the space of each of its blocks. */
-static void check_samples(const workload *w, int count, uint64_t *random, const tsr_cpu_isa *isa,
-                          const tsr_target *target) {
-  blocks b = blocks_of(w);
-  for (uint32_t i = 0; i < b.count; i++) {
-    tsr_space *space = NULL;
-    tsr_schedule schedule;
-    tsr_diag diag = {0};
-    must(tsr_space_create(b.irs[i], b.ops[i], target, tsr_allocator_default(), &diag, &space),
-         &diag, w->name);
-    for (int k = 0; k < count * TEST_RUNS && tsr_space_sample(space, random, &schedule); k++)
-      check_run(b.irs[i], &schedule, isa, target);
-    tsr_space_destroy(space);
-  }
-  release(&b);
-}
-
 START_TEST(right_on_cpu) {
   static const char *const names[] = {":x86-64-v4", ":x86-64-v2"};
   tsr_cpu_isa host, isa;
@@ -357,12 +496,22 @@ START_TEST(right_on_cpu) {
       isa = host;
     const tsr_cpu_caches small = {2048, 8192, 65536, 64};
     tsr_target_cpu(tsr_cpu_isa_features(&isa), &small, 2, &target);
-    check_samples(&workloads[w], 4, &random, &isa, &target);
+    blocks b = blocks_of(&workloads[w]);
+    for (uint32_t i = 0; i < b.count; i++) {
+      tsr_space *space = NULL;
+      tsr_schedule schedule;
+      must(tsr_space_create(b.irs[i], b.ops[i], &target, tsr_allocator_default(), &diag, &space),
+           &diag, workloads[w].name);
+      for (int k = 0; k < 4 * TEST_RUNS && tsr_space_sample(space, &random, &schedule); k++)
+        check_run(b.irs[i], &schedule, &isa, &target);
+      tsr_space_destroy(space);
+    }
+    release(&b);
   }
 }
 END_TEST
 
-/* AMX is emulated. */
+/* Each atom of each product; AMX is emulated. */
 START_TEST(right_with_groups) {
   static const char *const names[] = {":x86-64-v4+vnni+bf16",
                                       ":x86-64-v4+amx-int8+amx-bf16+amx-emulated"};
@@ -376,8 +525,19 @@ START_TEST(right_with_groups) {
       printf("SKIP cpu%s: this machine does not run it\n", names[i]);
       continue;
     }
-    for (unsigned w = 0; w < GROUPED; w++)
-      check_samples(&grouped[w], 3, &random, &isa, &target);
+    for (unsigned w = 0; w < GROUPED; w++) {
+      const product *p = &grouped[w];
+      grouped_space g = open_grouped(&p->of, &target);
+      for (unsigned a = 0; a < 2; a++) {
+        const tsr_atom *atom = atom_of(p, a, &target);
+        for (int k = 0; atom != NULL && k < 2 * TEST_RUNS; k++) {
+          tsr_schedule schedule;
+          sample_by(g.space, &random, atom, p->of.name, &schedule);
+          check_run(g.b.irs[0], &schedule, &isa, &target);
+        }
+      }
+      close_grouped(&g);
+    }
   }
 }
 END_TEST
@@ -476,6 +636,7 @@ int main(void) {
   TCase *cases = tcase_create("space");
   tcase_add_test(cases, legal_on_cpu);
   tcase_add_test(cases, legal_with_groups);
+  tcase_add_test(cases, default_by_tiles);
   tcase_add_test(cases, legal_on_cuda);
   tcase_add_test(cases, right_on_cpu);
   tcase_add_test(cases, right_with_groups);
