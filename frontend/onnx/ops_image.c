@@ -174,18 +174,23 @@ static tsr_value roi_some(tsr_lower *l, tsr_value first, tsr_value end, tsr_valu
 }
 
 tsr_status tsr_lower_op_max_roi_pool(tsr_lower *l) {
+  enum { MOST_CELLS = 4096 };
   TSR_TRY(tsr_lower_need(l, 2));
   tsr_value x = tsr_lower_value(l, 0), rois = v_widen(l, tsr_lower_value(l, 1));
+  rois = tsr_graph_agree_dim(l->b, rois, 1, e_int(l, ROI_NUMBERS));
   double scale = (double)tsr_lower_float(l, "spatial_scale", 1);
   int64_t numbers = 0;
   uint32_t count = 0;
   const int64_t *cells = tsr_lower_ints(l, "pooled_shape", &count);
-  if (!cells || count != 2 || cells[0] < 1 || cells[1] < 1 || cells[0] > 4096 || cells[1] > 4096)
-    return tsr_lower_wrong(l, TSR_ERR_FORMAT, "pooled_shape is not two positive numbers");
-  if (v_rank(l, x) != 4 || v_rank(l, rois) != 2 ||
-      (v_static_dim(l, rois, 1, &numbers) && numbers != ROI_NUMBERS))
-    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "an input of rank %u, regions of rank %u",
-                           v_rank(l, x), v_rank(l, rois));
+  if (!cells || count != 2 || cells[0] < 1 || cells[1] < 1 || cells[0] > MOST_CELLS ||
+      cells[1] > MOST_CELLS)
+    return tsr_lower_wrong(l, TSR_ERR_FORMAT, "pooled_shape is not two numbers from 1 to %d",
+                           MOST_CELLS);
+  if (v_rank(l, x) != 4 || v_rank(l, rois) != 2 || !v_static_dim(l, rois, 1, &numbers) ||
+      numbers != ROI_NUMBERS)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE,
+                           "an input of rank %u, regions of rank %u with %lld numbers each",
+                           v_rank(l, x), v_rank(l, rois), (long long)numbers);
   tsr_expr regions = v_dim(l, rois, 0);
   tsr_value ends[ROI_NUMBERS], first[2], end[2];
   for (int64_t i = ROI_LEFT; i < ROI_NUMBERS; i++)

@@ -344,40 +344,22 @@ static tsr_value base_coordinates(tsr_lower *l, tsr_dtype dtype, tsr_expr extent
   return v_add_number(l, v_div(l, v_add_number(l, twice, 1), size), -1);
 }
 
-/* theta [N, spatial, spatial + 1]; where only a run knows its dims they are checked there. */
-static tsr_status read_theta(tsr_lower *l, uint32_t spatial, tsr_value *out_theta) {
-  tsr_value theta = v_widen(l, tsr_lower_value(l, 0));
-  *out_theta = theta;
-  if (v_rank(l, theta) != 3)
-    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "theta of rank %u", v_rank(l, theta));
-  for (uint32_t i = 0; i < 2; i++) {
-    const int64_t wanted = spatial + i;
-    int64_t numbers;
-    if (!v_static_dim(l, theta, i + 1, &numbers)) {
-      tsr_size_check(l, v_ne(l, tsr_size_scalar(l, v_dim(l, theta, i + 1)), v_i64(l, wanted)),
-                     i == 0 ? "theta has not as many rows as there are spatial dims"
-                            : "theta has not one column more than there are spatial dims");
-      *out_theta = v_fit_axis(l, *out_theta, i + 1, e_int(l, wanted), 0);
-    } else if (numbers != wanted) {
-      return tsr_lower_wrong(l, TSR_ERR_SHAPE, "theta with %lld %s for %u spatial dims",
-                             (long long)numbers, i == 0 ? "rows" : "columns", spatial);
-    }
-  }
-  return TSR_OK;
-}
-
 tsr_status tsr_lower_op_affine_grid(tsr_lower *l) {
   TSR_TRY(tsr_lower_need(l, 2));
-  tsr_value theta, y = 0;
+  tsr_value theta = v_widen(l, tsr_lower_value(l, 0)), y = 0;
   const tsr_content *size = tsr_lower_content(l, 1);
+  int64_t rows = 0, columns = 0;
   bool align = tsr_lower_int(l, "align_corners", 0) != 0;
   if (!size || !size->exprs)
     return tsr_lower_unknown(l, 1, "size");
-  if (size->count != 4 && size->count != 5)
-    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "a size of %llu dims",
-                           (unsigned long long)size->count);
-  const uint32_t spatial = (uint32_t)size->count - 2;
-  TSR_TRY(read_theta(l, spatial, &theta));
+  uint32_t spatial = size->count == 4 ? 2 : 3;
+  for (uint32_t i = 1; i < 3; i++) /* [N, spatial, spatial + 1] */
+    theta = tsr_graph_agree_dim(l->b, theta, i, e_int(l, spatial + i - 1));
+  if ((size->count != 4 && size->count != 5) || v_rank(l, theta) != 3 ||
+      !v_static_dim(l, theta, 1, &rows) || !v_static_dim(l, theta, 2, &columns) ||
+      rows != spatial || columns != spatial + 1)
+    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "a size of %llu dims, theta with %lld x %lld numbers",
+                           (unsigned long long)size->count, (long long)rows, (long long)columns);
   tsr_expr dims[MAX_SPATIAL + 2];
   dims[0] = v_dim(l, theta, 0);
   for (uint32_t i = 0; i < spatial; i++)

@@ -136,7 +136,8 @@ double tsr_cost_of_contract_stores(const tsr_target *target, const tsr_cost_cont
   const double bytes = outer * (double)s->m * (double)s->n * (double)s->c_bytes;
   const int64_t block = s->mc < s->m ? s->mc : s->m;
   const int64_t rows = s->columns_outside ? block : s->mr < block ? s->mr : block;
-  return bytes < 0.8 * (double)target->l2_bytes || rows <= STREAMS ? 0 : wait * bytes / (double)LINE;
+  return bytes < 0.8 * (double)target->l2_bytes || rows <= STREAMS ? 0
+                                                                   : wait * bytes / (double)LINE;
 }
 
 /* What operands beyond L2 are read at. */

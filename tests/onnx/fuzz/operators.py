@@ -21,7 +21,8 @@ What is left out, because neither ONNX nor ONNX Runtime says what the result is:
   - masks of com.microsoft that leave no key: -10000 is added to each score, whose last digits then decide;
   - Gemm over no terms: ONNX Runtime forgets beta; Einsum of no elements: it dies of some;
   - LSTM with clip: whether the cell is clipped before its last activation; ONNX says so, ONNX Runtime does not;
-  - MeanVarianceNormalization over elements that are nearly equal: ONNX Runtime takes the root of E[x^2] - E[x]^2 < 0, and leaves out the specified 1e-9;
+  - MeanVarianceNormalization over elements that are nearly equal: ONNX Runtime takes the root of E[x^2] - E[x]^2 < 0,
+    and leaves out the specified 1e-9;
   - LRN of large numbers beside small ones: ONNX Runtime's running sum of squares cancels;
   - pools with auto_pad SAME and windows smaller than the stride, whose padding would be negative; Swish beyond opset 24, which ONNX
     Runtime has not;
