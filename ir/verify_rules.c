@@ -327,6 +327,12 @@ static tsr_status check_store(tsr_verifier *v, tsr_op op) {
   return TSR_OK;
 }
 
+static tsr_status check_prefetch(tsr_verifier *v, tsr_op op) {
+  const tsr_attr *shape = tsr_op_attr(v->ir, op, "shape");
+  TSR_TRY(tsr_verify_subscripts(v, op, 0, shape->u.exprs, shape->count, false));
+  return tsr_verify_target(v, op, 0);
+}
+
 static tsr_status check_append(tsr_verifier *v, tsr_op op) {
   TSR_TRY(tsr_verify_register(v, op, 0));
   TSR_TRY(tsr_verify_subscripts(v, op, 1, NULL, 0, false));
@@ -867,6 +873,7 @@ static op_rule *const rules[TSR_OP_COUNT] = {
     [TSR_OP_GATHER_LOAD] = check_load,
     [TSR_OP_STORE] = check_store,
     [TSR_OP_SCATTER_STORE] = check_store,
+    [TSR_OP_PREFETCH] = check_prefetch,
     [TSR_OP_APPEND] = check_append,
     [TSR_OP_ALLOC] = tsr_verify_alloc,
     [TSR_OP_COPY] = tsr_verify_copy,

@@ -191,6 +191,7 @@ bool tsr_emit_assume(tsr_emit *e, tsr_expr expr);
 /* --- emit_access.c --- */
 const tsr_emit_tile *tsr_emit_load(tsr_emit *e);
 void tsr_emit_store(tsr_emit *e);
+void tsr_emit_prefetch(tsr_emit *e);
 void tsr_emit_copy(tsr_emit *e);
 const tsr_emit_tile *tsr_emit_append(tsr_emit *e);
 

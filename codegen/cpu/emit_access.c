@@ -485,11 +485,11 @@ static const uint32_t swap_axes[2] = {1, 0};
 
 /* The line that lies `ahead` bytes behind what the row starts with. It may be outside of the
  * buffer: a prefetch does not fault. */
-static void prefetch(tsr_emit *e, const place *row, int64_t ahead) {
+static void prefetch(tsr_emit *e, const place *row, int64_t ahead, bool stored) {
   LLVMValueRef offset = tsr_emit_int(e, ahead);
   LLVMValueRef arguments[4] = {LLVMBuildGEP2(e->builder, LLVMInt8TypeInContext(e->math.context),
                                              row->address, &offset, 1, ""),
-                               LLVMConstInt(e->i32, 0, false), LLVMConstInt(e->i32, 3, false),
+                               LLVMConstInt(e->i32, stored, false), LLVMConstInt(e->i32, 3, false),
                                LLVMConstInt(e->i32, 1, false)};
   (void)tsr_emit_intrinsic(e, "llvm.prefetch", &e->pointer, 1, arguments, 4);
 }
@@ -503,7 +503,7 @@ static const tsr_emit_tile *load_tile(tsr_emit *e, access *at, double pad) {
     place from = place_row(e, at, number);
     LLVMValueRef value = tsr_numeric_widen(&e->math, at->dtype, load_row(e, at, &from));
     if (ahead != 0 && from.offsets == NULL)
-      prefetch(e, &from, ahead);
+      prefetch(e, &from, ahead, false);
     tile->values[number] = tsr_emit_splat(e, value, from.lanes);
   }
   return tile;
@@ -786,9 +786,48 @@ static bool copy_side(tsr_emit *e, const tsr_operand *operand, const uint32_t *e
   return access_init(e, out_access, operand, subscripts, extents, rank);
 }
 
+/* The box of a copy or prefetch. */
+static bool shape_extents(tsr_emit *e, uint32_t *out_extents, uint32_t *out_rank) {
+  int64_t shape[TSR_MAX_RANK];
+  *out_rank = 0;
+  if (!tsr_op_ints(e->ir, e->op_id, "shape", shape, TSR_MAX_RANK, out_rank)) {
+    tsr_emit_fail(e, TSR_ERR_UNSUPPORTED, "%s needs a shape of numbers",
+                  tsr_opcode_info(e->op->code)->text);
+    return false;
+  }
+  for (uint32_t axis = 0; axis < *out_rank; ++axis) {
+    if (shape[axis] < 1 || shape[axis] > UINT16_MAX) {
+      tsr_emit_fail(e, TSR_ERR_LIMIT, "%s of an extent of %lld",
+                    tsr_opcode_info(e->op->code)->text, (long long)shape[axis]);
+      return false;
+    }
+    out_extents[axis] = (uint32_t)shape[axis];
+  }
+  return true;
+}
+
+/* One for each line of rows that lie as they are, or of columns of what lies transposed. */
+void tsr_emit_prefetch(tsr_emit *e) {
+  enum { LINE = 64 };
+  const tsr_operand *operand = &e->op->operands[0];
+  uint32_t rank = 0, extents[TSR_MAX_RANK];
+  access at, swapped;
+  if (!shape_extents(e, extents, &rank) ||
+      !access_init(e, &at, operand, operand->subscripts, extents, rank))
+    return;
+  if (lies_transposed(e, &at) && access_swap(e, &at, &swapped))
+    at = swapped;
+  at.check_count = 0;
+  for (uint32_t number = 0; number < at.count && e->status == TSR_OK; ++number) {
+    const uint32_t start = tsr_emit_point_of(at.extents, at.rank, number).start;
+    const place row = place_row(e, &at, number);
+    if (row.offsets == NULL && row.stride == 1 && start * element_bytes(&at) % LINE == 0)
+      prefetch(e, &row, 0, true);
+  }
+}
+
 void tsr_emit_copy(tsr_emit *e) {
   const char *atom = tsr_op_string(e->ir, e->op_id, "atom");
-  int64_t shape[TSR_MAX_RANK];
   uint32_t rank = 0, extents[TSR_MAX_RANK];
   access from, to;
   if ((atom && strcmp(atom, "vector") != 0) || e->op->operand_count != 2) {
@@ -796,18 +835,8 @@ void tsr_emit_copy(tsr_emit *e) {
                   atom ? atom : "barrier");
     return;
   }
-  if (!tsr_op_ints(e->ir, e->op_id, "shape", shape, TSR_MAX_RANK, &rank)) {
-    tsr_emit_fail(e, TSR_ERR_UNSUPPORTED, "copy needs a shape of numbers");
-    return;
-  }
-  for (uint32_t axis = 0; axis < rank; ++axis) {
-    if (shape[axis] < 1 || shape[axis] > UINT16_MAX) {
-      tsr_emit_fail(e, TSR_ERR_LIMIT, "copy of an extent of %lld", (long long)shape[axis]);
-      return;
-    }
-    extents[axis] = (uint32_t)shape[axis];
-  }
-  if (!copy_side(e, &e->op->operands[0], extents, rank, &from) ||
+  if (!shape_extents(e, extents, &rank) ||
+      !copy_side(e, &e->op->operands[0], extents, rank, &from) ||
       !copy_side(e, &e->op->operands[1], extents, rank, &to))
     return;
   const tsr_emit_tile *tile = load_tile(e, &from, tsr_op_float(e->ir, e->op_id, "pad", 0));

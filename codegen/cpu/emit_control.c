@@ -57,6 +57,9 @@ static void emit_op(tsr_emit *e) {
   case TSR_OP_APPEND:
     bind_result(e, tsr_emit_append(e));
     break;
+  case TSR_OP_PREFETCH:
+    tsr_emit_prefetch(e);
+    break;
   case TSR_OP_COPY:
     tsr_emit_copy(e);
     break;

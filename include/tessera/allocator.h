@@ -17,7 +17,8 @@ typedef struct tsr_allocator {
   void (*release)(void *context, void *pointer, size_t size);
 } tsr_allocator;
 
-/* The default: aligned_alloc and free. Static storage. */
+/* The default: aligned_alloc and free; of 2 MiB and more, huge pages where the system has them.
+ * Static storage. */
 const tsr_allocator *tsr_allocator_default(void);
 
 #ifdef __cplusplus

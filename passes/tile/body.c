@@ -689,6 +689,22 @@ static void emit_store(tsr_body *body, tsr_op op) {
   copy_attrs(body->ir, store, data, NULL);
 }
 
+void tsr_body_prefetch(tsr_body *body) {
+  TSR_FOR_EACH_OP (body->ir, tsr_op_get(body->ir, body->nest->op)->regions[0], op) {
+    if (tsr_op_get(body->ir, op)->code != TSR_OP_STORE)
+      continue;
+    const tsr_nest_access *access = tsr_nest_access_of(body->nest, op);
+    tsr_expr subs[TSR_MAX_RANK], shape[2];
+    const unsigned lanes = subscripts_of(body, access, subs);
+    for (unsigned lane = 0; lane < 2; lane++)
+      shape[lane] = tsr_expr_int(body->ir, (lanes & 1u << lane) ? body->extents[lane] : 1);
+    tsr_op fetch = tsr_op_append(body->ir, body->region, TSR_OP_PREFETCH);
+    tsr_op_add_element(body->ir, fetch, body->nest->buffers[access->buffer].arg, subs,
+                       access->rank);
+    tsr_op_set_exprs(body->ir, fetch, "shape", shape, 2);
+  }
+}
+
 void tsr_body_stores(tsr_body *body) {
   TSR_FOR_EACH_OP (body->ir, tsr_op_get(body->ir, body->nest->op)->regions[0], op) {
     const tsr_opcode code = tsr_op_get(body->ir, op)->code;

@@ -336,6 +336,8 @@ static void register_tile(tsr_contract_emit *e) {
                                          body->extents[1])
                         : load_sums(e);
   body->stored_count = e->stored_count;
+  if (e->fetch && (e->phase == TSR_SUM_WHOLE || e->phase == TSR_SUM_LAST))
+    tsr_body_prefetch(body);
   if (e->atom != NULL)
     sum = tsr_contract_dot_loop(e, sum);
   else if (e->c->direct)
@@ -717,6 +719,7 @@ tsr_status tsr_tile_contract(tsr_nest *nest, const tsr_schedule *schedule, tsr_r
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory in tiling");
   e.unroll = knobs[TSR_KNOB_UNROLL];
   e.columns_outside = knobs[TSR_KNOB_OUTER] == 1;
+  e.fetch = knobs[TSR_KNOB_FETCH] == 1;
   e.pack_a = knobs[TSR_KNOB_PACK_A] == 1;
   e.pack_b = knobs[TSR_KNOB_PACK_B] == 1;
   e.m = side_of(&e, e.c->m, 0, e.c->m >= 0 ? knobs[TSR_KNOB_MR] : 1, knobs[TSR_KNOB_MC]);

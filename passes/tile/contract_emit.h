@@ -42,7 +42,7 @@ typedef struct tsr_contract_emit {
   bool exact;
   tsr_value flags;
   uint32_t outer_grid; /* outer axes that number tasks */
-  bool columns_outside, pack_a, pack_b;
+  bool columns_outside, pack_a, pack_b, fetch;
   uint32_t stored_count; /* packed operands, in body.stored */
   /* The depth axes as one, in the order of c->depth: both operands are packed in this order. */
   bool depth_flat;

@@ -350,8 +350,8 @@ static double candidate_cycles(const choosing *s, const int64_t *knobs) {
   return cost.cycles;
 }
 
-static bool fits_registers(const tsr_target *target, int64_t mr, int64_t vectors) {
-  return mr * vectors + vectors + 1 <= (int64_t)target->vector_registers;
+static bool fits_registers(const tsr_target *target, int64_t mr, int64_t vectors, int64_t spare) {
+  return mr * vectors + vectors + 1 + spare <= (int64_t)target->vector_registers;
 }
 
 /* The columns after the last whole register tile of a block that is not the only one are a vector
@@ -362,7 +362,7 @@ static bool rest_fits(const choosing *s, const int64_t *knobs) {
     return true;
   const int64_t vectors =
       rest / s->lanes + __builtin_popcountll((unsigned long long)(rest % s->lanes));
-  return fits_registers(s->nest->target, knobs[TSR_KNOB_MR], vectors);
+  return fits_registers(s->nest->target, knobs[TSR_KNOB_MR], vectors, 0);
 }
 
 /* A schedule that the choice is among, and the best one so far. */
@@ -419,6 +419,32 @@ static void enter_blocks(const choosing *s, int64_t mr, int64_t nr, race *inout)
   } while (wants_more_tasks(s, tasks) && halve_blocks(s, tasks, mr, nr, &mc, &nc));
 }
 
+/* A constant that register tiles read in panels comes from beyond L2, where it was since the last
+ * run: the first rows of a panel wait for it, the others find it. So while all rows of a block read
+ * one panel, they fetch the next one. That takes registers to spare, or sums leave theirs. Few rows
+ * read each panel once, which the hardware sees coming, but not far enough from memory. */
+static int64_t steps_ahead(const choosing *s, const int64_t *knobs) {
+  enum { SPARE = 2, FAR = 64 };
+  const tsr_target *target = s->nest->target;
+  const int64_t rows = least(knobs[TSR_KNOB_MC], s->m);
+  const double bytes = (double)s->k * (double)s->n * (double)s->c->b.bytes;
+  if (!s->c->b.packable || s->c->flat || s->c->direct || s->window || !s->c->depth_fixed ||
+      s->atom != NULL || knobs[TSR_KNOB_OUTER] == 0)
+    return 0;
+  if (rows <= knobs[TSR_KNOB_MR])
+    return bytes >= 0.5 * (double)target->l3_bytes ? FAR : 0;
+  return rows >= 2 * knobs[TSR_KNOB_MR] && s->k <= tsr_knob_get(TSR_KNOB_AHEAD)->greatest &&
+                 fits_registers(target, knobs[TSR_KNOB_MR], knobs[TSR_KNOB_NR] / s->lanes, SPARE)
+             ? s->k
+             : 0;
+}
+
+/* Results that take much of L2 find their lines beyond it, and stores wait for them. */
+static bool fetches_results(const choosing *s) {
+  const double bytes = (double)s->outer * (double)s->m * (double)s->n * (double)s->c->b.bytes;
+  return bytes >= 0.5 * (double)s->nest->target->l2_bytes;
+}
+
 /* The best register tile and blocks for passes of depth s->kc. */
 static double choose_tiles(const choosing *s, double best, tsr_schedule *out) {
   static const int64_t widths[] = {1, 2, 3, 4, 5, 6, 8};
@@ -429,7 +455,7 @@ static double choose_tiles(const choosing *s, double best, tsr_schedule *out) {
   for (unsigned w = 0; w < sizeof widths / sizeof *widths; w++)
     for (int64_t mr = 1; mr <= most_rows; mr++) {
       int64_t nr = widths[w] * s->lanes;
-      if (!fits_registers(s->nest->target, mr, widths[w]) ||
+      if (!fits_registers(s->nest->target, mr, widths[w], 0) ||
           (w > 0 && nr >= largest->n + s->lanes && nr != s->only_nr) || (s->window && w > 0) ||
           (s->only_mr > 0 && mr != s->only_mr) || (s->only_nr > 0 && nr != s->only_nr))
         continue;
@@ -443,8 +469,11 @@ static double choose_tiles(const choosing *s, double best, tsr_schedule *out) {
       knobs[TSR_KNOB_GRAIN] = default_grain(s);
       enter_blocks(s, mr, nr, &all);
     }
-  if (all.best < best)
+  if (all.best < best) {
     *out = all.winner;
+    out->knobs[TSR_KNOB_AHEAD] = steps_ahead(s, out->knobs);
+    out->knobs[TSR_KNOB_FETCH] = fetches_results(s);
+  }
   return all.best;
 }
 

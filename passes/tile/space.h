@@ -42,7 +42,7 @@ void tsr_space_cost(tsr_space *space, const tsr_schedule *schedule, tsr_cost *ou
 /* What a learned model sees of a schedule: a row per store of the kernel (copies of operands to
  * scratch, sums in register tiles, the epilogue), one layout of numbers for all blocks, strategies
  * and targets of a kind; logarithms where a size is meant. */
-enum { TSR_SPACE_FEATURES = 50, TSR_SPACE_STORES = 8 };
+enum { TSR_SPACE_FEATURES = 51, TSR_SPACE_STORES = 8 };
 const char *tsr_space_feature_text(uint32_t feature);
 uint32_t tsr_space_features(tsr_space *space, const tsr_schedule *schedule,
                             float out_rows[TSR_SPACE_STORES][TSR_SPACE_FEATURES]);

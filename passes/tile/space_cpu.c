@@ -208,6 +208,11 @@ void tsr_space_contract_values(tsr_space *space, tsr_space_form *form) {
   tsr_space_add_value(&knobs[TSR_KNOB_AHEAD], 0);
   for (int64_t steps = 4; form->atom == NULL && steps <= 64; steps *= 4)
     tsr_space_add_value(&knobs[TSR_KNOB_AHEAD], steps);
+  if (form->atom == NULL && c->b.packable && c->depth_size > 64 &&
+      c->depth_size <= tsr_knob_get(TSR_KNOB_AHEAD)->greatest)
+    tsr_space_add_value(&knobs[TSR_KNOB_AHEAD], c->depth_size); /* the next panel */
+  tsr_space_add_value(&knobs[TSR_KNOB_FETCH], 0);
+  tsr_space_add_value(&knobs[TSR_KNOB_FETCH], 1);
   /* Atoms with k-groups read panels only. */
   for (int which = 0; which < 2; which++) {
     tsr_value_list *pack = &knobs[which == 0 ? TSR_KNOB_PACK_A : TSR_KNOB_PACK_B];

@@ -37,6 +37,7 @@
   X(PASS_DEPTH, "depth of a pass or turn")                                                         \
   X(UNROLL, "steps in one")                                                                        \
   X(AHEAD, "steps that are fetched ahead")                                                         \
+  X(FETCH, "knob fetch")                                                                           \
   X(OUTER, "knob outer")                                                                           \
   X(GRAIN, "cycles of a task, at least")                                                           \
   X(SPLIT, "parts of the reduced axis")                                                            \
@@ -202,6 +203,7 @@ static void fill_common(tsr_space *space, tsr_nest *nest, const tsr_schedule *sc
   row[FEATURE_PASS_DEPTH] = size_of(s->pass);
   row[FEATURE_UNROLL] = size_of((double)knobs[TSR_KNOB_UNROLL]);
   row[FEATURE_AHEAD] = size_of((double)knobs[TSR_KNOB_AHEAD]);
+  row[FEATURE_FETCH] = (float)knobs[TSR_KNOB_FETCH];
   row[FEATURE_OUTER] = (float)knobs[TSR_KNOB_OUTER];
   row[FEATURE_GRAIN] = size_of((double)knobs[TSR_KNOB_GRAIN]);
   row[FEATURE_SPLIT] = size_of(one_or(knobs[TSR_KNOB_SPLIT]));
