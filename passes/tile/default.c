@@ -442,7 +442,7 @@ static int64_t steps_ahead(const choosing *s, const int64_t *knobs) {
 /* Results that take much of L2 find their lines beyond it, and stores wait for them. */
 static bool fetches_results(const choosing *s) {
   const double bytes = (double)s->outer * (double)s->m * (double)s->n * (double)s->c->b.bytes;
-  return bytes >= 0.5 * (double)s->nest->target->l2_bytes;
+  return !s->window && bytes >= 0.5 * (double)s->nest->target->l2_bytes;
 }
 
 /* The best register tile and blocks for passes of depth s->kc. */
