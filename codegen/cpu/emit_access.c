@@ -483,6 +483,8 @@ static bool access_swap(tsr_emit *e, const access *at, access *out_swapped) {
 
 static const uint32_t swap_axes[2] = {1, 0};
 
+enum { LINE = 64 };
+
 /* The line that lies `ahead` bytes behind what the row starts with. It may be outside of the
  * buffer: a prefetch does not fault. */
 static void prefetch(tsr_emit *e, const place *row, int64_t ahead, bool stored) {
@@ -494,6 +496,14 @@ static void prefetch(tsr_emit *e, const place *row, int64_t ahead, bool stored) 
   (void)tsr_emit_intrinsic(e, "llvm.prefetch", &e->pointer, 1, arguments, 4);
 }
 
+/* False for rows of single elements side by side that share their line with the row before. */
+static bool begins_line(const tsr_emit *e, const access *at, uint32_t number) {
+  int64_t step = 0;
+  return at->rank != 2 || at->lanes > 1 || !at->linear ||
+         !tsr_expr_is_int(e->ir, at->coefficients[0], &step) || step != 1 ||
+         number * element_bytes(at) % LINE == 0;
+}
+
 static const tsr_emit_tile *load_tile(tsr_emit *e, access *at, double pad) {
   const int64_t ahead = tsr_op_int(e->ir, e->op_id, "ahead", 0);
   at->pad_number = pad;
@@ -502,7 +512,7 @@ static const tsr_emit_tile *load_tile(tsr_emit *e, access *at, double pad) {
   for (uint32_t number = 0; tile && number < at->count && e->status == TSR_OK; ++number) {
     place from = place_row(e, at, number);
     LLVMValueRef value = tsr_numeric_widen(&e->math, at->dtype, load_row(e, at, &from));
-    if (ahead != 0 && from.offsets == NULL)
+    if (ahead != 0 && from.offsets == NULL && begins_line(e, at, number))
       prefetch(e, &from, ahead, false);
     tile->values[number] = tsr_emit_splat(e, value, from.lanes);
   }
@@ -797,8 +807,8 @@ static bool shape_extents(tsr_emit *e, uint32_t *out_extents, uint32_t *out_rank
   }
   for (uint32_t axis = 0; axis < *out_rank; ++axis) {
     if (shape[axis] < 1 || shape[axis] > UINT16_MAX) {
-      tsr_emit_fail(e, TSR_ERR_LIMIT, "%s of an extent of %lld",
-                    tsr_opcode_info(e->op->code)->text, (long long)shape[axis]);
+      tsr_emit_fail(e, TSR_ERR_LIMIT, "%s of an extent of %lld", tsr_opcode_info(e->op->code)->text,
+                    (long long)shape[axis]);
       return false;
     }
     out_extents[axis] = (uint32_t)shape[axis];
@@ -808,7 +818,6 @@ static bool shape_extents(tsr_emit *e, uint32_t *out_extents, uint32_t *out_rank
 
 /* One for each line of rows that lie as they are, or of columns of what lies transposed. */
 void tsr_emit_prefetch(tsr_emit *e) {
-  enum { LINE = 64 };
   const tsr_operand *operand = &e->op->operands[0];
   uint32_t rank = 0, extents[TSR_MAX_RANK];
   access at, swapped;

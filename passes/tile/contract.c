@@ -693,20 +693,22 @@ void tsr_contract_layout(tsr_nest *nest, const tsr_schedule *schedule) {
   }
 }
 
-/* b is fetched `steps` steps of the innermost depth ahead of where it is read: by register tiles,
- * or while it is copied. */
+/* The panels of a constant (or b, where it lies) are fetched `steps` steps of the innermost depth
+ * ahead of where they are read: by register tiles, or while b is copied. */
 static void fetch_ahead(tsr_contract_emit *e, int64_t steps) {
-  const tsr_contract_operand *b = &e->c->b;
+  const bool rows = e->c->a.packable && !e->c->b.packable;
+  const tsr_contract_operand *operand = rows ? &e->c->a : &e->c->b;
   const int64_t most = 1 << 20;
-  if (steps == 0 || b->main == NULL || e->c->depth_count == 0 || e->atom != NULL)
+  if (steps == 0 || operand->main == NULL || e->c->depth_count == 0 || e->atom != NULL)
     return;
-  const bool panels = b->packable && !e->c->flat;
+  const bool panels = operand->packable && (rows || !e->c->flat);
   const int64_t stride =
-      panels ? e->n.tile : tsr_nest_stride(e->nest, b->main, e->c->depth[e->c->depth_count - 1]);
+      panels ? (rows ? e->m.tile : e->n.tile)
+             : tsr_nest_stride(e->nest, operand->main, e->c->depth[e->c->depth_count - 1]);
   if (stride <= 0 || stride > most)
     return;
-  e->body.ahead_of = b->main;
-  e->body.ahead = steps * stride * b->bytes;
+  e->body.ahead_of = operand->main;
+  e->body.ahead = steps * stride * operand->bytes;
 }
 
 tsr_status tsr_tile_contract(tsr_nest *nest, const tsr_schedule *schedule, tsr_region region,

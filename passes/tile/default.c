@@ -420,29 +420,39 @@ static void enter_blocks(const choosing *s, int64_t mr, int64_t nr, race *inout)
 }
 
 /* A constant that register tiles read in panels comes from beyond L2, where it was since the last
- * run: the first rows of a panel wait for it, the others find it. So while all rows of a block read
- * one panel, they fetch the next one. That takes registers to spare, or sums leave theirs. Few rows
- * read each panel once, which the hardware sees coming, but not far enough from memory. */
+ * run: the first tiles wait for their panel, the others find it. So where not many tiles share one
+ * panel, they fetch the next one while they sum. Beside columns that takes registers to spare, or
+ * sums leave theirs. One tile of rows reads each panel once, which the hardware sees coming, but
+ * not far enough ahead from memory. */
 static int64_t steps_ahead(const choosing *s, const int64_t *knobs) {
-  enum { SPARE = 2, FAR = 64 };
+  enum { SPARE = 2, FAR = 64, MOST_TILES = 16 };
   const tsr_target *target = s->nest->target;
-  const int64_t rows = least(knobs[TSR_KNOB_MC], s->m);
-  const double bytes = (double)s->k * (double)s->n * (double)s->c->b.bytes;
-  if (!s->c->b.packable || s->c->flat || s->c->direct || s->window || !s->c->depth_fixed ||
-      s->atom != NULL || knobs[TSR_KNOB_OUTER] == 0)
+  const int64_t rows = least(knobs[TSR_KNOB_MC], s->m), columns = least(knobs[TSR_KNOB_NC], s->n);
+  const bool by_columns = s->c->b.packable && !s->c->flat && knobs[TSR_KNOB_OUTER] == 1;
+  const bool by_rows = s->c->a.packable && !s->c->b.packable;
+  if (s->atom != NULL || s->c->direct || s->window || !s->c->depth_fixed ||
+      s->k > tsr_knob_get(TSR_KNOB_AHEAD)->greatest || !(by_rows || by_columns))
     return 0;
-  if (rows <= knobs[TSR_KNOB_MR])
+  const double bytes = (double)s->k * (double)s->n * (double)s->c->b.bytes;
+  const int64_t tiles =
+      by_rows ? columns / knobs[TSR_KNOB_NR] : (rows + knobs[TSR_KNOB_MR] - 1) / knobs[TSR_KNOB_MR];
+  if (by_columns && tiles <= 1)
     return bytes >= 0.5 * (double)target->l3_bytes ? FAR : 0;
-  return rows >= 2 * knobs[TSR_KNOB_MR] && s->k <= tsr_knob_get(TSR_KNOB_AHEAD)->greatest &&
-                 fits_registers(target, knobs[TSR_KNOB_MR], knobs[TSR_KNOB_NR] / s->lanes, SPARE)
+  return tiles >= 2 && tiles <= MOST_TILES &&
+                 (by_rows ||
+                  fits_registers(target, knobs[TSR_KNOB_MR], knobs[TSR_KNOB_NR] / s->lanes, SPARE))
              ? s->k
              : 0;
 }
 
-/* Results that take much of L2 find their lines beyond it, and stores wait for them. */
-static bool fetches_results(const choosing *s) {
+/* Results that take much of L2 find their lines beyond it, and stores wait for them: long beside a
+ * short sum, which leaves what was fetched in L1. */
+static bool fetches_results(const choosing *s, const int64_t *knobs) {
+  const tsr_target *target = s->nest->target;
+  const int64_t tile = s->kc * (knobs[TSR_KNOB_MR] + knobs[TSR_KNOB_NR]) * s->c->b.bytes;
   const double bytes = (double)s->outer * (double)s->m * (double)s->n * (double)s->c->b.bytes;
-  return !s->window && bytes >= 0.5 * (double)s->nest->target->l2_bytes;
+  return !s->window && tile <= (int64_t)target->l1_bytes / 2 &&
+         bytes >= 0.5 * (double)target->l2_bytes;
 }
 
 /* The best register tile and blocks for passes of depth s->kc. */
@@ -472,7 +482,7 @@ static double choose_tiles(const choosing *s, double best, tsr_schedule *out) {
   if (all.best < best) {
     *out = all.winner;
     out->knobs[TSR_KNOB_AHEAD] = steps_ahead(s, out->knobs);
-    out->knobs[TSR_KNOB_FETCH] = fetches_results(s);
+    out->knobs[TSR_KNOB_FETCH] = fetches_results(s, out->knobs);
   }
   return all.best;
 }

@@ -208,7 +208,7 @@ void tsr_space_contract_values(tsr_space *space, tsr_space_form *form) {
   tsr_space_add_value(&knobs[TSR_KNOB_AHEAD], 0);
   for (int64_t steps = 4; form->atom == NULL && steps <= 64; steps *= 4)
     tsr_space_add_value(&knobs[TSR_KNOB_AHEAD], steps);
-  if (form->atom == NULL && c->b.packable && c->depth_size > 64 &&
+  if (form->atom == NULL && (c->a.packable || c->b.packable) && c->depth_size > 64 &&
       c->depth_size <= tsr_knob_get(TSR_KNOB_AHEAD)->greatest)
     tsr_space_add_value(&knobs[TSR_KNOB_AHEAD], c->depth_size); /* the next panel */
   tsr_space_add_value(&knobs[TSR_KNOB_FETCH], 0);
