@@ -360,7 +360,8 @@ START_TEST(tiles_have_a_stand_in) {
       "    %5 = reduce %4 {combine = \"add\"} : i32\n    store %5, %y[%i, %j]\n"
       "  } : i32[64, 64]\n  output %y {name = \"y\"}\n}\n";
 #define ROW(atom)                                                                                  \
-  "{atom = \"" atom "\", grain = 20000, kc = 0, mc = 32, mr = 16, nc = 64, nr = 32, outer = 1, "   \
+  "{atom = \"" atom                                                                                \
+  "\", fetch = 0, grain = 20000, kc = 0, mc = 32, mr = 16, nc = 64, nr = 32, outer = 1, "          \
   "pack_a = 1, pack_b = 0, strategy = \"contract\", unroll = 2}"
   static const char *const tiles[] = {ROW("amx.u8i8")}, *const vectors[] = {ROW("vnni.u8i8")};
 #undef ROW
@@ -377,11 +378,11 @@ START_TEST(tiles_have_a_stand_in) {
   ck_assert_ptr_nonnull(strstr(plan, "@k0_1 {ahead = 0, atom = \"amx.u8i8\""));
   plan = plan_for(&target, gemm, &by_tiles);
   ck_assert_ptr_nonnull(strstr(plan, "@k0 {ahead = 0, atom = \"vnni.u8i8\""));
-  ck_assert_ptr_nonnull(
-      strstr(plan, "@k0_1 {ahead = 0, atom = \"amx.u8i8\", grain = 20000, kc = 0, mc = 32"));
+  ck_assert_ptr_nonnull(strstr(
+      plan, "@k0_1 {ahead = 0, atom = \"amx.u8i8\", fetch = 0, grain = 20000, kc = 0, mc = 32"));
   plan = plan_for(&target, gemm, &by_vectors);
-  ck_assert_ptr_nonnull(
-      strstr(plan, "@k0 {ahead = 0, atom = \"vnni.u8i8\", grain = 20000, kc = 0, mc = 32"));
+  ck_assert_ptr_nonnull(strstr(
+      plan, "@k0 {ahead = 0, atom = \"vnni.u8i8\", fetch = 0, grain = 20000, kc = 0, mc = 32"));
   ck_assert_ptr_null(strstr(plan, "amx"));
   finish();
 }
@@ -403,7 +404,8 @@ START_TEST(parts_have_a_stand_in) {
                     few_rows[] = GEMM_OF("4", "512", "512", "random = 1");
 #undef GEMM_OF
   static const char *const tiles[] = {
-      "{atom = \"amx.bf16x3\", grain = 20000, kc = 0, mc = 32, mr = 16, nc = 64, nr = 32, outer = "
+      "{atom = \"amx.bf16x3\", fetch = 0, grain = 20000, kc = 0, mc = 32, mr = 16, nc = 64, nr = "
+      "32, outer = "
       "1, "
       "pack_a = 1, pack_b = 0, strategy = \"contract\", unroll = 2}"};
   rows by_tiles = {tiles, 1, 0, 0}, strict = {tiles, 1, 0, 0}, none = {tiles, 0, 0, 0};
@@ -419,8 +421,8 @@ START_TEST(parts_have_a_stand_in) {
   target.bf16_parts = true;
   const char *plan = plan_for(&target, small, &by_tiles);
   ck_assert_ptr_nonnull(strstr(plan, "@k0 {ahead = 0, atom = \"fma.bf16x3\""));
-  ck_assert_ptr_nonnull(
-      strstr(plan, "@k0_1 {ahead = 0, atom = \"amx.bf16x3\", grain = 20000, kc = 0, mc = 32"));
+  ck_assert_ptr_nonnull(strstr(
+      plan, "@k0_1 {ahead = 0, atom = \"amx.bf16x3\", fetch = 0, grain = 20000, kc = 0, mc = 32"));
   plan = plan_for(&target, large, &none);
   ck_assert_ptr_nonnull(strstr(plan, "@k0 {ahead = 0, atom = \"fma.bf16x3\""));
   ck_assert_ptr_nonnull(strstr(plan, "@k0_1 {ahead = 0, atom = \"amx.bf16x3\""));
