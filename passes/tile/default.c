@@ -421,28 +421,37 @@ static void enter_blocks(const choosing *s, int64_t mr, int64_t nr, race *inout)
 
 /* A constant that register tiles read in panels comes from beyond L2, where it was since the last
  * run: the first tiles wait for their panel, the others find it. So where not many tiles share one
- * panel, they fetch the next one while they sum. Beside columns that takes registers to spare, or
- * sums leave theirs. One tile of rows reads each panel once, which the hardware sees coming, but
- * not far enough ahead from memory. */
-static int64_t steps_ahead(const choosing *s, const int64_t *knobs) {
-  enum { SPARE = 2, FAR = 64, MOST_TILES = 16 };
+ * panel, and L2 holds several, they fetch the next one while they sum. Beside columns that takes
+ * registers to spare, or sums leave theirs, and rows that lie side by side: each row apart is a
+ * stream of its own, which loses its lines to what is fetched. */
+static bool fetches_panels(const choosing *s, const int64_t *knobs, bool by_rows, int64_t tiles) {
+  enum { SPARE = 2, MOST_TILES = 16 };
   const tsr_target *target = s->nest->target;
+  const int64_t width = knobs[by_rows ? TSR_KNOB_MR : TSR_KNOB_NR];
+  const bool fits =
+      by_rows || (s->c->a.side_stride == 1 &&
+                  fits_registers(target, knobs[TSR_KNOB_MR], width / s->lanes, SPARE));
+  return fits && tiles >= 2 && tiles <= MOST_TILES &&
+         s->k <= tsr_knob_get(TSR_KNOB_AHEAD)->greatest &&
+         s->k * width * s->c->b.bytes <= (int64_t)target->l2_bytes / 4;
+}
+
+/* One tile of rows reads each panel once, which the hardware sees coming, but from memory not far
+ * enough ahead. */
+static int64_t steps_ahead(const choosing *s, const int64_t *knobs) {
+  enum { FAR = 64 };
+  const int64_t mr = knobs[TSR_KNOB_MR];
   const int64_t rows = least(knobs[TSR_KNOB_MC], s->m), columns = least(knobs[TSR_KNOB_NC], s->n);
-  const bool by_columns = s->c->b.packable && !s->c->flat && knobs[TSR_KNOB_OUTER] == 1;
-  const bool by_rows = s->c->a.packable && !s->c->b.packable;
-  if (s->atom != NULL || s->c->direct || s->window || !s->c->depth_fixed ||
-      s->k > tsr_knob_get(TSR_KNOB_AHEAD)->greatest || !(by_rows || by_columns))
-    return 0;
   const double bytes = (double)s->k * (double)s->n * (double)s->c->b.bytes;
-  const int64_t tiles =
-      by_rows ? columns / knobs[TSR_KNOB_NR] : (rows + knobs[TSR_KNOB_MR] - 1) / knobs[TSR_KNOB_MR];
-  if (by_columns && tiles <= 1)
-    return bytes >= 0.5 * (double)target->l3_bytes ? FAR : 0;
-  return tiles >= 2 && tiles <= MOST_TILES &&
-                 (by_rows ||
-                  fits_registers(target, knobs[TSR_KNOB_MR], knobs[TSR_KNOB_NR] / s->lanes, SPARE))
-             ? s->k
-             : 0;
+  if (s->atom != NULL || s->c->direct || s->window || !s->c->depth_fixed)
+    return 0;
+  if (s->c->a.packable && !s->c->b.packable)
+    return fetches_panels(s, knobs, true, columns / knobs[TSR_KNOB_NR]) ? s->k : 0;
+  if (!s->c->b.packable || s->c->flat || knobs[TSR_KNOB_OUTER] == 0)
+    return 0;
+  if (rows <= mr)
+    return bytes >= (double)s->nest->target->l3_bytes ? FAR : 0;
+  return fetches_panels(s, knobs, false, (rows + mr - 1) / mr) ? s->k : 0;
 }
 
 /* Results that take much of L2 find their lines beyond it, and stores wait for them: long beside a
