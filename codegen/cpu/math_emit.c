@@ -149,11 +149,12 @@ static bool is_constant_number(const tsr_math *math, LLVMValueRef b) {
 }
 
 /* x86's min and max return the second operand when one is NaN, so only a NaN in the first is left
- * to mend. `better` is an ordered comparison, `or_nan` the same for unordered ones. */
-static LLVMValueRef pick(const tsr_math *math, LLVMRealPredicate better, LLVMRealPredicate or_nan,
-                         LLVMValueRef a, LLVMValueRef b) {
+ * to mend: a constant is the first one then, and one instruction does all, also where the constant
+ * is zero and the other operand a zero of the other sign. */
+static LLVMValueRef pick(const tsr_math *math, LLVMRealPredicate better, LLVMValueRef a,
+                         LLVMValueRef b) {
   if (is_constant_number(math, b))
-    return LLVMBuildSelect(math->builder, LLVMBuildFCmp(math->builder, or_nan, a, b, ""), a, b, "");
+    return LLVMBuildSelect(math->builder, LLVMBuildFCmp(math->builder, better, b, a, ""), b, a, "");
   LLVMValueRef wins = LLVMBuildFCmp(math->builder, better, a, b, "");
   LLVMValueRef best = LLVMBuildSelect(math->builder, wins, a, b, "");
   LLVMValueRef is_nan = LLVMBuildFCmp(math->builder, LLVMRealUNO, a, a, "");
@@ -161,9 +162,9 @@ static LLVMValueRef pick(const tsr_math *math, LLVMRealPredicate better, LLVMRea
 }
 
 LLVMValueRef tsr_math_min(const tsr_math *math, LLVMValueRef a, LLVMValueRef b) {
-  return pick(math, LLVMRealOLT, LLVMRealULT, a, b);
+  return pick(math, LLVMRealOLT, a, b);
 }
 
 LLVMValueRef tsr_math_max(const tsr_math *math, LLVMValueRef a, LLVMValueRef b) {
-  return pick(math, LLVMRealOGT, LLVMRealUGT, a, b);
+  return pick(math, LLVMRealOGT, a, b);
 }

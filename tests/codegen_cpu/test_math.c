@@ -374,6 +374,41 @@ static LLVMValueRef min_max(const tsr_math *math, LLVMValueRef a, LLVMValueRef b
   return user ? tsr_math_max(math, a, b) : tsr_math_min(math, a, b);
 }
 
+/* Between two constants, zero among them. */
+static LLVMValueRef bounded(const tsr_math *math, LLVMValueRef a, LLVMValueRef b,
+                            const void *user) {
+  (void)b;
+  (void)user;
+  const LLVMTypeRef type = LLVMTypeOf(a);
+  const bool is_vector = LLVMGetTypeKind(type) == LLVMVectorTypeKind;
+  const LLVMValueRef six = LLVMConstReal(is_vector ? LLVMGetElementType(type) : type, 6);
+  LLVMValueRef sixes[64];
+  const unsigned lanes = is_vector ? LLVMGetVectorSize(type) : 1;
+  for (unsigned i = 0; i < lanes && i < 64; i++)
+    sixes[i] = six;
+  return tsr_math_min(math, tsr_math_max(math, a, LLVMConstNull(type)),
+                      is_vector ? LLVMConstVector(sixes, lanes) : six);
+}
+
+START_TEST(bounds_keep_nan) {
+  static const float values[] = {-INFINITY, -1, -0.0f, 0.0f, 2, 7, INFINITY, NAN};
+  for (const char *const *target = jit_targets(); *target; target++) {
+    jit j;
+    float a[64], got[64];
+    for (unsigned i = 0; i < 64; i++)
+      a[i] = values[i % 8];
+    jit_begin(&j, *target);
+    LLVMTypeRef type = LLVMFloatTypeInContext(j.context);
+    jit_map(&j, "bounded", type, type, 16, bounded, NULL);
+    jit_finish(&j);
+    jit_entry(&j, "bounded")(a, a, got, 4);
+    for (unsigned i = 0; i < 64; i++)
+      ck_assert(isnan(a[i]) ? isnan(got[i]) : got[i] == fminf(fmaxf(a[i], 0), 6));
+    jit_end(&j);
+  }
+}
+END_TEST
+
 START_TEST(minimum_and_maximum_keep_nan) {
   static const float values[] = {-INFINITY, -1, -0.0f, 0.0f, 2, INFINITY, NAN, 3};
   for (const char *const *target = jit_targets(); *target; target++) {
@@ -411,6 +446,7 @@ int main(void) {
   tcase_add_loop_test(cases, double_functions, 0, TSR_MATH_COUNT);
   tcase_add_loop_test(cases, any_width, 0, TSR_MATH_COUNT);
   tcase_add_test(cases, minimum_and_maximum_keep_nan);
+  tcase_add_test(cases, bounds_keep_nan);
   suite_add_tcase(suite, cases);
   return jit_main(suite);
 }
