@@ -76,5 +76,8 @@ int64_t tsr_contract_direct_rows_of(const tsr_nest *nest, const tsr_contraction 
 /* Few rows whose depth is a small window of b, whose columns may be outside: depthwise convolution.
  */
 bool tsr_contract_window(const tsr_nest *nest, const tsr_contraction *c);
+/* Rows of the output that a register tile of one has under each other, of so many vectors. */
+int64_t tsr_contract_window_rows(const tsr_target *target, const tsr_contraction *c, int64_t tile,
+                                 int64_t vectors);
 
 #endif

@@ -39,14 +39,17 @@ int tsr_contract_row_axis(const tsr_contract_emit *e) {
 }
 
 /* As many rows as leave room for the weights, each a register. */
+int64_t tsr_contract_window_rows(const tsr_target *target, const tsr_contraction *c, int64_t tile,
+                                 int64_t vectors) {
+  const int64_t rows =
+      ((int64_t)target->vector_registers - 1 - c->depth_size) / vectors / (tile > 0 ? tile : 1) - 1;
+  return rows < 1 ? 1 : rows > MOST_ROWS ? MOST_ROWS : rows;
+}
+
 static int64_t rows_of_tile(const tsr_contract_emit *e) {
   const tsr_target *target = e->nest->target;
   const int64_t lanes = tsr_target_lanes(target, tsr_dtype_bits(e->c->dtype));
-  const int64_t vectors = (e->n.tile + lanes - 1) / lanes;
-  const int64_t rows = ((int64_t)target->vector_registers - 1 - e->c->depth_size) / vectors /
-                           (e->m.tile > 0 ? e->m.tile : 1) -
-                       1;
-  return rows < 1 ? 1 : rows > MOST_ROWS ? MOST_ROWS : rows;
+  return tsr_contract_window_rows(target, e->c, e->m.tile, (e->n.tile + lanes - 1) / lanes);
 }
 
 static void rows_at(tsr_contract_emit *e, tsr_expr first, int64_t count, tsr_contract_step block) {

@@ -464,18 +464,40 @@ static bool fetches_results(const choosing *s, const int64_t *knobs) {
          bytes >= 0.5 * (double)target->l2_bytes;
 }
 
+/* Vectors of columns of a window's tile: more than one where columns are read with a step, as
+ * neighbours share the lines, and of long rows beyond L2: the hardware fetches ahead along a line
+ * of the image where several of its vectors are read at a time. Not where rows that share what they
+ * read would no longer fit, and not where the last tile may hang over by much. */
+static int64_t window_vectors(const choosing *s) {
+  enum { MOST = 3 };
+  const tsr_target *target = s->nest->target;
+  const int64_t m = greatest(s->m, 1), step = s->c->b.side_stride;
+  const double bytes = (double)s->outer * (double)s->n * (double)s->c->b.bytes;
+  const bool steps = step > 1 && step < s->lanes;
+  const bool far = bytes >= 0.8 * (double)target->l2_bytes && s->n >= 2 * MOST * s->lanes;
+  int64_t vectors = least(MOST, ceil_div(s->n, s->lanes));
+  if (!s->nest->axes[s->c->n].fixed || !(steps || far))
+    return 1;
+  while (vectors > 1 && tsr_contract_window_rows(target, s->c, m, vectors) <
+                            tsr_contract_window_rows(target, s->c, m, 1))
+    vectors--;
+  return greatest(vectors, 1);
+}
+
 /* The best register tile and blocks for passes of depth s->kc. */
 static double choose_tiles(const choosing *s, double best, tsr_schedule *out) {
   static const int64_t widths[] = {1, 2, 3, 4, 5, 6, 8};
   race all = {.entry = {.strategy = TSR_STRATEGY_CONTRACT}, .best = best};
   int64_t *knobs = all.entry.knobs;
   const choosing *largest = s->later != NULL ? s->later : s;
+  const int64_t vectors = s->window ? window_vectors(s) : 0;
   const int64_t most_rows = s->c->m < 0 ? 1 : least(28, greatest(largest->m, 1));
   for (unsigned w = 0; w < sizeof widths / sizeof *widths; w++)
     for (int64_t mr = 1; mr <= most_rows; mr++) {
       int64_t nr = widths[w] * s->lanes;
       if (!fits_registers(s->nest->target, mr, widths[w], 0) ||
-          (w > 0 && nr >= largest->n + s->lanes && nr != s->only_nr) || (s->window && w > 0) ||
+          (w > 0 && nr >= largest->n + s->lanes && nr != s->only_nr) ||
+          (s->window && widths[w] != vectors && nr != s->only_nr) ||
           (s->only_mr > 0 && mr != s->only_mr) || (s->only_nr > 0 && nr != s->only_nr))
         continue;
       knobs[TSR_KNOB_MR] = mr;
