@@ -186,7 +186,9 @@ static double longest_share(const tsr_target *target, const tsr_cost_contract *s
       at = done[t] < done[at] ? t : at;
     for (from = at; next[from] == (count * (from + 1) + threads - 1) / threads;)
       from = from + 1 < threads ? from + 1 : 0;
-    const int64_t task = next[from]++, row = task / columns % rows, column = task % columns;
+    const int64_t task = next[from]++;
+    const int64_t row = s->columns_first ? task % rows : task / columns % rows;
+    const int64_t column = s->columns_first ? task / rows % columns : task % columns;
     const double high = (double)(row + 1 < rows ? s->mc : s->m - row * s->mc);
     const double wide = (double)(column + 1 < columns ? s->nc : s->n - column * s->nc);
     done[at] += high * wide / all;

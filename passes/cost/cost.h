@@ -35,9 +35,10 @@ typedef struct tsr_cost_contract {
    * read the same b while a panel of it stays; 0: 1. */
   int64_t a_again, b_again;
   bool columns_outside;
-  bool strided_b;    /* b's columns are gathered in the register tile */
-  bool rows_split;   /* the last rows are taken in register tiles of 1, 2, 4 ... rows */
-  bool columns_hang; /* the last columns take a whole register tile, whatever their number */
+  bool columns_first; /* tasks in a row have the same columns, else the same rows */
+  bool strided_b;     /* b's columns are gathered in the register tile */
+  bool rows_split;    /* the last rows are taken in register tiles of 1, 2, 4 ... rows */
+  bool columns_hang;  /* the last columns take a whole register tile, whatever their number */
 } tsr_cost_contract;
 
 void tsr_cost_of_contract(const tsr_target *target, const tsr_cost_contract *shape,

@@ -557,16 +557,10 @@ static uint32_t outer_in_grid(const tsr_contract_emit *e, double grain) {
   return count < MAX_OUTER_GRID ? count : MAX_OUTER_GRID;
 }
 
-/* Threads take shares of tasks in a row: what the outermost axis of the grid divides is read by one
- * of them, and everything else by all. So columns are outermost where b is a constant in panels and
- * greater than a: a thread fetches its part of the constants, which nothing has in a cache yet, and
- * writes whole columns of the result. Where a is copied, tasks in a row copy the same rows. */
-static bool divides_columns(const tsr_contract_emit *e) {
-  const tsr_nest_axis *axes = e->nest->axes;
-  const tsr_contraction *c = e->c;
-  if (e->m.whole || e->n.whole || e->pack_a || !c->b.packable || c->direct)
+bool tsr_contract_columns_first(const tsr_nest *nest, const tsr_contraction *c, bool pack_a) {
+  if (pack_a || c->direct || c->m < 0 || c->n < 0 || !c->b.packable)
     return false;
-  return axes[c->n].size * c->b.bytes > axes[c->m].size * c->a.bytes;
+  return nest->axes[c->n].size * c->b.bytes > nest->axes[c->m].size * c->a.bytes;
 }
 
 static void add_grid(tsr_contract_emit *e, tsr_region region, double grain) {
@@ -577,7 +571,7 @@ static void add_grid(tsr_contract_emit *e, tsr_region region, double grain) {
         &e->body, e->c->outer[i],
         tsr_expr_value(ir, tsr_region_add_index(ir, region, TSR_ROLE_GRID, zero,
                                                 e->nest->axes[e->c->outer[i]].extent, 1)));
-  const bool columns = divides_columns(e);
+  const bool columns = tsr_contract_columns_first(e->nest, e->c, e->pack_a);
   tsr_contract_side *list[2] = {columns ? &e->n : &e->m, columns ? &e->m : &e->n};
   for (unsigned i = 0; i < 2; i++)
     if (!list[i]->whole)

@@ -64,6 +64,13 @@ int64_t tsr_contract_tap_rows(const tsr_contraction *c, int64_t rows);
  * answer. */
 const tsr_contraction *tsr_contract_match(tsr_nest *nest);
 
+/* Are blocks of columns the outermost that number tasks? Threads take shares of tasks in a row:
+ * what the outermost axis divides is read by one of them, and everything else by all. So they are
+ * where b is a constant in panels and greater than a: a thread fetches its part of the constants,
+ * which nothing has in a cache yet, and writes whole columns of the result. Where a is copied,
+ * tasks in a row copy the same rows. */
+bool tsr_contract_columns_first(const tsr_nest *nest, const tsr_contraction *c, bool pack_a);
+
 /* How many of the first `count` outer axes number tasks: inner ones are loops of a task, which is
  * of `work` cycles without them, while it is smaller than the grain. */
 uint32_t tsr_contract_outer_grid(const tsr_nest *nest, const tsr_contraction *c, uint32_t count,

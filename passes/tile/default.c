@@ -309,7 +309,8 @@ static tsr_cost_contract cost_shape(const choosing *s, const int64_t *knobs) {
       .mc = knobs[TSR_KNOB_MC],
       .nc = knobs[TSR_KNOB_NC],
       .kc = s->kc,
-      .columns_outside = knobs[TSR_KNOB_OUTER] == 1};
+      .columns_outside = knobs[TSR_KNOB_OUTER] == 1,
+      .columns_first = tsr_contract_columns_first(s->nest, c, knobs[TSR_KNOB_PACK_A] == 1)};
   shape.pack_a = s->pack_a ? copy_cycles(s, &c->a) : 0;
   shape.pack_b = s->pack_b ? copy_cycles(s, &c->b) : 0;
   if (c->flat)
