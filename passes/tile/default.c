@@ -1,6 +1,6 @@
 /* Default schedules: a small set of candidates per block, ranked by the analytic model. */
-#include "passes/tile/default.h"
 #include "passes/cost/cost.h"
+#include "passes/tile/choosing.h"
 #include "passes/tile/contract_dot.h"
 #include "passes/tile/contract_parts.h"
 #include "passes/tile/mma.h"
@@ -13,23 +13,7 @@ enum { MOST_HIGH_END = 1 << 17 };
 
 /* --- contract --- */
 
-typedef struct choosing {
-  tsr_nest *nest;
-  const tsr_contraction *c;
-  int64_t m, n, k, outer, lanes;
-  int64_t kc, depth_outer; /* depth of one pass; of one step of the outermost axis */
-  bool pack_a, pack_b, depth_flat;
-  int64_t taps;             /* of a copy of b whose rows several taps share; 1: none */
-  const tsr_atom *atom;     /* with k-groups; NULL: multiply-adds */
-  int64_t only_mr, only_nr; /* register tiles that a constant is laid out for; 0: any */
-  bool window;              /* its rows share what they read, and weights stay in registers */
-  bool hang;                /* extents that are not known end in whole register tiles */
-  /* Of what costs at most `limit`, the cheapest at another size; NULL: the cheapest here. */
-  const struct choosing *later;
-  double limit;
-} choosing;
-
-static double copy_cycles(const choosing *s, const tsr_contract_operand *operand) {
+static double copy_cycles(const tsr_choosing *s, const tsr_contract_operand *operand) {
   const double vector = 3.0 / (double)s->lanes;
   if (operand->side_stride == 1)
     return vector;
@@ -38,7 +22,7 @@ static double copy_cycles(const choosing *s, const tsr_contract_operand *operand
 
 /* b is packed when a register tile could not read whole vectors of it, or when enough rows share
  * the copy to pay for it. */
-static bool wants_pack_b(const choosing *s) {
+static bool wants_pack_b(const tsr_choosing *s) {
   const tsr_contract_operand *b = &s->c->b;
   if (s->c->flat)
     return true;
@@ -57,7 +41,7 @@ static bool is_computed(const tsr_nest *nest, tsr_value value) {
   return data->role == TSR_ROLE_RESULT && tsr_op_get(nest->ir, data->def)->code != TSR_OP_LOAD;
 }
 
-static bool wants_pack_a(const choosing *s) {
+static bool wants_pack_a(const tsr_choosing *s) {
   const tsr_contract_operand *a = &s->c->a;
   const uint32_t red = tsr_nest_red_mask(s->nest);
   if (s->c->depth_fixed && s->c->m >= 0 && !a->packable && (a->varies & red) != 0 &&
@@ -73,20 +57,20 @@ static bool wants_pack_a(const choosing *s) {
 
 /* Rows of the source that a block of so many rows copies, by those that it would copy without
  * taps. */
-static double copied_share(const choosing *s, int64_t rows) {
+static double copied_share(const tsr_choosing *s, int64_t rows) {
   return s->taps == 1 ? 1
                       : (double)tsr_contract_tap_rows(s->c, rows) / (double)(rows * s->c->tap_size);
 }
 
 /* Columns whose copy takes no more than `target` columns without taps would. */
-static int64_t columns_for(const choosing *s, int64_t target) {
+static int64_t columns_for(const tsr_choosing *s, int64_t target) {
   int64_t rows = greatest(s->c->flat_rows_size, 1);
   while (rows > 1 && (double)(rows * s->c->flat_width) * copied_share(s, rows) > (double)target)
     rows--;
   return rows * s->c->flat_width;
 }
 
-static int64_t flat_rows(const choosing *s, int64_t target) {
+static int64_t flat_rows(const tsr_choosing *s, int64_t target) {
   const int64_t rows = greatest(s->c->flat_rows_size, 1);
   int64_t best = least(rows, greatest(1, target / s->c->flat_width));
   int64_t fixed = 0;
@@ -120,17 +104,17 @@ int64_t tsr_default_grain(const tsr_target *target, double cycles) {
 }
 
 /* Cycles of so many outputs, were there nothing but multiply-adds. */
-static double work_of(const choosing *s, double points) {
+static double work_of(const tsr_choosing *s, double points) {
   return points * (double)s->k / (2.0 * (double)s->lanes);
 }
 
-static int64_t default_grain(const choosing *s) {
+static int64_t default_grain(const tsr_choosing *s) {
   return tsr_default_grain(s->nest->target,
                            work_of(s, (double)s->m * (double)s->n) * (double)s->outer);
 }
 
 /* Of all steps along the outer axes, how many number tasks of blocks like these. */
-static int64_t outer_tasks(const choosing *s, int64_t mc, int64_t nc, int64_t grain) {
+static int64_t outer_tasks(const tsr_choosing *s, int64_t mc, int64_t nc, int64_t grain) {
   const tsr_contraction *c = s->c;
   uint32_t count = c->outer_count;
   double points = (double)least(mc, s->m) * (double)least(nc, s->n);
@@ -153,14 +137,14 @@ static int64_t outer_tasks(const choosing *s, int64_t mc, int64_t nc, int64_t gr
 
 /* Blocks of an extent that is not known may be many more than they typically are: they are short
  * enough to be several of a small problem. */
-static bool is_long(const choosing *s, int64_t mc, int64_t nc) {
+static bool is_long(const tsr_choosing *s, int64_t mc, int64_t nc) {
   const double longest = 1280000;
   return s->nest->target->threads > 1 && is_open(s->nest) &&
          work_of(s, (double)mc * (double)nc) > longest;
 }
 
 /* Could more tasks be of use? */
-static bool wants_more_tasks(const choosing *s, int64_t tasks) {
+static bool wants_more_tasks(const tsr_choosing *s, int64_t tasks) {
   const tsr_target *target = s->nest->target;
   const double work = work_of(s, (double)s->m * (double)s->n) * (double)s->outer;
   return target->threads > 1 && tasks < 4 * (int64_t)target->threads &&
@@ -168,7 +152,7 @@ static bool wants_more_tasks(const choosing *s, int64_t tasks) {
 }
 
 /* Do blocks of half as many flat columns copy little more, all together? */
-static bool halves_cost_little(const choosing *s, int64_t nc) {
+static bool halves_cost_little(const tsr_choosing *s, int64_t nc) {
   const double little = 1.05;
   const int64_t rows = flat_rows(s, nc), half = flat_rows(s, nc / 2);
   return half < rows && copied_share(s, half) <= little * copied_share(s, rows);
@@ -178,7 +162,7 @@ static bool halves_cost_little(const choosing *s, int64_t nc) {
  * rows copies it anew, and blocks of flat columns copy rows that their neighbours copy too: that is
  * done for as many tasks as threads, and further only where it costs little, since a thread that
  * comes late finds nothing to do when there are no more tasks than threads. False: no more. */
-static bool halve_blocks(const choosing *s, int64_t tasks, int64_t mr, int64_t nr, int64_t *mc,
+static bool halve_blocks(const tsr_choosing *s, int64_t tasks, int64_t mr, int64_t nr, int64_t *mc,
                          int64_t *nc) {
   const int64_t rows = *mc / mr, columns = *nc / nr;
   const bool enough = tasks >= (int64_t)s->nest->target->threads;
@@ -196,18 +180,18 @@ static bool halve_blocks(const choosing *s, int64_t tasks, int64_t mr, int64_t n
 }
 
 /* Flat columns come in whole rows of the output. */
-static int64_t whole_columns(const choosing *s, int64_t nc) {
+static int64_t whole_columns(const tsr_choosing *s, int64_t nc) {
   return s->c->flat ? flat_rows(s, nc) * s->c->flat_width : nc;
 }
 
-static int64_t tasks_of(const choosing *s, int64_t mc, int64_t nc) {
+static int64_t tasks_of(const tsr_choosing *s, int64_t mc, int64_t nc) {
   const int64_t block = whole_columns(s, nc);
   const int64_t rows = ceil_div(greatest(s->m, 1), mc), columns = ceil_div(s->n, block);
   return outer_tasks(s, mc, block, default_grain(s)) * rows * greatest(columns, 1);
 }
 
 /* Of rows of any length, parts that are worth several tasks. */
-static int64_t long_row(const choosing *s, int64_t mr, int64_t nr) {
+static int64_t long_row(const tsr_choosing *s, int64_t mr, int64_t nr) {
   const double grains = 8;
   const double tile = work_of(s, (double)mr * (double)nr);
   const double tiles = grains * (double)default_grain(s) / tile;
@@ -215,7 +199,7 @@ static int64_t long_row(const choosing *s, int64_t mr, int64_t nr) {
 }
 
 /* Blocks: the operand that a task copies or rereads stays in half of L2. */
-static void largest_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *out_mc,
+static void largest_blocks(const tsr_choosing *s, int64_t mr, int64_t nr, int64_t *out_mc,
                            int64_t *out_nc) {
   const int64_t half = (int64_t)s->nest->target->l2_bytes / 2;
   const int64_t all_m = up_to(greatest(s->m, 1), mr), all_n = up_to(greatest(s->n, 1), nr);
@@ -246,13 +230,13 @@ static void largest_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *o
   *out_nc = nc;
 }
 
-static void set_blocks(const choosing *s, int64_t mc, int64_t nc, int64_t *knobs) {
+static void set_blocks(const tsr_choosing *s, int64_t mc, int64_t nc, int64_t *knobs) {
   knobs[TSR_KNOB_MC] = mc;
   knobs[TSR_KNOB_NC] = whole_columns(s, nc);
 }
 
 /* As many tasks as could be of use. */
-static void choose_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *knobs) {
+static void choose_blocks(const tsr_choosing *s, int64_t mr, int64_t nr, int64_t *knobs) {
   int64_t mc = 0, nc = 0, tasks;
   largest_blocks(s, mr, nr, &mc, &nc);
   do
@@ -263,7 +247,7 @@ static void choose_blocks(const choosing *s, int64_t mr, int64_t nr, int64_t *kn
 
 /* Bytes between neighbours along the axis of an operand that is read in place; 0: it is not, or
  * nobody knows. */
-static int64_t bytes_along(const choosing *s, const tsr_contract_operand *operand, bool packed,
+static int64_t bytes_along(const tsr_choosing *s, const tsr_contract_operand *operand, bool packed,
                            int axis) {
   const int64_t most = 1 << 20;
   if (packed || operand->packable || axis < 0)
@@ -292,7 +276,7 @@ static int last_depth(const tsr_contraction *c) {
   return c->depth_count == 0 ? -1 : (int)c->depth[c->depth_count - 1];
 }
 
-static tsr_cost_contract cost_shape(const choosing *s, const int64_t *knobs) {
+static tsr_cost_contract cost_shape(const tsr_choosing *s, const int64_t *knobs) {
   const tsr_contraction *c = s->c;
   tsr_cost_contract shape = {
       .outer = s->outer,
@@ -340,24 +324,20 @@ static tsr_cost_contract cost_shape(const choosing *s, const int64_t *knobs) {
   return shape;
 }
 
-static void candidate_cost(const choosing *s, const int64_t *knobs, tsr_cost *out_cost) {
+static void candidate_cost(const tsr_choosing *s, const int64_t *knobs, tsr_cost *out_cost) {
   const tsr_cost_contract shape = cost_shape(s, knobs);
   tsr_cost_of_contract(s->nest->target, &shape, out_cost);
 }
 
-static double candidate_cycles(const choosing *s, const int64_t *knobs) {
+static double candidate_cycles(const tsr_choosing *s, const int64_t *knobs) {
   tsr_cost cost;
   candidate_cost(s, knobs, &cost);
   return cost.cycles;
 }
 
-static bool fits_registers(const tsr_target *target, int64_t mr, int64_t vectors, int64_t spare) {
-  return mr * vectors + vectors + 1 + spare <= (int64_t)target->vector_registers;
-}
-
 /* The columns after the last whole register tile of a block that is not the only one are a vector
  * for each binary digit of their number. */
-static bool rest_fits(const choosing *s, const int64_t *knobs) {
+static bool rest_fits(const tsr_choosing *s, const int64_t *knobs) {
   const int64_t rest = knobs[TSR_KNOB_NC] % knobs[TSR_KNOB_NR];
   if (!s->c->flat || rest == 0 || knobs[TSR_KNOB_NC] >= s->n)
     return true;
@@ -372,7 +352,7 @@ typedef struct race {
   double best;
 } race;
 
-static void enter_one(const choosing *s, race *inout) {
+static void enter_one(const tsr_choosing *s, race *inout) {
   const int64_t *knobs = inout->entry.knobs;
   const int64_t sums = knobs[TSR_KNOB_MC] * knobs[TSR_KNOB_NC] * s->c->b.bytes;
   if (!rest_fits(s, knobs) || (s->kc < s->k && sums > 2 * (int64_t)s->nest->target->l2_bytes))
@@ -388,7 +368,7 @@ static void enter_one(const choosing *s, race *inout) {
 
 /* Register tiles that walk the columns first read b as often as there are rows of them; where many
  * rows at a time are what stores wait for, that may be less. */
-static void enter(const choosing *s, race *inout) {
+static void enter(const tsr_choosing *s, race *inout) {
   int64_t *knobs = inout->entry.knobs;
   enter_one(s, inout);
   const tsr_cost_contract shape = cost_shape(s, knobs);
@@ -402,7 +382,7 @@ static void enter(const choosing *s, race *inout) {
 
 /* Large blocks, and smaller ones as long as more tasks could be of use; for two sizes at once those
  * of the greater one. */
-static void enter_blocks(const choosing *s, int64_t mr, int64_t nr, race *inout) {
+static void enter_blocks(const tsr_choosing *s, int64_t mr, int64_t nr, race *inout) {
   int64_t *knobs = inout->entry.knobs, mc = 0, nc = 0, tasks;
   if (s->later != NULL) {
     choose_blocks(s->later, mr, nr, knobs);
@@ -420,78 +400,13 @@ static void enter_blocks(const choosing *s, int64_t mr, int64_t nr, race *inout)
   } while (wants_more_tasks(s, tasks) && halve_blocks(s, tasks, mr, nr, &mc, &nc));
 }
 
-/* A constant that register tiles read in panels comes from beyond L2, where it was since the last
- * run: the first tiles wait for their panel, the others find it. So where not many tiles share one
- * panel, and L2 holds several, they fetch the next one while they sum. Beside columns that takes
- * registers to spare, or sums leave theirs, and rows that lie side by side: each row apart is a
- * stream of its own, which loses its lines to what is fetched. */
-static bool fetches_panels(const choosing *s, const int64_t *knobs, bool by_rows, int64_t tiles) {
-  enum { SPARE = 2, MOST_TILES = 16 };
-  const tsr_target *target = s->nest->target;
-  const int64_t width = knobs[by_rows ? TSR_KNOB_MR : TSR_KNOB_NR];
-  const bool fits =
-      by_rows || (s->c->a.side_stride == 1 &&
-                  fits_registers(target, knobs[TSR_KNOB_MR], width / s->lanes, SPARE));
-  return fits && tiles >= 2 && tiles <= MOST_TILES &&
-         s->k <= tsr_knob_get(TSR_KNOB_AHEAD)->greatest &&
-         s->k * width * s->c->b.bytes <= (int64_t)target->l2_bytes / 4;
-}
-
-/* One tile of rows reads each panel once, which the hardware sees coming, but from memory not far
- * enough ahead. */
-static int64_t steps_ahead(const choosing *s, const int64_t *knobs) {
-  enum { FAR = 64 };
-  const int64_t mr = knobs[TSR_KNOB_MR];
-  const int64_t rows = least(knobs[TSR_KNOB_MC], s->m), columns = least(knobs[TSR_KNOB_NC], s->n);
-  const double bytes = (double)s->k * (double)s->n * (double)s->c->b.bytes;
-  if (s->atom != NULL || s->c->direct || s->window || !s->c->depth_fixed)
-    return 0;
-  if (s->c->a.packable && !s->c->b.packable)
-    return fetches_panels(s, knobs, true, columns / knobs[TSR_KNOB_NR]) ? s->k : 0;
-  if (!s->c->b.packable || s->c->flat || knobs[TSR_KNOB_OUTER] == 0)
-    return 0;
-  if (rows <= mr)
-    return bytes >= (double)s->nest->target->l3_bytes ? FAR : 0;
-  return fetches_panels(s, knobs, false, (rows + mr - 1) / mr) ? s->k : 0;
-}
-
-/* Results that take much of L2 find their lines beyond it, and stores wait for them: long beside a
- * short sum, which leaves what was fetched in L1. */
-static bool fetches_results(const choosing *s, const int64_t *knobs) {
-  const tsr_target *target = s->nest->target;
-  const int64_t tile = s->kc * (knobs[TSR_KNOB_MR] + knobs[TSR_KNOB_NR]) * s->c->b.bytes;
-  const double bytes = (double)s->outer * (double)s->m * (double)s->n * (double)s->c->b.bytes;
-  return !s->window && tile <= (int64_t)target->l1_bytes / 2 &&
-         bytes >= 0.5 * (double)target->l2_bytes;
-}
-
-/* Vectors of columns of a window's tile: more than one where columns are read with a step, as
- * neighbours share the lines, and of long rows beyond L2: the hardware fetches ahead along a line
- * of the image where several of its vectors are read at a time. Not where rows that share what they
- * read would no longer fit, and not where the last tile may hang over by much. */
-static int64_t window_vectors(const choosing *s) {
-  enum { MOST = 3 };
-  const tsr_target *target = s->nest->target;
-  const int64_t m = greatest(s->m, 1), step = s->c->b.side_stride;
-  const double bytes = (double)s->outer * (double)s->n * (double)s->c->b.bytes;
-  const bool steps = step > 1 && step < s->lanes;
-  const bool far = bytes >= 0.8 * (double)target->l2_bytes && s->n >= 2 * MOST * s->lanes;
-  int64_t vectors = least(MOST, ceil_div(s->n, s->lanes));
-  if (!s->nest->axes[s->c->n].fixed || !(steps || far))
-    return 1;
-  while (vectors > 1 && tsr_contract_window_rows(target, s->c, m, vectors) <
-                            tsr_contract_window_rows(target, s->c, m, 1))
-    vectors--;
-  return greatest(vectors, 1);
-}
-
 /* The best register tile and blocks for passes of depth s->kc. */
-static double choose_tiles(const choosing *s, double best, tsr_schedule *out) {
+static double choose_tiles(const tsr_choosing *s, double best, tsr_schedule *out) {
   static const int64_t widths[] = {1, 2, 3, 4, 5, 6, 8};
   race all = {.entry = {.strategy = TSR_STRATEGY_CONTRACT}, .best = best};
   int64_t *knobs = all.entry.knobs;
-  const choosing *largest = s->later != NULL ? s->later : s;
-  const int64_t vectors = s->window ? window_vectors(s) : 0;
+  const tsr_choosing *largest = s->later != NULL ? s->later : s;
+  const int64_t vectors = s->window ? tsr_choose_window_vectors(s) : 0;
   const int64_t most_rows = s->c->m < 0 ? 1 : least(28, greatest(largest->m, 1));
   for (unsigned w = 0; w < sizeof widths / sizeof *widths; w++)
     for (int64_t mr = 1; mr <= most_rows; mr++) {
@@ -513,13 +428,13 @@ static double choose_tiles(const choosing *s, double best, tsr_schedule *out) {
     }
   if (all.best < best) {
     *out = all.winner;
-    out->knobs[TSR_KNOB_AHEAD] = steps_ahead(s, out->knobs);
-    out->knobs[TSR_KNOB_FETCH] = fetches_results(s, out->knobs);
+    out->knobs[TSR_KNOB_AHEAD] = tsr_choose_ahead(s, out->knobs);
+    out->knobs[TSR_KNOB_FETCH] = tsr_choose_fetch(s, out->knobs);
   }
   return all.best;
 }
 
-static void pack_at_run_time(choosing *s, bool pack_a, bool pack_b) {
+static void pack_at_run_time(tsr_choosing *s, bool pack_a, bool pack_b) {
   s->pack_a = pack_a;
   s->pack_b = pack_b;
   tsr_contract_emit e = {
@@ -532,7 +447,7 @@ static void pack_at_run_time(choosing *s, bool pack_a, bool pack_b) {
 
 /* The best with passes of an equal number of steps of the outermost depth axis, so that what a task
  * packs stays in L2 with enough columns. */
-static double choose_passes(choosing *s, double best, tsr_schedule *out) {
+static double choose_passes(tsr_choosing *s, double best, tsr_schedule *out) {
   enum { MOST_PASS = 1200 };
   const int64_t least_pass = s->pack_b ? 128 : 256;
   if (!s->depth_flat || s->k <= least_pass)
@@ -549,7 +464,7 @@ static double choose_passes(choosing *s, double best, tsr_schedule *out) {
 
 /* Where register tiles can read whole vectors of b as it lies, a copy of it has to pay for itself.
  */
-static double choose_in_place(choosing *s, double best, tsr_schedule *out) {
+static double choose_in_place(tsr_choosing *s, double best, tsr_schedule *out) {
   if (s->c->flat || s->c->b.side_stride != 1 || s->c->b.checked)
     return best;
   pack_at_run_time(s, s->pack_a, false);
@@ -559,7 +474,7 @@ static double choose_in_place(choosing *s, double best, tsr_schedule *out) {
 
 /* One pass through the whole depth or several. Where b is a constant, several need a copy of a,
  * which should be worth it. */
-static double default_contract(choosing *s, tsr_schedule *out) {
+static double default_contract(tsr_choosing *s, tsr_schedule *out) {
   const double worth = 0.97;
   s->kc = greatest(s->k, 1);
   const double best = choose_tiles(s, HUGE_VAL, out);
@@ -576,9 +491,9 @@ static double default_contract(choosing *s, tsr_schedule *out) {
 enum { OPEN_ROW = 64 };
 
 /* The contraction at its typical size, or where `extent` (0: none) has the value `size`. */
-static choosing choosing_of(tsr_nest *nest, const tsr_contraction *c, tsr_expr extent,
-                            int64_t size) {
-  choosing s = {.nest = nest, .c = c, .m = 1, .k = 1, .outer = 1};
+static tsr_choosing choosing_of(tsr_nest *nest, const tsr_contraction *c, tsr_expr extent,
+                                int64_t size) {
+  tsr_choosing s = {.nest = nest, .c = c, .m = 1, .k = 1, .outer = 1};
   if (s.c == NULL)
     return s;
   s.lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(s.c->dtype));
@@ -604,7 +519,7 @@ static choosing choosing_of(tsr_nest *nest, const tsr_contraction *c, tsr_expr e
 static void cost_at(tsr_nest *nest, const tsr_schedule *schedule, bool hang, tsr_expr extent,
                     int64_t size, tsr_cost *out_cost);
 
-static choosing choosing_at(tsr_nest *nest, tsr_expr extent, int64_t size) {
+static tsr_choosing choosing_at(tsr_nest *nest, tsr_expr extent, int64_t size) {
   return choosing_of(nest, tsr_contract_match(nest), extent, size);
 }
 
@@ -638,7 +553,7 @@ void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule) {
     tsr_default_cuda(nest, out_schedule, &cost);
     return;
   }
-  choosing s = choosing_at(nest, 0, 0);
+  tsr_choosing s = choosing_at(nest, 0, 0);
   const tsr_atom *atom = tsr_contract_dot_choice(nest);
   if (s.c == NULL)
     tsr_default_nest(nest, out_schedule);
@@ -696,9 +611,9 @@ static int64_t end_of(tsr_nest *nest, tsr_expr extent, bool high) {
 }
 
 /* A choice among schedules that read the same packed constants as `first`. */
-static choosing variant_at(tsr_nest *nest, const tsr_schedule *first, tsr_expr extent,
-                           int64_t size) {
-  choosing s = choosing_at(nest, extent, size);
+static tsr_choosing variant_at(tsr_nest *nest, const tsr_schedule *first, tsr_expr extent,
+                               int64_t size) {
+  tsr_choosing s = choosing_at(nest, extent, size);
   s.hang = true;
   if (s.c->a.packable)
     s.only_mr = first->knobs[TSR_KNOB_MR];
@@ -709,7 +624,7 @@ static choosing variant_at(tsr_nest *nest, const tsr_schedule *first, tsr_expr e
 
 static void cost_at(tsr_nest *nest, const tsr_schedule *schedule, bool hang, tsr_expr extent,
                     int64_t size, tsr_cost *out_cost) {
-  choosing s = choosing_of(nest, tsr_contract_of(nest, schedule), extent, size);
+  tsr_choosing s = choosing_of(nest, tsr_contract_of(nest, schedule), extent, size);
   const int64_t *knobs = schedule->knobs;
   s.hang = hang;
   s.atom = schedule->atom;
@@ -733,7 +648,7 @@ void tsr_default_contract_cost(tsr_nest *nest, const tsr_schedule *schedule, tsr
 
 static double best_at(tsr_nest *nest, const tsr_schedule *first, tsr_expr extent, int64_t size,
                       tsr_schedule *out) {
-  choosing s = variant_at(nest, first, extent, size);
+  tsr_choosing s = variant_at(nest, first, extent, size);
   return default_contract(&s, out);
 }
 
@@ -741,8 +656,8 @@ static double best_at(tsr_nest *nest, const tsr_schedule *first, tsr_expr extent
 static void choose_variant(tsr_nest *nest, const tsr_schedule *first, tsr_expr extent, int64_t size,
                            int64_t end, double best, tsr_schedule *out) {
   const double near = 1.1;
-  choosing s = variant_at(nest, first, extent, size);
-  choosing later = variant_at(nest, first, extent, least(end, 8 * size));
+  tsr_choosing s = variant_at(nest, first, extent, size);
+  tsr_choosing later = variant_at(nest, first, extent, least(end, 8 * size));
   pack_at_run_time(&later, s.pack_a, s.pack_b);
   later.kc = greatest(later.k, 1);
   s.later = &later;

@@ -1,0 +1,68 @@
+/* Defaults for caches: what is fetched before it is needed, and how windows walk along lines. */
+#include "passes/tile/choosing.h"
+
+/* A constant that register tiles read in panels comes from beyond L2, where it was since the last
+ * run: the first tiles wait for their panel, the others find it. So where not many tiles share one
+ * panel, and L2 holds several, they fetch the next one while they sum. Beside columns that takes
+ * registers to spare, or sums leave theirs, and rows that lie side by side: each row apart is a
+ * stream of its own, which loses its lines to what is fetched. */
+static bool fetches_panels(const tsr_choosing *s, const int64_t *knobs, bool by_rows,
+                           int64_t tiles) {
+  enum { SPARE = 2, MOST_TILES = 16 };
+  const tsr_target *target = s->nest->target;
+  const int64_t width = knobs[by_rows ? TSR_KNOB_MR : TSR_KNOB_NR];
+  const bool fits =
+      by_rows || (s->c->a.side_stride == 1 &&
+                  fits_registers(target, knobs[TSR_KNOB_MR], width / s->lanes, SPARE));
+  return fits && tiles >= 2 && tiles <= MOST_TILES &&
+         s->k <= tsr_knob_get(TSR_KNOB_AHEAD)->greatest &&
+         s->k * width * s->c->b.bytes <= (int64_t)target->l2_bytes / 4;
+}
+
+/* One tile of rows reads each panel once, which the hardware sees coming, but from memory not far
+ * enough ahead. */
+int64_t tsr_choose_ahead(const tsr_choosing *s, const int64_t *knobs) {
+  enum { FAR = 64 };
+  const int64_t mr = knobs[TSR_KNOB_MR];
+  const int64_t rows = least(knobs[TSR_KNOB_MC], s->m), columns = least(knobs[TSR_KNOB_NC], s->n);
+  const double bytes = (double)s->k * (double)s->n * (double)s->c->b.bytes;
+  if (s->atom != NULL || s->c->direct || s->window || !s->c->depth_fixed)
+    return 0;
+  if (s->c->a.packable && !s->c->b.packable)
+    return fetches_panels(s, knobs, true, columns / knobs[TSR_KNOB_NR]) ? s->k : 0;
+  if (!s->c->b.packable || s->c->flat || knobs[TSR_KNOB_OUTER] == 0)
+    return 0;
+  if (rows <= mr)
+    return bytes >= (double)s->nest->target->l3_bytes ? FAR : 0;
+  return fetches_panels(s, knobs, false, (rows + mr - 1) / mr) ? s->k : 0;
+}
+
+/* Results that take much of L2 find their lines beyond it, and stores wait for them: long beside a
+ * short sum, which leaves what was fetched in L1. */
+bool tsr_choose_fetch(const tsr_choosing *s, const int64_t *knobs) {
+  const tsr_target *target = s->nest->target;
+  const int64_t tile = s->kc * (knobs[TSR_KNOB_MR] + knobs[TSR_KNOB_NR]) * s->c->b.bytes;
+  const double bytes = (double)s->outer * (double)s->m * (double)s->n * (double)s->c->b.bytes;
+  return !s->window && tile <= (int64_t)target->l1_bytes / 2 &&
+         bytes >= 0.5 * (double)target->l2_bytes;
+}
+
+/* Vectors of columns of a window's tile: more than one where columns are read with a step, as
+ * neighbours share the lines, and of long rows beyond L2: the hardware fetches ahead along a line
+ * of the image where several of its vectors are read at a time. Not where rows that share what they
+ * read would no longer fit, and not where the last tile may hang over by much. */
+int64_t tsr_choose_window_vectors(const tsr_choosing *s) {
+  enum { MOST = 3 };
+  const tsr_target *target = s->nest->target;
+  const int64_t m = greatest(s->m, 1), step = s->c->b.side_stride;
+  const double bytes = (double)s->outer * (double)s->n * (double)s->c->b.bytes;
+  const bool steps = step > 1 && step < s->lanes;
+  const bool far = bytes >= 0.8 * (double)target->l2_bytes && s->n >= 2 * MOST * s->lanes;
+  int64_t vectors = least(MOST, ceil_div(s->n, s->lanes));
+  if (!s->nest->axes[s->c->n].fixed || !(steps || far))
+    return 1;
+  while (vectors > 1 && tsr_contract_window_rows(target, s->c, m, vectors) <
+                            tsr_contract_window_rows(target, s->c, m, 1))
+    vectors--;
+  return greatest(vectors, 1);
+}
