@@ -19,22 +19,16 @@ static bool fetches_panels(const tsr_choosing *s, const int64_t *knobs, bool by_
          s->k * width * s->c->b.bytes <= (int64_t)target->l2_bytes / 4;
 }
 
-/* One tile of rows reads each panel once, which the hardware sees coming, but from memory not far
- * enough ahead. */
 int64_t tsr_choose_ahead(const tsr_choosing *s, const int64_t *knobs) {
-  enum { FAR = 64 };
   const int64_t mr = knobs[TSR_KNOB_MR];
   const int64_t rows = least(knobs[TSR_KNOB_MC], s->m), columns = least(knobs[TSR_KNOB_NC], s->n);
-  const double bytes = (double)s->k * (double)s->n * (double)s->c->b.bytes;
   if (s->atom != NULL || s->c->direct || s->window || !s->c->depth_fixed)
     return 0;
   if (s->c->a.packable && !s->c->b.packable)
     return fetches_panels(s, knobs, true, columns / knobs[TSR_KNOB_NR]) ? s->k : 0;
   if (!s->c->b.packable || s->c->flat || knobs[TSR_KNOB_OUTER] == 0)
     return 0;
-  if (rows <= mr)
-    return bytes >= (double)s->nest->target->l3_bytes ? FAR : 0;
-  return fetches_panels(s, knobs, false, (rows + mr - 1) / mr) ? s->k : 0;
+  return fetches_panels(s, knobs, false, ceil_div(rows, mr)) ? s->k : 0;
 }
 
 /* Results that take much of L2 find their lines beyond it, and stores wait for them: long beside a
