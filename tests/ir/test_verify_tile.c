@@ -42,6 +42,7 @@ static const char kernel_head[] =
     "%d = decode %w {format = \"u4\"} : reg f32[1, 64]\n"
     "%c = contract %s[0, $0, $1], %s[1, $1, $0], %a {atom = \"fma.f32\", k = 8} : reg f32[8, 8]\n"
     "roles {warps = [4, 4]} { wait %full[0] {parity = 0} } { arrive %full[0] }\n"
+    "prefetch %y[%p + $0, $1] {shape = [8, 8]}\n"
     "wait {of = \"contract\", pending = 0}\n";
 
 static const refusal kernel_rows[] = {
