@@ -241,13 +241,13 @@ class Run:
 
     def result(self, before):
         run = {goal["part"] for goal in self.goals}
-        goals = self.goals + [goal for goal in before.get("goals", []) if goal["part"] not in run]
+        now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        measured = {"commit": self.doctor["commit"], "date": now}
+        goals = [goal | measured for goal in self.goals] + [goal for goal in before.get("goals", []) if goal["part"] not in run]
         return {
             "kind": "goals",
             "device": device(self.doctor),
-            "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "commit": self.doctor["commit"],
-            "long_s": self.options.long,
+            **measured,
             "goals": sorted(goals, key=lambda goal: PARTS.index(goal["part"])),
             "more": before.get("more", {}) | self.more,
             "failures": self.failures,

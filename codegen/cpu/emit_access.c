@@ -496,12 +496,14 @@ static void prefetch(tsr_emit *e, const place *row, int64_t ahead, bool stored) 
   (void)tsr_emit_intrinsic(e, "llvm.prefetch", &e->pointer, 1, arguments, 4);
 }
 
-/* False for rows of single elements side by side that share their line with the row before. */
+/* Is piece `number` of the tile the first one in its line, as far as the tile's shape says? Pieces
+ * of a row are, and rows of single elements side by side. */
 static bool begins_line(const tsr_emit *e, const access *at, uint32_t number) {
   int64_t step = 0;
-  return at->rank != 2 || at->lanes > 1 || !at->linear ||
-         !tsr_expr_is_int(e->ir, at->coefficients[0], &step) || step != 1 ||
-         number * element_bytes(at) % LINE == 0;
+  const bool column = at->rank == 2 && at->lanes == 1 && at->linear &&
+                      tsr_expr_is_int(e->ir, at->coefficients[0], &step) && step == 1;
+  const uint32_t start = column ? number : tsr_emit_point_of(at->extents, at->rank, number).start;
+  return start * element_bytes(at) % LINE == 0;
 }
 
 static const tsr_emit_tile *load_tile(tsr_emit *e, access *at, double pad) {
@@ -798,7 +800,8 @@ static bool copy_side(tsr_emit *e, const tsr_operand *operand, const uint32_t *e
 
 /* The box of a copy or prefetch. */
 static bool shape_extents(tsr_emit *e, uint32_t *out_extents, uint32_t *out_rank) {
-  int64_t shape[TSR_MAX_RANK];
+  const int64_t most = UINT16_MAX + 1;
+  int64_t shape[TSR_MAX_RANK], elements = 1;
   *out_rank = 0;
   if (!tsr_op_ints(e->ir, e->op_id, "shape", shape, TSR_MAX_RANK, out_rank)) {
     tsr_emit_fail(e, TSR_ERR_UNSUPPORTED, "%s needs a shape of numbers",
@@ -806,11 +809,12 @@ static bool shape_extents(tsr_emit *e, uint32_t *out_extents, uint32_t *out_rank
     return false;
   }
   for (uint32_t axis = 0; axis < *out_rank; ++axis) {
-    if (shape[axis] < 1 || shape[axis] > UINT16_MAX) {
-      tsr_emit_fail(e, TSR_ERR_LIMIT, "%s of an extent of %lld", tsr_opcode_info(e->op->code)->text,
-                    (long long)shape[axis]);
+    if (shape[axis] < 1 || shape[axis] > most / elements) {
+      tsr_emit_fail(e, TSR_ERR_LIMIT, "%s of not 1 to %lld elements",
+                    tsr_opcode_info(e->op->code)->text, (long long)most);
       return false;
     }
+    elements *= shape[axis];
     out_extents[axis] = (uint32_t)shape[axis];
   }
   return true;
@@ -828,9 +832,8 @@ void tsr_emit_prefetch(tsr_emit *e) {
     at = swapped;
   at.check_count = 0;
   for (uint32_t number = 0; number < at.count && e->status == TSR_OK; ++number) {
-    const uint32_t start = tsr_emit_point_of(at.extents, at.rank, number).start;
     const place row = place_row(e, &at, number);
-    if (row.offsets == NULL && row.stride == 1 && start * element_bytes(&at) % LINE == 0)
+    if (row.offsets == NULL && row.stride == 1 && begins_line(e, &at, number))
       prefetch(e, &row, 0, true);
   }
 }

@@ -358,8 +358,9 @@ tsr_status tsr_lower_op_affine_grid(tsr_lower *l) {
   if ((size->count != 4 && size->count != 5) || v_rank(l, theta) != 3 ||
       !v_static_dim(l, theta, 1, &rows) || !v_static_dim(l, theta, 2, &columns) ||
       rows != spatial || columns != spatial + 1)
-    return tsr_lower_wrong(l, TSR_ERR_SHAPE, "a size of %llu dims, theta with %lld x %lld numbers",
-                           (unsigned long long)size->count, (long long)rows, (long long)columns);
+    return tsr_lower_wrong(
+        l, TSR_ERR_SHAPE, "a size of %llu dims, theta of rank %u with %lld x %lld numbers",
+        (unsigned long long)size->count, v_rank(l, theta), (long long)rows, (long long)columns);
   tsr_expr dims[MAX_SPATIAL + 2];
   dims[0] = v_dim(l, theta, 0);
   for (uint32_t i = 0; i < spatial; i++)

@@ -8,6 +8,7 @@
  * stream of its own, which loses its lines to what is fetched. */
 static bool fetches_panels(const tsr_choosing *s, const int64_t *knobs, bool by_rows,
                            int64_t tiles) {
+  const tsr_contract_operand *constant = by_rows ? &s->c->a : &s->c->b;
   enum { SPARE = 2, MOST_TILES = 16 };
   const tsr_target *target = s->nest->target;
   const int64_t width = knobs[by_rows ? TSR_KNOB_MR : TSR_KNOB_NR];
@@ -16,16 +17,16 @@ static bool fetches_panels(const tsr_choosing *s, const int64_t *knobs, bool by_
                   fits_registers(target, knobs[TSR_KNOB_MR], width / s->lanes, SPARE));
   return fits && tiles >= 2 && tiles <= MOST_TILES &&
          s->k <= tsr_knob_get(TSR_KNOB_AHEAD)->greatest &&
-         s->k * width * s->c->b.bytes <= (int64_t)target->l2_bytes / 4;
+         s->k * width * constant->bytes <= (int64_t)target->l2_bytes / 4;
 }
 
 int64_t tsr_choose_ahead(const tsr_choosing *s, const int64_t *knobs) {
-  const int64_t mr = knobs[TSR_KNOB_MR];
+  const int64_t mr = knobs[TSR_KNOB_MR], nr = knobs[TSR_KNOB_NR];
   const int64_t rows = least(knobs[TSR_KNOB_MC], s->m), columns = least(knobs[TSR_KNOB_NC], s->n);
   if (s->atom != NULL || s->c->direct || s->window || !s->c->depth_fixed)
     return 0;
   if (s->c->a.packable && !s->c->b.packable)
-    return fetches_panels(s, knobs, true, columns / knobs[TSR_KNOB_NR]) ? s->k : 0;
+    return fetches_panels(s, knobs, true, columns / nr) ? s->k : 0;
   if (!s->c->b.packable || s->c->flat || knobs[TSR_KNOB_OUTER] == 0)
     return 0;
   return fetches_panels(s, knobs, false, ceil_div(rows, mr)) ? s->k : 0;
@@ -44,7 +45,7 @@ bool tsr_choose_fetch(const tsr_choosing *s, const int64_t *knobs) {
 /* Vectors of columns of a window's tile: more than one where columns are read with a step, as
  * neighbours share the lines, and of long rows beyond L2: the hardware fetches ahead along a line
  * of the image where several of its vectors are read at a time. Not where rows that share what they
- * read would no longer fit, and not where the last tile may hang over by much. */
+ * read would no longer fit, nor where only a run knows the width. */
 int64_t tsr_choose_window_vectors(const tsr_choosing *s) {
   enum { MOST = 3 };
   const tsr_target *target = s->nest->target;
