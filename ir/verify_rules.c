@@ -330,7 +330,8 @@ static tsr_status check_store(tsr_verifier *v, tsr_op op) {
 static tsr_status check_prefetch(tsr_verifier *v, tsr_op op) {
   const tsr_attr *shape = tsr_op_attr(v->ir, op, "shape");
   TSR_TRY(tsr_verify_subscripts(v, op, 0, shape->u.exprs, shape->count, false));
-  return tsr_verify_target(v, op, 0);
+  const tsr_value_data *value = tsr_value_get(v->ir, data_of(v, op)->operands[0].value);
+  return value->role == TSR_ROLE_IN ? TSR_OK : tsr_verify_target(v, op, 0);
 }
 
 static tsr_status check_append(tsr_verifier *v, tsr_op op) {

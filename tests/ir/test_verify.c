@@ -209,7 +209,7 @@ static const refusal tile_rows[] = {
     {"store %a, %row[$0, $1]", "neither an output nor scratch"},
     {"store %a, %y[$0, $2]", "uses a lane"},
     {"store %l, %y[$0, $1]", "must be a scalar or a tile"},
-    {"prefetch %x[$0, $1] {shape = [4, 8]}", "cannot be written"},
+    {"prefetch %row[$0, $1] {shape = [1, 8]}", "neither an output nor scratch"},
     {"prefetch %y[$0, $1] {shape = [8]}", "uses a lane"},
     {"prefetch %y {shape = [4, 8]}", "needs subscripts"},
     {"%z = add %a, %b : reg f32[4, 8]", "does not broadcast"},

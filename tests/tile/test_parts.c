@@ -250,7 +250,7 @@ static void open_problem(const problem *p, const char *schedule, const machine_k
     TSR_FOR_EACH_OP (t->ir, tsr_ir_top(t->ir), op)
       if (tsr_op_get(t->ir, op)->code == TSR_OP_KERNEL)
         ck_assert_int_ge(drop_products(t->ir, tsr_op_get(t->ir, op)->regions[0], dropped), 1);
-  tiled_compile(t, &isa);
+  tiled_compile(t, &isa, &target);
 }
 
 static void run(const problem *p, const char *schedule, const machine_kind *on, const float *x,

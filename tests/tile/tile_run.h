@@ -74,9 +74,11 @@ static inline void free_before_trap(void *data, size_t bytes) {
 }
 
 /* Makes code of t->ir, which is tiled. */
-static inline void tiled_compile(tiled *t, const tsr_cpu_isa *isa) {
+static inline void tiled_compile(tiled *t, const tsr_cpu_isa *isa, const tsr_target *target) {
   tsr_diag diag = {0};
-  if (tsr_pass_pack(t->ir, &diag) != TSR_OK || tsr_ir_verify(t->ir, &diag) != TSR_OK ||
+  if (tsr_pass_pack(t->ir, &diag) != TSR_OK ||
+      tsr_pass_fetch_next(t->ir, target, &diag) != TSR_OK ||
+      tsr_ir_verify(t->ir, &diag) != TSR_OK ||
       tsr_codegen_cpu(t->ir, isa, NULL, &t->arena, &diag, &t->code) != TSR_OK)
     fail_with(&diag, tsr_ir_print(t->ir, &t->arena));
   t->graph = graph_of(t->ir);
@@ -97,7 +99,7 @@ static inline void tiled_open(tiled *t, const char *text, const tsr_cpu_isa *isa
   const tsr_plan_source plan = {.ir = t->ir, .plan = plan_of(t->ir)};
   if (tsr_pass_tile(t->ir, target, plan.plan != 0 ? &plan : NULL, &diag) != TSR_OK)
     fail_with(&diag, text);
-  tiled_compile(t, isa);
+  tiled_compile(t, isa, target);
 }
 
 static inline void tiled_close(tiled *t) {
