@@ -485,17 +485,14 @@ static const uint32_t swap_axes[2] = {1, 0};
 
 enum { LINE = 64 };
 
-/* What for a line is fetched: a load or a store that follows, or one of a later kernel. */
-typedef enum purpose { TO_LOAD, TO_STORE, TO_LOAD_LATER } purpose;
-
-/* The line that lies `ahead` bytes behind what the row starts with. It may be outside of the
- * buffer: a prefetch does not fault. What is loaded later comes no nearer than the second level. */
-static void prefetch(tsr_emit *e, const place *row, int64_t ahead, purpose what) {
+/* The line that lies `ahead` bytes behind what the row starts with, into the first or second level
+ * of the cache. It may be outside of the buffer: a prefetch does not fault. */
+static void prefetch(tsr_emit *e, const place *row, int64_t ahead, bool stored, unsigned level) {
   LLVMValueRef offset = tsr_emit_int(e, ahead);
   LLVMValueRef arguments[4] = {LLVMBuildGEP2(e->builder, LLVMInt8TypeInContext(e->math.context),
                                              row->address, &offset, 1, ""),
-                               LLVMConstInt(e->i32, what == TO_STORE, false),
-                               LLVMConstInt(e->i32, what == TO_LOAD_LATER ? 2 : 3, false),
+                               LLVMConstInt(e->i32, stored, false),
+                               LLVMConstInt(e->i32, 4 - level, false),
                                LLVMConstInt(e->i32, 1, false)};
   (void)tsr_emit_intrinsic(e, "llvm.prefetch", &e->pointer, 1, arguments, 4);
 }
@@ -519,7 +516,7 @@ static const tsr_emit_tile *load_tile(tsr_emit *e, access *at, double pad) {
     place from = place_row(e, at, number);
     LLVMValueRef value = tsr_numeric_widen(&e->math, at->dtype, load_row(e, at, &from));
     if (ahead != 0 && from.offsets == NULL && begins_line(e, at, number))
-      prefetch(e, &from, ahead, TO_LOAD);
+      prefetch(e, &from, ahead, false, 1);
     tile->values[number] = tsr_emit_splat(e, value, from.lanes);
   }
   return tile;
@@ -835,11 +832,11 @@ void tsr_emit_prefetch(tsr_emit *e) {
   if (lies_transposed(e, &at) && access_swap(e, &at, &swapped))
     at = swapped;
   at.check_count = 0;
-  const bool read = tsr_value_get(e->ir, operand->value)->role == TSR_ROLE_IN;
+  const bool stored = tsr_value_get(e->ir, operand->value)->role != TSR_ROLE_IN;
   for (uint32_t number = 0; number < at.count && e->status == TSR_OK; ++number) {
     const place row = place_row(e, &at, number);
     if (row.offsets == NULL && row.stride == 1 && begins_line(e, &at, number))
-      prefetch(e, &row, 0, read ? TO_LOAD_LATER : TO_STORE);
+      prefetch(e, &row, 0, stored, 2);
   }
 }
 

@@ -689,6 +689,17 @@ static void emit_store(tsr_body *body, tsr_op op) {
   copy_attrs(body->ir, store, data, NULL);
 }
 
+/* The same place in the tile that lies beside it, in the direction of its lanes. */
+static void move_to_next(tsr_body *body, tsr_expr *subs, uint32_t rank) {
+  const tsr_expr lane = tsr_expr_lane(body->ir, 1);
+  for (uint32_t d = 0; d < rank; d++) {
+    int64_t step = 0;
+    tsr_expr rest = 0;
+    if (tsr_expr_linear(body->ir, subs[d], &lane, 1, &step, &rest) && step == 1)
+      subs[d] = tsr_expr_add_int(body->ir, subs[d], body->extents[1]);
+  }
+}
+
 void tsr_body_prefetch(tsr_body *body) {
   TSR_FOR_EACH_OP (body->ir, tsr_op_get(body->ir, body->nest->op)->regions[0], op) {
     if (tsr_op_get(body->ir, op)->code != TSR_OP_STORE)
@@ -696,6 +707,7 @@ void tsr_body_prefetch(tsr_body *body) {
     const tsr_nest_access *access = tsr_nest_access_of(body->nest, op);
     tsr_expr subs[TSR_MAX_RANK], shape[2];
     const unsigned lanes = subscripts_of(body, access, subs);
+    move_to_next(body, subs, access->rank);
     for (unsigned lane = 0; lane < 2; lane++)
       shape[lane] = tsr_expr_int(body->ir, (lanes & 1u << lane) ? body->extents[lane] : 1);
     tsr_op fetch = tsr_op_append(body->ir, body->region, TSR_OP_PREFETCH);

@@ -33,7 +33,7 @@ int64_t tsr_choose_ahead(const tsr_choosing *s, const int64_t *knobs) {
 }
 
 /* Results that take much of L2 find their lines beyond it, and stores wait for them: long beside a
- * short sum, which leaves what was fetched in L1. */
+ * short sum. */
 bool tsr_choose_fetch(const tsr_choosing *s, const int64_t *knobs) {
   const tsr_target *target = s->nest->target;
   const int64_t tile = s->kc * (knobs[TSR_KNOB_MR] + knobs[TSR_KNOB_NR]) * s->c->b.bytes;

@@ -206,7 +206,7 @@ tsr_value tsr_body_value(tsr_body *body, tsr_value value);
 void tsr_body_set(tsr_body *body, tsr_value value, tsr_value tile);
 /* Emits what `value` needs and what does not vary with `axes` (a mask). */
 void tsr_body_hoist(tsr_body *body, tsr_value value, uint32_t axes);
-/* Where the block's stores will go comes nearer meanwhile. */
+/* Where the stores of the tile beside it will go comes nearer meanwhile. */
 void tsr_body_prefetch(tsr_body *body);
 /* All stores of the block. */
 void tsr_body_stores(tsr_body *body);
