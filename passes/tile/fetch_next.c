@@ -46,6 +46,7 @@ typedef struct fetching {
   station *stations;
   made_fetch *made;
   uint32_t station_count, made_count;
+  bool failed; /* memory is out */
 } fetching;
 
 /* A loop, or the tasks: turns, the same for all or at most so many (0: nobody knows), and the
@@ -60,13 +61,12 @@ typedef struct turns {
 static turns turns_of(tsr_ir *ir, tsr_value variable) {
   const tsr_value_data *index = tsr_value_get(ir, variable);
   int64_t step = 0, lo = 0, hi = 0;
-  turns none = {0};
   if (!tsr_expr_is_int(ir, index->step, &step) || step <= 0)
-    return none;
+    return (turns){0};
   const tsr_expr start = index->lo;
   tsr_expr_bounds(ir, tsr_expr_sub(ir, index->hi, start), NULL, 0, &lo, &hi);
   if (hi <= 0 || hi > INT64_MAX / 2)
-    return none;
+    return (turns){0};
   const tsr_expr from_start = tsr_expr_sub(ir, tsr_expr_value(ir, variable), start);
   return (turns){(hi + step - 1) / step, tsr_expr_floordiv_int(ir, from_start, step)};
 }
@@ -305,7 +305,8 @@ static tsr_op kernel_that_fetches(fetching *f, const station *s, made_fetch want
       return f->made[i].made;
   wanted.made = make_kernel(f, s, &wanted, bytes, slice);
   tsr_arena_reset(&f->per_kernel);
-  if (wanted.made != 0)
+  f->failed = wanted.made == 0;
+  if (!f->failed)
     f->made[f->made_count++] = wanted;
   return wanted.made;
 }
@@ -342,23 +343,22 @@ static void fetch_for(fetching *f, uint32_t number) {
   }
 }
 
-/* False: memory is out. */
-static bool fetch_graph(fetching *f, tsr_region region) {
+static void fetch_graph(fetching *f, tsr_region region) {
   uint32_t count = 0;
   TSR_FOR_EACH_OP (f->ir, region, op)
     count += tsr_op_get(f->ir, op)->code == TSR_OP_LAUNCH;
   f->stations = tsr_arena_alloc_array(&f->scratch, count, sizeof *f->stations);
   f->made = tsr_arena_alloc_array(&f->scratch, count, sizeof *f->made);
-  if (f->stations == NULL || f->made == NULL)
-    return false;
   f->station_count = f->made_count = 0;
+  f->failed = f->stations == NULL || f->made == NULL;
+  if (f->failed)
+    return;
   TSR_FOR_EACH_OP (f->ir, region, op)
     if (tsr_op_get(f->ir, op)->code == TSR_OP_LAUNCH)
       visit_launch(f, op);
-  for (uint32_t i = 0; i < count; i++)
+  for (uint32_t i = 0; i < count && !f->failed; i++)
     if (waits(f, &f->stations[i]))
       fetch_for(f, i);
-  return true;
 }
 
 /* By a launch that names no other kernel beside it. */
@@ -388,19 +388,18 @@ static void erase_unused(fetching *f) {
 
 tsr_status tsr_pass_fetch_next(tsr_ir *ir, const tsr_target *target, tsr_diag *diag) {
   fetching f = {.ir = ir, .target = target};
-  bool done = target->kind == TSR_TARGET_CPU;
+  if (target->kind != TSR_TARGET_CPU)
+    return TSR_OK;
   tsr_arena_init(&f.scratch, tsr_ir_allocator(ir));
   tsr_arena_init(&f.per_kernel, tsr_ir_allocator(ir));
-  for (tsr_op op = tsr_region_get(ir, tsr_ir_top(ir))->first; op != 0 && done;
+  for (tsr_op op = tsr_region_get(ir, tsr_ir_top(ir))->first; op != 0 && !f.failed;
        op = tsr_op_get(ir, op)->next)
     if (tsr_op_get(ir, op)->code == TSR_OP_GRAPH) {
-      done = fetch_graph(&f, tsr_op_get(ir, op)->regions[0]);
-      if (done)
+      fetch_graph(&f, tsr_op_get(ir, op)->regions[0]);
+      if (!f.failed)
         erase_unused(&f);
     }
   tsr_arena_reset(&f.scratch);
   tsr_arena_reset(&f.per_kernel);
-  if (!done && target->kind == TSR_TARGET_CPU)
-    return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory");
-  return tsr_ir_status(ir);
+  return f.failed ? tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "out of memory") : tsr_ir_status(ir);
 }

@@ -41,7 +41,8 @@ TSR_WARN_UNUSED tsr_status tsr_plan_default(tsr_ir *ir, const tsr_target *target
 TSR_WARN_UNUSED tsr_status tsr_pass_pack(tsr_ir *ir, tsr_diag *diag);
 
 /* On CPUs: launches whose products leave memory idle fetch the constants of later ones that would
- * wait for theirs, each by a kernel of its own, @k3_f0, with one more input. After tsr_pass_pack. */
+ * wait for theirs, each by a kernel of its own, @k3_f0, with one more input. After tsr_pass_pack.
+ */
 TSR_WARN_UNUSED tsr_status tsr_pass_fetch_next(tsr_ir *ir, const tsr_target *target,
                                                tsr_diag *diag);
 

@@ -2,14 +2,14 @@
  * caches are so small that few constants make launches wait. */
 #include "tests/tile/tile_run.h"
 
-/* Products one after the other, each by a constant of 160 x 160 numbers: plain ones, of which the
+/* Products one after the other, each by a constant of some 100 KB: plain ones, of which the
  * first two share a kernel, one that adds an earlier result, one with other columns. */
 static const char *const text = "graph @g {\n"
                                 "  %x = input {name = \"x\"} : f32[24, 160]\n"
-                                "  %w0 = const {random = 1} : f32[124, 160]\n"
-                                "  %w1 = const {random = 2} : f32[124, 160]\n"
-                                "  %w2 = const {random = 3} : f32[124, 160]\n"
-                                "  %w3 = const {random = 4} : f32[124, 170]\n"
+                                "  %w0 = const {random = 1} : f32[160, 160]\n"
+                                "  %w1 = const {random = 2} : f32[160, 160]\n"
+                                "  %w2 = const {random = 3} : f32[160, 160]\n"
+                                "  %w3 = const {random = 4} : f32[160, 170]\n"
                                 "  %y0 = block par(%m in 24, %n in 160) red(%k in 160) {\n"
                                 "    %0 = load %x[%m, %k] : f32\n"
                                 "    %1 = load %w0[%k, %n] : f32\n"
@@ -63,39 +63,33 @@ static uint32_t fetches_in(const tsr_ir *ir, tsr_region region) {
   return count;
 }
 
-/* Launches whose kernels fetch. */
-static uint32_t launches_that_fetch(const tiled *t) {
+/* Launches whose kernels fetch, where the second cache has so many bytes. */
+static uint32_t launches_that_fetch(uint64_t l2_bytes) {
+  tsr_cpu_isa isa;
+  tsr_target target;
+  tiled t;
   uint32_t count = 0;
-  TSR_FOR_EACH_OP (t->ir, tsr_op_get(t->ir, t->graph)->regions[0], op) {
-    const tsr_op_data *data = tsr_op_get(t->ir, op);
+  small_target(&isa, &target, 1);
+  target.l2_bytes = l2_bytes;
+  tiled_open(&t, text, &isa, &target);
+  TSR_FOR_EACH_OP (t.ir, tsr_op_get(t.ir, t.graph)->regions[0], op) {
+    const tsr_op_data *data = tsr_op_get(t.ir, op);
     if (data->code != TSR_OP_LAUNCH)
       continue;
-    const tsr_op kernel = tsr_ir_find_symbol(t->ir, data->symbol);
-    count += fetches_in(t->ir, tsr_op_get(t->ir, kernel)->regions[0]) > 0;
+    const tsr_op kernel = tsr_ir_find_symbol(t.ir, data->symbol);
+    count += fetches_in(t.ir, tsr_op_get(t.ir, kernel)->regions[0]) > 0;
   }
+  tiled_close(&t);
   return count;
 }
 
 START_TEST(the_last_launch_alone_does_not_fetch) {
-  tsr_cpu_isa isa;
-  tsr_target target;
-  tiled t;
-  small_target(&isa, &target, 1);
-  tiled_open(&t, text, &isa, &target);
-  ck_assert_uint_eq(launches_that_fetch(&t), 3);
-  tiled_close(&t);
+  ck_assert_uint_eq(launches_that_fetch(64 << 10), 3);
 }
 END_TEST
 
 START_TEST(constants_that_stay_in_cache_are_not_fetched) {
-  tsr_cpu_isa isa;
-  tsr_target target;
-  tiled t;
-  small_target(&isa, &target, 1);
-  target.l2_bytes = 1 << 20;
-  tiled_open(&t, text, &isa, &target);
-  ck_assert_uint_eq(launches_that_fetch(&t), 0);
-  tiled_close(&t);
+  ck_assert_uint_eq(launches_that_fetch(1 << 20), 0);
 }
 END_TEST
 
