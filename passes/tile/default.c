@@ -419,7 +419,7 @@ static double choose_tiles(const tsr_choosing *s, double best, tsr_schedule *out
       knobs[TSR_KNOB_MR] = mr;
       knobs[TSR_KNOB_NR] = nr;
       knobs[TSR_KNOB_KC] = s->kc < s->k ? s->kc : 0;
-      knobs[TSR_KNOB_UNROLL] = 4;
+      knobs[TSR_KNOB_UNROLL] = steps_at_a_time(mr, widths[w]);
       knobs[TSR_KNOB_PACK_A] = s->pack_a;
       knobs[TSR_KNOB_PACK_B] = s->pack_b;
       knobs[TSR_KNOB_OUTER] = !s->pack_b;

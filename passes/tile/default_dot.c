@@ -1,7 +1,7 @@
 /* Schedules of contractions by atoms with k-groups: what is legal, and the default. */
+#include "passes/tile/choosing.h"
 #include "passes/tile/contract_dot.h"
 #include "passes/tile/contract_parts.h"
-#include "passes/tile/default.h"
 #include <math.h>
 
 enum { TILE = 16 };
@@ -166,12 +166,13 @@ static void choose_tile(tsr_nest *nest, const tsr_contraction *c, const shape *s
     const double wider = best / gain;
     for (int64_t rows = 1; rows <= MOST_ROWS; rows++) {
       tsr_cost cost;
-      if (each * rows * vectors + vectors + 1 > (int64_t)nest->target->vector_registers)
+      if (!fits_registers(nest->target, each * rows, vectors, 0))
         break;
       if ((only_rows > 0 && rows != only_rows) || (only_vectors > 0 && vectors != only_vectors))
         continue;
       entry.knobs[TSR_KNOB_MR] = rows;
       entry.knobs[TSR_KNOB_NR] = vectors * TILE;
+      entry.knobs[TSR_KNOB_UNROLL] = steps_at_a_time(rows, vectors);
       settle(nest, c, s, &entry);
       tsr_default_contract_cost(nest, &entry, &cost);
       if (cost.cycles < (inout->knobs[TSR_KNOB_NR] == vectors * TILE ? best : wider)) {

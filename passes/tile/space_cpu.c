@@ -231,11 +231,24 @@ void tsr_space_contract_values(tsr_space *space, tsr_space_form *form) {
     tsr_space_add_value(&knobs[TSR_KNOB_GRAIN], grain);
 }
 
-/* Rows that fit beside so many vectors of columns: sums, one vector of each column, one element. By
- * parts, sums stand beside those that they are added to. */
-static int64_t rows_that_fit(const tsr_space *space, const tsr_atom *atom, int64_t vectors) {
+/* Rows that fit beside so many vectors of columns: sums, one vector of each column, one element,
+ * and `spare` more. By parts, sums stand beside those that they are added to. */
+static int64_t rows_that_fit(const tsr_space *space, const tsr_atom *atom, int64_t vectors,
+                             int64_t spare) {
   const int64_t each = atom != NULL && atom->parts > 1 ? 2 : 1;
-  return ((int64_t)space->take.target->vector_registers - 1 - vectors) / (each * vectors);
+  return ((int64_t)space->take.target->vector_registers - 1 - spare - vectors) / (each * vectors);
+}
+
+/* The greatest number of steps at a time: an unrolled loop reads ahead, and LLVM keeps sums
+ * in memory where registers are short. */
+static int64_t most_unroll(const tsr_space *space, const tsr_schedule *schedule) {
+  const int64_t lanes = lanes_of(space, contraction_of(space, schedule->atom));
+  const int64_t vectors = up_to(schedule->knobs[TSR_KNOB_NR], lanes) / lanes;
+  const bool tiles = schedule->atom != NULL && schedule->atom->place == TSR_ATOM_MEMORY;
+  enum { SPARE = 2 };
+  const bool room =
+      tiles || schedule->knobs[TSR_KNOB_MR] <= rows_that_fit(space, schedule->atom, vectors, SPARE);
+  return room ? INT64_MAX : 1;
 }
 
 void tsr_space_contract_settle(const tsr_space *space, tsr_schedule *inout) {
@@ -245,12 +258,13 @@ void tsr_space_contract_settle(const tsr_space *space, tsr_schedule *inout) {
   const int64_t n = axis_size(space, c->n);
   int64_t *knobs = inout->knobs;
   int64_t vectors = up_to(greatest(knobs[TSR_KNOB_NR], 1), lanes) / lanes;
-  while (vectors > 1 && !tiles && rows_that_fit(space, inout->atom, vectors) < 1)
+  while (vectors > 1 && !tiles && rows_that_fit(space, inout->atom, vectors, 0) < 1)
     vectors--;
   knobs[TSR_KNOB_NR] = vectors * lanes;
-  const int64_t most_rows = tiles ? 32 : greatest(1, rows_that_fit(space, inout->atom, vectors));
+  const int64_t most_rows = tiles ? 32 : greatest(1, rows_that_fit(space, inout->atom, vectors, 0));
   const int64_t mr = least(knobs[TSR_KNOB_MR], most_rows), nr = knobs[TSR_KNOB_NR];
   knobs[TSR_KNOB_MR] = c->m < 0 ? 1 : mr;
+  knobs[TSR_KNOB_UNROLL] = least(knobs[TSR_KNOB_UNROLL], most_unroll(space, inout));
   knobs[TSR_KNOB_MC] =
       least(up_to(knobs[TSR_KNOB_MC], knobs[TSR_KNOB_MR]), up_to(m, knobs[TSR_KNOB_MR]));
   if (c->direct)
@@ -276,7 +290,9 @@ bool tsr_space_contract_fits(const tsr_space *space, const tsr_schedule *schedul
   const int64_t vectors = up_to(knobs[TSR_KNOB_NR], lanes) / lanes;
   if (knobs[TSR_KNOB_MR] < 1 || knobs[TSR_KNOB_NR] < 1 || knobs[TSR_KNOB_UNROLL] < 1 ||
       knobs[TSR_KNOB_GRAIN] < 1 || knobs[TSR_KNOB_MC] < 1 || knobs[TSR_KNOB_NC] < 1 ||
-      (!tiles && knobs[TSR_KNOB_MR] > greatest(1, rows_that_fit(space, schedule->atom, vectors))))
+      (!tiles &&
+       knobs[TSR_KNOB_MR] > greatest(1, rows_that_fit(space, schedule->atom, vectors, 0))) ||
+      knobs[TSR_KNOB_UNROLL] > most_unroll(space, schedule))
     return false;
   const int64_t depth = knobs[TSR_KNOB_KC] > 0 ? knobs[TSR_KNOB_KC] : greatest(c->depth_size, 1);
   const bool passes = knobs[TSR_KNOB_KC] > 0 && knobs[TSR_KNOB_KC] < c->depth_size;
