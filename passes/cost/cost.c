@@ -1,4 +1,5 @@
 #include "passes/cost/cost.h"
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -38,14 +39,17 @@ static double outer_tasks(const tsr_cost_contract *s) {
 /* Cycles of one depth step of a register tile: arithmetic, loads, or the latency of one chain. */
 static double step_cycles(const tsr_target *target, const tsr_cost_contract *s, int64_t rows,
                           int64_t columns) {
+  /* Lines that arrive take turns of the first cache too; b's pass through the sets of a's. */
+  enum { BESIDE = 2 };
+  const double crowded = 1.18;
   const double vectors = ceil_div(columns, s->lanes), r = (double)rows;
   const double rate = s->rate > 0 ? s->rate : target->fma_rate;
   const double vector_bytes = (double)(target->vector_bits / 8);
   const double arithmetic = r * vectors / rate;
-  const double loads = r / 2 + vectors * vector_bytes / target->l1_rate;
+  const double loads = crowded * (r / 2 + vectors * vector_bytes / target->l1_rate);
   const double gathers = s->strided_b ? (double)columns : 0;
   return greater(greater(arithmetic, loads), FMA_LATENCY) + gathers +
-         tsr_cost_of_conflicts(target, s->a_row_bytes, rows);
+         tsr_cost_of_conflicts(target, s->a_row_bytes, rows + BESIDE);
 }
 
 /* `count` register tiles of this size. */
@@ -95,12 +99,17 @@ static double again(int64_t times) {
   return times > 1 ? (double)times : 1;
 }
 
-/* Bytes from beyond L2: each operand once per block of the other, unless all of it stays. */
-static double far_bytes(const tsr_target *target, const tsr_cost_contract *s) {
+/* Bytes from beyond L2, of each operand. */
+typedef struct far_reads {
+  double a, b;
+} far_reads;
+
+/* Each operand once per block of the other, unless all of it stays. */
+static far_reads read_from_far(const tsr_target *target, const tsr_cost_contract *s) {
   const double a = (double)(s->m * s->a_bytes) * (double)s->k / again(s->a_again);
   const double b = (double)(s->n * s->b_bytes) * (double)s->k;
   if (a + b < 0.8 * (double)target->l2_bytes)
-    return 0;
+    return (far_reads){0};
   const double rows = ceil_div(s->m, s->mc), columns = ceil_div(s->n, s->nc);
   const double share = (double)s->kc / (double)s->k;
   const double a_block = a / rows * share, b_block = b / columns * share;
@@ -109,13 +118,36 @@ static double far_bytes(const tsr_target *target, const tsr_cost_contract *s) {
   const double b_times =
       b_block > cache && !s->columns_outside ? ceil_div(s->mc, s->mr) * rows : rows;
   const bool stays = b_block < cache;
-  return a * (s->columns_outside ? a_times : columns) +
-         b * b_times / (stays ? again(s->b_again) : 1);
+  return (far_reads){.a = a * (s->columns_outside ? a_times : columns),
+                     .b = b * b_times / (stays ? again(s->b_again) : 1)};
 }
 
-/* A panel of b that several tiles of rows read in place comes from beyond L2 while the first of
- * them sums, and that one waits for what its multiply-adds do not hide (measured: 6 cycles a line).
- */
+/* An operand of so many bytes, of which some are read again, `rate` the first time. */
+static double operand_cycles(const tsr_target *target, double bytes, double read, double rate) {
+  const double first = read < bytes ? read : bytes;
+  const double later =
+      bytes < 0.8 * (double)target->l3_bytes ? target->l3_rate : target->memory_rate;
+  return first / rate + (read - first) / later;
+}
+
+/* What operands beyond L2 are read at the first time. */
+static double first_rate(const tsr_target *target, const tsr_cost_contract *s) {
+  const double a = (double)(s->m * s->a_bytes) * (double)s->k;
+  const double b = (double)(s->n * s->b_bytes) * (double)s->k;
+  const double outer = (double)(s->outer > 1 ? s->outer : 1);
+  return outer * (a + b) < 0.8 * (double)target->l3_bytes ? target->l3_rate : target->memory_rate;
+}
+
+/* Cycles of those reads. What the last cache holds was there before, or is from the second time
+ * on. */
+static double far_cycles(const tsr_target *target, const tsr_cost_contract *s, far_reads reads) {
+  const double a = (double)(s->m * s->a_bytes) * (double)s->k;
+  const double b = (double)(s->n * s->b_bytes) * (double)s->k, rate = first_rate(target, s);
+  return operand_cycles(target, a, reads.a, rate) + operand_cycles(target, b, reads.b, rate);
+}
+
+/* A panel of b that several tiles of rows read comes from beyond L2 while the first of them sums,
+ * and that one waits for what its multiply-adds do not hide of so many cycles a line. */
 static double first_tile_cycles(const tsr_target *target, const tsr_cost_contract *s) {
   const double line = 6;
   const int64_t rows = s->mc < s->m ? s->mc : s->m, tiles = (rows + s->mr - 1) / s->mr;
@@ -126,8 +158,20 @@ static double first_tile_cycles(const tsr_target *target, const tsr_cost_contrac
   return greater(line * b / (double)LINE - share, 0) * ceil_div(s->m, s->mc);
 }
 
-/* Cycles of walking b in place where each depth is in a page of its own: nothing fetches ahead
- * across pages, so each row of a tile waits a little, and more where it is packed from there. */
+/* Panels of b that several tiles read arrive while the first of those sums: it is most of that time
+ * late (a product of 128 x 2816 x 1024 whose panels were read twice took as much longer as reading
+ * them takes, from memory and from the last cache). */
+static double panel_cycles(const tsr_target *target, const tsr_cost_contract *s, double b_read) {
+  const double late = 0.7;
+  const int64_t rows = s->mc < s->m ? s->mc : s->m;
+  return s->b_row_bytes == 0 && s->pack_b <= 0 && rows > s->mr
+             ? late * b_read / first_rate(target, s)
+             : 0;
+}
+
+/* Cycles of walking b in place where each depth is in a page of its own:
+ * nothing fetches ahead across pages, so each row of a tile waits a little, and more where it is
+ * packed from there. */
 static double page_cycles(const tsr_target *target, const tsr_cost_contract *s) {
   const double in_tile = 4, in_pack = 20;
   const double panels = ceil_div(s->n, s->nr), k = (double)s->k;
@@ -152,14 +196,6 @@ double tsr_cost_of_contract_stores(const tsr_target *target, const tsr_cost_cont
   const int64_t rows = s->columns_outside ? block : s->mr < block ? s->mr : block;
   return bytes < 0.8 * (double)target->l2_bytes || rows <= STREAMS ? 0
                                                                    : wait * bytes / (double)LINE;
-}
-
-/* What operands beyond L2 are read at. */
-static double far_rate(const tsr_target *target, const tsr_cost_contract *s) {
-  const double a = (double)(s->m * s->a_bytes) * (double)s->k;
-  const double b = (double)(s->n * s->b_bytes) * (double)s->k;
-  const double outer = (double)(s->outer > 1 ? s->outer : 1);
-  return outer * (a + b) < 0.8 * (double)target->l3_bytes ? target->l3_rate : target->memory_rate;
 }
 
 /* The tasks as the threads of the pool take them: each those of its share, then those of others.
@@ -204,17 +240,19 @@ void tsr_cost_of_contract(const tsr_target *target, const tsr_cost_contract *s,
   const double tasks = outer_tasks(s) * rows * columns;
   *out_cost = (tsr_cost){.tasks = tasks, .compute = outer * tile_cycles(target, s)};
   out_cost->compute += outer * page_cycles(target, s) + tsr_cost_of_contract_stores(target, s);
+  const far_reads reads = read_from_far(target, s);
+  out_cost->compute += outer * panel_cycles(target, s, reads.b);
   out_cost->near_bytes = outer * near_bytes(target, s);
-  out_cost->far_bytes = outer * far_bytes(target, s);
+  out_cost->far_bytes = outer * (reads.a + reads.b);
   out_cost->near = out_cost->near_bytes / target->l2_rate;
-  out_cost->far = out_cost->far_bytes / far_rate(target, s);
+  out_cost->far = outer * far_cycles(target, s, reads);
   out_cost->packing =
       outer * (double)s->k * (s->pack_a * (double)s->m * columns + s->pack_b * (double)s->n * rows);
   out_cost->overhead = target->launch_cycles + tasks * 60;
-  /* Loads run ahead of arithmetic: most of the lesser causes is hidden behind the greatest. */
-  const double most = greater(out_cost->compute, greater(out_cost->near, out_cost->far));
-  const double rest = out_cost->compute + out_cost->near + out_cost->far - most;
-  double cycles = most + 0.1 * rest + out_cost->packing + tasks * 60;
+  /* Loads run ahead of arithmetic: what is much less than the greatest hides behind it. */
+  const double hidden = sqrt(out_cost->compute * out_cost->compute +
+                             out_cost->near * out_cost->near + out_cost->far * out_cost->far);
+  double cycles = hidden + out_cost->packing + tasks * 60;
   if (target->threads > 1 && tasks > 1)
     cycles = cycles * longest_share(target, s) + target->fork_cycles;
   out_cost->cycles = cycles + target->launch_cycles;

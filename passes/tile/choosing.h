@@ -20,9 +20,12 @@ typedef struct tsr_choosing {
   double limit;
 } tsr_choosing;
 
-static inline bool fits_registers(const tsr_target *target, int64_t mr, int64_t vectors,
-                                  int64_t spare) {
-  return mr * vectors + vectors + 1 + spare <= (int64_t)target->vector_registers;
+/* Rows of a register tile of so many vectors: `each` sums for each, beside a vector of each column
+ * and one element. LLVM's allocator needs some to spare: with one, tiles of three vectors and more
+ * move their sums from register to register in every step. */
+static inline int64_t rows_that_fit(const tsr_target *target, int64_t vectors, int64_t each) {
+  const int64_t spare = vectors > 2 ? 2 : 1;
+  return ((int64_t)target->vector_registers - 1 - spare - vectors) / (each * vectors);
 }
 
 /* Steps of the depth at a time: what a register tile of so many sums hides by itself. An unrolled

@@ -41,12 +41,20 @@ static bool is_computed(const tsr_nest *nest, tsr_value value) {
   return data->role == TSR_ROLE_RESULT && tsr_op_get(nest->ir, data->def)->code != TSR_OP_LOAD;
 }
 
-static bool wants_pack_a(const tsr_choosing *s) {
+/* Rows of a that are computed, which a copy does once. */
+static bool packs_computed_a(const tsr_choosing *s) {
   const tsr_contract_operand *a = &s->c->a;
   const uint32_t red = tsr_nest_red_mask(s->nest);
-  if (s->c->depth_fixed && s->c->m >= 0 && !a->packable && (a->varies & red) != 0 &&
-      is_computed(s->nest, a->value) && s->n >= s->lanes / 2 &&
-      s->k * a->bytes <= (int64_t)s->nest->target->l2_bytes / 8)
+  return s->c->depth_fixed && s->c->m >= 0 && !a->packable && (a->varies & red) != 0 &&
+         is_computed(s->nest, a->value) && s->n >= s->lanes / 2 &&
+         s->k * a->bytes <= (int64_t)s->nest->target->l2_bytes / 8;
+}
+
+/* A copy may pay for itself where rows of a fall into few sets of the first cache; how many rows a
+ * register tile has decides. */
+static bool wants_pack_a(const tsr_choosing *s) {
+  const tsr_contract_operand *a = &s->c->a;
+  if (packs_computed_a(s))
     return true;
   if (a->packable || s->c->direct || !s->c->depth_fixed || s->c->m < 0 || s->m < 4 ||
       s->n < 4 * s->lanes || a->depth_axis < 0 ||
@@ -198,7 +206,15 @@ static int64_t long_row(const tsr_choosing *s, int64_t mr, int64_t nr) {
   return mr * (tiles > 1 ? (int64_t)tiles : 1);
 }
 
-/* Blocks: the operand that a task copies or rereads stays in half of L2. */
+/* Does a panel of b stay in L2 while rows pass by, wherever those are? */
+static bool panel_stays(const tsr_choosing *s, int64_t mr, int64_t nr) {
+  const double room = 0.9 * (double)s->nest->target->l2_bytes;
+  return !s->pack_a && !s->c->flat && s->kc >= s->k &&
+         (double)(s->k * (nr * s->c->b.bytes + mr * s->c->a.bytes)) < room;
+}
+
+/* Blocks: the operand that a task copies or rereads stays in half of L2, or, where each panel of b
+ * serves all rows of a block, in a part of what is beyond it. */
 static void largest_blocks(const tsr_choosing *s, int64_t mr, int64_t nr, int64_t *out_mc,
                            int64_t *out_nc) {
   const int64_t half = (int64_t)s->nest->target->l2_bytes / 2;
@@ -216,7 +232,10 @@ static void largest_blocks(const tsr_choosing *s, int64_t mr, int64_t nr, int64_
       nc = columns_for(s, room);
   } else if (s->k * s->n * s->c->b.bytes > half) {
     /* Of several passes, partial sums and a panel of b take what the block of a leaves. */
-    const int64_t room = s->kc < s->k ? half / 4 * 3 : half;
+    const int64_t far = (int64_t)s->nest->target->l3_bytes / 8;
+    const int64_t room = s->kc < s->k                           ? half / 4 * 3
+                         : far > half && panel_stays(s, mr, nr) ? far
+                                                                : half;
     mc = least(all_m, greatest(mr, room / greatest(1, s->kc * s->c->a.bytes) / mr * mr));
     mc = even_blocks(all_m, mc, mr);
     if (s->kc < s->k)
@@ -343,7 +362,7 @@ static bool rest_fits(const tsr_choosing *s, const int64_t *knobs) {
     return true;
   const int64_t vectors =
       rest / s->lanes + __builtin_popcountll((unsigned long long)(rest % s->lanes));
-  return fits_registers(s->nest->target, knobs[TSR_KNOB_MR], vectors, 0);
+  return knobs[TSR_KNOB_MR] <= rows_that_fit(s->nest->target, vectors, 1);
 }
 
 /* A schedule that the choice is among, and the best one so far. */
@@ -411,7 +430,7 @@ static double choose_tiles(const tsr_choosing *s, double best, tsr_schedule *out
   for (unsigned w = 0; w < sizeof widths / sizeof *widths; w++)
     for (int64_t mr = 1; mr <= most_rows; mr++) {
       int64_t nr = widths[w] * s->lanes;
-      if (!fits_registers(s->nest->target, mr, widths[w], 0) ||
+      if (mr > rows_that_fit(s->nest->target, widths[w], 1) ||
           (w > 0 && nr >= largest->n + s->lanes && nr != s->only_nr) ||
           (s->window && widths[w] != vectors && nr != s->only_nr) ||
           (s->only_mr > 0 && mr != s->only_mr) || (s->only_nr > 0 && nr != s->only_nr))
@@ -475,11 +494,15 @@ static double choose_in_place(tsr_choosing *s, double best, tsr_schedule *out) {
 /* One pass through the whole depth or several. Where b is a constant, several need a copy of a,
  * which should be worth it. */
 static double default_contract(tsr_choosing *s, tsr_schedule *out) {
-  const double worth = 0.97;
+  const double worth = 0.93;
   s->kc = greatest(s->k, 1);
-  const double best = choose_tiles(s, HUGE_VAL, out);
+  double best = choose_tiles(s, HUGE_VAL, out);
   if (s->pack_b)
     return choose_in_place(s, choose_passes(s, best, out), out);
+  if (s->pack_a && !s->c->a.checked && !packs_computed_a(s)) {
+    pack_at_run_time(s, false, false);
+    best = choose_tiles(s, best, out);
+  }
   if (!s->c->b.packable || s->c->across || s->c->a.packable || !s->c->depth_fixed || s->c->m < 0)
     return best;
   pack_at_run_time(s, true, false);

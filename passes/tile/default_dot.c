@@ -166,7 +166,7 @@ static void choose_tile(tsr_nest *nest, const tsr_contraction *c, const shape *s
     const double wider = best / gain;
     for (int64_t rows = 1; rows <= MOST_ROWS; rows++) {
       tsr_cost cost;
-      if (!fits_registers(nest->target, each * rows, vectors, 0))
+      if (rows > rows_that_fit(nest->target, vectors, each))
         break;
       if ((only_rows > 0 && rows != only_rows) || (only_vectors > 0 && vectors != only_vectors))
         continue;

@@ -3,21 +3,18 @@
 
 /* A constant that register tiles read in panels comes from beyond L2, where it was since the last
  * run: the first tiles wait for their panel, the others find it. So where not many tiles share one
- * panel, and L2 holds several, they fetch the next one while they sum. Beside columns that takes
- * registers to spare, or sums leave theirs, and rows that lie side by side: each row apart is a
- * stream of its own, which loses its lines to what is fetched. */
-static bool fetches_panels(const tsr_choosing *s, const int64_t *knobs, bool by_rows,
-                           int64_t tiles) {
-  const tsr_contract_operand *constant = by_rows ? &s->c->a : &s->c->b;
-  enum { SPARE = 2, MOST_TILES = 16 };
-  const tsr_target *target = s->nest->target;
-  const int64_t width = knobs[by_rows ? TSR_KNOB_MR : TSR_KNOB_NR];
-  const bool fits =
-      by_rows || (s->c->a.side_stride == 1 &&
-                  fits_registers(target, knobs[TSR_KNOB_MR], width / s->lanes, SPARE));
-  return fits && tiles >= 2 && tiles <= MOST_TILES &&
-         s->k <= tsr_knob_get(TSR_KNOB_AHEAD)->greatest &&
-         s->k * width * constant->bytes <= (int64_t)target->l2_bytes / 4;
+ * panel, and L2 holds several, they fetch the next one while they sum; else the first one fetches
+ * its own some steps ahead. */
+static int64_t ahead_of_panels(const tsr_choosing *s, const tsr_contract_operand *constant,
+                               int64_t width, int64_t tiles) {
+  enum { MOST_TILES = 16, STEPS = 64 };
+  const int64_t panel = s->k * width * constant->bytes;
+  if (tiles < 2 || s->k <= STEPS)
+    return 0;
+  return tiles <= MOST_TILES && s->k <= tsr_knob_get(TSR_KNOB_AHEAD)->greatest &&
+                 panel <= (int64_t)s->nest->target->l2_bytes / 6
+             ? s->k
+             : STEPS;
 }
 
 int64_t tsr_choose_ahead(const tsr_choosing *s, const int64_t *knobs) {
@@ -26,10 +23,10 @@ int64_t tsr_choose_ahead(const tsr_choosing *s, const int64_t *knobs) {
   if (s->atom != NULL || s->c->direct || s->window || !s->c->depth_fixed)
     return 0;
   if (s->c->a.packable && !s->c->b.packable)
-    return fetches_panels(s, knobs, true, columns / nr) ? s->k : 0;
+    return ahead_of_panels(s, &s->c->a, mr, columns / nr);
   if (!s->c->b.packable || s->c->flat || knobs[TSR_KNOB_OUTER] == 0)
     return 0;
-  return fetches_panels(s, knobs, false, ceil_div(rows, mr)) ? s->k : 0;
+  return ahead_of_panels(s, &s->c->b, nr, ceil_div(rows, mr));
 }
 
 /* Results that take much of L2 find their lines beyond it, and stores wait for them: long beside a

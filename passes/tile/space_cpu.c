@@ -1,6 +1,6 @@
 /* Schedules of strategy nest on every target, and of strategy contract. */
+#include "passes/tile/choosing.h"
 #include "passes/tile/contract_dot.h"
-#include "passes/tile/default.h"
 #include "passes/tile/space_form.h"
 
 static int64_t down_to(int64_t a, int64_t multiple) {
@@ -231,40 +231,35 @@ void tsr_space_contract_values(tsr_space *space, tsr_space_form *form) {
     tsr_space_add_value(&knobs[TSR_KNOB_GRAIN], grain);
 }
 
-/* Rows that fit beside so many vectors of columns: sums, one vector of each column, one element,
- * and `spare` more. By parts, sums stand beside those that they are added to. */
-static int64_t rows_that_fit(const tsr_space *space, const tsr_atom *atom, int64_t vectors,
-                             int64_t spare) {
-  const int64_t each = atom != NULL && atom->parts > 1 ? 2 : 1;
-  return ((int64_t)space->take.target->vector_registers - 1 - spare - vectors) / (each * vectors);
+/* Rows of a register tile. By parts, sums stand beside those that they are added to. */
+static int64_t most_rows_of(const tsr_space *space, const tsr_atom *atom, int64_t vectors) {
+  enum { ROWS_OF_TILES = 32 };
+  if (atom != NULL && atom->place == TSR_ATOM_MEMORY)
+    return ROWS_OF_TILES;
+  return rows_that_fit(space->take.target, vectors, atom != NULL && atom->parts > 1 ? 2 : 1);
 }
 
-/* The greatest number of steps at a time: an unrolled loop reads ahead, and LLVM keeps sums
- * in memory where registers are short. */
-static int64_t most_unroll(const tsr_space *space, const tsr_schedule *schedule) {
-  const int64_t lanes = lanes_of(space, contraction_of(space, schedule->atom));
-  const int64_t vectors = up_to(schedule->knobs[TSR_KNOB_NR], lanes) / lanes;
-  const bool tiles = schedule->atom != NULL && schedule->atom->place == TSR_ATOM_MEMORY;
-  enum { SPARE = 2 };
-  const bool room =
-      tiles || schedule->knobs[TSR_KNOB_MR] <= rows_that_fit(space, schedule->atom, vectors, SPARE);
-  return room ? INT64_MAX : 1;
+/* Steps at a time: an unrolled loop reads ahead, and where registers are short, LLVM keeps sums in
+ * memory for that. */
+static int64_t most_unroll(const tsr_space *space, const tsr_schedule *schedule, int64_t vectors) {
+  const int64_t mr = schedule->knobs[TSR_KNOB_MR];
+  const bool full = mr > 1 && mr >= most_rows_of(space, schedule->atom, vectors) && vectors <= 2;
+  return full ? 1 : INT64_MAX;
 }
 
 void tsr_space_contract_settle(const tsr_space *space, tsr_schedule *inout) {
   const tsr_contraction *c = contraction_of(space, inout->atom);
-  const bool tiles = inout->atom != NULL && inout->atom->place == TSR_ATOM_MEMORY;
   const int64_t lanes = lanes_of(space, c), m = axis_size(space, c->m);
   const int64_t n = axis_size(space, c->n);
   int64_t *knobs = inout->knobs;
   int64_t vectors = up_to(greatest(knobs[TSR_KNOB_NR], 1), lanes) / lanes;
-  while (vectors > 1 && !tiles && rows_that_fit(space, inout->atom, vectors, 0) < 1)
+  while (vectors > 1 && most_rows_of(space, inout->atom, vectors) < 1)
     vectors--;
   knobs[TSR_KNOB_NR] = vectors * lanes;
-  const int64_t most_rows = tiles ? 32 : greatest(1, rows_that_fit(space, inout->atom, vectors, 0));
+  const int64_t most_rows = greatest(1, most_rows_of(space, inout->atom, vectors));
   const int64_t mr = least(knobs[TSR_KNOB_MR], most_rows), nr = knobs[TSR_KNOB_NR];
   knobs[TSR_KNOB_MR] = c->m < 0 ? 1 : mr;
-  knobs[TSR_KNOB_UNROLL] = least(knobs[TSR_KNOB_UNROLL], most_unroll(space, inout));
+  knobs[TSR_KNOB_UNROLL] = least(knobs[TSR_KNOB_UNROLL], most_unroll(space, inout, vectors));
   knobs[TSR_KNOB_MC] =
       least(up_to(knobs[TSR_KNOB_MC], knobs[TSR_KNOB_MR]), up_to(m, knobs[TSR_KNOB_MR]));
   if (c->direct)
@@ -282,7 +277,6 @@ void tsr_space_contract_settle(const tsr_space *space, tsr_schedule *inout) {
 /* What a task copies or keeps is bounded by a few times the second cache. */
 bool tsr_space_contract_fits(const tsr_space *space, const tsr_schedule *schedule) {
   const tsr_contraction *c = contraction_of(space, schedule->atom);
-  const bool tiles = schedule->atom != NULL && schedule->atom->place == TSR_ATOM_MEMORY;
   if (c == NULL)
     return false;
   const int64_t *knobs = schedule->knobs, lanes = lanes_of(space, c);
@@ -290,9 +284,8 @@ bool tsr_space_contract_fits(const tsr_space *space, const tsr_schedule *schedul
   const int64_t vectors = up_to(knobs[TSR_KNOB_NR], lanes) / lanes;
   if (knobs[TSR_KNOB_MR] < 1 || knobs[TSR_KNOB_NR] < 1 || knobs[TSR_KNOB_UNROLL] < 1 ||
       knobs[TSR_KNOB_GRAIN] < 1 || knobs[TSR_KNOB_MC] < 1 || knobs[TSR_KNOB_NC] < 1 ||
-      (!tiles &&
-       knobs[TSR_KNOB_MR] > greatest(1, rows_that_fit(space, schedule->atom, vectors, 0))) ||
-      knobs[TSR_KNOB_UNROLL] > most_unroll(space, schedule))
+      knobs[TSR_KNOB_MR] > greatest(1, most_rows_of(space, schedule->atom, vectors)) ||
+      knobs[TSR_KNOB_UNROLL] > most_unroll(space, schedule, vectors))
     return false;
   const int64_t depth = knobs[TSR_KNOB_KC] > 0 ? knobs[TSR_KNOB_KC] : greatest(c->depth_size, 1);
   const bool passes = knobs[TSR_KNOB_KC] > 0 && knobs[TSR_KNOB_KC] < c->depth_size;
