@@ -39,8 +39,9 @@ static double outer_tasks(const tsr_cost_contract *s) {
 /* Cycles of one depth step of a register tile: arithmetic, loads, or the latency of one chain. */
 static double step_cycles(const tsr_target *target, const tsr_cost_contract *s, int64_t rows,
                           int64_t columns) {
-  /* Lines that arrive take turns of the first cache too; b's pass through the sets of a's. */
-  enum { BESIDE = 2 };
+  /* Lines that arrive take turns of the first cache too; b's pass through the sets of a's, and need
+   * a third of the ways (of 12: 8 rows 16 KiB apart are not slowed down, 11 by two thirds). */
+  const int64_t beside = (int64_t)target->l1_bytes / PAGE / 3;
   const double crowded = 1.18;
   const double vectors = ceil_div(columns, s->lanes), r = (double)rows;
   const double rate = s->rate > 0 ? s->rate : target->fma_rate;
@@ -49,7 +50,7 @@ static double step_cycles(const tsr_target *target, const tsr_cost_contract *s, 
   const double loads = crowded * (r / 2 + vectors * vector_bytes / target->l1_rate);
   const double gathers = s->strided_b ? (double)columns : 0;
   return greater(greater(arithmetic, loads), FMA_LATENCY) + gathers +
-         tsr_cost_of_conflicts(target, s->a_row_bytes, rows + BESIDE);
+         tsr_cost_of_conflicts(target, s->a_row_bytes, rows + beside);
 }
 
 /* `count` register tiles of this size. */
@@ -158,15 +159,12 @@ static double first_tile_cycles(const tsr_target *target, const tsr_cost_contrac
   return greater(line * b / (double)LINE - share, 0) * ceil_div(s->m, s->mc);
 }
 
-/* Panels of b that several tiles read arrive while the first of those sums: it is most of that time
- * late (a product of 128 x 2816 x 1024 whose panels were read twice took as much longer as reading
- * them takes, from memory and from the last cache). */
+/* Panels of b arrive while the first tile that reads them sums, which is most of that time late (a
+ * product of 128 x 2816 x 1024 whose panels were read twice took as much longer as reading them
+ * takes, from memory and from the last cache). */
 static double panel_cycles(const tsr_target *target, const tsr_cost_contract *s, double b_read) {
   const double late = 0.7;
-  const int64_t rows = s->mc < s->m ? s->mc : s->m;
-  return s->b_row_bytes == 0 && s->pack_b <= 0 && rows > s->mr
-             ? late * b_read / first_rate(target, s)
-             : 0;
+  return s->b_row_bytes > 0 || s->pack_b > 0 ? 0 : late * b_read / first_rate(target, s);
 }
 
 /* Cycles of walking b in place where each depth is in a page of its own:

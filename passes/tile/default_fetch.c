@@ -4,14 +4,15 @@
 /* A constant that register tiles read in panels comes from beyond L2, where it was since the last
  * run: the first tiles wait for their panel, the others find it. So where not many tiles share one
  * panel, and L2 holds several, they fetch the next one while they sum; else the first one fetches
- * its own some steps ahead. */
+ * its own some steps ahead. The only one does on one thread (two that wait for memory share it, and
+ * were slower on Zen 4), unless its steps are so short that fetching costs more. */
 static int64_t ahead_of_panels(const tsr_choosing *s, const tsr_contract_operand *constant,
-                               int64_t width, int64_t tiles) {
-  enum { MOST_TILES = 16, STEPS = 64 };
+                               int64_t width, int64_t other, int64_t tiles) {
+  enum { MOST_TILES = 16, STEPS = 64, SHORT = 4 };
   const int64_t panel = s->k * width * constant->bytes;
-  if (tiles < 2 || s->k <= STEPS)
+  if (s->k <= STEPS || (tiles < 2 && (s->nest->target->threads > 1 || other < SHORT)))
     return 0;
-  return tiles <= MOST_TILES && s->k <= tsr_knob_get(TSR_KNOB_AHEAD)->greatest &&
+  return tiles >= 2 && tiles <= MOST_TILES && s->k <= tsr_knob_get(TSR_KNOB_AHEAD)->greatest &&
                  panel <= (int64_t)s->nest->target->l2_bytes / 6
              ? s->k
              : STEPS;
@@ -23,10 +24,10 @@ int64_t tsr_choose_ahead(const tsr_choosing *s, const int64_t *knobs) {
   if (s->atom != NULL || s->c->direct || s->window || !s->c->depth_fixed)
     return 0;
   if (s->c->a.packable && !s->c->b.packable)
-    return ahead_of_panels(s, &s->c->a, mr, columns / nr);
+    return ahead_of_panels(s, &s->c->a, mr, nr / s->lanes, columns / nr);
   if (!s->c->b.packable || s->c->flat || knobs[TSR_KNOB_OUTER] == 0)
     return 0;
-  return ahead_of_panels(s, &s->c->b, nr, ceil_div(rows, mr));
+  return ahead_of_panels(s, &s->c->b, nr, mr, ceil_div(rows, mr));
 }
 
 /* Results that take much of L2 find their lines beyond it, and stores wait for them: long beside a
