@@ -32,6 +32,7 @@ import cpu_models
 
 COMPILE_LIMITS = {"BERT-base": 5.0}  # seconds, from a database
 ROUND_NS = 400e3  # calls of one side that are timed together take about as long
+WARM_NS = 4e6  # calls before those: the other side's threads leave the processors, and this side's find places there
 
 
 class Wrong(Exception):
@@ -109,8 +110,8 @@ class Ours:
         types = {"f32": np.float32, "i64": np.int64, "i32": np.int32, "bool": np.bool_}
         return np.fromfile(path, types[about["dtype"]]).reshape(about["shape"])
 
-    def time(self, calls):
-        return self.runner.ask("time", 1, 1, calls)["ns"][0]
+    def time(self, calls, warm=1):
+        return self.runner.ask("time", warm, 1, calls)["ns"][0]
 
 
 class OnnxRuntime:
@@ -141,9 +142,10 @@ class OnnxRuntime:
 
         return onnxruntime.__version__
 
-    def time(self, calls):
+    def time(self, calls, warm=1):
         run, binding = self.session.run_with_iobinding, self.binding
-        run(binding)
+        for _ in range(warm):
+            run(binding)
         begin = time.perf_counter_ns()
         for _ in range(calls):
             run(binding)
@@ -155,7 +157,7 @@ def serve(pipe, *arguments):
         peer = OnnxRuntime(*arguments)
         pipe.send((peer.names, peer.results))
         while True:
-            pipe.send(peer.time(pipe.recv()))
+            pipe.send(peer.time(*pipe.recv()))
     except EOFError:
         pass
     except Exception as why:  # whatever it is, the parent names it
@@ -186,7 +188,7 @@ class Apart:
         os.kill(self.process.pid, signal.SIGSTOP)
         return said
 
-    def time(self, calls):
+    def time(self, *calls):
         os.kill(self.process.pid, signal.SIGCONT)
         self.pipe.send(calls)
         return self.answer()
@@ -332,14 +334,14 @@ class Run:
     def in_turns(self, peer):
         """Nanoseconds of a call per round: ours, the peer's."""
         first = max(self.ours.time(1), 1.0), max(peer.time(1), 1.0)
-        calls = [max(1, math.ceil(ROUND_NS / ns)) for ns in first]
+        calls = [(max(1, math.ceil(ROUND_NS / ns)), max(1, math.ceil(WARM_NS / ns))) for ns in first]
         ours, theirs, end = [], [], time.perf_counter() + self.options.seconds
         while len(ours) < self.options.rounds or (time.perf_counter() < end and len(ours) < 200):
             for side in ((0, 1), (1, 0))[len(ours) % 2]:
                 if side == 0:
-                    a = self.ours.time(calls[0])
+                    a = self.ours.time(*calls[0])
                 else:
-                    b = max(peer.time(calls[1]) - self.empty_ns, 1.0)
+                    b = max(peer.time(*calls[1]) - self.empty_ns, 1.0)
             ours.append(a)
             theirs.append(b)
         return ours, theirs
