@@ -101,7 +101,7 @@ static int64_t choose_pass(tsr_nest *nest, const tsr_contraction *c, const shape
 }
 
 /* A block of rows takes a quarter of L2, columns that a task copies take half; then enough tasks
- * for all threads. */
+ * for all threads: blocks of half as many rows read b once more, of half as many columns copy a. */
 static void choose_blocks(const tsr_nest *nest, const tsr_contraction *c, const shape *s,
                           bool tiles, int64_t *knobs) {
   const int64_t mr = knobs[TSR_KNOB_MR], nr = knobs[TSR_KNOB_NR];
@@ -111,11 +111,13 @@ static void choose_blocks(const tsr_nest *nest, const tsr_contraction *c, const 
   const int64_t row = greatest(1, s->k * c->a.bytes), column = greatest(1, s->k * c->b.bytes);
   int64_t mc = least(all_m, greatest(mr, half / 2 / row / mr * mr));
   int64_t nc = packs_b ? least(all_n, greatest(nr, half / column / nr * nr)) : all_n;
-  const int64_t wanted = nest->target->threads > 1 ? 4 * (int64_t)nest->target->threads : 1;
+  const int64_t each = tiles ? 2 : 4; /* tasks of a thread: those of tiles read more bytes */
+  const int64_t wanted = nest->target->threads > 1 ? each * (int64_t)nest->target->threads : 1;
   const double work = (double)s->m * (double)s->n * (double)s->k * (double)s->outer / 64;
   while (s->outer * ceil_div(all_m, mc) * ceil_div(all_n, nc) < wanted &&
          work > 4 * nest->target->fork_cycles && (mc > mr || nc > nr)) {
-    if (mc > mr && (!packs_b || nc / nr <= 2))
+    const bool by_rows = packs_b ? nc / nr <= 2 : all_n * c->b.bytes <= 32 * all_m;
+    if (mc > mr && (by_rows || nc <= nr))
       mc = up_to(mc / 2, mr);
     else
       nc = up_to(nc / 2, nr);
