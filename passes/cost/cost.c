@@ -161,10 +161,13 @@ static double first_tile_cycles(const tsr_target *target, const tsr_cost_contrac
 
 /* Panels of b arrive while the first tile that reads them sums, which is most of that time late (a
  * product of 128 x 2816 x 1024 whose panels were read twice took as much longer as reading them
- * takes, from memory and from the last cache). */
-static double panel_cycles(const tsr_target *target, const tsr_cost_contract *s, double b_read) {
-  const double late = 0.7;
-  return s->b_row_bytes > 0 || s->pack_b > 0 ? 0 : late * b_read / first_rate(target, s);
+ * takes, from memory and from the last cache). A vector's product does nothing but read them. */
+static double panel_cycles(const tsr_target *target, const tsr_cost_contract *s, double sums,
+                           double b_read) {
+  const double late = 0.7, arrival = b_read / first_rate(target, s);
+  if (s->m <= 1 || s->b_row_bytes > 0 || s->pack_b > 0)
+    return 0;
+  return late * (arrival < sums ? arrival : sums);
 }
 
 /* Cycles of walking b in place where each depth is in a page of its own:
@@ -239,7 +242,7 @@ void tsr_cost_of_contract(const tsr_target *target, const tsr_cost_contract *s,
   *out_cost = (tsr_cost){.tasks = tasks, .compute = outer * tile_cycles(target, s)};
   out_cost->compute += outer * page_cycles(target, s) + tsr_cost_of_contract_stores(target, s);
   const far_reads reads = read_from_far(target, s);
-  out_cost->compute += outer * panel_cycles(target, s, reads.b);
+  out_cost->compute += outer * panel_cycles(target, s, out_cost->compute / outer, reads.b);
   out_cost->near_bytes = outer * near_bytes(target, s);
   out_cost->far_bytes = outer * (reads.a + reads.b);
   out_cost->near = out_cost->near_bytes / target->l2_rate;

@@ -239,12 +239,13 @@ static int64_t most_rows_of(const tsr_space *space, const tsr_atom *atom, int64_
   return rows_that_fit(space->take.target, vectors, atom != NULL && atom->parts > 1 ? 2 : 1);
 }
 
-/* Steps at a time: an unrolled loop reads ahead, and where registers are short, LLVM keeps sums in
- * memory for that. */
+/* Steps at a time: an unrolled loop reads ahead, and where sums leave no registers for that, LLVM
+ * keeps sums in memory. */
 static int64_t most_unroll(const tsr_space *space, const tsr_schedule *schedule, int64_t vectors) {
   const int64_t mr = schedule->knobs[TSR_KNOB_MR];
-  const bool full = mr > 1 && mr >= most_rows_of(space, schedule->atom, vectors) && vectors <= 2;
-  return full ? 1 : INT64_MAX;
+  const bool tiles = schedule->atom != NULL && schedule->atom->place == TSR_ATOM_MEMORY;
+  const bool full = vectors <= 2 && mr > 1 && mr >= most_rows_of(space, schedule->atom, vectors);
+  return full && !tiles ? 1 : INT64_MAX;
 }
 
 void tsr_space_contract_settle(const tsr_space *space, tsr_schedule *inout) {

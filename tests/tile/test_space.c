@@ -208,6 +208,22 @@ static void accepted(const tsr_ir *block, const tsr_target *target, const tsr_sc
   tsr_ir_destroy(plan_ir);
 }
 
+/* The register rule: sums, a vector of each column and one element leave one register at least, and
+ * one alone only where steps are taken one by one. */
+static void leaves_registers(const tsr_target *target, const tsr_schedule *schedule,
+                             const char *name) {
+  const int64_t *knobs = schedule->knobs, lanes = tsr_target_lanes(target, 32);
+  const int64_t mr = knobs[TSR_KNOB_MR], vectors = (knobs[TSR_KNOB_NR] + lanes - 1) / lanes;
+  const int64_t left = (int64_t)target->vector_registers - mr * vectors - vectors - 1;
+  if (target->kind != TSR_TARGET_CPU || schedule->strategy != TSR_STRATEGY_CONTRACT ||
+      schedule->atom != NULL || mr == 1)
+    return;
+  ck_assert_msg(left >= 1, "%s: a tile of %lld x %lld vectors", name, (long long)mr,
+                (long long)vectors);
+  ck_assert_msg(left > 1 || knobs[TSR_KNOB_UNROLL] == 1, "%s: unrolled %lld x %lld vectors", name,
+                (long long)mr, (long long)vectors);
+}
+
 /* The bit of an atom with k-groups. */
 static uint64_t atom_bit(const tsr_atom *atom) {
   unsigned at = 0;
@@ -227,6 +243,7 @@ static uint64_t walk(tsr_space *space, const tsr_ir *block, const tsr_target *ta
   tsr_cost cost;
   tsr_space_default(space, &last);
   ck_assert(tsr_space_is_legal(space, &last));
+  leaves_registers(target, &last, name);
   if (target->threads > 1 && strcmp(name, "sum of much") == 0)
     ck_assert_int_gt(last.knobs[TSR_KNOB_SPLIT], 1);
   accepted(block, target, &last, name);
@@ -235,11 +252,13 @@ static uint64_t walk(tsr_space *space, const tsr_ir *block, const tsr_target *ta
     ck_assert(tsr_space_sample(space, &again, &repeated));
     ck_assert_mem_eq(next.knobs, repeated.knobs, sizeof next.knobs);
     ck_assert(tsr_space_is_legal(space, &next));
+    leaves_registers(target, &next, name);
     accepted(block, target, &next, name);
     met |= atom_bit(next.atom);
     if (tsr_space_cross(space, &random, &last, &next, &other))
       accepted(block, target, &other, name);
     if (tsr_space_mutate(space, &random, &last, &other)) {
+      leaves_registers(target, &other, name);
       accepted(block, target, &other, name);
       last = other;
     }
