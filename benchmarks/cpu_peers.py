@@ -220,7 +220,7 @@ def difference(ours, wanted):
 def device(doctor):
     name = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "CPU")
     amx = " + AMX" if "amx" in doctor["features"] else ""
-    caches = ", ".join(f"{level.upper()} {doctor['caches'][level] >> 10} KiB" for level in ("l2", "l3"))
+    caches = ", ".join(f"{level.upper()} {doctor['caches'][level] >> 10} KiB" for level in ("l1d", "l2", "l3"))
     return f"{name}, {doctor['level']}{amx}, {doctor['threads']} threads, {caches}"
 
 

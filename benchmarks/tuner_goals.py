@@ -242,11 +242,11 @@ class Run:
     def result(self, before):
         run = {goal["part"] for goal in self.goals}
         now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        measured = {"commit": self.doctor["commit"], "date": now}
-        goals = [goal | measured for goal in self.goals] + [goal for goal in before.get("goals", []) if goal["part"] not in run]
+        measured = {"device": device(self.doctor), "commit": self.doctor["commit"], "date": now}
+        kept = [{"device": before["device"]} | goal for goal in before.get("goals", []) if goal["part"] not in run]
+        goals = [goal | measured for goal in self.goals] + kept
         return {
             "kind": "goals",
-            "device": device(self.doctor),
             **measured,
             "goals": sorted(goals, key=lambda goal: PARTS.index(goal["part"])),
             "more": before.get("more", {}) | self.more,
