@@ -115,7 +115,8 @@ static far_reads read_from_far(const tsr_target *target, const tsr_cost_contract
   const double share = (double)s->kc / (double)s->k;
   const double a_block = a / rows * share, b_block = b / columns * share;
   const double cache = 0.8 * (double)target->l2_bytes;
-  const double a_times = a_block > cache ? ceil_div(s->nc, s->nr) * columns : columns;
+  const double panel = (double)s->kc * (double)(s->nr * s->b_bytes);
+  const double a_times = a_block + panel > cache ? ceil_div(s->nc, s->nr) * columns : columns;
   const double b_times =
       b_block > cache && !s->columns_outside ? ceil_div(s->mc, s->mr) * rows : rows;
   const bool stays = b_block < cache;
