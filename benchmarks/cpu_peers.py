@@ -188,9 +188,9 @@ class Apart:
         os.kill(self.process.pid, signal.SIGSTOP)
         return said
 
-    def time(self, *calls):
+    def time(self, calls, warm=1):
         os.kill(self.process.pid, signal.SIGCONT)
-        self.pipe.send(calls)
+        self.pipe.send((calls, warm))
         return self.answer()
 
     def close(self):

@@ -51,9 +51,9 @@ typedef struct tsr_report_limit {
   struct tsr_report_limit *next;
 } tsr_report_limit;
 
-/* A figure and what it has to stay under; NAN: under nothing. */
+/* A figure and what it has to stay under; NAN: under nothing. Device "": the file's. */
 typedef struct tsr_report_goal {
-  const char *name, *unit;
+  const char *name, *unit, *device;
   double value, limit;
   struct tsr_report_goal *next;
 } tsr_report_goal;

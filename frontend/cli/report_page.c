@@ -370,9 +370,13 @@ static void put_goals(FILE *out, const tsr_report_file *files, uint32_t count) {
   put_about(out, file);
   begin_table(out, "What|Figure|Limit|");
   for (const tsr_report_goal *goal = file->goals; goal != NULL; goal = goal->next) {
-    fputs("<tr>", out);
-    put_cell(out, goal->name);
-    fprintf(out, "<td>%.4g ", goal->value);
+    fputs("<tr><td>", out);
+    tsr_html_put(out, goal->name, 0);
+    if (*goal->device != '\0' && strcmp(goal->device, file->device) != 0) {
+      fputs(", on ", out);
+      tsr_html_put(out, goal->device, 0);
+    }
+    fprintf(out, "</td><td>%.4g ", goal->value);
     tsr_html_put(out, goal->unit, 20);
     if (isnan(goal->limit)) {
       fputs("</td><td></td><td></td></tr>\n", out);

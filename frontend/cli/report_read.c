@@ -312,6 +312,7 @@ static tsr_status read_goals(reader *r, const tsr_json *root, tsr_report_file *f
       return TSR_ERR_OUT_OF_MEMORY;
     TSR_TRY(take_name(r, one, "a goal", "name", &goal->name));
     TSR_TRY(take_text(r, one, goal->name, "unit", &goal->unit));
+    TSR_TRY(take_text(r, one, goal->name, "device", &goal->device));
     TSR_TRY(take_share(r, one, "value", &goal->value));
     TSR_TRY(take_share(r, one, "limit", &goal->limit));
     if (isnan(goal->value))

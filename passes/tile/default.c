@@ -232,7 +232,8 @@ static void largest_blocks(const tsr_choosing *s, int64_t mr, int64_t nr, int64_
       nc = columns_for(s, room);
   } else if (s->k * s->n * s->c->b.bytes > half) {
     /* Of several passes, partial sums and a panel of b take what the block of a leaves. */
-    const int64_t far = (int64_t)s->nest->target->l3_bytes / 8;
+    const int64_t sharing = greatest(8, 2 * (int64_t)s->nest->target->threads);
+    const int64_t far = (int64_t)s->nest->target->l3_bytes / sharing;
     const int64_t room = s->kc < s->k                           ? half / 4 * 3
                          : far > half && panel_stays(s, mr, nr) ? far
                                                                 : half;
@@ -675,13 +676,16 @@ static double best_at(tsr_nest *nest, const tsr_schedule *first, tsr_expr extent
   return default_contract(&s, out);
 }
 
-/* The schedule for sizes from `size` on: near the best there, and the best of those further up. */
+/* The schedule for sizes from `size` on: near `*out`, the best there, and the best of those further
+ * up. */
 static void choose_variant(tsr_nest *nest, const tsr_schedule *first, tsr_expr extent, int64_t size,
                            int64_t end, double best, tsr_schedule *out) {
   const double near = 1.1;
+  const bool pack_a = out->knobs[TSR_KNOB_PACK_A] == 1, pack_b = out->knobs[TSR_KNOB_PACK_B] == 1;
   tsr_choosing s = variant_at(nest, first, extent, size);
   tsr_choosing later = variant_at(nest, first, extent, least(end, 8 * size));
-  pack_at_run_time(&later, s.pack_a, s.pack_b);
+  pack_at_run_time(&s, pack_a, pack_b);
+  pack_at_run_time(&later, pack_a, pack_b);
   later.kc = greatest(later.k, 1);
   s.later = &later;
   s.limit = best * near;

@@ -112,11 +112,12 @@ static void choose_blocks(const tsr_nest *nest, const tsr_contraction *c, const 
   int64_t mc = least(all_m, greatest(mr, half / 2 / row / mr * mr));
   int64_t nc = packs_b ? least(all_n, greatest(nr, half / column / nr * nr)) : all_n;
   const int64_t each = tiles ? 2 : 4; /* tasks of a thread: those of tiles read more bytes */
+  const int64_t copy = 32;            /* bytes of b that are read while an element of a is copied */
   const int64_t wanted = nest->target->threads > 1 ? each * (int64_t)nest->target->threads : 1;
   const double work = (double)s->m * (double)s->n * (double)s->k * (double)s->outer / 64;
   while (s->outer * ceil_div(all_m, mc) * ceil_div(all_n, nc) < wanted &&
          work > 4 * nest->target->fork_cycles && (mc > mr || nc > nr)) {
-    const bool by_rows = packs_b ? nc / nr <= 2 : all_n * c->b.bytes <= 32 * all_m;
+    const bool by_rows = packs_b ? nc / nr <= 2 : all_n * c->b.bytes <= copy * all_m;
     if (mc > mr && (by_rows || nc <= nr))
       mc = up_to(mc / 2, mr);
     else

@@ -3,9 +3,10 @@
 
 /* A constant that register tiles read in panels comes from beyond L2, where it was since the last
  * run: the first tiles wait for their panel, the others find it. So where not many tiles share one
- * panel, and L2 holds several, they fetch the next one while they sum; else the first one fetches
- * its own some steps ahead. The only one does on one thread (two that wait for memory share it, and
- * were slower on Zen 4), unless its steps are so short that fetching costs more. */
+ * panel, and L2 holds several, they fetch the next one while they sum; else what they read some
+ * steps later, which is of use to the first one and costs the others little. The only one does so
+ * on one thread (two that wait for memory share it, and were slower on Zen 4), unless its steps are
+ * so short that fetching costs more. */
 static int64_t ahead_of_panels(const tsr_choosing *s, const tsr_contract_operand *constant,
                                int64_t width, int64_t sums, int64_t tiles) {
   enum { MOST_TILES = 16, STEPS = 64, SHORT = 16 };
@@ -42,19 +43,20 @@ bool tsr_choose_fetch(const tsr_choosing *s, const int64_t *knobs) {
 }
 
 /* Vectors of columns of a window's tile: more than one where columns are read with a step, as
- * neighbours share the lines, and of long rows beyond L2: the hardware fetches ahead along a line
- * of the image where several of its vectors are read at a time. Not where rows that share what they
- * read would no longer fit, nor where only a run knows the width. */
+ * neighbours share the lines, and of rows of four vectors and more beyond L2: the hardware fetches
+ * ahead along a line of the image where several of its vectors are read at a time. Four where that
+ * leaves no rest (56 columns are a sixth faster than one by one), else three. Not where rows that
+ * share what they read would no longer fit, nor where only a run knows the width. */
 int64_t tsr_choose_window_vectors(const tsr_choosing *s) {
-  enum { MOST = 3, WHOLE = 4 };
+  enum { MOST = 3, EVEN = 4 };
   const tsr_target *target = s->nest->target;
   const int64_t m = greatest(s->m, 1), step = s->c->b.side_stride;
   const double bytes = (double)s->outer * (double)s->n * (double)s->c->b.bytes;
   const bool steps = step > 1 && step < s->lanes;
   const bool far = bytes >= 0.8 * (double)target->l2_bytes;
   const int64_t row = ceil_div(s->n, s->lanes);
-  int64_t vectors = far && !steps && row == WHOLE ? WHOLE : least(MOST, row);
-  if (!s->nest->axes[s->c->n].fixed || !(steps || (far && row >= WHOLE)))
+  int64_t vectors = far && !steps && row % EVEN == 0 ? EVEN : least(MOST, row);
+  if (!s->nest->axes[s->c->n].fixed || !(steps || (far && row >= EVEN)))
     return 1;
   while (vectors > 1 && tsr_contract_window_rows(target, s->c, m, vectors) <
                             tsr_contract_window_rows(target, s->c, m, 1))

@@ -185,7 +185,7 @@ void tsr_space_contract_values(tsr_space *space, tsr_space_form *form) {
   const int64_t lanes = lanes_of(space, c), m = axis_size(space, c->m);
   const int64_t n = axis_size(space, c->n);
   tsr_value_list *knobs = form->knobs;
-  const int64_t most_rows = c->m < 0 ? 1 : (int64_t)space->take.target->vector_registers - 2;
+  const int64_t most_rows = c->m < 0 ? 1 : rows_that_fit(space->take.target, 1, 1);
   for (int64_t mr = 1; !tiles && mr <= least(most_rows, m); mr++)
     tsr_space_add_value(&knobs[TSR_KNOB_MR], mr);
   for (int64_t mr = 16; tiles && mr <= 32; mr += 16)

@@ -34,14 +34,14 @@ echo '{"kind": "tuning", "model": "net.onnx", "device": "d", "date": "2026-11-02
   "points": [[0, 0, 9e6], [1.5, 10, 7e6], [60, 400, 5e6]], "rank_correlation": 0.91, "top1_regret": 0.125, "top10_regret": null}' >tune.json
 
 echo '{"kind": "goals", "device": "d", "date": "2026-11-02", "commit": "c", "goals": [
-  {"name": "re<g>ret", "value": 7.5, "unit": "%", "limit": 5, "met": false}, {"name": "seconds of it", "value": 3, "unit": "s", "limit": 5},
-  {"name": "rank", "value": -0.25, "unit": ""}]}' >goals.json
+  {"name": "re<g>ret", "value": 7.5, "unit": "%", "limit": 5, "met": false}, {"name": "seconds of it", "device": "d", "value": 3, "unit": "s", "limit": 5},
+  {"name": "rank", "device": "e<1>", "value": -0.25, "unit": ""}]}' >goals.json
 
 page new.json tune.json bench.json goals.json old.json -o page.html
 page old.json bench.json goals.json new.json tune.json -o again.html
 grep -qF '<td>re&lt;g&gt;ret</td><td>7.5 %</td><td>5 %</td><td class="bad">' page.html || fail "a goal that is missed"
 grep -qF '<td>seconds of it</td><td>3 s</td><td>5 s</td><td class="good">' page.html || fail "a goal that is met"
-grep -qF '<td>rank</td><td>-0.25 </td><td></td><td></td>' page.html || fail "a figure without a goal"
+grep -qF '<td>rank, on e&lt;1&gt;</td><td>-0.25 </td><td></td><td></td>' page.html || fail "a figure without a goal"
 sed 's/"value": 3, //' goals.json >valueless.json
 expect 1 '^error: valueless.json:2: seconds of it: "value" must be a number$' "$TESSERA" report valueless.json -o none.html
 cmp page.html again.html || fail "the order of the files changes the page"

@@ -83,6 +83,7 @@ static void costs(const range *r, int64_t size, const tsr_target *target,
 START_TEST(ends) {
   static const range ranges[] = {{1, 8, 4096, "input {name = \"w\"}"},
                                  {1, 1, 4096, "input {name = \"w\"}"},
+                                 {1, 512, 4096, "input {name = \"w\"}"},
                                  {2, 3, 1000, "input {name = \"w\"}"},
                                  {128, 256, 2048, "input {name = \"w\"}"}};
   char text[2048];
