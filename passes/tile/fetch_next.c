@@ -311,6 +311,16 @@ static tsr_op kernel_that_fetches(fetching *f, const station *s, made_fetch want
   return wanted.made;
 }
 
+/* A constant may stand behind the launch that is to fetch it. */
+static void define_before(tsr_ir *ir, tsr_value constant, tsr_op launch) {
+  const tsr_op def = tsr_value_get(ir, constant)->def;
+  for (tsr_op op = tsr_op_get(ir, launch)->next; op != 0; op = tsr_op_get(ir, op)->next)
+    if (op == def) {
+      tsr_op_move_before(ir, def, launch);
+      return;
+    }
+}
+
 /* Launches before it fetch parts of what it waits for, the nearest one the first part. */
 static void fetch_for(fetching *f, uint32_t number) {
   const station *slow = &f->stations[number];
@@ -336,6 +346,7 @@ static void fetch_for(fetching *f, uint32_t number) {
         kernel_that_fetches(f, s, wanted, bytes, slow->slow_bytes / bytes / tasks);
     if (kernel == 0)
       return;
+    define_before(f->ir, slow->slow, s->launch);
     tsr_op_add_operand(f->ir, s->launch, slow->slow);
     tsr_op_set_symbol(f->ir, s->launch, tsr_op_get(f->ir, kernel)->symbol);
     s->fetches = true;
