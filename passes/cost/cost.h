@@ -37,6 +37,7 @@ typedef struct tsr_cost_contract {
   bool columns_outside;
   bool columns_first; /* tasks in a row have the same columns, else the same rows */
   bool strided_b;     /* b's columns are gathered in the register tile */
+  bool turned;        /* results lie side by side along m: tiles are turned where they are stored */
   bool rows_split;    /* the last rows are taken in register tiles of 1, 2, 4 ... rows */
   bool columns_hang;  /* the last columns take a whole register tile, whatever their number */
 } tsr_cost_contract;

@@ -313,6 +313,7 @@ static tsr_cost_contract cost_shape(const tsr_choosing *s, const int64_t *knobs)
       .mc = knobs[TSR_KNOB_MC],
       .nc = knobs[TSR_KNOB_NC],
       .kc = s->kc,
+      .turned = c->across,
       .columns_outside = knobs[TSR_KNOB_OUTER] == 1,
       .columns_first = tsr_contract_columns_first(s->nest, c, knobs[TSR_KNOB_PACK_A] == 1)};
   shape.pack_a = s->pack_a ? copy_cycles(s, &c->a) : 0;
