@@ -27,9 +27,10 @@ START_TEST(figures) {
   ck_assert_int_eq(found[TSR_CEILING_DOT_I8].median > 0, vnni);
   const bool bf16 = (tsr_cpu_features() & TSR_CPU_AVX512_BF16) != 0;
   ck_assert_int_eq(found[TSR_CEILING_DOT_BF16].median > 0, bf16);
-  /* No core starts more than two vectors of 64 bytes a cycle: a loop that seems to has been made
-   * shorter by the compiler. */
-  const double starts = 2 * 1.1 * found[TSR_CEILING_CLOCK].most;
+  /* No core starts more than two vectors of 64 bytes a cycle: a loop that seems to start four has
+   * been made shorter by the compiler. The clock may be half again as fast as when it was measured.
+   */
+  const double starts = 2 * 1.5 * found[TSR_CEILING_CLOCK].most;
   ck_assert_double_le(found[TSR_CEILING_FMA_F32].median, starts * 16 * 2);
   ck_assert_double_le(found[TSR_CEILING_DOT_BF16].median, starts * 32 * 2);
   ck_assert_double_le(found[TSR_CEILING_DOT_I8].median, starts * 64 * 2);
