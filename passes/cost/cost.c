@@ -178,8 +178,8 @@ static double first_tile_cycles(const tsr_target *target, const tsr_cost_contrac
  * Zen 5; not seen where tiles are turned). A vector's product does nothing but read them. */
 static double panel_cycles(const tsr_target *target, const tsr_cost_contract *s, double sums,
                            double b_read) {
-  enum { WIDE = 3 };
-  const bool narrow = !s->turned && s->m > s->mr && ceil_div(s->nr, s->lanes) < WIDE;
+  const double wide = 3;
+  const bool narrow = !s->turned && s->m > s->mr && ceil_div(s->nr, s->lanes) < wide;
   const double late = narrow ? 1.2 : 0.7;
   const double arrival = operand_cycles(target, bytes_of_b(s), b_read, first_rate(target, s));
   if (s->m <= 1 || s->b_row_bytes > 0 || s->pack_b > 0)
