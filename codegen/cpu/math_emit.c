@@ -148,23 +148,23 @@ static bool is_constant_number(const tsr_math *math, LLVMValueRef b) {
   return LLVMIsConstant(b) && LLVMIsNull(LLVMBuildFCmp(math->builder, LLVMRealUNO, b, b, "")) != 0;
 }
 
-/* x86's min and max return the second operand when one is NaN, so only a NaN in the first is left
- * to mend: a constant is the first one then, and one instruction does all, also where the constant
- * is zero and the other operand a zero of the other sign. */
-static LLVMValueRef pick(const tsr_math *math, LLVMRealPredicate better, LLVMValueRef a,
-                         LLVMValueRef b) {
+/* A NaN of either side is kept. x86's min and max return the second operand when one is NaN: a
+ * constant is the first one then, and one instruction does all, also where the constant is zero and
+ * the other operand a zero of the other sign. Elsewhere which of two zeros wins is left open, and
+ * LLVM has an instruction or three. */
+static LLVMValueRef pick(const tsr_math *math, LLVMRealPredicate better, const char *intrinsic,
+                         LLVMValueRef a, LLVMValueRef b) {
   if (is_constant_number(math, b))
     return LLVMBuildSelect(math->builder, LLVMBuildFCmp(math->builder, better, b, a, ""), b, a, "");
-  LLVMValueRef wins = LLVMBuildFCmp(math->builder, better, a, b, "");
-  LLVMValueRef best = LLVMBuildSelect(math->builder, wins, a, b, "");
-  LLVMValueRef is_nan = LLVMBuildFCmp(math->builder, LLVMRealUNO, a, a, "");
-  return LLVMBuildSelect(math->builder, is_nan, a, best, "");
+  LLVMValueRef best = mb_intrinsic(math, intrinsic, LLVMTypeOf(a), (LLVMValueRef[]){a, b}, 2);
+  LLVMSetFastMathFlags(best, LLVMFastMathNoSignedZeros);
+  return best;
 }
 
 LLVMValueRef tsr_math_min(const tsr_math *math, LLVMValueRef a, LLVMValueRef b) {
-  return pick(math, LLVMRealOLT, a, b);
+  return pick(math, LLVMRealOLT, "llvm.minimum", a, b);
 }
 
 LLVMValueRef tsr_math_max(const tsr_math *math, LLVMValueRef a, LLVMValueRef b) {
-  return pick(math, LLVMRealOGT, a, b);
+  return pick(math, LLVMRealOGT, "llvm.maximum", a, b);
 }

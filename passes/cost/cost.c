@@ -284,8 +284,16 @@ void tsr_cost_say(tsr_cost *cost) {
            100 * cost->overhead / cost->cycles, cost->cycles);
 }
 
+/* A load of every second to eighth element: vectors of all of them and shuffles, one fewer. */
+bool tsr_cost_is_shuffled(int64_t stride, int64_t lanes, bool store) {
+  enum { MOST_STRIDE = 8, LEAST_LANES = 4 };
+  return !store && stride > 1 && stride <= MOST_STRIDE && lanes >= LEAST_LANES;
+}
+
 double tsr_cost_of_access(const tsr_target *target, int64_t stride, int64_t lanes, bool store) {
   (void)target;
+  if (tsr_cost_is_shuffled(stride, lanes, store))
+    return (2 * (double)stride - 1) / (double)lanes;
   if (lanes <= 1)
     return 1;
   if (stride == 0)

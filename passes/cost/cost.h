@@ -71,6 +71,9 @@ typedef struct tsr_cost_nest {
 
 void tsr_cost_of_nest(const tsr_target *target, const tsr_cost_nest *shape, tsr_cost *out_cost);
 
+/* Does the code generator make an access of this stride out of whole vectors? */
+bool tsr_cost_is_shuffled(int64_t stride, int64_t lanes, bool store);
+
 /* Cycles per element of an access whose consecutive lanes are `stride` elements apart (INT64_MAX:
  * anywhere), in vectors of `lanes`. */
 double tsr_cost_of_access(const tsr_target *target, int64_t stride, int64_t lanes, bool store);

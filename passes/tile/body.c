@@ -432,12 +432,46 @@ static void hoist_operands(reducing *r, uint32_t level) {
   }
 }
 
+static void reduce_level(reducing *r, uint32_t level, const tsr_value *acc, tsr_value *out);
+
+/* Steps of the innermost axis if they are straight code, else 0. Their loads stand side by side
+ * then, and what several of them read is read once. */
+static int64_t straight_steps(const reducing *r, uint32_t level) {
+  if (level + 1 < r->depth || r->lanes != 0 || r->after_first)
+    return 0;
+  return tsr_nest_straight_steps(&r->body->nest->axes[r->order[level]], r->body->plan.unroll);
+}
+
+static void reduce_straight(reducing *r, uint32_t level, int64_t steps, const tsr_value *acc,
+                            tsr_value *out) {
+  tsr_body *body = r->body;
+  const uint32_t axis = r->order[level];
+  tsr_value state[TSR_NEST_CARRIED];
+  memcpy(state, acc, r->carried * sizeof *state);
+  body->unbound &= ~(1u << axis);
+  for (int64_t step = 0; step < steps; step++) {
+    const uint32_t mark = tsr_body_mark(body);
+    tsr_body_bind(body, axis, tsr_expr_int(body->ir, step));
+    reduce_level(r, level + 1, state, out);
+    memcpy(state, out, r->carried * sizeof *state);
+    tsr_body_release(body, mark);
+  }
+  body->unbound |= 1u << axis;
+  tsr_body_bind(body, axis, tsr_expr_int(body->ir, 0));
+  memcpy(out, state, r->carried * sizeof *out);
+}
+
 static void reduce_level(reducing *r, uint32_t level, const tsr_value *acc, tsr_value *out) {
   tsr_body *body = r->body;
   tsr_ir *ir = body->ir;
   hoist_operands(r, level);
   if (level == r->depth) {
     reduce_lanes(r, 0, acc, 0, out);
+    return;
+  }
+  const int64_t steps = straight_steps(r, level);
+  if (steps > 0) {
+    reduce_straight(r, level, steps, acc, out);
     return;
   }
   const uint32_t axis = r->order[level];

@@ -73,14 +73,30 @@ typedef struct walk {
   double bytes;   /* of an element */
   double vectors; /* that it moves, over all tiles */
   int64_t rows;   /* of a tile that it varies with */
+  double taps;    /* loads that share the vectors they shuffle */
 } walk;
+
+/* Steps of the innermost reduction that read elements of one line side by side, as straight code of
+ * single rows: the shuffled vectors are those of all of them. */
+static double taps_of(const layout *l, const walk *w) {
+  const tsr_nest *nest = l->nest;
+  uint32_t i = nest->axis_count;
+  while (i > nest->par_count && nest->axes[i - 1].gone)
+    i--;
+  if (i == nest->par_count || !w->deep || l->inside != l->vector || l->knobs[TSR_KNOB_ROWS] > 1 ||
+      !tsr_cost_is_shuffled(w->stride, l->lanes, w->access->kind == TSR_ACCESS_STORE))
+    return 1;
+  const int64_t steps = tsr_nest_straight_steps(&nest->axes[i - 1], l->knobs[TSR_KNOB_UNROLL]);
+  const int64_t apart = tsr_nest_stride(nest, w->access, i - 1);
+  return steps > 1 && apart > 0 && apart <= w->stride ? (double)steps : 1;
+}
 
 /* An access that is contiguous along the rows of a tile, not along its lanes, is turned in
  * registers. */
 static walk walk_of(const layout *l, const tsr_nest_access *access) {
   tsr_nest *nest = l->nest;
   const int64_t side = l->knobs[TSR_KNOB_SIDE], rows = l->knobs[TSR_KNOB_ROWS];
-  walk w = {.access = access, .varies = tsr_nest_varies(nest, access), .rows = 1};
+  walk w = {.access = access, .varies = tsr_nest_varies(nest, access), .rows = 1, .taps = 1};
   w.deep = (w.varies & l->red) != 0;
   w.axis = w.deep ? l->inside : l->vector;
   w.bytes = tsr_dtype_bits(nest->buffers[access->buffer].dtype) / 8.0;
@@ -95,6 +111,7 @@ static walk walk_of(const layout *l, const tsr_nest_access *access) {
     w.rows = rows;
   else if (side >= 0 && rows > 1)
     w.vectors /= (double)rows;
+  w.taps = taps_of(l, &w);
   return w;
 }
 
@@ -125,7 +142,10 @@ static void add_moves(const layout *l, const walk *w, tsr_cost_nest *inout) {
     return;
   }
   const double each = tsr_cost_of_access(l->nest->target, w->stride, lanes, store);
-  if (w->stride == 0 || w->stride == 1 || lanes == 1)
+  if (tsr_cost_is_shuffled(w->stride, lanes, store))
+    inout->moves +=
+        elements * each / w->taps + w->vectors * fmax(0, w->taps - (double)w->stride) / w->taps;
+  else if (w->stride == 0 || w->stride == 1 || lanes == 1)
     inout->moves += elements * each * (w->stride == 1 ? 0.5 : 1);
   else
     inout->moves += elements * (gather * each + lost_cycles * lost_lines(l, w));
@@ -167,10 +187,10 @@ static void add_access(const layout *l, const tsr_nest_access *access, tsr_cost_
   /* A walk in long strides takes a line for each element, some of which is found again. */
   const double line = (double)nest->target->line_bytes / w.bytes;
   const bool sparse = w.axis >= 0 && !w.turned && w.stride > 1;
+  const double wider = sparse ? fmin((double)w.stride, fmin(4, line)) / w.taps : 1;
   inout->bytes += touched;
   inout->moved_bytes +=
-      w.stride == 0 ? touched
-                    : fmax(touched, w.vectors * lanes * w.bytes) * (sparse ? fmin(4, line) : 1);
+      w.stride == 0 ? touched : fmax(touched, w.vectors * lanes * w.bytes * wider);
 }
 
 static void add_operations(const layout *l, tsr_cost_nest *inout) {

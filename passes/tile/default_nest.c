@@ -86,7 +86,8 @@ static void choose_row(tsr_nest *nest, int64_t lanes, int wide, tsr_schedule *in
   tsr_cost best, cost;
   tsr_default_nest_cost(nest, inout, &best);
   for (int64_t vectors = 2; vectors <= MOST_VECTORS; vectors *= 2) {
-    const int64_t row = vectors * lanes;
+    const int64_t most = vectors * lanes;
+    const int64_t row = axis->fixed && most / 2 < axis->size ? least(most, axis->size) : most;
     if (row <= inout->knobs[TSR_KNOB_LANES] || row > axis->size ||
         vectors * (int64_t)nest->op_count > MOST_OPERATIONS)
       continue;
@@ -97,6 +98,21 @@ static void choose_row(tsr_nest *nest, int64_t lanes, int wide, tsr_schedule *in
       *inout = other;
     }
   }
+}
+
+/* A short window's innermost steps are straight code where it stays short. */
+static int64_t steps_at_a_time(const tsr_nest *nest, int vector) {
+  enum { MOST_OPERATIONS = 64 };
+  uint32_t i = nest->axis_count;
+  while (i > nest->par_count && nest->axes[i - 1].gone)
+    i--;
+  if (i == nest->par_count || !tsr_nest_reduces_over(nest, vector))
+    return 1;
+  const int64_t steps = tsr_nest_straight_steps(&nest->axes[i - 1], INT64_MAX);
+  int64_t unroll = 1;
+  while (unroll < steps)
+    unroll *= 2;
+  return steps * ((int64_t)nest->op_count + 1) <= MOST_OPERATIONS ? unroll : 1;
 }
 
 /* A reduction of much that would be one task is cut into parts, the same number on every machine
@@ -147,7 +163,7 @@ void tsr_default_nest(tsr_nest *nest, tsr_schedule *out) {
   knobs[TSR_KNOB_LANES] = wide < 0 ? 1 : row;
   knobs[TSR_KNOB_SIDE] = side;
   knobs[TSR_KNOB_ROWS] = side < 0 ? 1 : least(lanes, greatest(nest->axes[side].size, 1));
-  knobs[TSR_KNOB_UNROLL] = 1;
+  knobs[TSR_KNOB_UNROLL] = steps_at_a_time(nest, vector);
   knobs[TSR_KNOB_SPLIT] = 1;
   for (uint32_t i = 0; i < nest->par_count; i++)
     best *= nest->axes[i].gone ? 1 : (double)greatest(nest->axes[i].size, 1);

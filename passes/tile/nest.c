@@ -470,6 +470,12 @@ int64_t tsr_nest_stride(const tsr_nest *nest, const tsr_nest_access *access, uin
   return stride;
 }
 
+int64_t tsr_nest_straight_steps(const tsr_nest_axis *axis, int64_t unroll) {
+  enum { MOST_STEPS = 8 };
+  const bool few = axis->fixed && axis->size > 1 && axis->size <= MOST_STEPS;
+  return few && axis->size <= unroll ? axis->size : 0;
+}
+
 uint32_t tsr_nest_varies(const tsr_nest *nest, const tsr_nest_access *access) {
   const tsr_op_data *op = tsr_op_get(nest->ir, access->op);
   uint32_t mask = 0;

@@ -97,6 +97,9 @@ typedef struct tsr_nest_pool {
   uint32_t value_count;
 } tsr_nest_pool;
 
+/* Steps of a reduced axis that are straight code under this knob `unroll`, 0: they are a loop. */
+int64_t tsr_nest_straight_steps(const tsr_nest_axis *axis, int64_t unroll);
+
 /* Takes a block apart. TSR_ERR_LIMIT for more axes than TSR_NEST_AXES. */
 TSR_WARN_UNUSED tsr_status tsr_nest_read(tsr_ir *ir, const tsr_target *target,
                                          const tsr_nest_pool *pool, tsr_op block, tsr_diag *diag,

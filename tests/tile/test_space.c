@@ -43,6 +43,11 @@ static const workload workloads[] = {
      " %w = const {random = 1} : f32[6, 1, 3, 3]\n"
      " %y = conv %x, %w {dilations = [1, 1], groups = 6, high = [1, 1], low = [1, 1], strides = "
      "[2, 2]} : f32[1, 6, 10, 10]\n output %y {name = \"y\"}\n}\n"},
+    {"pool",
+     "graph @g {\n %x = input {name = \"x\"} : f32[6, 23, 41]\n %y = block par(%c in 6, %p in 12, "
+     "%q in 21) red(%u in 3, %v in 3) {\n %0 = load %x[%c, %p*2 + %u - 1, %q*2 + %v - 1] {pad = "
+     "-inf} : f32\n %1 = reduce %0 {combine = \"max\"} : f32\n store %1, %y[%c, %p, %q]\n } : "
+     "f32[6, 12, 21]\n output %y {name = \"y\"}\n}\n"},
     {"elementwise and a turned operand",
      "graph @g {\n %x = input {name = \"x\"} : f32[33, 70]\n %z = input {name = \"z\"} : f32[70, "
      "33]\n"

@@ -414,6 +414,33 @@ START_TEST(conv_windows_sides) {
 }
 END_TEST
 
+/* Windows of a pool, whose innermost steps are straight code up to eight: by what lies beside the
+ * image, by steps that shuffle vectors and longer ones, in rows of vectors and parts of one. */
+START_TEST(pools) {
+  static const char *const combine[] = {"max", "add", "min"};
+  static const int images[] = {7, 19, 40, 75};
+  char text[2048];
+  for (int i = 0; i < 4; i++)
+    for (int window = 1; window < 10; window += 2)
+      for (int stride = 1; stride < 10; stride = stride * 2 + (window > 3)) {
+        const int low = window / 2, high = (window + i) / 3;
+        const int out = (images[i] + low + high - window) / stride + 1;
+        if (images[i] + low + high < window)
+          continue;
+        check_everywhere(
+            with(text, sizeof text,
+                 "graph @g {\n %%x = input {name = \"x\"} : f32[3, 9, %d]\n %%y = block par(%%c in "
+                 "3, %%p in 4, %%q in %d) red(%%u in 2, %%v in %d) {\n %%0 = load %%x[%%c, %%p*2 + "
+                 "%%u, %%q*%d + %%v - %d] {pad = %s} : f32\n %%1 = reduce %%0 {combine = \"%s\"} : "
+                 "f32\n store %%1, %%y[%%c, %%p, %%q]\n } : f32[3, 4, %d]\n output %%y {name = "
+                 "\"y\"}\n}\n",
+                 images[i], out, window, stride, low, i % 3 == 0 ? "-inf" : "0", combine[i % 3],
+                 out),
+            NULL, 0);
+      }
+}
+END_TEST
+
 /* Many channels: windows read in place. Tiles that taps miss in part or as a whole, at either end
  * and on all sides; rows that some taps miss. */
 START_TEST(conv_direct) {
@@ -625,6 +652,7 @@ static Suite *suite(void) {
   tcase_add_test(c, conv);
   tcase_add_test(c, conv_windows);
   tcase_add_test(c, conv_windows_sides);
+  tcase_add_test(c, pools);
   tcase_add_test(c, conv_direct);
   tcase_add_test(c, conv_windows_symbolic);
   tcase_add_test(c, conv_direct_symbolic);
