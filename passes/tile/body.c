@@ -432,8 +432,6 @@ static void hoist_operands(reducing *r, uint32_t level) {
   }
 }
 
-static void reduce_level(reducing *r, uint32_t level, const tsr_value *acc, tsr_value *out);
-
 /* Steps of the innermost axis if they are straight code, else 0. Their loads stand side by side
  * then, and what several of them read is read once. */
 static int64_t straight_steps(const reducing *r, uint32_t level) {
@@ -452,7 +450,7 @@ static void reduce_straight(reducing *r, uint32_t level, int64_t steps, const ts
   for (int64_t step = 0; step < steps; step++) {
     const uint32_t mark = tsr_body_mark(body);
     tsr_body_bind(body, axis, tsr_expr_int(body->ir, step));
-    reduce_level(r, level + 1, state, out);
+    combine_step(r, state, 0, out);
     memcpy(state, out, r->carried * sizeof *state);
     tsr_body_release(body, mark);
   }

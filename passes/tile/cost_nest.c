@@ -80,14 +80,12 @@ typedef struct walk {
  * single rows: the shuffled vectors are those of all of them. */
 static double taps_of(const layout *l, const walk *w) {
   const tsr_nest *nest = l->nest;
-  uint32_t i = nest->axis_count;
-  while (i > nest->par_count && nest->axes[i - 1].gone)
-    i--;
-  if (i == nest->par_count || !w->deep || l->inside != l->vector || l->knobs[TSR_KNOB_ROWS] > 1 ||
+  const int red = tsr_nest_innermost_red(nest);
+  if (red < 0 || !w->deep || l->inside != l->vector || l->knobs[TSR_KNOB_ROWS] > 1 ||
       !tsr_cost_is_shuffled(w->stride, l->lanes, w->access->kind == TSR_ACCESS_STORE))
     return 1;
-  const int64_t steps = tsr_nest_straight_steps(&nest->axes[i - 1], l->knobs[TSR_KNOB_UNROLL]);
-  const int64_t apart = tsr_nest_stride(nest, w->access, i - 1);
+  const int64_t steps = tsr_nest_straight_steps(&nest->axes[red], l->knobs[TSR_KNOB_UNROLL]);
+  const int64_t apart = tsr_nest_stride(nest, w->access, (uint32_t)red);
   return steps > 1 && apart > 0 && apart <= w->stride ? (double)steps : 1;
 }
 

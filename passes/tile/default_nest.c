@@ -87,7 +87,7 @@ static void choose_row(tsr_nest *nest, int64_t lanes, int wide, tsr_schedule *in
   tsr_default_nest_cost(nest, inout, &best);
   for (int64_t vectors = 2; vectors <= MOST_VECTORS; vectors *= 2) {
     const int64_t most = vectors * lanes;
-    const int64_t row = axis->fixed && most / 2 < axis->size ? least(most, axis->size) : most;
+    const int64_t row = axis->fixed ? least(most, axis->size) : most;
     if (row <= inout->knobs[TSR_KNOB_LANES] || row > axis->size ||
         vectors * (int64_t)nest->op_count > MOST_OPERATIONS)
       continue;
@@ -103,12 +103,10 @@ static void choose_row(tsr_nest *nest, int64_t lanes, int wide, tsr_schedule *in
 /* A short window's innermost steps are straight code where it stays short. */
 static int64_t steps_at_a_time(const tsr_nest *nest, int vector) {
   enum { MOST_OPERATIONS = 64 };
-  uint32_t i = nest->axis_count;
-  while (i > nest->par_count && nest->axes[i - 1].gone)
-    i--;
-  if (i == nest->par_count || !tsr_nest_reduces_over(nest, vector))
+  const int axis = tsr_nest_innermost_red(nest);
+  if (axis < 0 || !tsr_nest_reduces_over(nest, vector))
     return 1;
-  const int64_t steps = tsr_nest_straight_steps(&nest->axes[i - 1], INT64_MAX);
+  const int64_t steps = tsr_nest_straight_steps(&nest->axes[axis], INT64_MAX);
   int64_t unroll = 1;
   while (unroll < steps)
     unroll *= 2;

@@ -470,6 +470,13 @@ int64_t tsr_nest_stride(const tsr_nest *nest, const tsr_nest_access *access, uin
   return stride;
 }
 
+int tsr_nest_innermost_red(const tsr_nest *nest) {
+  for (uint32_t i = nest->axis_count; i-- > nest->par_count;)
+    if (!nest->axes[i].gone)
+      return (int)i;
+  return -1;
+}
+
 int64_t tsr_nest_straight_steps(const tsr_nest_axis *axis, int64_t unroll) {
   enum { MOST_STEPS = 8 };
   const bool few = axis->fixed && axis->size > 1 && axis->size <= MOST_STEPS;

@@ -97,9 +97,6 @@ typedef struct tsr_nest_pool {
   uint32_t value_count;
 } tsr_nest_pool;
 
-/* Steps of a reduced axis that are straight code under this knob `unroll`, 0: they are a loop. */
-int64_t tsr_nest_straight_steps(const tsr_nest_axis *axis, int64_t unroll);
-
 /* Takes a block apart. TSR_ERR_LIMIT for more axes than TSR_NEST_AXES. */
 TSR_WARN_UNUSED tsr_status tsr_nest_read(tsr_ir *ir, const tsr_target *target,
                                          const tsr_nest_pool *pool, tsr_op block, tsr_diag *diag,
@@ -124,6 +121,10 @@ bool tsr_nest_join_pair(tsr_nest *nest, uint32_t i, uint32_t j, uint64_t spare_a
 /* The coefficient of `axis` in the row-major offset of an access: 0 none, 1 contiguous, other: a
  * stride, INT64_MAX: not linear. Symbolic strides count as 1 << 20. */
 int64_t tsr_nest_stride(const tsr_nest *nest, const tsr_nest_access *access, uint32_t axis);
+/* -1: nothing is reduced. */
+int tsr_nest_innermost_red(const tsr_nest *nest);
+/* Steps of a reduced axis that are straight code under this knob `unroll`, 0: they are a loop. */
+int64_t tsr_nest_straight_steps(const tsr_nest_axis *axis, int64_t unroll);
 /* The axes that an access varies with, as a mask. */
 uint32_t tsr_nest_varies(const tsr_nest *nest, const tsr_nest_access *access);
 /* The value of an extent where dims have their typical values; 1 when it is not known. */
