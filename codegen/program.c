@@ -180,23 +180,33 @@ static tsr_status add_zeroed(building *b, tsr_op op, tsr_launch_desc *launch) {
   return TSR_OK;
 }
 
+/* A result that takes over an operand's memory is that storage, and no argument of its own. */
+static tsr_status add_result(building *b, tsr_op op, uint32_t number) {
+  const tsr_value value = tsr_op_get(b->ir, op)->results[number];
+  const tsr_attr *alias = tsr_op_attr(b->ir, op, "alias");
+  int64_t operand = -1;
+  uint32_t buffer;
+  if (alias != NULL && tsr_expr_is_int(b->ir, alias->u.exprs[number], &operand) && operand >= 0) {
+    b->storage[value] = b->storage[tsr_op_get(b->ir, op)->operands[operand].value];
+    return TSR_OK;
+  }
+  TSR_TRY(add_buffer(b, TSR_BUFFER_TEMPORARY, 0, value, tsr_value_type(b->ir, value), &buffer));
+  return TSR_PUSH(&b->t, &b->t.arguments, &buffer);
+}
+
 static tsr_status add_launch(building *b, tsr_op op) {
   const tsr_op_data *data = tsr_op_get(b->ir, op);
   tsr_launch_desc launch = {.first_variant = b->variants.count,
-                            .first_argument = b->t.arguments.count,
-                            .argument_count = data->operand_count + data->result_count};
+                            .first_argument = b->t.arguments.count};
   for (uint32_t i = 0; i < data->operand_count; i++) {
     uint32_t buffer = b->storage[data->operands[i].value] - 1;
     if (b->storage[data->operands[i].value] == 0)
       return tsr_fail(b->diag, TSR_ERR_INTERNAL, "an operand of @%s has no storage", data->symbol);
     TSR_TRY(TSR_PUSH(&b->t, &b->t.arguments, &buffer));
   }
-  for (uint32_t i = 0; i < data->result_count; i++) {
-    uint32_t buffer;
-    TSR_TRY(add_buffer(b, TSR_BUFFER_TEMPORARY, 0, data->results[i],
-                       tsr_value_type(b->ir, data->results[i]), &buffer));
-    TSR_TRY(TSR_PUSH(&b->t, &b->t.arguments, &buffer));
-  }
+  for (uint32_t i = 0; i < data->result_count; i++)
+    TSR_TRY(add_result(b, op, i));
+  launch.argument_count = b->t.arguments.count - launch.first_argument;
   TSR_TRY(add_zeroed(b, op, &launch));
   TSR_TRY(add_variants(b, op));
   launch.variant_count = b->variants.count - launch.first_variant;
@@ -286,8 +296,6 @@ static tsr_status add_op(building *b, tsr_op op) {
     b->storage[data->results[0]] = b->storage[data->operands[0].value];
     return TSR_OK;
   case TSR_OP_LAUNCH:
-    if (tsr_op_attr(b->ir, op, "alias") != NULL)
-      return tsr_tables_refuse(&b->t, op, "launches with 'alias' have no runtime yet");
     return add_launch(b, op);
   case TSR_OP_RESIZE_DIM:
     return add_resize(b, op);

@@ -445,6 +445,7 @@ static tsr_status lower(part_build *part) {
   TSR_TRY(tile(part));
   TSR_TRY(tsr_pass_pack(part->ir, diag));
   TSR_TRY(tsr_pass_fetch_next(part->ir, &build->target, diag));
+  TSR_TRY(tsr_pass_reuse(part->ir, &build->target, diag));
   emit_part(part, TSR_EMIT_TILE, "tile");
   TSR_TRY(tsr_ir_verify(part->ir, diag));
   tsr_program_parts about = describe_program(build);

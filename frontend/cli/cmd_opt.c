@@ -62,8 +62,11 @@ static tsr_status pack(tsr_ir *ir, const tsr_target *target, tsr_diag *diag) {
 static const struct target_pass {
   const char *name;
   tsr_status (*function)(tsr_ir *ir, const tsr_target *target, tsr_diag *diag);
-} target_passes[] = {
-    {"plan", plan}, {"tile", tile}, {"pack", pack}, {"fetch_next", tsr_pass_fetch_next}};
+} target_passes[] = {{"plan", plan},
+                     {"tile", tile},
+                     {"pack", pack},
+                     {"fetch_next", tsr_pass_fetch_next},
+                     {"reuse", tsr_pass_reuse}};
 enum { TARGET_PASS_COUNT = sizeof target_passes / sizeof *target_passes };
 
 static const struct target_pass *find_target_pass(const char *name) {

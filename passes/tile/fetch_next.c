@@ -4,9 +4,8 @@
  * of its launch, since threads take the same parts of all launches. Nothing that is computed
  * changes.
  */
+#include "passes/tile/kernel_copy.h"
 #include "passes/tile/tile.h"
-#include <stdio.h>
-#include <string.h>
 
 enum {
   MOST_LOOPS = 8,
@@ -235,41 +234,20 @@ static bool find_place(const fetching *f, tsr_op kernel, int64_t elements, int64
 static tsr_op copy_kernel(fetching *f, tsr_op kernel, uint32_t operands, tsr_type type,
                           tsr_value *out_input) {
   tsr_ir *ir = f->ir;
-  const uint32_t map_size = tsr_value_count(ir) + 1;
-  tsr_value *map = tsr_arena_alloc_array(&f->per_kernel, map_size, sizeof *map);
-  if (map == NULL)
+  tsr_kernel_copy copy = tsr_kernel_copy_begin(ir, kernel, 'f', f->made_count, &f->per_kernel);
+  if (copy.kernel == 0)
     return 0;
-  for (uint32_t i = 0; i < map_size; i++)
-    map[i] = 0;
-  const tsr_op made = tsr_op_append(ir, tsr_ir_top(ir), TSR_OP_KERNEL);
-  const tsr_region from = tsr_op_get(ir, kernel)->regions[0], to = tsr_op_add_region(ir, made);
   uint32_t arguments = 0;
-  for (uint32_t i = 0; i < tsr_op_get(ir, kernel)->attr_count; i++)
-    tsr_op_set_attr(ir, made, &tsr_op_get(ir, kernel)->attrs[i]);
-  tsr_op_copy_origins(ir, made, kernel);
-  for (uint32_t i = 0; i < tsr_region_get(ir, from)->arg_count; i++) {
-    const tsr_value arg = tsr_region_get(ir, from)->args[i];
-    const tsr_value_data old = *tsr_value_get(ir, arg);
-    int64_t step = 1;
-    if (old.role == TSR_ROLE_GRID && tsr_expr_is_int(ir, old.step, &step)) {
-      map[arg] = tsr_region_add_index(ir, to, old.role, old.lo, old.hi, step);
-      continue;
-    }
-    if (arguments++ == operands)
-      *out_input = tsr_region_add_arg(ir, to, TSR_ROLE_IN, type);
-    map[arg] = tsr_region_add_arg(ir, to, old.role, old.type);
+  for (uint32_t i = 0; i < tsr_region_get(ir, copy.from)->arg_count; i++) {
+    const tsr_value arg = tsr_region_get(ir, copy.from)->args[i];
+    if (tsr_value_get(ir, arg)->role != TSR_ROLE_GRID && arguments++ == operands)
+      *out_input = tsr_region_add_arg(ir, copy.to, TSR_ROLE_IN, type);
+    tsr_kernel_copy_argument(ir, &copy, arg);
   }
   if (arguments == operands)
-    *out_input = tsr_region_add_arg(ir, to, TSR_ROLE_IN, type);
-  TSR_FOR_EACH_OP (ir, from, op)
-    (void)tsr_op_clone(ir, op, to, map, map_size);
-  return made;
-}
-
-static void name_copy(fetching *f, tsr_op copy, tsr_op kernel) {
-  char name[64];
-  snprintf(name, sizeof name, "%.40s_f%u", tsr_op_get(f->ir, kernel)->symbol, f->made_count);
-  tsr_op_set_symbol(f->ir, copy, name);
+    *out_input = tsr_region_add_arg(ir, copy.to, TSR_ROLE_IN, type);
+  tsr_kernel_copy_body(ir, &copy);
+  return copy.kernel;
 }
 
 /* Elements `first` and so many more of each task's part of the constant, which is `slice` long. */
@@ -285,7 +263,6 @@ static tsr_op make_kernel(fetching *f, const station *s, const made_fetch *wante
       copy_kernel(f, s->kernel, tsr_op_get(ir, s->launch)->operand_count, type, &input);
   if (made == 0 || !find_place(f, made, wanted->elements, bytes, &at))
     return 0;
-  name_copy(f, made, s->kernel);
   tsr_expr start = tsr_expr_mul_int(ir, tasks_of(ir, made).number, slice);
   start = tsr_expr_add(ir, start, tsr_expr_mul_int(ir, at.all.number, at.step));
   start = tsr_expr_add(ir, tsr_expr_add_int(ir, start, wanted->first), tsr_expr_lane(ir, 0));
@@ -372,19 +349,6 @@ static void fetch_graph(fetching *f, tsr_region region) {
       fetch_for(f, i);
 }
 
-/* By a launch that names no other kernel beside it. */
-static bool is_launched(const tsr_ir *ir, tsr_region region, const char *symbol) {
-  TSR_FOR_EACH_OP (ir, region, op) {
-    const tsr_op_data *data = tsr_op_get(ir, op);
-    if (data->code == TSR_OP_LAUNCH && data->symbol != NULL && strcmp(data->symbol, symbol) == 0)
-      return true;
-    for (uint32_t i = 0; data->code != TSR_OP_KERNEL && i < data->region_count; i++)
-      if (is_launched(ir, data->regions[i], symbol))
-        return true;
-  }
-  return false;
-}
-
 /* Kernels whose launches all fetch something now. */
 static void erase_unused(fetching *f) {
   for (uint32_t i = 0; i < f->made_count; i++) {
@@ -392,8 +356,8 @@ static void erase_unused(fetching *f) {
     bool seen = false;
     for (uint32_t before = 0; before < i; before++)
       seen = seen || f->made[before].from == kernel;
-    if (!seen && !is_launched(f->ir, tsr_ir_top(f->ir), tsr_op_get(f->ir, kernel)->symbol))
-      tsr_op_erase(f->ir, kernel);
+    if (!seen)
+      tsr_kernel_erase_unused(f->ir, kernel);
   }
 }
 

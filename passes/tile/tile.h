@@ -46,4 +46,10 @@ TSR_WARN_UNUSED tsr_status tsr_pass_pack(tsr_ir *ir, tsr_diag *diag);
 TSR_WARN_UNUSED tsr_status tsr_pass_fetch_next(tsr_ir *ir, const tsr_target *target,
                                                tsr_diag *diag);
 
+/* On CPUs: a launch's result lives in the memory of an operand of the same type that no later op
+ * reads (`alias` of the launch), where its kernels read an element of the operand only in the step
+ * that stores the result's there. Such a launch runs a kernel of its own, @k3_i0, with one `inout`
+ * argument for both. Inputs, outputs and constants stay what they are. Last of the passes. */
+TSR_WARN_UNUSED tsr_status tsr_pass_reuse(tsr_ir *ir, const tsr_target *target, tsr_diag *diag);
+
 #endif

@@ -78,7 +78,7 @@ static inline void tiled_compile(tiled *t, const tsr_cpu_isa *isa, const tsr_tar
   tsr_diag diag = {0};
   if (tsr_pass_pack(t->ir, &diag) != TSR_OK ||
       tsr_pass_fetch_next(t->ir, target, &diag) != TSR_OK ||
-      tsr_ir_verify(t->ir, &diag) != TSR_OK ||
+      tsr_pass_reuse(t->ir, target, &diag) != TSR_OK || tsr_ir_verify(t->ir, &diag) != TSR_OK ||
       tsr_codegen_cpu(t->ir, isa, NULL, &t->arena, &diag, &t->code) != TSR_OK)
     fail_with(&diag, tsr_ir_print(t->ir, &t->arena));
   t->graph = graph_of(t->ir);
@@ -169,7 +169,15 @@ static inline void run_launch(tiled *t, tsr_op op, tensor *tensors, const int64_
   uint32_t count = 0;
   for (uint32_t i = 0; i < data->operand_count; i++)
     buffers[count++] = tensors[data->operands[i].value].data;
+  const tsr_attr *alias = tsr_op_attr(t->ir, op, "alias");
   for (uint32_t i = 0; i < data->result_count; i++) {
+    int64_t taken = -1;
+    if (alias != NULL && tsr_expr_is_int(t->ir, alias->u.exprs[i], &taken) && taken >= 0) {
+      tensor *operand = &tensors[data->operands[taken].value];
+      tensors[data->results[i]] = *operand;
+      *operand = (tensor){0};
+      continue;
+    }
     tensors[data->results[i]] = new_tensor(t, data->results[i], dims);
     buffers[count++] = tensors[data->results[i]].data;
   }
