@@ -700,24 +700,6 @@ void tsr_contract_layout(tsr_nest *nest, const tsr_schedule *schedule) {
   }
 }
 
-/* The panels of a constant (or b, where it lies) are fetched `steps` steps of the innermost depth
- * ahead of where they are read: by register tiles, or while b is copied. */
-static void fetch_ahead(tsr_contract_emit *e, int64_t steps) {
-  const bool rows = e->c->a.packable && !e->c->b.packable;
-  const tsr_contract_operand *operand = rows ? &e->c->a : &e->c->b;
-  const int64_t most = 1 << 20;
-  if (steps == 0 || operand->main == NULL || e->c->depth_count == 0 || e->atom != NULL)
-    return;
-  const bool panels = operand->packable && (rows || !e->c->flat);
-  const int64_t stride =
-      panels ? (rows ? e->m.tile : e->n.tile)
-             : tsr_nest_stride(e->nest, operand->main, e->c->depth[e->c->depth_count - 1]);
-  if (stride <= 0 || stride > most)
-    return;
-  e->body.ahead_of = operand->main;
-  e->body.ahead = steps * stride * operand->bytes;
-}
-
 tsr_status tsr_tile_contract(tsr_nest *nest, const tsr_schedule *schedule, tsr_region region,
                              tsr_diag *diag) {
   const int64_t *knobs = schedule->knobs;
@@ -738,10 +720,11 @@ tsr_status tsr_tile_contract(tsr_nest *nest, const tsr_schedule *schedule, tsr_r
   tsr_contract_flatten(&e);
   e.depth_block = knobs[TSR_KNOB_KC] > 0 && e.depth_flat ? knobs[TSR_KNOB_KC] : e.depth_total;
   e.row_axis = tsr_contract_row_axis(&e);
-  fetch_ahead(&e, knobs[TSR_KNOB_AHEAD]);
+  tsr_contract_ahead(&e, knobs[TSR_KNOB_AHEAD]);
   e.outer_grid = outer_in_grid(&e, (double)knobs[TSR_KNOB_GRAIN]);
   add_grid(&e, region, (double)knobs[TSR_KNOB_GRAIN]);
   emit_task(&e, e.c->outer_count < e.outer_grid ? e.c->outer_count : e.outer_grid);
   tsr_body_release(&e.body, 0);
+  tsr_contract_share_ahead(&e, region, knobs[TSR_KNOB_AHEAD]);
   return tsr_ir_status(nest->ir);
 }

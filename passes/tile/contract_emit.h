@@ -85,6 +85,10 @@ tsr_expr tsr_contract_first_panel(const tsr_contract_emit *e, const tsr_contract
 void tsr_contract_pack_a(tsr_contract_emit *e);
 void tsr_contract_pack_b(tsr_contract_emit *e);
 
+/* The knob `ahead` (contract_ahead.c): before a task is emitted, and once the kernel stands. */
+void tsr_contract_ahead(tsr_contract_emit *e, int64_t steps);
+void tsr_contract_share_ahead(tsr_contract_emit *e, tsr_region region, int64_t steps);
+
 /* Windows (contract_window.c). */
 bool tsr_contract_is_window(const tsr_contract_emit *e, uint32_t level);
 /* The innermost outer axis, where it moves the window, or -1. */

@@ -2,34 +2,42 @@
 #include "passes/tile/choosing.h"
 
 /* A constant that register tiles read in panels comes from beyond L2, where it was since the last
- * run: the first tiles wait for their panel, the others find it. So where not many tiles share one
- * panel, and L2 holds several, they fetch the next one while they sum; else what they read some
- * steps later, which is of use to the first one and costs the others little. The only one does so
- * on one thread (two that wait for memory share it, and were slower on Zen 4), unless its steps are
- * so short that fetching costs more. */
-static int64_t ahead_of_panels(const tsr_choosing *s, const tsr_contract_operand *constant,
-                               int64_t width, int64_t sums, int64_t tiles) {
-  enum { MOST_TILES = 16, STEPS = 64, SHORT = 16 };
-  const int64_t panel = s->k * width * constant->bytes;
-  if (tiles < 2)
+ * run: the first tiles wait for their panel, the others find it. So where tiles one after the other
+ * share a panel, and L2 holds two, they fetch the next one while they sum: each a part
+ * (contract_ahead.c), or each all of it where they are few and it is small. Else they fetch what
+ * they read some steps later, which is of use to the first one and costs the others little. The
+ * only one does so on one thread (two that wait for memory share it, and were slower on Zen 4),
+ * unless its steps are so short that fetching costs more. */
+static int64_t ahead_of_panels(const tsr_choosing *s, int64_t panels, int64_t panel, int64_t sums,
+                               int64_t tiles, bool in_parts) {
+  enum { MOST_TILES = 16, STEPS = 64, FEW_STEPS = 16, SHORT = 16 };
+  const int64_t l2 = (int64_t)s->nest->target->l2_bytes;
+  if (tiles < 2 && !s->c->direct)
     return s->nest->target->threads > 1 || sums < SHORT || s->k <= STEPS ? 0 : STEPS;
-  return tiles <= MOST_TILES && s->k <= tsr_knob_get(TSR_KNOB_AHEAD)->greatest &&
-                 panel <= (int64_t)s->nest->target->l2_bytes / 6
-             ? s->k
-             : STEPS;
+  const bool next = in_parts ? panel <= l2 * 2 / 5 : tiles <= MOST_TILES && panel <= l2 / 6;
+  if (next && panels > 1 && s->k <= tsr_knob_get(TSR_KNOB_AHEAD)->greatest)
+    return s->k;
+  if (s->c->direct)
+    return panels > 1 && tiles > 1 ? FEW_STEPS : 0;
+  return STEPS;
 }
 
 int64_t tsr_choose_ahead(const tsr_choosing *s, const int64_t *knobs) {
+  const tsr_contraction *c = s->c;
+  const tsr_nest_axis *axes = s->nest->axes;
   const int64_t mr = knobs[TSR_KNOB_MR], nr = knobs[TSR_KNOB_NR];
   const int64_t rows = least(knobs[TSR_KNOB_MC], s->m), columns = least(knobs[TSR_KNOB_NC], s->n);
-  const int64_t sums = mr * ceil_div(nr, s->lanes);
-  if (s->atom != NULL || s->c->direct || s->window || !s->c->depth_fixed)
+  const int64_t sums = mr * ceil_div(nr, s->lanes), size = s->k * c->b.bytes;
+  if (s->atom != NULL || s->window || !c->depth_fixed)
     return 0;
-  if (s->c->a.packable && !s->c->b.packable)
-    return ahead_of_panels(s, &s->c->a, mr, sums, ceil_div(columns, nr));
-  if (!s->c->b.packable || s->c->flat || knobs[TSR_KNOB_OUTER] == 0)
+  if (c->a.packable && !c->b.packable)
+    return ahead_of_panels(s, ceil_div(s->m, mr), size * mr, sums, ceil_div(columns, nr), false);
+  if (!c->b.packable || c->flat || (!c->direct && knobs[TSR_KNOB_OUTER] == 0))
     return 0;
-  return ahead_of_panels(s, &s->c->b, nr, sums, ceil_div(rows, mr));
+  const int64_t lines = c->direct && c->direct_y >= 0 ? axes[c->direct_y].size : 1;
+  const bool known =
+      (c->m < 0 || axes[c->m].fixed) && (!c->direct || c->direct_y < 0 || axes[c->direct_y].fixed);
+  return ahead_of_panels(s, ceil_div(s->n, nr), size * nr, sums, lines * ceil_div(rows, mr), known);
 }
 
 /* Results that take much of L2 find their lines beyond it, and stores wait for them: long beside a
