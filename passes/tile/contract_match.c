@@ -285,9 +285,9 @@ static int64_t fixed_depth(const tsr_nest *nest) {
 
 /* Columns that leave vectors part empty, such as the 49 of a 7x7 image or the 196 of a 14x14 one,
  * change places with the rows of a constant, where the depth pays for turning what is stored: a row
- * of a tile of two vectors takes a cycle per step, and some 40 to be turned. */
+ * of a tile of two vectors takes a cycle per step, and some 36 to be turned. */
 static bool wants_across(const tsr_nest *nest, const tsr_contraction *c) {
-  enum { LEAST_ROWS = 8, TURN = 40 };
+  enum { LEAST_ROWS = 8, TURN = 36 };
   const int64_t lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(c->dtype));
   const tsr_nest_axis *m = c->m < 0 ? NULL : &nest->axes[c->m], *n = &nest->axes[c->n];
   const tsr_contract_operand *a = &c->a, *b = &c->b;
