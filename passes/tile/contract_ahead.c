@@ -75,7 +75,7 @@ static tsr_expr without_single_turns(tsr_ir *ir, const walk *w, tsr_expr expr) {
   return expr;
 }
 
-/* No more than `to - from`; INT64_MAX: nobody knows. */
+/* The most that `to - from` can be; INT64_MAX: nobody knows. */
 static int64_t most_between(tsr_ir *ir, tsr_expr from, tsr_expr to) {
   const tsr_expr_node node = tsr_expr_get(ir, to);
   int64_t least = 0, most = 0;
@@ -175,6 +175,8 @@ void tsr_contract_share_ahead(tsr_contract_emit *e, tsr_region region, int64_t s
   const int64_t panel = elements_behind(ir, tsr_value_type(ir, buffer->arg), axis);
   const uint32_t first = first_turn(ir, &w, &from, axis);
   tsr_expr number;
+  if (panel < 1)
+    return;
   int64_t turns = turns_from(ir, &w, first, &number);
   for (; turns > panel; turns = turns_from(ir, &w, first, &number))
     w.count--;
