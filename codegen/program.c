@@ -181,15 +181,23 @@ static tsr_status add_zeroed(building *b, tsr_op op, tsr_launch_desc *launch) {
 }
 
 /* A result that takes over an operand's memory is that storage, and no argument of its own. */
+static tsr_status take_over(building *b, tsr_op op, uint32_t number, uint32_t operand) {
+  const tsr_op_data *data = tsr_op_get(b->ir, op);
+  const tsr_buffer_desc *buffers = b->t.buffers.items;
+  const uint32_t storage = b->storage[data->operands[operand].value];
+  if (buffers[storage - 1].kind != TSR_BUFFER_TEMPORARY)
+    return tsr_tables_refuse(&b->t, op, "'alias' takes the memory of an input or a constant");
+  b->storage[data->results[number]] = storage;
+  return TSR_OK;
+}
+
 static tsr_status add_result(building *b, tsr_op op, uint32_t number) {
   const tsr_value value = tsr_op_get(b->ir, op)->results[number];
   const tsr_attr *alias = tsr_op_attr(b->ir, op, "alias");
   int64_t operand = -1;
   uint32_t buffer;
-  if (alias != NULL && tsr_expr_is_int(b->ir, alias->u.exprs[number], &operand) && operand >= 0) {
-    b->storage[value] = b->storage[tsr_op_get(b->ir, op)->operands[operand].value];
-    return TSR_OK;
-  }
+  if (alias != NULL && tsr_expr_is_int(b->ir, alias->u.exprs[number], &operand) && operand >= 0)
+    return take_over(b, op, number, (uint32_t)operand);
   TSR_TRY(add_buffer(b, TSR_BUFFER_TEMPORARY, 0, value, tsr_value_type(b->ir, value), &buffer));
   return TSR_PUSH(&b->t, &b->t.arguments, &buffer);
 }

@@ -15,7 +15,7 @@ static int64_t ahead_of_panels(const tsr_choosing *s, int64_t panels, int64_t pa
   if (tiles < 2 && !s->c->direct)
     return s->nest->target->threads > 1 || sums < SHORT || s->k <= STEPS ? 0 : STEPS;
   const bool next = in_parts ? panel <= l2 * 2 / 5 : tiles <= MOST_TILES && panel <= l2 / 6;
-  if (next && panels > 1 && s->k <= tsr_knob_get(TSR_KNOB_AHEAD)->greatest)
+  if (next && panels > 1 && tiles > 1 && s->k <= tsr_knob_get(TSR_KNOB_AHEAD)->greatest)
     return s->k;
   if (s->c->direct)
     return panels > 1 && tiles > 1 ? FEW_STEPS : 0;

@@ -147,6 +147,8 @@ static tsr_value argument(const tsr_ir *ir, tsr_op kernel, uint32_t number) {
 
 /* `result` counts from the first argument. */
 static bool kernel_allows(tsr_ir *ir, tsr_op kernel, uint32_t operand, uint32_t result) {
+  if (kernel == 0) /* of no such name */
+    return false;
   const tsr_value from = argument(ir, kernel, operand), to = argument(ir, kernel, result);
   return from != 0 && to != 0 && tsr_value_get(ir, from)->type == tsr_value_get(ir, to)->type &&
          tsr_value_get(ir, from)->role == TSR_ROLE_IN &&
