@@ -287,7 +287,8 @@ static int64_t fixed_depth(const tsr_nest *nest) {
  * change places with the rows of a constant, where the depth pays for turning what is stored: a row
  * of a tile of two vectors takes a cycle per step, and some 36 to be turned. */
 static bool wants_across(const tsr_nest *nest, const tsr_contraction *c) {
-  enum { LEAST_ROWS = 8, TURN = 36 };
+  enum { LEAST_ROWS = 8 };
+  const double turn = 36;
   const int64_t lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(c->dtype));
   const tsr_nest_axis *m = c->m < 0 ? NULL : &nest->axes[c->m], *n = &nest->axes[c->n];
   const tsr_contract_operand *a = &c->a, *b = &c->b;
@@ -299,7 +300,7 @@ static bool wants_across(const tsr_nest *nest, const tsr_contraction *c) {
   const int64_t filled = (n->size + lanes - 1) / lanes * lanes;
   const tsr_value_data *read = tsr_value_get(nest->ir, b->value);
   const double saved = (double)(filled - n->size) / (double)n->size * (double)depth;
-  return saved >= TURN && a->packable && !b->constant && b->side_stride == 1 && !b->checked &&
+  return saved >= turn && a->packable && !b->constant && b->side_stride == 1 && !b->checked &&
          tsr_op_get(nest->ir, read->def)->code == TSR_OP_LOAD &&
          (b->varies & ~a->varies & par_mask(nest)) == 1u << c->n &&
          (a->varies & ~b->varies & par_mask(nest)) == 1u << c->m;
