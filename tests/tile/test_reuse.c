@@ -121,12 +121,12 @@ END_TEST
  * knows, whose rest is tiles of 4, 2, 1. */
 START_TEST(turned_tiles_and_rests) {
   static const char *const turned =
-      "graph @g {\n %x = input {name = \"x\"} : f32[48, 7, 7]\n"
-      " %w = const {random = 1} : f32[96, 48]\n"
-      " %u = block par(%m in 96, %y in 7, %z in 7) red(%k in 48) {\n"
+      "graph @g {\n %x = input {name = \"x\"} : f32[256, 7, 7]\n"
+      " %w = const {random = 1} : f32[96, 256]\n"
+      " %u = block par(%m in 96, %y in 7, %z in 7) red(%k in 256) {\n"
       " %0 = load %w[%m, %k] : f32\n %1 = load %x[%k, %y, %z] : f32\n %2 = mul %0, %1 : f32\n"
       " %3 = reduce %2 {combine = \"add\"} : f32\n store %3, %u[%m, %y, %z]\n } : f32[96, 7, 7]\n"
-      " %v = block par(%m in 96, %y in 7, %z in 7) red(%k in 48) {\n"
+      " %v = block par(%m in 96, %y in 7, %z in 7) red(%k in 256) {\n"
       " %0 = load %w[%m, %k] : f32\n %1 = load %x[%k, %y, %z] : f32\n %2 = mul %0, %1 : f32\n"
       " %3 = reduce %2 {combine = \"add\"} : f32\n %4 = load %u[%m, %y, %z] : f32\n"
       " %5 = add %3, %4 : f32\n store %5, %v[%m, %y, %z]\n } : f32[96, 7, 7]\n"
