@@ -97,6 +97,11 @@ clean c.db
 # An interrupt ends it in order.
 "$TESSERA" tune layer.tsr --db i.db --time 60 --quiet --seed 3 --json i.json >out 2>&1 &
 tuner=$!
+i=0
+until [ -s i.db ] || [ $i -eq 300 ]; do
+  i=$((i + 1))
+  sleep 0.1
+done
 sleep 1
 kill -INT $tuner
 wait $tuner || fail "status $? after an interrupt"

@@ -336,23 +336,28 @@ END_TEST
 
 START_TEST(cold_operands_take_longer) {
   tasks t;
-  tsr_trial warm = good_trial(4), cold = warm;
   tsr_diag diag = {0};
+  double warm_ns = INFINITY, cold_ns = 0;
   make_lock_path();
   tasks_begin(&t, gemm);
-  tsr_measure_options options = options_of(0.5);
-  ck_assert_int_eq(tsr_measure(&t.list.tasks[0], &t.target, &options, &warm, 1, NULL, &t.arena,
-                               NULL, NULL, &diag),
-                   TSR_OK);
-  options.cold = true;
-  ck_assert_int_eq(tsr_measure(&t.list.tasks[0], &t.target, &options, &cold, 1, NULL, &t.arena,
-                               NULL, NULL, &diag),
-                   TSR_OK);
-  assert_measured(&warm);
-  assert_measured(&cold);
-  /* 11 kB from memory against 53 thousand products: several times as long on any machine; one that
-   * is busy with other things may spoil the figure, not its sign. */
-  ck_assert_msg(cold.median_ns > warm.median_ns, "%g <= %g", cold.median_ns, warm.median_ns);
+  /* 11 kB from memory against 53 thousand products: several times as long on any machine, unless
+   * others made the warm one slow: its least counts. */
+  for (int i = 0; i < 10 && !(cold_ns > warm_ns); i++) {
+    tsr_trial warm = good_trial(4), cold = warm;
+    tsr_measure_options options = options_of(0.5);
+    ck_assert_int_eq(tsr_measure(&t.list.tasks[0], &t.target, &options, &warm, 1, NULL, &t.arena,
+                                 NULL, NULL, &diag),
+                     TSR_OK);
+    options.cold = true;
+    ck_assert_int_eq(tsr_measure(&t.list.tasks[0], &t.target, &options, &cold, 1, NULL, &t.arena,
+                                 NULL, NULL, &diag),
+                     TSR_OK);
+    assert_measured(&warm);
+    assert_measured(&cold);
+    warm_ns = fmin(warm_ns, warm.median_ns);
+    cold_ns = cold.median_ns;
+  }
+  ck_assert_msg(cold_ns > warm_ns, "%g <= %g", cold_ns, warm_ns);
   unlink(lock_path);
   tasks_end(&t);
 }
@@ -374,7 +379,7 @@ START_TEST(stopping_leaves_the_rest_untouched) {
   const int files = count_files();
   tsr_measure_options options = options_of(30);
   const int64_t begin_ns = tsr_time_ns();
-  int64_t until_ns = begin_ns + 1500000000;
+  int64_t until_ns = begin_ns + 3000000000;
   ck_assert_int_eq(tsr_measure(&t.list.tasks[0], &t.target, &options, trials, 3, NULL, &t.arena,
                                stop_after, &until_ns, &diag),
                    TSR_OK);
