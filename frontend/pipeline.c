@@ -420,8 +420,8 @@ static bool wants_bf16(const target_build *build) {
          tsr_target_bf16_products(&build->target);
 }
 
-/* Tasks of a CPU have a second cache of their own, which half of a group's rows may fill. */
-static int64_t group_bytes(const target_build *build) {
+/* Of the second cache, which processors have to themselves; 0: blocks stay as they are. */
+static int64_t cache_bytes(const target_build *build) {
   const tsr_target *target = &build->target;
   return target->kind == TSR_TARGET_CPU && !build->options->no_fuse ? (int64_t)target->l2_bytes : 0;
 }
@@ -435,7 +435,9 @@ static tsr_status lower(part_build *part) {
                              .narrow_products = tsr_target_narrow_products(&build->target),
                              .byte_products = tsr_target_byte_products(&build->target),
                              .bf16_products = wants_bf16(build),
-                             .group_bytes = group_bytes(build),
+                             .group_bytes = cache_bytes(build),
+                             .layout_bytes = cache_bytes(build),
+                             .layout_lanes = tsr_target_lanes(&build->target, 32),
                              .print_after = "all",
                              .hook = after_pass,
                              .hook_context = part};

@@ -18,6 +18,7 @@
   X(fuse, "intermediates stay in registers: producers move into consumers' subscripts")            \
   X(narrow_stores, "products find operands in memory as narrow as they are")                       \
   X(storage, "every output gets memory of its own, so that launches are all that is left to run")  \
+  X(layout, "images have their channels side by side where that fills vectors")                    \
   X(check_blocks, "each element stored once, parallel points apart: asked of isl, changes "        \
                   "nothing")                                                                       \
   X(group, "blocks that walk the same rows hand them on in the caches")
@@ -64,10 +65,12 @@ typedef struct tsr_pass_options {
   /* Bit d: the target multiplies numbers of tsr_dtype d into wide sums at once. Where both operands
    * of a product are widened from such a dtype, constants keep it; else folding widens them. */
   uint64_t narrow_products;
-  bool byte_products;  /* the target multiplies unsigned by signed bytes into i32 */
-  bool bf16_products;  /* operands of products of f32 are rounded to bf16 */
-  int64_t group_bytes; /* of the cache that a task may fill with what blocks of a group hand on; 0:
-                          no groups */
+  bool byte_products;   /* the target multiplies unsigned by signed bytes into i32 */
+  bool bf16_products;   /* operands of products of f32 are rounded to bf16 */
+  int64_t group_bytes;  /* of the cache that a task may fill with what blocks of a group hand on; 0:
+                           no groups */
+  int64_t layout_bytes; /* of the second cache; 0: images stay as they are */
+  int64_t layout_lanes; /* numbers of f32 in a vector */
   tsr_fuse_report *report; /* or NULL */
 } tsr_pass_options;
 

@@ -540,7 +540,8 @@ static bool feeds_contract(const tsr_emit *e) {
   uint32_t uses = 0;
   for (tsr_op id = e->op->next; id != 0; id = tsr_op_get(e->ir, id)->next) {
     const tsr_op_data *op = tsr_op_get(e->ir, id);
-    uses += op->code == TSR_OP_CONTRACT && op->operands[0].value == value;
+    uses += op->code == TSR_OP_CONTRACT && op->operands[0].value == value &&
+            !tsr_op_bool(e->ir, id, "each", false);
   }
   return uses == e->uses[value];
 }

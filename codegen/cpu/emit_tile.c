@@ -93,7 +93,8 @@ static tsr_dtype accumulator_dtype(tsr_dtype dtype) {
   return tsr_numeric_is_narrow(dtype) ? TSR_F32 : dtype;
 }
 
-/* Rank-1 updates: for every k, a column of a times a row of b, in the order of k. */
+/* Rank-1 updates: for every k, a column of a times a row of b, in the order of k; or each element
+ * of a times that of b's only row. */
 const tsr_emit_tile *tsr_emit_contract(tsr_emit *e) {
   const char *atom = tsr_op_string(e->ir, e->op_id, "atom");
   const tsr_atom *grouped = atom != NULL ? tsr_atom_find(atom) : NULL;
@@ -112,9 +113,10 @@ const tsr_emit_tile *tsr_emit_contract(tsr_emit *e) {
     return tsr_emit_fail(e, TSR_ERR_UNSUPPORTED, "atom '%s' has no code on the CPU", atom);
   const int64_t from = tsr_op_int(e->ir, e->op_id, "row", 0);
   const bool part = tsr_op_attr(e->ir, e->op_id, "row") != NULL;
+  const bool each = tsr_op_bool(e->ir, e->op_id, "each", false);
   const uint32_t first = from > 0 && from < acc->rows ? (uint32_t)from : 0;
   if ((part ? a->rows > acc->rows - first : a->rows != acc->rows) || b->lanes != acc->lanes ||
-      a->lanes != b->rows)
+      (each ? a->lanes != acc->lanes || b->rows != 1 : a->lanes != b->rows))
     return tsr_emit_fail(e, TSR_ERR_VERIFY, "[%u, %u] x [%u, %u] + [%u, %u]", a->rows, a->lanes,
                          b->rows, b->lanes, acc->rows, acc->lanes);
   tsr_dtype dtype = accumulator_dtype(acc->dtype);
@@ -128,7 +130,9 @@ const tsr_emit_tile *tsr_emit_contract(tsr_emit *e) {
   for (uint32_t k = 0; k < b->rows; ++k)
     for (uint32_t i = first * pieces; i < (first + a->rows) * pieces; ++i) {
       tsr_emit_point at = tsr_emit_point_of(result->extents, 2, i);
-      LLVMValueRef element = tsr_emit_splat(e, tsr_emit_element(e, a, at.row - first, k), at.lanes);
+      LLVMValueRef element =
+          each ? a->values[i - first * pieces]
+               : tsr_emit_splat(e, tsr_emit_element(e, a, at.row - first, k), at.lanes);
       LLVMValueRef row = b->values[k * pieces + i % pieces];
       result->values[i] = multiply_add(e, dtype, element, row, result->values[i]);
     }

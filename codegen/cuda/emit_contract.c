@@ -174,6 +174,8 @@ void tsr_cu_contract(tsr_cu *e) {
   const tsr_cu_tile *acc = e->slots[e->op->operands[2].value].tile;
   if (!acc || acc->rank != 2)
     tsr_cu_fail(e, TSR_ERR_VERIFY, "operands of contract must be tiles of rank 2");
+  if (tsr_op_bool(e->ir, e->op_id, "each", false))
+    tsr_cu_fail(e, TSR_ERR_UNSUPPORTED, "contract with 'each' has no code on CUDA");
   if (!tsr_cu_mma_of(e, e->op_id, &mma))
     contract_fma(e);
   else if (mma.groups)

@@ -101,6 +101,8 @@ static tsr_status run_passes(const tsr_cli_args *args, tsr_ir *ir, tsr_diag *dia
   options.narrow_products = tsr_target_narrow_products(&target);
   options.byte_products = tsr_target_byte_products(&target);
   options.group_bytes = target.kind == TSR_TARGET_CPU ? (int64_t)target.l2_bytes : 0;
+  options.layout_bytes = options.group_bytes;
+  options.layout_lanes = tsr_target_lanes(&target, 32);
   int position = 0;
   const char *name;
   while ((name = tsr_cli_next(args, TSR_OPTION_PASS, &position)) != NULL) {

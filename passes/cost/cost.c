@@ -48,7 +48,9 @@ static double step_cycles(const tsr_target *target, const tsr_cost_contract *s, 
   const double rate = s->rate > 0 ? s->rate : target->fma_rate;
   const double vector_bytes = (double)(target->vector_bits / 8);
   const double arithmetic = r * vectors / rate;
-  const double loads = crowded * (r / 2 + vectors * vector_bytes / target->l1_rate);
+  const double turn = vector_bytes / target->l1_rate, taps = (double)s->each;
+  const double of_a = s->each > 0 ? (r + taps - 1) / taps * vectors * turn : r / 2;
+  const double loads = crowded * (of_a + vectors * turn);
   const double gathers = s->strided_b ? (double)columns : 0;
   return greater(greater(arithmetic, loads), FMA_LATENCY) + gathers +
          tsr_cost_of_conflicts(target, s->a_row_bytes, rows + beside);
@@ -89,7 +91,8 @@ static double tile_cycles(const tsr_target *target, const tsr_cost_contract *s) 
 static double near_bytes(const tsr_target *target, const tsr_cost_contract *s) {
   const double passes = ceil_div(s->k, s->kc), k = (double)s->kc;
   const double tiles = ceil_div(s->m, s->mr) * ceil_div(s->n, s->nr);
-  const double a = k * (double)(s->mr * s->a_bytes), b = k * (double)(s->nr * s->b_bytes);
+  const double wide = s->each > 0 ? (double)s->nr / (double)s->each : 1;
+  const double a = k * (double)(s->mr * s->a_bytes) * wide, b = k * (double)(s->nr * s->b_bytes);
   const double outside = s->columns_outside ? b : a, inside = s->columns_outside ? a : b;
   const double times = s->columns_outside ? ceil_div(s->n, s->nr) : ceil_div(s->m, s->mr);
   const bool stays = outside + 4096 < 0.7 * (double)target->l1_bytes;
@@ -103,7 +106,8 @@ static double again(int64_t times) {
 
 /* Distinct bytes of a and of b. */
 static double bytes_of_a(const tsr_cost_contract *s) {
-  return (double)(s->m * s->a_bytes) * (double)s->k / again(s->a_again);
+  const double columns = s->each > 0 ? (double)s->n : 1;
+  return (double)(s->m * s->a_bytes) * (double)s->k * columns / again(s->a_again);
 }
 
 static double bytes_of_b(const tsr_cost_contract *s) {
@@ -120,6 +124,8 @@ static far_reads read_from_far(const tsr_target *target, const tsr_cost_contract
   const double a = bytes_of_a(s), b = bytes_of_b(s);
   if (a + b < 0.8 * (double)target->l2_bytes)
     return (far_reads){0};
+  if (s->each > 0)
+    return (far_reads){.a = a, .b = b};
   const double rows = ceil_div(s->m, s->mc), columns = ceil_div(s->n, s->nc);
   const double share = (double)s->kc / (double)s->k;
   const double a_block = a / rows * share, b_block = b / columns * share;

@@ -48,6 +48,9 @@ typedef struct tsr_contraction {
   /* Across, with windows: m are the pixels x of a row y (an axis that is not among `outer`; -1: one
    * row). Taps along y, then those along x are outermost in `depth`. */
   bool direct;
+  /* Direct, and a varies with n as b does, such as a depthwise convolution whose channels lie side
+   * by side: the depth is taps alone, and nothing is turned. */
+  bool each;
   int direct_y;
   tsr_contract_line line[2]; /* along y, along x */
   /* Flat columns: a depth axis along which b's rows move as they do along y, both in one subscript,

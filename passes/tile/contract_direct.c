@@ -214,12 +214,15 @@ static tsr_value step_product(tsr_contract_emit *e, int64_t from, int64_t to, ts
   const int64_t rows = e->tile_rows;
   const tsr_value b =
       tsr_body_spread(body, tsr_body_value(body, e->c->b.value), 1, body->extents[1]);
-  const tsr_value a = tsr_body_spread(body, tsr_body_value(body, e->c->a.value), to - from, 1);
+  const tsr_value a = tsr_body_spread(body, tsr_body_value(body, e->c->a.value), to - from,
+                                      e->c->each ? body->extents[1] : 1);
   tsr_op op = tsr_op_append(ir, body->region, TSR_OP_CONTRACT);
   tsr_op_add_operand(ir, op, a);
   tsr_op_add_operand(ir, op, b);
   tsr_op_add_operand(ir, op, sum);
   tsr_op_set_string(ir, op, "atom", e->c->atom);
+  if (e->c->each)
+    tsr_op_set_bool(ir, op, "each", true);
   if (to - from < rows)
     tsr_op_set_int(ir, op, "row", from);
   return tsr_op_add_result(ir, op, tsr_tile_type(ir, e->c->dtype, rows, body->extents[1]));
@@ -287,11 +290,13 @@ static tsr_value each_tap(tsr_contract_emit *e, uint32_t level, tsr_value sum) {
     reached(e, tap, &from, &to);
     if (from >= to)
       continue;
-    tsr_expr at = tsr_expr_int(ir, e->tile_first + from);
-    if (to - from > 1)
-      at = tsr_expr_add(ir, at, tsr_expr_lane(ir, 0));
-    body->extents[0] = to - from;
-    tsr_body_bind(body, m, at);
+    if (!e->tile_inside) {
+      tsr_expr at = tsr_expr_int(ir, e->tile_first + from);
+      if (to - from > 1)
+        at = tsr_expr_add(ir, at, tsr_expr_lane(ir, 0));
+      body->extents[0] = to - from;
+      tsr_body_bind(body, m, at);
+    }
     tsr_body_bind(body, axis, tsr_expr_int(ir, tap));
     sum = depth_from(e, level + 1, from, to, sum);
     tsr_body_release(body, mark);
@@ -315,7 +320,7 @@ static tsr_value depth_from(tsr_contract_emit *e, uint32_t level, int64_t from, 
   tsr_body_hoist(&e->body, c->b.value, inner);
   if (level == c->depth_count)
     return step_product(e, from, to, sum);
-  if ((int)c->depth[level] == c->line[1].tap && !e->tile_inside)
+  if ((int)c->depth[level] == c->line[1].tap && (c->each || !e->tile_inside))
     return each_tap(e, level, sum);
   return level_loop(e, level, from, to, sum);
 }

@@ -353,6 +353,24 @@ static bool is_own_tap(const tsr_nest *nest, const tsr_nest_access *access,
   return line->tap < 0 || found == 1;
 }
 
+/* The lines of an image below each other: another of `axes` that a tap of its own moves, if there
+ * is one. */
+static void read_rows(const tsr_nest *nest, tsr_contraction *c, const tsr_nest_access *access,
+                      int x, uint32_t axes) {
+  c->direct_y = -1;
+  c->line[0] = (tsr_contract_line){.tap = -1, .taps = 1, .apart = 1};
+  for (uint32_t y = 0; y < nest->par_count; y++) {
+    tsr_contract_line line;
+    if (!in_mask(axes, y) || (int)y == x || nest->axes[y].gone ||
+        !read_line(nest, access, y, &line) || line.tap < 0 || line.tap == c->line[1].tap ||
+        !is_own_tap(nest, access, &line))
+      continue;
+    c->direct_y = (int)y;
+    c->line[0] = line;
+    return;
+  }
+}
+
 /* Tiles that multiply bf16 parts of f32 are faster than multiply-adds in any order. */
 static bool has_tiles_of_parts(const tsr_target *target) {
   const tsr_atom *atom;
@@ -388,18 +406,7 @@ static bool wants_direct(const tsr_nest *nest, tsr_contraction *c) {
       !read_line(nest, b->main, (uint32_t)c->n, &c->line[1]) ||
       !is_own_tap(nest, b->main, &c->line[1]) || (n->fixed && c->line[1].size < 0))
     return false;
-  c->direct_y = -1;
-  c->line[0] = (tsr_contract_line){.tap = -1, .taps = 1, .apart = 1};
-  for (uint32_t y = 0; y < nest->par_count; y++) {
-    tsr_contract_line line;
-    if (!in_mask(b->varies & ~a->varies & par, y) || (int)y == c->n || nest->axes[y].gone ||
-        !read_line(nest, b->main, y, &line) || line.tap < 0 || line.tap == c->line[1].tap ||
-        !is_own_tap(nest, b->main, &line))
-      continue;
-    c->direct_y = (int)y;
-    c->line[0] = line;
-    break;
-  }
+  read_rows(nest, c, b->main, c->n, b->varies & ~a->varies & par);
   /* Taps along a row of known width are straight code at its ends; behind them is the innermost
    * loop, which should have some steps. */
   const int64_t taps = c->line[0].taps * c->line[1].taps;
@@ -418,6 +425,43 @@ static void turn_sides(const tsr_nest *nest, tsr_contraction *c) {
   read_operand(nest, b, c->n, &c->b);
 }
 
+/* Both factors vary with the lanes, b with nothing else that is stored: channels of an image that
+ * lie side by side, each with a window of its own. Rows of the register tile are pixels, as above;
+ * what several taps read of a row is read once. */
+static bool by_channels(const tsr_nest *nest, tsr_contraction *c, tsr_value image,
+                        tsr_value window) {
+  enum { MOST_TAPS = 11 };
+  const uint32_t par = par_mask(nest), n = (uint32_t)c->n, vi = nest->varies[image];
+  const tsr_value_data *read = tsr_value_get(nest->ir, image);
+  if (nest->target->kind != TSR_TARGET_CPU || c->dtype != TSR_F32 ||
+      (nest->varies[window] & par) != 1u << n || read->role != TSR_ROLE_RESULT ||
+      tsr_op_get(nest->ir, read->def)->code != TSR_OP_LOAD)
+    return false;
+  c->m = -1;
+  read_operand(nest, image, c->n, &c->a);
+  read_operand(nest, window, c->n, &c->b);
+  if (c->a.main == NULL || c->b.main == NULL || c->a.main->indirect || c->b.main->indirect ||
+      c->a.side_stride != 1 || (c->b.side_stride != 1 && !c->b.packable) || !c->b.alone)
+    return false;
+  for (uint32_t x = nest->par_count; x-- > 0 && c->m < 0;) {
+    tsr_contract_line *line = &c->line[1];
+    if (in_mask(vi, x) && x != n && !nest->axes[x].gone && read_line(nest, c->a.main, x, line) &&
+        line->tap >= 0 && line->taps <= MOST_TAPS && is_own_tap(nest, c->a.main, line) &&
+        (!nest->axes[x].fixed || line->size >= 0))
+      c->m = (int)x;
+  }
+  if (c->m < 0)
+    return false;
+  read_operand(nest, image, c->m, &c->a);
+  c->a.packable = false;
+  read_rows(nest, c, c->a.main, c->m, vi & par & ~(1u << n));
+  for (uint32_t i = nest->par_count; i < nest->axis_count; i++)
+    if (!nest->axes[i].gone && (int)i != c->line[0].tap && (int)i != c->line[1].tap)
+      return false;
+  c->direct = c->each = true;
+  return true;
+}
+
 static bool sides(tsr_nest *nest, tsr_contraction *c, const tsr_op_data *product) {
   const tsr_value x = product->operands[0].value, y = product->operands[1].value;
   const uint32_t par = par_mask(nest), vx = nest->varies[x], vy = nest->varies[y];
@@ -425,6 +469,8 @@ static bool sides(tsr_nest *nest, tsr_contraction *c, const tsr_op_data *product
   if (c->n < 0)
     return false;
   const uint32_t n = (uint32_t)c->n;
+  if (in_mask(vx, n) && in_mask(vy, n))
+    return by_channels(nest, c, x, y) || by_channels(nest, c, y, x);
   if (in_mask(vx, n) == in_mask(vy, n))
     return false;
   const bool second = in_mask(vy, n);

@@ -333,6 +333,7 @@ static tsr_cost_contract cost_shape(const tsr_choosing *s, const int64_t *knobs)
   shape.columns_hang = s->hang && !c->flat && !s->nest->axes[c->n].fixed;
   if (c->direct) {
     shape.a_again = c->line[0].taps * c->line[1].taps;
+    shape.each = c->each ? c->line[1].taps : 0;
     shape.b_again = c->direct_y < 0 ? 1 : s->nest->axes[c->direct_y].size;
   }
   /* The rests of flat columns come once per block. */
@@ -432,7 +433,7 @@ static double choose_tiles(const tsr_choosing *s, double best, tsr_schedule *out
   for (unsigned w = 0; w < sizeof widths / sizeof *widths; w++)
     for (int64_t mr = 1; mr <= most_rows; mr++) {
       int64_t nr = widths[w] * s->lanes;
-      if (mr > rows_that_fit(s->nest->target, widths[w], 1) ||
+      if (mr > rows_that_fit(s->nest->target, widths[w], s->c->each ? 2 : 1) ||
           (w > 0 && nr >= largest->n + s->lanes && nr != s->only_nr) ||
           (s->window && widths[w] != vectors && nr != s->only_nr) ||
           (s->only_mr > 0 && mr != s->only_mr) || (s->only_nr > 0 && nr != s->only_nr))

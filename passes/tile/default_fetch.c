@@ -28,7 +28,7 @@ int64_t tsr_choose_ahead(const tsr_choosing *s, const int64_t *knobs) {
   const int64_t mr = knobs[TSR_KNOB_MR], nr = knobs[TSR_KNOB_NR];
   const int64_t rows = least(knobs[TSR_KNOB_MC], s->m), columns = least(knobs[TSR_KNOB_NC], s->n);
   const int64_t sums = mr * ceil_div(nr, s->lanes), size = s->k * c->b.bytes;
-  if (s->atom != NULL || s->window || !c->depth_fixed)
+  if (s->atom != NULL || s->window || c->each || !c->depth_fixed)
     return 0;
   if (c->a.packable && !c->b.packable)
     return ahead_of_panels(s, ceil_div(s->m, mr), size * mr, sums, ceil_div(columns, nr), false);

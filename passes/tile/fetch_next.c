@@ -100,11 +100,13 @@ static double extent(const tsr_ir *ir, tsr_value tile, uint32_t axis) {
 }
 
 /* Cycles of one product of tiles, as if by multiply-adds of vectors. */
-static double product_cycles(const fetching *f, const tsr_op_data *product) {
+static double product_cycles(const fetching *f, tsr_op op) {
+  const tsr_op_data *product = tsr_op_get(f->ir, op);
   const tsr_value sums = product->results[0];
   const unsigned bits = tsr_dtype_bits(tsr_value_type(f->ir, sums)->dtype);
-  return extent(f->ir, sums, 0) * extent(f->ir, sums, 1) *
-         extent(f->ir, product->operands[0].value, 1) /
+  const bool each = tsr_op_bool(f->ir, op, "each", false);
+  const double depth = each ? 1 : extent(f->ir, product->operands[0].value, 1);
+  return extent(f->ir, sums, 0) * extent(f->ir, sums, 1) * depth /
          (tsr_target_lanes(f->target, bits) * f->target->fma_rate);
 }
 
@@ -115,7 +117,7 @@ static double op_cycles(const fetching *f, tsr_op op) {
   const tsr_op_data *data = tsr_op_get(f->ir, op);
   double cycles = 0;
   if (data->code == TSR_OP_CONTRACT)
-    return product_cycles(f, data);
+    return product_cycles(f, op);
   for (uint32_t i = 0; i < data->region_count; i++) {
     const double inside = region_cycles(f, data->regions[i]);
     if (inside < 0)

@@ -236,7 +236,8 @@ static int64_t most_rows_of(const tsr_space *space, const tsr_atom *atom, int64_
   enum { ROWS_OF_TILES = 32 };
   if (atom != NULL && atom->place == TSR_ATOM_MEMORY)
     return ROWS_OF_TILES;
-  return rows_that_fit(space->take.target, vectors, atom != NULL && atom->parts > 1 ? 2 : 1);
+  const bool twice = atom != NULL ? atom->parts > 1 : contraction_of(space, NULL)->each;
+  return rows_that_fit(space->take.target, vectors, twice ? 2 : 1);
 }
 
 /* Steps at a time: an unrolled loop reads ahead, and where sums leave no registers for that, LLVM

@@ -540,6 +540,80 @@ START_TEST(conv_direct_symbolic_images) {
 }
 END_TEST
 
+/* Channels side by side, each with a window of its own: pixels of a row under each other, taps that
+ * miss some of them at either end or a whole line, columns of vectors and parts of one, images and
+ * signals, of known size and not. */
+START_TEST(conv_channels) {
+  static const struct {
+    int batch, channels, size, window, stride, dilation, pad;
+  } ways[] = {{1, 32, 7, 3, 1, 1, 1},  {2, 48, 14, 3, 2, 1, 1}, {1, 16, 15, 5, 1, 1, 2},
+              {1, 40, 9, 3, 1, 2, 2},  {3, 19, 6, 3, 1, 1, 0},  {1, 64, 21, 7, 3, 1, 3},
+              {1, 33, 2, 3, 1, 1, 1},  {1, 16, 1, 3, 1, 1, 1},  {1, 17, 12, 3, 4, 1, 1},
+              {1, 24, 5, 11, 1, 1, 5}, {1, 32, 17, 2, 2, 1, 0}, {1, 8, 10, 3, 1, 3, 4}};
+  char text[4096], shape[64];
+  for (int constant = 0; constant < 2; constant++)
+    for (unsigned i = 0; i < sizeof ways / sizeof *ways; i++) {
+      const int reach = (ways[i].window - 1) * ways[i].dilation + 1;
+      const int out = (ways[i].size + 2 * ways[i].pad - reach) / ways[i].stride + 1;
+      check_everywhere(
+          with(
+              text, sizeof text,
+              "graph @g {\n %%x = input {name = \"x\"} : f32[%d, %d, %d, %d]\n %%w = %s : "
+              "f32[%s]\n "
+              "%%b = input {name = \"b\"} : f32[%d]\n %%y = block par(%%n in %d, %%p in %d, %%q in "
+              "%d, %%c in %d) red(%%u in %d, %%v in %d) {\n %%0 = load %%x[%%n, %%p*%d + %%u*%d - "
+              "%d, %%q*%d + %%v*%d - %d, %%c] : f32\n %%1 = load %%w[%s] : f32\n %%2 = mul %s : "
+              "f32\n %%3 = reduce %%2 {combine = \"add\"} : f32\n %%4 = load %%b[%%c] : f32\n %%5 "
+              "= add %%3, %%4 : f32\n store %%5, %%y[%%n, %%p, %%q, %%c]\n } : f32[%d, %d, %d, "
+              "%d]\n output %%y {name = \"y\"}\n}\n",
+              ways[i].batch, ways[i].size, ways[i].size, ways[i].channels,
+              constant ? "const {random = 7}" : "input {name = \"w\"}",
+              constant ? with(shape, sizeof shape, "%d, %d, %d", ways[i].channels, ways[i].window,
+                              ways[i].window)
+                       : with(shape, sizeof shape, "%d, %d, %d", ways[i].window, ways[i].window,
+                              ways[i].channels),
+              ways[i].channels, ways[i].batch, out, out, ways[i].channels, ways[i].window,
+              ways[i].window, ways[i].stride, ways[i].dilation, ways[i].pad, ways[i].stride,
+              ways[i].dilation, ways[i].pad, constant ? "%c, %u, %v" : "%u, %v, %c",
+              i % 2 ? "%0, %1" : "%1, %0", ways[i].batch, out, out, ways[i].channels),
+          NULL, 0);
+    }
+}
+END_TEST
+
+START_TEST(conv_channels_symbolic) {
+  static const int64_t images[][2] = {{1, 1}, {7, 33}, {18, 5}, {3, 64}};
+  static const int64_t signals[] = {1, 2, 31, 130, 5000};
+  char text[4096];
+  for (int way = 0; way < 4; way++) {
+    const int stride = 1 + way % 2, window = way < 2 ? 3 : 5, pad = window / 2;
+    with(
+        text, sizeof text,
+        "dim H in 1..64 hint 16\ndim W in 1..64 hint 16\ngraph @g {\n %%x = input {name = \"x\"} : "
+        "f32[H, W, 37]\n %%w = const {random = 7} : f32[37, %d, %d]\n %%y = block par(%%p in (H - "
+        "1) floordiv %d + 1, %%q in (W - 1) floordiv %d + 1, %%c in 37) red(%%u in %d, %%v in %d) "
+        "{\n %%0 = load %%x[%%p*%d + %%u - %d, %%q*%d + %%v - %d, %%c] : f32\n %%1 = load %%w[%%c, "
+        "%%u, %%v] : f32\n %%2 = mul %%0, %%1 : f32\n %%3 = reduce %%2 {combine = \"add\"} : f32\n "
+        "%%4 = abs %%3 : f32\n store %%4, %%y[%%p, %%q, %%c]\n } : f32[(H - 1) floordiv %d + 1, (W "
+        "- 1) floordiv %d + 1, 37]\n output %%y {name = \"y\"}\n}\n",
+        window, window, stride, stride, window, window, stride, pad, stride, pad, stride, stride);
+    for (unsigned i = 0; i < sizeof images / sizeof *images; i++)
+      check_everywhere(text, images[i], 2);
+  }
+  with(
+      text, sizeof text,
+      "dim T in 0..100000 hint 100\ngraph @g {\n %%x = input {name = \"x\"} : f32[2, T, 48]\n %%w "
+      "= "
+      "const {random = 7} : f32[4, 48]\n %%y = block par(%%n in 2, %%p in T, %%c in 48) red(%%v in "
+      "4) {\n %%0 = load %%x[%%n, %%p + %%v - 3, %%c] : f32\n %%1 = load %%w[%%v, %%c] : f32\n %%2 "
+      "= "
+      "mul %%0, %%1 : f32\n %%3 = reduce %%2 {combine = \"add\"} : f32\n store %%3, %%y[%%n, %%p, "
+      "%%c]\n } : f32[2, T, 48]\n output %%y {name = \"y\"}\n}\n");
+  for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++)
+    check_everywhere(text, &signals[i], 1);
+}
+END_TEST
+
 /* The input of a 1-D convolution lies channels last, the output either way. */
 START_TEST(conv_transposed_input) {
   char text[4096];
@@ -654,6 +728,8 @@ static Suite *suite(void) {
   tcase_add_test(c, conv_windows_sides);
   tcase_add_test(c, pools);
   tcase_add_test(c, conv_direct);
+  tcase_add_test(c, conv_channels);
+  tcase_add_test(c, conv_channels_symbolic);
   tcase_add_test(c, conv_windows_symbolic);
   tcase_add_test(c, conv_direct_symbolic);
   tcase_add_test(c, conv_direct_symbolic_images);
