@@ -34,8 +34,8 @@ typedef struct tsr_cost_contract {
   /* Distinct bytes: steps of the depth that read the same of a, neighbouring outer problems that
    * read the same b while a panel of it stays; 0: 1. */
   int64_t a_again, b_again;
-  int64_t
-      each; /* a has elements for each of the columns, so many steps in a row share them; 0: no */
+  /* a has an element for each of the columns too, and so many steps in a row share them; 0: no. */
+  int64_t each;
   bool columns_outside;
   bool columns_first; /* tasks in a row have the same columns, else the same rows */
   bool strided_b;     /* b's columns are gathered in the register tile */

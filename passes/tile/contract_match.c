@@ -381,6 +381,11 @@ static bool has_tiles_of_parts(const tsr_target *target) {
   return false;
 }
 
+/* What is outside of the image is 0, so that taps which miss it may be left out. */
+static bool reads_zeros_outside(const tsr_nest *nest, const tsr_nest_access *access) {
+  return tsr_op_float(nest->ir, access->op, "pad", 0) == 0;
+}
+
 /* A window over an image, in front of it a constant with many channels of output: these lie on the
  * lanes, and pixels of a row are the rows of the register tile, which reads them where they are. No
  * copies are made of the image, what a tap reads outside of it costs nothing, and no vector is part
@@ -396,7 +401,8 @@ static bool wants_direct(const tsr_nest *nest, tsr_contraction *c) {
   if (nest->target->kind != TSR_TARGET_CPU || has_tiles_of_parts(nest->target) || m == NULL ||
       !m->fixed || (n->fixed && n->size < LEAST_WIDTH) || m->size < 2 * lanes ||
       c->dtype != TSR_F32 || a->bytes != (int64_t)sizeof(float) || b->bytes != a->bytes ||
-      !a->packable || !a->alone || b->constant || !b->alone || b->main->indirect)
+      !a->packable || !a->alone || b->constant || !b->alone || b->main->indirect ||
+      !reads_zeros_outside(nest, b->main))
     return false;
   const int64_t filled = (m->size + lanes - 1) / lanes * lanes;
   if (depth < LEAST_DEPTH || (double)m->size < least_fill * (double)filled ||
@@ -441,7 +447,8 @@ static bool by_channels(const tsr_nest *nest, tsr_contraction *c, tsr_value imag
   read_operand(nest, image, c->n, &c->a);
   read_operand(nest, window, c->n, &c->b);
   if (c->a.main == NULL || c->b.main == NULL || c->a.main->indirect || c->b.main->indirect ||
-      c->a.side_stride != 1 || (c->b.side_stride != 1 && !c->b.packable) || !c->b.alone)
+      !reads_zeros_outside(nest, c->a.main) || c->a.side_stride != 1 ||
+      (c->b.side_stride != 1 && !c->b.packable) || !c->b.alone)
     return false;
   for (uint32_t x = nest->par_count; x-- > 0 && c->m < 0;) {
     tsr_contract_line *line = &c->line[1];

@@ -456,6 +456,27 @@ START_TEST(conv_direct) {
 }
 END_TEST
 
+/* Outside of the image lies a number other than 0: no tap may be left out. */
+START_TEST(conv_in_a_frame) {
+  char text[2048];
+  for (int way = 0; way < 2; way++)
+    check_everywhere(
+        with(text, sizeof text,
+             "graph @g {\n %%x = input {name = \"x\"} : f32[%s]\n %%w = const {random = 7} : "
+             "f32[32, %s3, 3]\n %%y = block par(%s) red(%s%%u in 3, %%v in 3) {\n %%0 = load "
+             "%%x[%s] {pad = 3} : f32\n %%1 = load %%w[%%c, %s%%u, %%v] : f32\n %%2 = mul %%0, %%1 "
+             ": "
+             "f32\n %%3 = reduce %%2 {combine = \"add\"} : f32\n store %%3, %%y[%s]\n } : "
+             "f32[%s]\n output %%y {name = \"y\"}\n}\n",
+             way ? "9, 9, 32" : "16, 9, 9", way ? "" : "16, ",
+             way ? "%p in 9, %q in 9, %c in 32" : "%c in 32, %p in 9, %q in 9",
+             way ? "" : "%k in 16, ",
+             way ? "%p + %u - 1, %q + %v - 1, %c" : "%k, %p + %u - 1, %q + %v - 1",
+             way ? "" : "%k, ", way ? "%p, %q, %c" : "%c, %p, %q", way ? "9, 9, 32" : "32, 9, 9"),
+        NULL, 0);
+}
+END_TEST
+
 /* The same over images of unknown size, some smaller than the window. */
 START_TEST(conv_windows_symbolic) {
   static const int64_t images[][2] = {{1, 1}, {7, 33}, {18, 5}};
@@ -728,6 +749,7 @@ static Suite *suite(void) {
   tcase_add_test(c, conv_windows_sides);
   tcase_add_test(c, pools);
   tcase_add_test(c, conv_direct);
+  tcase_add_test(c, conv_in_a_frame);
   tcase_add_test(c, conv_channels);
   tcase_add_test(c, conv_channels_symbolic);
   tcase_add_test(c, conv_windows_symbolic);
