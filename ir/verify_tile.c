@@ -107,6 +107,12 @@ tsr_status tsr_verify_fragment(tsr_verifier *v, tsr_op op) {
                                                                        : tsr_verify_dtypes(v, op);
 }
 
+/* Elements of a that meet those of c one by one, and one row of b. */
+static bool fits_each(tsr_verifier *v, tsr_op op) {
+  const tsr_type_info *a = operand_type(v, op, 0), *b = operand_type(v, op, 1);
+  return a->dims[1] == operand_type(v, op, 2)->dims[1] && tsr_expr_equals_int(v->ir, b->dims[0], 1);
+}
+
 static tsr_status check_contract_attrs(tsr_verifier *v, tsr_op op) {
   const tsr_op_data *data = data_of(v, op);
   const tsr_attr *warps = tsr_op_attr(v->ir, op, "warps");
@@ -122,8 +128,11 @@ static tsr_status check_contract_attrs(tsr_verifier *v, tsr_op op) {
     return tsr_verify_fail(v, op, "no atom is named \"%s\"", tsr_op_string(v->ir, op, "atom"));
   if (tsr_op_attr(v->ir, op, "row") != NULL && (a || atom->m != 1 || atom->k != 1))
     return tsr_verify_fail(v, op, "'row' is for rows of registers by atoms fma.*");
-  if (tsr_op_bool(v->ir, op, "each", false) && (a || b || atom->m != 1 || atom->k != 1))
-    return tsr_verify_fail(v, op, "'each' is for operands in registers by atoms fma.*");
+  if (tsr_op_bool(v->ir, op, "each", false) &&
+      (a || b || k != 0 || atom->m != 1 || atom->k != 1 || !fits_each(v, op)))
+    return tsr_verify_fail(v, op,
+                           "'each' is for elements of a and a row of b in registers, by "
+                           "atoms fma.*");
   if (warps != NULL && warps->count != 2)
     return tsr_verify_fail(v, op, "'warps' divides m and n: two numbers");
   return TSR_OK;
@@ -136,12 +145,6 @@ static bool fits_rows(tsr_verifier *v, tsr_op op) {
   return tsr_expr_is_int(v->ir, operand_type(v, op, 0)->dims[0], &a) &&
          tsr_expr_is_int(v->ir, operand_type(v, op, 2)->dims[0], &c) && row >= 0 && row < c &&
          a <= c - row;
-}
-
-/* Elements of a that meet those of c one by one, and one row of b. */
-static bool fits_each(tsr_verifier *v, tsr_op op) {
-  const tsr_type_info *a = operand_type(v, op, 0), *b = operand_type(v, op, 1);
-  return a->dims[1] == operand_type(v, op, 2)->dims[1] && tsr_expr_equals_int(v->ir, b->dims[0], 1);
 }
 
 /* a [m, k], b [k, n], c [m, n]; where an operand is read in place its subscripts say the shape. */
@@ -168,9 +171,8 @@ tsr_status tsr_verify_contract(tsr_verifier *v, tsr_op op) {
                              tsr_verify_value_text(v, data->operands[2].value));
   }
   if (!data->operands[0].subscripted && !data->operands[1].subscripted &&
-      !(tsr_op_bool(v->ir, op, "each", false)
-            ? fits_each(v, op)
-            : operand_type(v, op, 0)->dims[1] == operand_type(v, op, 1)->dims[0]))
+      !tsr_op_bool(v->ir, op, "each", false) &&
+      operand_type(v, op, 0)->dims[1] != operand_type(v, op, 1)->dims[0])
     return tsr_verify_fail(v, op, "the operands differ in k");
   return check_contract_attrs(v, op);
 }

@@ -21,7 +21,7 @@ typedef struct image {
   tsr_value value;
   tsr_op block, store;
   int64_t channels, rows, width;
-  uint32_t uses;  /* that may read it either way */
+  uint32_t uses;  /* its store, and loads by blocks of the graph */
   uint32_t class; /* an image that stands for its class: its own number or a lesser one */
   /* Of the class. */
   bool fixed; /* it cannot move */
@@ -82,7 +82,7 @@ static bool in_lanes(const layouts *l, int64_t channels) {
   return channels >= 2 * l->options->layout_lanes && channels % l->options->layout_lanes == 0;
 }
 
-/* Is the subscript one variable of this role, or 0 for an axis of extent 1? */
+/* Is the subscript one variable of this role? */
 static bool is_variable(const layouts *l, tsr_expr subscript, tsr_arg_role role) {
   const tsr_expr_node node = tsr_expr_get(l->ir, subscript);
   return node.op == TSR_INDEX_VALUE && tsr_value_get(l->ir, node.value)->role == role;
@@ -234,20 +234,25 @@ static tsr_status find_images(layouts *l, tsr_diag *diag) {
 
 /* --- which move --- */
 
+/* First what cannot move, from the last product to the first; then what does. */
 static void settle(layouts *l) {
-  bool changed = true;
-  while (changed) {
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (uint32_t i = l->edge_count; i-- > 0;) {
+      image *from = &l->images[class_of(l, l->edges[i].from)];
+      if (from->fixed || !l->images[class_of(l, l->edges[i].to)].fixed)
+        continue;
+      from->fixed = changed = true;
+    }
+  }
+  for (bool changed = true; changed;) {
     changed = false;
     for (uint32_t i = 0; i < l->edge_count; i++) {
-      image *from = &l->images[class_of(l, l->edges[i].from)];
+      const image *from = &l->images[class_of(l, l->edges[i].from)];
       image *to = &l->images[class_of(l, l->edges[i].to)];
-      if (!from->moves || from->fixed || (to->moves && !to->fixed))
+      if (!from->moves || from->fixed || to->moves)
         continue;
-      if (to->fixed)
-        from->fixed = true;
-      else
-        to->moves = true;
-      changed = true;
+      to->moves = changed = true;
     }
   }
 }
@@ -295,6 +300,16 @@ static void turn_accesses(layouts *l, tsr_op block) {
   }
 }
 
+static void copy_axis(tsr_rewriter *rw, tsr_value axis) {
+  const tsr_value_data data = *tsr_value_get(rw->ir, axis);
+  int64_t step = 1;
+  if (rw->exprs[axis] != 0)
+    return;
+  tsr_expr_is_int(rw->ir, data.step, &step);
+  rw->exprs[axis] = tsr_expr_value(
+      rw->ir, tsr_region_add_index(rw->ir, rw->out.region, data.role, data.lo, data.hi, step));
+}
+
 /* The variables of the block in the order in which its result has them now. */
 static tsr_status turn_axes(layouts *l, const image *i, tsr_diag *diag) {
   tsr_ir *ir = l->ir;
@@ -310,13 +325,10 @@ static tsr_status turn_axes(layouts *l, const image *i, tsr_diag *diag) {
   for (uint32_t d = 0; d < IMAGE_RANK; d++) {
     const tsr_expr_node node = tsr_expr_get(ir, stored->subscripts[d]);
     if (node.op == TSR_INDEX_VALUE)
-      rw.exprs[node.value] =
-          tsr_point_axis(&rw.out, TSR_ROLE_PAR, tsr_value_get(ir, node.value)->hi);
+      copy_axis(&rw, node.value);
   }
   for (uint32_t k = 0; k < region->arg_count; k++)
-    if (rw.exprs[region->args[k]] == 0)
-      rw.exprs[region->args[k]] = tsr_point_axis(&rw.out, tsr_value_get(ir, region->args[k])->role,
-                                                 tsr_value_get(ir, region->args[k])->hi);
+    copy_axis(&rw, region->args[k]);
   TSR_FOR_EACH_OP (ir, data->regions[0], op)
     tsr_rewriter_clone(&rw, op);
   tsr_rewriter_take_over(&rw, i->value);

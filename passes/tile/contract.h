@@ -4,8 +4,8 @@
 #define TSR_PASSES_TILE_CONTRACT_H
 #include "passes/tile/nest.h"
 
-/* The row operand (a: varies with m, its elements are broadcast) or the column operand (b: varies
- * with n, on the lanes). */
+/* The row operand (a: varies with m, its elements are broadcast but for `each`) or the column
+ * operand (b: varies with n, on the lanes). */
 typedef struct tsr_contract_operand {
   tsr_value value;
   uint32_t varies;
@@ -45,8 +45,8 @@ typedef struct tsr_contraction {
   uint32_t flat_x;
   tsr_expr flat_rows;
   int64_t flat_width, flat_rows_size;
-  /* Across, with windows: m are the pixels x of a row y (an axis that is not among `outer`; -1: one
-   * row). Taps along y, then those along x are outermost in `depth`. */
+  /* Across (but for `each`), with windows: m are the pixels x of a row y (an axis that is not among
+   * `outer`; -1: one row). Taps along y, then those along x are outermost in `depth`. */
   bool direct;
   /* Direct, and a varies with n as b does, such as a depthwise convolution whose channels lie side
    * by side: the depth is taps alone, and nothing is turned. */

@@ -386,6 +386,21 @@ static bool reads_zeros_outside(const tsr_nest *nest, const tsr_nest_access *acc
   return tsr_op_float(nest->ir, access->op, "pad", 0) == 0;
 }
 
+/* Are those pixels of a row few whose window is not all inside the image? Their tiles are straight
+ * code. A row of a width that is not known has none. */
+static bool few_at_the_ends(const tsr_nest_axis *row, const tsr_contract_line *line) {
+  enum { MOST = 64, FAR = 1 << 30 };
+  if (!row->fixed)
+    return true;
+  if (line->low < -FAR || line->low > FAR || line->step > FAR || line->apart > FAR)
+    return false;
+  const int64_t reach = line->low + (line->taps - 1) * line->apart;
+  const int64_t first = line->low < 0 ? (-line->low + line->step - 1) / line->step : 0;
+  int64_t end = line->size > reach ? (line->size - reach - 1) / line->step + 1 : 0;
+  end = end < row->size ? end : row->size;
+  return row->size - (end > first ? end - first : 0) <= MOST;
+}
+
 /* A window over an image, in front of it a constant with many channels of output: these lie on the
  * lanes, and pixels of a row are the rows of the register tile, which reads them where they are. No
  * copies are made of the image, what a tap reads outside of it costs nothing, and no vector is part
@@ -410,7 +425,8 @@ static bool wants_direct(const tsr_nest *nest, tsr_contraction *c) {
       tsr_op_get(nest->ir, tsr_value_get(nest->ir, b->value)->def)->code != TSR_OP_LOAD ||
       (a->varies & ~b->varies & par) != 1u << c->m ||
       !read_line(nest, b->main, (uint32_t)c->n, &c->line[1]) ||
-      !is_own_tap(nest, b->main, &c->line[1]) || (n->fixed && c->line[1].size < 0))
+      !is_own_tap(nest, b->main, &c->line[1]) || (n->fixed && c->line[1].size < 0) ||
+      !few_at_the_ends(n, &c->line[1]))
     return false;
   read_rows(nest, c, b->main, c->n, b->varies & ~a->varies & par);
   /* Taps along a row of known width are straight code at its ends; behind them is the innermost
@@ -432,8 +448,9 @@ static void turn_sides(const tsr_nest *nest, tsr_contraction *c) {
 }
 
 /* Both factors vary with the lanes, b with nothing else that is stored: channels of an image that
- * lie side by side, each with a window of its own. Rows of the register tile are pixels, as above;
- * what several taps read of a row is read once. */
+ * lie side by side, each with a window of its own, whose taps are all of the depth. Rows of the
+ * register tile are pixels along a line that a tap moves, as above; what several taps read of it is
+ * read once. */
 static bool by_channels(const tsr_nest *nest, tsr_contraction *c, tsr_value image,
                         tsr_value window) {
   enum { MOST_TAPS = 11 };
@@ -454,7 +471,7 @@ static bool by_channels(const tsr_nest *nest, tsr_contraction *c, tsr_value imag
     tsr_contract_line *line = &c->line[1];
     if (in_mask(vi, x) && x != n && !nest->axes[x].gone && read_line(nest, c->a.main, x, line) &&
         line->tap >= 0 && line->taps <= MOST_TAPS && is_own_tap(nest, c->a.main, line) &&
-        (!nest->axes[x].fixed || line->size >= 0))
+        (!nest->axes[x].fixed || line->size >= 0) && few_at_the_ends(&nest->axes[x], line))
       c->m = (int)x;
   }
   if (c->m < 0)
