@@ -28,7 +28,7 @@ typedef struct image {
   bool moves;
 } image;
 
-/* A product over the channels of `from`, stored as `to`; NONE: as something that is no image. */
+/* A product over the channels of the image `from`, stored as the image `to`. */
 typedef struct edge {
   uint32_t from, to;
 } edge;
@@ -259,18 +259,14 @@ static void settle(layouts *l) {
 
 /* --- moving --- */
 
-static void turn_subscripts(const tsr_operand *operand, tsr_expr *out) {
-  for (uint32_t d = 0; d < IMAGE_RANK; d++)
-    out[d] = operand->subscripts[channels_last[d]];
-}
-
 static void turn_access(layouts *l, tsr_op op) {
   tsr_ir *ir = l->ir;
   const tsr_op_data data = *tsr_op_get(ir, op);
   const bool store = data.code == TSR_OP_STORE;
   const tsr_operand *operand = &data.operands[store ? 1 : 0];
   tsr_expr subscripts[IMAGE_RANK];
-  turn_subscripts(operand, subscripts);
+  for (uint32_t d = 0; d < IMAGE_RANK; d++)
+    subscripts[d] = operand->subscripts[channels_last[d]];
   const tsr_value value = operand->value;
   const tsr_op made = tsr_op_insert_before(ir, op, data.code);
   if (store)

@@ -20,9 +20,10 @@ typedef struct tsr_choosing {
   double limit;
 } tsr_choosing;
 
-/* Rows of a register tile of so many vectors: `each` sums for each, beside a vector of each column
- * and one element. LLVM's allocator needs some to spare: with one, tiles of three vectors and more
- * move their sums from register to register in every step. */
+/* Rows of a register tile of so many vectors: `each` registers for each (2 where a copy of the sum,
+ * or an element of a, stands beside it), beside a vector of each column and one element. LLVM's
+ * allocator needs some to spare: with one, tiles of three vectors and more move their sums from
+ * register to register in every step. */
 static inline int64_t rows_that_fit(const tsr_target *target, int64_t vectors, int64_t each) {
   const int64_t spare = vectors > 2 ? 2 : 1;
   return ((int64_t)target->vector_registers - 1 - spare - vectors) / (each * vectors);

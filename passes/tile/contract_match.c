@@ -2,6 +2,9 @@
 #include "passes/tile/contract.h"
 #include <string.h>
 
+/* Along a row of pixels, which are straight code at its ends. */
+enum { MOST_LINE_TAPS = 11 };
+
 static bool in_mask(uint32_t mask, uint32_t axis) {
   return (mask >> axis & 1) != 0;
 }
@@ -387,7 +390,7 @@ static bool reads_zeros_outside(const tsr_nest *nest, const tsr_nest_access *acc
 }
 
 /* Are those pixels of a row few whose window is not all inside the image? Their tiles are straight
- * code. A row of a width that is not known has none. */
+ * code. Rows of a width that is not known are loops. */
 static bool few_at_the_ends(const tsr_nest_axis *row, const tsr_contract_line *line) {
   enum { MOST = 64, FAR = 1 << 30 };
   if (!row->fixed)
@@ -406,7 +409,7 @@ static bool few_at_the_ends(const tsr_nest_axis *row, const tsr_contract_line *l
  * copies are made of the image, what a tap reads outside of it costs nothing, and no vector is part
  * empty however wide the image is. */
 static bool wants_direct(const tsr_nest *nest, tsr_contraction *c) {
-  enum { LEAST_DEPTH = 128, LEAST_STEPS = 8, LEAST_WIDTH = 4, MOST_TAPS = 11 };
+  enum { LEAST_DEPTH = 128, LEAST_STEPS = 8, LEAST_WIDTH = 4 };
   const double least_fill = 0.85;
   const int64_t lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(c->dtype));
   const tsr_nest_axis *m = c->m < 0 ? NULL : &nest->axes[c->m], *n = &nest->axes[c->n];
@@ -434,7 +437,7 @@ static bool wants_direct(const tsr_nest *nest, tsr_contraction *c) {
   const int64_t taps = c->line[0].taps * c->line[1].taps;
   if (!n->fixed)
     return taps > 1 || c->line[1].step > 1;
-  return taps > 1 && c->line[1].taps <= MOST_TAPS && depth / taps >= LEAST_STEPS;
+  return taps > 1 && c->line[1].taps <= MOST_LINE_TAPS && depth / taps >= LEAST_STEPS;
 }
 
 static void turn_sides(const tsr_nest *nest, tsr_contraction *c) {
@@ -453,7 +456,6 @@ static void turn_sides(const tsr_nest *nest, tsr_contraction *c) {
  * read once. */
 static bool by_channels(const tsr_nest *nest, tsr_contraction *c, tsr_value image,
                         tsr_value window) {
-  enum { MOST_TAPS = 11 };
   const uint32_t par = par_mask(nest), n = (uint32_t)c->n, vi = nest->varies[image];
   const tsr_value_data *read = tsr_value_get(nest->ir, image);
   if (nest->target->kind != TSR_TARGET_CPU || c->dtype != TSR_F32 ||
@@ -470,7 +472,7 @@ static bool by_channels(const tsr_nest *nest, tsr_contraction *c, tsr_value imag
   for (uint32_t x = nest->par_count; x-- > 0 && c->m < 0;) {
     tsr_contract_line *line = &c->line[1];
     if (in_mask(vi, x) && x != n && !nest->axes[x].gone && read_line(nest, c->a.main, x, line) &&
-        line->tap >= 0 && line->taps <= MOST_TAPS && is_own_tap(nest, c->a.main, line) &&
+        line->tap >= 0 && line->taps <= MOST_LINE_TAPS && is_own_tap(nest, c->a.main, line) &&
         (!nest->axes[x].fixed || line->size >= 0) && few_at_the_ends(&nest->axes[x], line))
       c->m = (int)x;
   }

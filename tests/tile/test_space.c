@@ -45,8 +45,8 @@ static const workload workloads[] = {
      "[2, 2]} : f32[1, 6, 10, 10]\n output %y {name = \"y\"}\n}\n"},
     {"depthwise convolution of channels side by side",
      "graph @g {\n %x = input {name = \"x\"} : f32[2, 9, 11, 40]\n %w = const {random = 1} : "
-     "f32[40, 3, "
-     "5]\n %y = block par(%n in 2, %p in 9, %q in 6, %c in 40) red(%u in 3, %v in 5) {\n %0 = load "
+     "f32[40, 3, 5]\n %y = block par(%n in 2, %p in 9, %q in 6, %c in 40) red(%u in 3, %v in 5) "
+     "{\n %0 = load "
      "%x[%n, %p + %u - 1, %q*2 + %v - 2, %c] : f32\n %1 = load %w[%c, %u, %v] : f32\n %2 = mul %0, "
      "%1 : f32\n %3 = reduce %2 {combine = \"add\"} : f32\n store %3, %y[%n, %p, %q, %c]\n } : "
      "f32[2, 9, 6, 40]\n output %y {name = \"y\"}\n}\n"},
