@@ -536,13 +536,6 @@ static double typical_block(const tsr_contract_emit *e, const tsr_contract_side 
   return (double)(side->block > 0 && side->block < size ? side->block : size);
 }
 
-uint32_t tsr_contract_outer_grid(const tsr_nest *nest, const tsr_contraction *c, uint32_t count,
-                                 double work, double grain) {
-  while (count > 0 && work * (double)nest->axes[c->outer[count - 1]].size <= grain)
-    work *= (double)nest->axes[c->outer[--count]].size;
-  return count;
-}
-
 /* How many of the outer axes number tasks. */
 static uint32_t outer_in_grid(const tsr_contract_emit *e, double grain) {
   const tsr_contraction *c = e->c;
@@ -557,27 +550,24 @@ static uint32_t outer_in_grid(const tsr_contract_emit *e, double grain) {
   return count < MAX_OUTER_GRID ? count : MAX_OUTER_GRID;
 }
 
-bool tsr_contract_columns_first(const tsr_nest *nest, const tsr_contraction *c, bool pack_a) {
-  if (pack_a || c->direct || c->m < 0 || c->n < 0 || !c->b.packable)
-    return false;
-  return nest->axes[c->n].size * c->b.bytes > nest->axes[c->m].size * c->a.bytes;
-}
-
 static void add_grid(tsr_contract_emit *e, tsr_region region, double grain) {
   tsr_ir *ir = e->ir;
   const tsr_expr zero = tsr_expr_int(ir, 0);
+  const bool rows_first = tsr_contract_rows_first(e->nest, e->c);
   for (uint32_t i = 0; i < e->outer_grid && i < e->c->outer_count; i++)
     tsr_body_bind(
         &e->body, e->c->outer[i],
         tsr_expr_value(ir, tsr_region_add_index(ir, region, TSR_ROLE_GRID, zero,
                                                 e->nest->axes[e->c->outer[i]].extent, 1)));
+  if (rows_first)
+    tsr_contract_direct_grid(e, region, grain);
   const bool columns = tsr_contract_columns_first(e->nest, e->c, e->pack_a);
   tsr_contract_side *list[2] = {columns ? &e->n : &e->m, columns ? &e->m : &e->n};
   for (unsigned i = 0; i < 2; i++)
     if (!list[i]->whole)
       list[i]->number = tsr_expr_value(
           ir, tsr_region_add_index(ir, region, TSR_ROLE_GRID, zero, block_count(e, list[i]), 1));
-  if (e->c->direct)
+  if (e->c->direct && !rows_first)
     tsr_contract_direct_grid(e, region, grain);
 }
 

@@ -17,6 +17,7 @@ typedef struct tsr_contract_operand {
   tsr_nest_access *main; /* that access, or NULL */
   bool alone;            /* no other access of the operand runs along a red axis */
   bool checked;          /* its subscripts may leave the buffer (padding) */
+  bool slides;           /* one of them moves along the result and with the depth: a window's */
 } tsr_contract_operand;
 
 /* A line of pixels as an operand reads it: position p under tap t (a depth axis, -1: none) is at
@@ -71,8 +72,14 @@ const tsr_contraction *tsr_contract_match(tsr_nest *nest);
  * what the outermost axis divides is read by one of them, and everything else by all. So they are
  * where b is a constant in panels and greater than a: a thread fetches its part of the constants,
  * which nothing has in a cache yet, and writes whole columns of the result. Where a is copied,
- * tasks in a row copy the same rows. */
+ * tasks in a row copy the same rows. But a constant that each thread can keep does not divide them:
+ * the image, or the rows, that it is multiplied with come first, so that every thread goes on with
+ * the part of it that it wrote one launch before. */
 bool tsr_contract_columns_first(const tsr_nest *nest, const tsr_contraction *c, bool pack_a);
+
+/* Are blocks of rows the outermost that number tasks of a direct contraction, as where the constant
+ * is small? Else panels of columns are, each of which serves all rows. */
+bool tsr_contract_rows_first(const tsr_nest *nest, const tsr_contraction *c);
 
 /* How many of the first `count` outer axes number tasks: inner ones are loops of a task, which is
  * of `work` cycles without them, while it is smaller than the grain. */
@@ -83,8 +90,13 @@ uint32_t tsr_contract_outer_grid(const tsr_nest *nest, const tsr_contraction *c,
 int64_t tsr_contract_direct_rows_of(const tsr_nest *nest, const tsr_contraction *c, int64_t columns,
                                     double grain);
 
-/* Few rows whose depth is a small window of b, whose columns may be outside: depthwise convolution.
- */
+/* Do neighbours of the result read the same elements of b, or zeros beside it? Few rows then read b
+ * where it lies. */
+static inline bool tsr_contract_reads_around(const tsr_contraction *c) {
+  return c->b.slides || c->b.checked;
+}
+
+/* Few rows whose depth is a small window of b: depthwise convolution. */
 bool tsr_contract_window(const tsr_nest *nest, const tsr_contraction *c);
 /* Rows of the output that a register tile of one has under each other, of so many vectors. */
 int64_t tsr_contract_window_rows(const tsr_target *target, const tsr_contraction *c, int64_t tile,

@@ -8,20 +8,6 @@
 
 /* --- tasks --- */
 
-/* As many rows as make a task of `grain` cycles, in equal blocks. */
-int64_t tsr_contract_direct_rows_of(const tsr_nest *nest, const tsr_contraction *c, int64_t columns,
-                                    double grain) {
-  const double lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(c->dtype));
-  const int64_t all = c->direct_y < 0 ? 1 : nest->axes[c->direct_y].size;
-  const double row =
-      (double)c->depth_size * (double)nest->axes[c->m].size * (double)columns / (2 * lanes) + 20;
-  int64_t rows = all;
-  while (rows > 1 && row * (double)(rows - 1) >= grain)
-    rows--;
-  const int64_t blocks = (all + rows - 1) / rows;
-  return (all + blocks - 1) / blocks;
-}
-
 void tsr_contract_direct_grid(tsr_contract_emit *e, tsr_region region, double grain) {
   tsr_ir *ir = e->ir;
   const tsr_expr zero = tsr_expr_int(ir, 0);

@@ -114,6 +114,21 @@ static bool can_panel(const tsr_nest *nest, const tsr_nest_access *access) {
   return true;
 }
 
+/* Does a subscript move with a step of the depth as it does along the result? Then neighbours of
+ * the result read the same elements: a window. */
+static bool slides(const tsr_nest *nest, const tsr_nest_access *access) {
+  for (uint32_t d = 0; d < access->rank; d++) {
+    unsigned kinds = 0;
+    for (uint32_t i = 0; i < nest->axis_count; i++)
+      if (!nest->axes[i].gone &&
+          tsr_expr_uses_value(nest->ir, access->subs[d], nest->axes[i].variable))
+        kinds |= i < nest->par_count ? 1u : 2u;
+    if (kinds == 3)
+      return true;
+  }
+  return false;
+}
+
 static void read_operand(const tsr_nest *nest, tsr_value value, int side,
                          tsr_contract_operand *out) {
   const uint64_t under = accesses_under(nest, value);
@@ -138,6 +153,7 @@ static void read_operand(const tsr_nest *nest, tsr_value value, int side,
   out->constant = nest->buffers[out->main->buffer].constant;
   out->packable = side >= 0 && out->side_stride != 0 && can_panel(nest, out->main);
   out->checked = leaves_buffer(nest, out->main);
+  out->slides = slides(nest, out->main);
   out->alone = true;
   for (uint32_t i = 0; i < nest->access_count && i < 64; i++)
     if ((under >> i & 1) != 0 && &nest->accesses[i] != out->main)

@@ -19,15 +19,15 @@ static int64_t taps_from(const tsr_nest *nest, const tsr_contraction *c, uint32_
 }
 
 bool tsr_contract_window(const tsr_nest *nest, const tsr_contraction *c) {
-  return c->few_rows && c->b.checked && taps_from(nest, c, 0) <= MOST_TAPS;
+  return c->few_rows && tsr_contract_reads_around(c) && taps_from(nest, c, 0) <= MOST_TAPS;
 }
 
 /* The depth from this level on is straight code: what a tap reads outside of a row is then known,
  * and row checks leave the loop. */
 bool tsr_contract_is_window(const tsr_contract_emit *e, uint32_t level) {
   enum { FEW_ROWS = 3 };
-  return taps_from(e->nest, e->c, level) <= MOST_TAPS && e->m.tile <= FEW_ROWS && e->c->b.checked &&
-         !e->pack_b;
+  return taps_from(e->nest, e->c, level) <= MOST_TAPS && e->m.tile <= FEW_ROWS &&
+         tsr_contract_reads_around(e->c) && !e->pack_b;
 }
 
 int tsr_contract_row_axis(const tsr_contract_emit *e) {

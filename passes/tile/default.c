@@ -26,7 +26,7 @@ static bool wants_pack_b(const tsr_choosing *s) {
   const tsr_contract_operand *b = &s->c->b;
   if (s->c->flat)
     return true;
-  if (!s->c->depth_fixed || b->packable || (s->c->few_rows && b->checked))
+  if (!s->c->depth_fixed || b->packable || (s->c->few_rows && tsr_contract_reads_around(s->c)))
     return false;
   const int64_t panel = s->k * s->lanes * b->bytes;
   if (panel > (int64_t)s->nest->target->l2_bytes * 4)

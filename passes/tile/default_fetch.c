@@ -51,7 +51,7 @@ bool tsr_choose_fetch(const tsr_choosing *s, const int64_t *knobs) {
 }
 
 /* Vectors of columns of a window's tile: more than one where columns are read with a step, as
- * neighbours share the lines, and of rows of four vectors and more beyond L2: the hardware fetches
+ * neighbours share the lines, and of rows of four vectors and more: the hardware fetches
  * ahead along a line of the image where several of its vectors are read at a time. Four where that
  * leaves no rest (56 columns are a sixth faster than one by one), else three. Not where rows that
  * share what they read would no longer fit, nor where only a run knows the width. */
@@ -59,12 +59,10 @@ int64_t tsr_choose_window_vectors(const tsr_choosing *s) {
   enum { MOST = 3, EVEN = 4 };
   const tsr_target *target = s->nest->target;
   const int64_t m = greatest(s->m, 1), step = s->c->b.side_stride;
-  const double bytes = (double)s->outer * (double)s->n * (double)s->c->b.bytes;
   const bool steps = step > 1 && step < s->lanes;
-  const bool far = bytes >= 0.8 * (double)target->l2_bytes;
   const int64_t row = ceil_div(s->n, s->lanes);
-  int64_t vectors = far && !steps && row % EVEN == 0 ? EVEN : least(MOST, row);
-  if (!s->nest->axes[s->c->n].fixed || !(steps || (far && row >= EVEN)))
+  int64_t vectors = !steps && row % EVEN == 0 ? EVEN : least(MOST, row);
+  if (!s->nest->axes[s->c->n].fixed || !(steps || row >= EVEN))
     return 1;
   while (vectors > 1 && tsr_contract_window_rows(target, s->c, m, vectors) <
                             tsr_contract_window_rows(target, s->c, m, 1))
