@@ -40,7 +40,7 @@ static inline int64_t steps_at_a_time(int64_t mr, int64_t vectors) {
 /* The knobs `ahead` and `fetch` that go with the others. */
 int64_t tsr_choose_ahead(const tsr_choosing *s, const int64_t *knobs);
 bool tsr_choose_fetch(const tsr_choosing *s, const int64_t *knobs);
-/* Vectors of columns of a window's register tile. */
+/* Vectors of columns of a window's register tile; 0: any. */
 int64_t tsr_choose_window_vectors(const tsr_choosing *s);
 
 #endif

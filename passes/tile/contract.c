@@ -537,16 +537,16 @@ static double typical_block(const tsr_contract_emit *e, const tsr_contract_side 
 }
 
 /* How many of the outer axes number tasks. */
-static uint32_t outer_in_grid(const tsr_contract_emit *e, double grain) {
+static uint32_t outer_in_grid(tsr_contract_emit *e, double grain) {
   const tsr_contraction *c = e->c;
   const double lanes = tsr_target_lanes(e->nest->target, tsr_dtype_bits(c->dtype));
   uint32_t count = c->outer_count;
   double points = typical_block(e, &e->m) * typical_block(e, &e->n);
   if (e->row_axis >= 0)
     points *= (double)e->nest->axes[c->outer[--count]].size;
-  const double work = points * (double)c->depth_size / (2 * lanes) + 20;
+  e->block_work = points * (double)c->depth_size / (2 * lanes) + 20;
   if (!e->c->direct && e->m.whole && e->n.whole)
-    count = tsr_contract_outer_grid(e->nest, c, count, work, grain);
+    count = tsr_contract_outer_grid(e->nest, c, count, e->block_work, grain);
   return count < MAX_OUTER_GRID ? count : MAX_OUTER_GRID;
 }
 
@@ -569,6 +569,8 @@ static void add_grid(tsr_contract_emit *e, tsr_region region, double grain) {
           ir, tsr_region_add_index(ir, region, TSR_ROLE_GRID, zero, block_count(e, list[i]), 1));
   if (e->c->direct && !rows_first)
     tsr_contract_direct_grid(e, region, grain);
+  if (e->row_axis >= 0)
+    tsr_contract_window_grid(e, region, grain);
 }
 
 static void pack_block(tsr_contract_emit *e) {
@@ -709,7 +711,7 @@ tsr_status tsr_tile_contract(tsr_nest *nest, const tsr_schedule *schedule, tsr_r
   tsr_contract_dot_begin(&e, schedule);
   tsr_contract_flatten(&e);
   e.depth_block = knobs[TSR_KNOB_KC] > 0 && e.depth_flat ? knobs[TSR_KNOB_KC] : e.depth_total;
-  e.row_axis = tsr_contract_row_axis(&e);
+  e.row_axis = tsr_contract_is_window(&e, 0) ? tsr_contract_window_row(e.c) : -1;
   tsr_contract_ahead(&e, knobs[TSR_KNOB_AHEAD]);
   e.outer_grid = outer_in_grid(&e, (double)knobs[TSR_KNOB_GRAIN]);
   add_grid(&e, region, (double)knobs[TSR_KNOB_GRAIN]);

@@ -17,7 +17,6 @@ typedef struct tsr_contract_operand {
   tsr_nest_access *main; /* that access, or NULL */
   bool alone;            /* no other access of the operand runs along a red axis */
   bool checked;          /* its subscripts may leave the buffer (padding) */
-  bool slides;           /* one of them moves along the result and with the depth: a window's */
 } tsr_contract_operand;
 
 /* A line of pixels as an operand reads it: position p under tap t (a depth axis, -1: none) is at
@@ -39,6 +38,7 @@ typedef struct tsr_contraction {
   uint32_t outer[TSR_NEST_AXES], outer_count;
   uint32_t depth[TSR_NEST_AXES], depth_count; /* red axes, innermost last */
   bool few_rows;                              /* too few to share a copy of b */
+  bool window; /* few rows, and neighbours of the result read the same of b, or zeros beside it */
   bool depth_fixed;
   int64_t depth_size; /* their product */
   /* n runs over whole rows of two variables, n = y * width + x, which only b reads apart. */
@@ -77,8 +77,8 @@ const tsr_contraction *tsr_contract_match(tsr_nest *nest);
  * the part of it that it wrote one launch before. */
 bool tsr_contract_columns_first(const tsr_nest *nest, const tsr_contraction *c, bool pack_a);
 
-/* Are blocks of rows the outermost that number tasks of a direct contraction, as where the constant
- * is small? Else panels of columns are, each of which serves all rows. */
+/* Are blocks of lines of the image the outermost that number tasks of a direct contraction, as
+ * where the constant is small? Else panels of columns are, each of which serves all lines. */
 bool tsr_contract_rows_first(const tsr_nest *nest, const tsr_contraction *c);
 
 /* How many of the first `count` outer axes number tasks: inner ones are loops of a task, which is
@@ -90,14 +90,16 @@ uint32_t tsr_contract_outer_grid(const tsr_nest *nest, const tsr_contraction *c,
 int64_t tsr_contract_direct_rows_of(const tsr_nest *nest, const tsr_contraction *c, int64_t columns,
                                     double grain);
 
-/* Do neighbours of the result read the same elements of b, or zeros beside it? Few rows then read b
- * where it lies. */
-static inline bool tsr_contract_reads_around(const tsr_contraction *c) {
-  return c->b.slides || c->b.checked;
-}
-
-/* Few rows whose depth is a small window of b: depthwise convolution. */
+/* A window that is small enough to be straight code: depthwise convolution. */
 bool tsr_contract_window(const tsr_nest *nest, const tsr_contraction *c);
+/* The axis of the result's rows under each other that a window moves along, the innermost of the
+ * outer ones; -1: none. */
+int tsr_contract_window_row(const tsr_contraction *c);
+/* Rows of a task of such a window: all, or fewer where `columns` blocks of columns and the first
+ * `count` outer axes make too few tasks for the threads. All rows of one block are `work` cycles.
+ */
+int64_t tsr_contract_window_block(const tsr_nest *nest, const tsr_contraction *c, uint32_t count,
+                                  double columns, double work, double grain);
 /* Rows of the output that a register tile of one has under each other, of so many vectors. */
 int64_t tsr_contract_window_rows(const tsr_target *target, const tsr_contraction *c, int64_t tile,
                                  int64_t vectors);

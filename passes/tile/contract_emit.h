@@ -42,6 +42,7 @@ typedef struct tsr_contract_emit {
   bool exact;
   tsr_value flags;
   uint32_t outer_grid; /* outer axes that number tasks */
+  double block_work;   /* cycles of a block, a window's at all rows */
   bool columns_outside, pack_a, pack_b, fetch;
   uint32_t stored_count; /* packed operands, in body.stored */
   /* The depth axes as one, in the order of c->depth: both operands are packed in this order. */
@@ -60,6 +61,8 @@ typedef struct tsr_contract_emit {
   enum { TSR_SUM_WHOLE, TSR_SUM_FIRST, TSR_SUM_PART, TSR_SUM_LAST } phase;
   /* Of a window: the axis of the output's rows, or -1, and those of the tile at hand. */
   int row_axis;
+  int64_t window_block; /* rows of a task, of which it has the block `window_number`; 0: all */
+  tsr_expr window_number;
   tsr_expr row_first;
   int64_t row_count;
   /* Of windows read in place: rows of a task, of which it has the block `rows_number`; the first
@@ -91,8 +94,7 @@ void tsr_contract_share_ahead(tsr_contract_emit *e, tsr_region region, int64_t s
 
 /* Windows (contract_window.c). */
 bool tsr_contract_is_window(const tsr_contract_emit *e, uint32_t level);
-/* The innermost outer axis, where it moves the window, or -1. */
-int tsr_contract_row_axis(const tsr_contract_emit *e);
+void tsr_contract_window_grid(tsr_contract_emit *e, tsr_region region, double grain);
 /* The block at all rows, some at a time. */
 void tsr_contract_rows(tsr_contract_emit *e, tsr_contract_step block);
 /* The sums of all those rows; `finish` takes each. */

@@ -114,21 +114,6 @@ static bool can_panel(const tsr_nest *nest, const tsr_nest_access *access) {
   return true;
 }
 
-/* Does a subscript move with a step of the depth as it does along the result? Then neighbours of
- * the result read the same elements: a window. */
-static bool slides(const tsr_nest *nest, const tsr_nest_access *access) {
-  for (uint32_t d = 0; d < access->rank; d++) {
-    unsigned kinds = 0;
-    for (uint32_t i = 0; i < nest->axis_count; i++)
-      if (!nest->axes[i].gone &&
-          tsr_expr_uses_value(nest->ir, access->subs[d], nest->axes[i].variable))
-        kinds |= i < nest->par_count ? 1u : 2u;
-    if (kinds == 3)
-      return true;
-  }
-  return false;
-}
-
 static void read_operand(const tsr_nest *nest, tsr_value value, int side,
                          tsr_contract_operand *out) {
   const uint64_t under = accesses_under(nest, value);
@@ -153,7 +138,6 @@ static void read_operand(const tsr_nest *nest, tsr_value value, int side,
   out->constant = nest->buffers[out->main->buffer].constant;
   out->packable = side >= 0 && out->side_stride != 0 && can_panel(nest, out->main);
   out->checked = leaves_buffer(nest, out->main);
-  out->slides = slides(nest, out->main);
   out->alone = true;
   for (uint32_t i = 0; i < nest->access_count && i < 64; i++)
     if ((under >> i & 1) != 0 && &nest->accesses[i] != out->main)
@@ -528,6 +512,32 @@ static bool sides(tsr_nest *nest, tsr_contraction *c, const tsr_op_data *product
   return true;
 }
 
+/* Does a subscript of b move in steps along an axis of the result and along the depth? Then
+ * neighbours of the result read the same elements. */
+static bool slides_along(const tsr_nest *nest, const tsr_contraction *c, uint32_t axis) {
+  const tsr_nest_access *access = c->b.main;
+  for (uint32_t i = nest->par_count; i < nest->axis_count; i++)
+    for (uint32_t d = 0; d < access->rank && !nest->axes[i].gone; d++) {
+      const tsr_expr leaves[2] = {nest->axes[axis].leaf, nest->axes[i].leaf};
+      int64_t steps[2] = {0, 0};
+      tsr_expr rest = 0;
+      if (tsr_expr_linear(nest->ir, access->subs[d], leaves, 2, steps, &rest) && steps[0] > 0 &&
+          steps[1] > 0)
+        return true;
+    }
+  return false;
+}
+
+static bool is_window(const tsr_nest *nest, const tsr_contraction *c) {
+  bool slides = c->b.checked;
+  if (!c->few_rows || c->b.packable)
+    return false;
+  for (uint32_t i = 0; i < nest->par_count && !slides && !c->b.main->indirect; i++)
+    slides = !nest->axes[i].gone && (c->b.varies >> i & 1) != 0 && (c->a.varies >> i & 1) == 0 &&
+             slides_along(nest, c, i);
+  return slides;
+}
+
 static bool match(tsr_nest *nest, tsr_contraction *c) {
   c->reduce = only_reduce(nest);
   if (c->reduce == 0)
@@ -563,6 +573,7 @@ static bool match(tsr_nest *nest, tsr_contraction *c) {
     if (!nest->axes[i].gone && (int)i != c->m && (int)i != c->n &&
         !(c->direct && (int)i == c->direct_y))
       c->outer[c->outer_count++] = i;
+  c->window = is_window(nest, c);
   return true;
 }
 

@@ -22,7 +22,7 @@ bool tsr_contract_columns_first(const tsr_nest *nest, const tsr_contraction *c, 
 }
 
 bool tsr_contract_rows_first(const tsr_nest *nest, const tsr_contraction *c) {
-  enum { LINES = 4 }; /* of a thread: two more are others' */
+  enum { LINES = 4 }; /* of each thread, beside two that others wrote */
   return c->direct && c->direct_y >= 0 &&
          c->line[0].size >= LINES * (int64_t)nest->target->threads &&
          stays_near(nest, c, &c->b, c->n);
@@ -33,6 +33,20 @@ uint32_t tsr_contract_outer_grid(const tsr_nest *nest, const tsr_contraction *c,
   while (count > 0 && work * (double)nest->axes[c->outer[count - 1]].size <= grain)
     work *= (double)nest->axes[c->outer[--count]].size;
   return count;
+}
+
+int64_t tsr_contract_window_block(const tsr_nest *nest, const tsr_contraction *c, uint32_t count,
+                                  double columns, double work, double grain) {
+  const int64_t all = nest->axes[tsr_contract_window_row(c)].size;
+  double tasks = columns < 1 ? 1 : columns;
+  for (uint32_t i = 0; i + 1 < c->outer_count; i++)
+    *(i < count ? &tasks : &work) *= (double)nest->axes[c->outer[i]].size;
+  const double wanted = 4 * (double)nest->target->threads / tasks;
+  const double parts = wanted < work / grain ? wanted : work / grain;
+  if (nest->target->threads <= 1 || parts < 2)
+    return all;
+  const int64_t rows = (int64_t)((double)all / parts);
+  return rows < 1 ? 1 : rows;
 }
 
 /* As many rows as make a task of `grain` cycles, in equal blocks. */

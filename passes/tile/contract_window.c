@@ -1,7 +1,7 @@
-/* Windows: contractions of few rows whose depth is a small window of b, such as depthwise
- * convolution. A register tile is straight code over the taps, for several rows of the output one
- * under the other: what they read of b they share. The generator makes the code twice, so that
- * tiles inside need no checks. */
+/* Windows: contractions of few rows that read a small window of b, such as depthwise convolution. A
+ * register tile is straight code over the taps, for several rows of the output one under the other:
+ * what they read of b they share. The generator makes the code twice, so that tiles inside need no
+ * checks. */
 #include "passes/tile/contract_emit.h"
 
 enum { MOST_TAPS = 32, MOST_ROWS = 4 };
@@ -19,23 +19,20 @@ static int64_t taps_from(const tsr_nest *nest, const tsr_contraction *c, uint32_
 }
 
 bool tsr_contract_window(const tsr_nest *nest, const tsr_contraction *c) {
-  return c->few_rows && tsr_contract_reads_around(c) && taps_from(nest, c, 0) <= MOST_TAPS;
+  return c->window && taps_from(nest, c, 0) <= MOST_TAPS;
 }
 
 /* The depth from this level on is straight code: what a tap reads outside of a row is then known,
  * and row checks leave the loop. */
 bool tsr_contract_is_window(const tsr_contract_emit *e, uint32_t level) {
-  enum { FEW_ROWS = 3 };
-  return taps_from(e->nest, e->c, level) <= MOST_TAPS && e->m.tile <= FEW_ROWS &&
-         tsr_contract_reads_around(e->c) && !e->pack_b;
+  return e->c->window && !e->pack_a && !e->pack_b && taps_from(e->nest, e->c, level) <= MOST_TAPS;
 }
 
-int tsr_contract_row_axis(const tsr_contract_emit *e) {
-  const uint32_t count = e->c->outer_count;
-  if (count == 0 || !tsr_contract_is_window(e, 0))
+int tsr_contract_window_row(const tsr_contraction *c) {
+  if (!c->window || c->outer_count == 0)
     return -1;
-  const uint32_t axis = e->c->outer[count - 1];
-  return (e->c->b.varies >> axis & 1) != 0 && (e->c->a.varies >> axis & 1) == 0 ? (int)axis : -1;
+  const uint32_t axis = c->outer[c->outer_count - 1];
+  return (c->b.varies >> axis & 1) != 0 && (c->a.varies >> axis & 1) == 0 ? (int)axis : -1;
 }
 
 /* As many rows as leave room for the weights, each a register. */
@@ -65,30 +62,55 @@ void tsr_contract_rows(tsr_contract_emit *e, tsr_contract_step block) {
   const int64_t rows = rows_of_tile(e);
   const tsr_region outer = e->body.region;
   const tsr_expr whole = tsr_expr_floordiv_int(ir, extent, rows);
-  tsr_expr left = tsr_expr_mod_int(ir, extent, rows);
+  const tsr_expr left = tsr_expr_mod_int(ir, extent, rows);
+  tsr_expr lo = tsr_expr_int(ir, 0), hi = whole;
+  tsr_region end = outer;
   int64_t known = 0;
+  if (e->window_number != 0) {
+    const int64_t tiles = e->window_block / rows;
+    lo = tsr_expr_mul_int(ir, e->window_number, tiles);
+    hi = tsr_expr_add_int(ir, lo, tiles);
+  }
   if (!tsr_expr_equals_int(ir, whole, 0)) {
-    tsr_tile_loop loop = tsr_tile_for(ir, outer, tsr_expr_int(ir, 0), whole, NULL, 0);
+    const tsr_expr last = hi == whole ? hi : tsr_tile_min(ir, hi, whole);
+    tsr_tile_loop loop = tsr_tile_for(ir, outer, lo, last, NULL, 0);
     e->body.region = loop.body;
     rows_at(e, tsr_expr_mul_int(ir, loop.index, rows), rows, block);
     e->body.region = outer;
   }
-  tsr_expr first = tsr_expr_mul_int(ir, whole, rows);
-  if (tsr_expr_is_int(ir, left, &known)) {
-    if (known > 0)
-      rows_at(e, first, known, block);
+  if (tsr_expr_equals_int(ir, left, 0))
     return;
-  }
-  for (int64_t some = 2; some >= 1; some /= 2) {
+  if (hi != whole) /* the task with the last rows */
+    end = tsr_tile_if(ir, outer, tsr_expr_binary(ir, TSR_INDEX_LT, whole, hi));
+  e->body.region = end;
+  tsr_expr first = tsr_expr_mul_int(ir, whole, rows);
+  if (tsr_expr_is_int(ir, left, &known))
+    rows_at(e, first, known, block);
+  for (int64_t some = 2; some >= 1 && known == 0; some /= 2) {
     const tsr_expr there = tsr_expr_mod_int(ir, tsr_expr_floordiv_int(ir, left, some), 2);
     if (some >= rows)
       continue;
     e->body.region =
-        tsr_tile_if(ir, outer, tsr_expr_binary(ir, TSR_INDEX_LT, tsr_expr_int(ir, 0), there));
+        tsr_tile_if(ir, end, tsr_expr_binary(ir, TSR_INDEX_LT, tsr_expr_int(ir, 0), there));
     rows_at(e, first, some, block);
     first = tsr_expr_add(ir, first, tsr_expr_mul_int(ir, there, some));
   }
   e->body.region = outer;
+}
+
+/* Blocks of rows number tasks, innermost, where there are too few others. */
+void tsr_contract_window_grid(tsr_contract_emit *e, tsr_region region, double grain) {
+  tsr_ir *ir = e->ir;
+  const tsr_nest_axis *axis = &e->nest->axes[e->row_axis];
+  const int64_t rows = rows_of_tile(e), all = e->nest->axes[e->c->n].size;
+  const int64_t columns = e->n.whole ? 1 : (all + e->n.block - 1) / e->n.block;
+  const int64_t block = tsr_contract_window_block(e->nest, e->c, e->outer_grid, (double)columns,
+                                                  e->block_work, grain);
+  e->window_block = (block + rows - 1) / rows * rows;
+  if (block < axis->size)
+    e->window_number = tsr_expr_value(
+        ir, tsr_region_add_index(ir, region, TSR_ROLE_GRID, tsr_expr_int(ir, 0),
+                                 tsr_expr_ceildiv_int(ir, axis->extent, e->window_block), 1));
 }
 
 /* --- the tile: rows under each other --- */
@@ -102,6 +124,7 @@ typedef struct window_lines {
 } window_lines;
 
 static window_lines lines_of(const tsr_contract_emit *e) {
+  enum { FAR = 64 }; /* rows that share no line */
   const tsr_nest *nest = e->nest;
   const tsr_nest_access *access = e->c->b.main;
   window_lines lines = {.tap = -1, .size = 1, .step = 1, .apart = 1};
@@ -111,7 +134,7 @@ static window_lines lines_of(const tsr_contract_emit *e) {
       int64_t steps[2] = {0, 0};
       tsr_expr rest = 0;
       if (!tsr_expr_linear(nest->ir, access->subs[d], leaves, 2, steps, &rest) || steps[0] < 1 ||
-          steps[1] < 1)
+          steps[1] < 1 || steps[0] > FAR || steps[1] > FAR)
         continue;
       lines.tap = (int)e->c->depth[i];
       lines.size = nest->axes[e->c->depth[i]].size;

@@ -26,7 +26,7 @@ static bool wants_pack_b(const tsr_choosing *s) {
   const tsr_contract_operand *b = &s->c->b;
   if (s->c->flat)
     return true;
-  if (!s->c->depth_fixed || b->packable || (s->c->few_rows && tsr_contract_reads_around(s->c)))
+  if (!s->c->depth_fixed || b->packable || s->c->window)
     return false;
   const int64_t panel = s->k * s->lanes * b->bytes;
   if (panel > (int64_t)s->nest->target->l2_bytes * 4)
@@ -45,8 +45,8 @@ static bool is_computed(const tsr_nest *nest, tsr_value value) {
 static bool packs_computed_a(const tsr_choosing *s) {
   const tsr_contract_operand *a = &s->c->a;
   const uint32_t red = tsr_nest_red_mask(s->nest);
-  return s->c->depth_fixed && s->c->m >= 0 && !a->packable && (a->varies & red) != 0 &&
-         is_computed(s->nest, a->value) && s->n >= s->lanes / 2 &&
+  return s->c->depth_fixed && !s->window && s->c->m >= 0 && !a->packable &&
+         (a->varies & red) != 0 && is_computed(s->nest, a->value) && s->n >= s->lanes / 2 &&
          s->k * a->bytes <= (int64_t)s->nest->target->l2_bytes / 8;
 }
 
@@ -134,12 +134,20 @@ static int64_t outer_tasks(const tsr_choosing *s, int64_t mc, int64_t nc, int64_
       tasks *= greatest(s->nest->axes[c->outer[i]].size, 1);
     return tasks;
   }
-  if (s->window && count > 0) /* the rows of the output are a loop of their own */
-    points *= (double)s->nest->axes[c->outer[--count]].size;
+  const int row = s->window && !s->pack_a && !s->pack_b ? tsr_contract_window_row(c) : -1;
+  if (row >= 0) { /* the rows of the output are a loop of their own */
+    points *= (double)s->nest->axes[row].size;
+    count--;
+  }
+  const double work = work_of(s, points) + 20;
   if (mc >= s->m && nc >= s->n)
-    count = tsr_contract_outer_grid(s->nest, c, count, work_of(s, points) + 20, (double)grain);
+    count = tsr_contract_outer_grid(s->nest, c, count, work, (double)grain);
   for (uint32_t i = 0; i < count; i++)
     tasks *= greatest(s->nest->axes[c->outer[i]].size, 1);
+  if (row >= 0)
+    tasks *= ceil_div(s->nest->axes[row].size,
+                      tsr_contract_window_block(s->nest, c, count, (double)ceil_div(s->n, nc), work,
+                                                (double)grain));
   return tasks;
 }
 
@@ -428,14 +436,14 @@ static double choose_tiles(const tsr_choosing *s, double best, tsr_schedule *out
   race all = {.entry = {.strategy = TSR_STRATEGY_CONTRACT}, .best = best};
   int64_t *knobs = all.entry.knobs;
   const tsr_choosing *largest = s->later != NULL ? s->later : s;
-  const int64_t vectors = s->window ? tsr_choose_window_vectors(s) : 0;
+  const int64_t vectors = tsr_choose_window_vectors(s);
   const int64_t most_rows = s->c->m < 0 ? 1 : least(28, greatest(largest->m, 1));
   for (unsigned w = 0; w < sizeof widths / sizeof *widths; w++)
     for (int64_t mr = 1; mr <= most_rows; mr++) {
       int64_t nr = widths[w] * s->lanes;
       if (mr > rows_that_fit(s->nest->target, widths[w], s->c->each ? 2 : 1) ||
           (w > 0 && nr >= largest->n + s->lanes && nr != s->only_nr) ||
-          (s->window && widths[w] != vectors && nr != s->only_nr) ||
+          (vectors > 0 && widths[w] != vectors && nr != s->only_nr) ||
           (s->only_mr > 0 && mr != s->only_mr) || (s->only_nr > 0 && nr != s->only_nr))
         continue;
       knobs[TSR_KNOB_MR] = mr;

@@ -54,7 +54,9 @@ bool tsr_choose_fetch(const tsr_choosing *s, const int64_t *knobs) {
  * neighbours share the lines, and of rows of four vectors and more: the hardware fetches
  * ahead along a line of the image where several of its vectors are read at a time. Four where that
  * leaves no rest (56 columns are a sixth faster than one by one), else three. Not where rows that
- * share what they read would no longer fit, nor where only a run knows the width. */
+ * share what they read would no longer fit, nor where only a run knows the width. A signal, which
+ * has no rows, is read four at a time. 0: as many as the model likes, as where weights leave no
+ * registers for rows that share. */
 int64_t tsr_choose_window_vectors(const tsr_choosing *s) {
   enum { MOST = 3, EVEN = 4 };
   const tsr_target *target = s->nest->target;
@@ -62,6 +64,12 @@ int64_t tsr_choose_window_vectors(const tsr_choosing *s) {
   const bool steps = step > 1 && step < s->lanes;
   const int64_t row = ceil_div(s->n, s->lanes);
   int64_t vectors = !steps && row % EVEN == 0 ? EVEN : least(MOST, row);
+  if (!s->window)
+    return 0;
+  if (tsr_contract_window_row(s->c) < 0)
+    return least(EVEN, row);
+  if (tsr_contract_window_rows(target, s->c, m, 1) < 2)
+    return 0;
   if (!s->nest->axes[s->c->n].fixed || !(steps || row >= EVEN))
     return 1;
   while (vectors > 1 && tsr_contract_window_rows(target, s->c, m, vectors) <

@@ -441,6 +441,48 @@ START_TEST(pools) {
 }
 END_TEST
 
+static void check_window_rows(const tsr_cpu_isa *isa, const tsr_target *target, const char *image,
+                              const char *rows, int columns, int step, int apart, int pad,
+                              const int64_t *dims, uint32_t dim_count) {
+  char text[4096];
+  check_text(
+      with(text, sizeof text,
+           "dim H in 1..500 hint 400\ngraph @g {\n %%h = input {name = \"h\"} : f32[H]\n output "
+           "%%h {name = \"i\"}\n %%x = input {name = \"x\"} : f32[%s, 100]\n %%w = const {random "
+           "= 7} : f32[5, 5]\n %%y = block par(%%p in %s, %%q in %d) red(%%u in 5, %%v in 5) {\n "
+           "%%0 = load %%x[%%p*%d + %%u*%d - %d, %%q + %%v - %d] : f32\n %%1 = load %%w[%%u, %%v] "
+           ": f32\n %%2 = mul %%0, %%1 : f32\n %%3 = reduce %%2 {combine = \"add\"} : f32\n store "
+           "%%3, %%y[%%p, %%q]\n } : f32[%s, %d]\n output %%y {name = \"y\"}\n}\n",
+           image, rows, columns, step, apart, pad, pad, rows, columns),
+      dims, dim_count, isa, target);
+}
+
+/* One channel: blocks of rows number tasks on four threads. With a rest of rows and without,
+ * padded and not, of known and unknown height; and lines too far apart for rows to share any. */
+START_TEST(conv_window_rows) {
+  const tsr_cpu_caches usual = {0};
+  tsr_cpu_isa host;
+  tsr_target target;
+  char image[16], rows[64];
+  tsr_cpu_isa_host(&host);
+  tsr_target_cpu(tsr_cpu_isa_features(&host), &usual, 4, &target);
+  for (int way = 0; way < 8; way++) {
+    const int pad = way % 2 * 2, step = 1 + way / 2 % 2, columns = 96 + 2 * pad;
+    const int64_t height = 397 + way;
+    if (way < 4)
+      check_window_rows(&host, &target, with(image, sizeof image, "%d", (int)height),
+                        with(rows, sizeof rows, "%d", ((int)height + 2 * pad - 5) / step + 1),
+                        columns, step, 1, pad, &height, 1);
+    else
+      check_window_rows(&host, &target, "H",
+                        with(rows, sizeof rows, "(H + %d) floordiv %d + 1", 2 * pad - 5, step),
+                        columns, step, 1, pad, &height, 1);
+  }
+  check_window_rows(&host, &target, "700", "300", 96, 1, 100, 0, (int64_t[]){1}, 1);
+  check_window_rows(&host, &target, "H", "(H - 1) floordiv 3 + 1", 96, 3, 1, 2, (int64_t[]){2}, 1);
+}
+END_TEST
+
 /* Many channels: windows read in place. Tiles that taps miss in part or as a whole, at either end
  * and on all sides; rows that some taps miss. */
 START_TEST(conv_direct) {
@@ -748,6 +790,7 @@ static Suite *suite(void) {
   tcase_add_test(c, conv);
   tcase_add_test(c, conv_windows);
   tcase_add_test(c, conv_windows_sides);
+  tcase_add_test(c, conv_window_rows);
   tcase_add_test(c, pools);
   tcase_add_test(c, conv_direct);
   tcase_add_test(c, conv_in_a_frame);
