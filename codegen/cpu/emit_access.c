@@ -366,13 +366,45 @@ static LLVMValueRef load_gather(tsr_emit *e, const access *at, const place *row)
   return tsr_emit_intrinsic(e, "llvm.masked.gather", types, 2, arguments, 4);
 }
 
+/* Lanes of a masked access at a time: with AVX2 a register. LLVM 19 makes a plain load of half a
+ * vector of two registers whose mask is known to be false there. */
+static uint32_t masked_lanes(const tsr_emit *e, const access *at, uint32_t lanes) {
+  const uint32_t most = tsr_cpu_isa_lanes(&e->target->isa, tsr_dtype_bits(at->dtype));
+  const bool cut = e->target->isa.level == TSR_CPU_LEVEL_X86_64_V3 && lanes % most == 0;
+  return cut ? most : lanes;
+}
+
+static LLVMValueRef masked_load(tsr_emit *e, const access *at, LLVMValueRef address,
+                                LLVMValueRef mask, uint32_t lanes) {
+  const uint32_t width = masked_lanes(e, at, lanes), count = lanes / width;
+  LLVMValueRef *parts = tsr_emit_alloc(e, count, sizeof *parts);
+  LLVMTypeRef types[2] = {LLVMVectorType(at->element, width), e->pointer};
+  if (!parts)
+    return LLVMConstNull(LLVMVectorType(at->element, lanes));
+  for (uint32_t i = 0; i < count; ++i) {
+    LLVMValueRef arguments[4] = {element_address(e, at, address, tsr_emit_int(e, i * width)),
+                                 alignment(e, at), tsr_emit_take(e, mask, i * width, width),
+                                 tsr_emit_splat(e, at->pad, width)};
+    parts[i] = tsr_emit_intrinsic(e, "llvm.masked.load", types, 2, arguments, 4);
+  }
+  return tsr_emit_join(e, parts, count);
+}
+
+static void masked_store(tsr_emit *e, const access *at, const place *row, LLVMValueRef value) {
+  const uint32_t width = masked_lanes(e, at, row->lanes), count = row->lanes / width;
+  LLVMTypeRef types[2] = {LLVMVectorType(at->element, width), e->pointer};
+  for (uint32_t i = 0; i < count; ++i) {
+    LLVMValueRef arguments[4] = {tsr_emit_take(e, value, i * width, width),
+                                 element_address(e, at, row->address, tsr_emit_int(e, i * width)),
+                                 alignment(e, at), tsr_emit_take(e, row->mask, i * width, width)};
+    tsr_emit_intrinsic(e, "llvm.masked.store", types, 2, arguments, 4);
+  }
+}
+
 static LLVMValueRef load_masked(tsr_emit *e, const access *at, const place *row) {
   if (!has_masked_access(e, at->dtype))
     return load_lanes(e, at, row);
-  LLVMTypeRef types[2] = {LLVMVectorType(at->element, row->lanes), e->pointer};
-  LLVMValueRef arguments[4] = {row->address, alignment(e, at), whole_mask(e, row, row->lanes),
-                               tsr_emit_splat(e, at->pad, row->lanes)};
-  return tsr_emit_intrinsic(e, "llvm.masked.load", types, 2, arguments, 4);
+  return masked_load(e, at, row->address, whole_mask(e, row, row->lanes), row->lanes);
 }
 
 /* A vector from `address`, of whose lanes those are wanted that the `row` has at element `from`
@@ -389,9 +421,7 @@ static LLVMValueRef load_window(tsr_emit *e, const access *at, const place *row,
     order[lane] = (from + lane) % stride == 0 ? (from + lane) / stride : lanes;
   LLVMValueRef mask = whole_mask(e, row, lanes);
   mask = tsr_emit_shuffle(e, mask, LLVMConstNull(LLVMTypeOf(mask)), order, lanes);
-  LLVMTypeRef types[2] = {LLVMVectorType(at->element, lanes), e->pointer};
-  LLVMValueRef arguments[4] = {address, alignment(e, at), mask, tsr_emit_splat(e, at->pad, lanes)};
-  return tsr_emit_intrinsic(e, "llvm.masked.load", types, 2, arguments, 4);
+  return masked_load(e, at, address, mask, lanes);
 }
 
 /* Every `stride`-th element: whole vectors over the span, the last one moved back so that it ends
@@ -687,11 +717,9 @@ static void store_row(tsr_emit *e, const access *at, const place *row, LLVMValue
     value = tsr_numeric_narrow(&e->math, at->dtype, value);
   if (!combine && !row->offsets && row->stride == 1 && !row->mask)
     store_plain(e, at, value, row->address);
-  else if (!combine && !row->offsets && row->stride == 1 && has_masked_access(e, at->dtype)) {
-    LLVMTypeRef types[2] = {LLVMTypeOf(value), e->pointer};
-    LLVMValueRef arguments[4] = {value, row->address, alignment(e, at), row->mask};
-    tsr_emit_intrinsic(e, "llvm.masked.store", types, 2, arguments, 4);
-  } else if (!combine && row->offsets && row->lanes > 1 && has_scatter(e, at->dtype))
+  else if (!combine && !row->offsets && row->stride == 1 && has_masked_access(e, at->dtype))
+    masked_store(e, at, row, value);
+  else if (!combine && row->offsets && row->lanes > 1 && has_scatter(e, at->dtype))
     store_scatter(e, at, row, value);
   else
     store_lanes(e, at, row, value, combine);

@@ -457,6 +457,34 @@ static void check_window_rows(const tsr_cpu_isa *isa, const tsr_target *target, 
       dims, dim_count, isa, target);
 }
 
+/* Rows of two registers, of which the second is outside of the image for most taps: what is known
+ * to be masked is not read. */
+START_TEST(conv_masked_registers) {
+  const tsr_cpu_caches usual = {0};
+  tsr_cpu_isa host, isa;
+  tsr_diag diag = {0};
+  tsr_target target;
+  tsr_cpu_isa_host(&host);
+  for (unsigned i = 0; i < 2; i++) {
+    if (tsr_cpu_isa_parse(i == 0 ? ":x86-64-v3" : ":x86-64-v4", &diag, &isa) != TSR_OK ||
+        !tsr_cpu_isa_covers(&host, &isa))
+      continue;
+    tsr_target_cpu(tsr_cpu_isa_features(&isa), &usual, 1, &target);
+    for (int columns = 10; columns < 40; columns += 3)
+      check_text(
+          with((char[2048]){0}, 2048,
+               "graph @g {\n %%x = input {name = \"x\"} : f32[3, 9, %d]\n %%w = input {name = "
+               "\"w\"} : f32[3, 5, 5]\n %%y = block par(%%c in 3, %%p in 13, %%q in %d) red(%%u in "
+               "5, %%v in 5) {\n %%0 = load %%x[%%c, %%p + %%u - 4, %%q + %%v - 4] : f32\n %%1 = "
+               "load %%w[%%c, %%u, %%v] : f32\n %%2 = mul %%0, %%1 : f32\n %%3 = reduce %%2 "
+               "{combine = \"add\"} : f32\n store %%3, %%y[%%c, %%p, %%q]\n } : f32[3, 13, %d]\n "
+               "output %%y {name = \"y\"}\n}\n",
+               columns - 4, columns, columns),
+          NULL, 0, &isa, &target);
+  }
+}
+END_TEST
+
 /* One channel: blocks of rows number tasks on four threads. With a rest of rows and without,
  * padded and not, of known and unknown height; and lines too far apart for rows to share any. */
 START_TEST(conv_window_rows) {
@@ -791,6 +819,7 @@ static Suite *suite(void) {
   tcase_add_test(c, conv_windows);
   tcase_add_test(c, conv_windows_sides);
   tcase_add_test(c, conv_window_rows);
+  tcase_add_test(c, conv_masked_registers);
   tcase_add_test(c, pools);
   tcase_add_test(c, conv_direct);
   tcase_add_test(c, conv_in_a_frame);
