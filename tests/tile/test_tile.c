@@ -457,6 +457,21 @@ static void check_window_rows(const tsr_cpu_isa *isa, const tsr_target *target, 
       dims, dim_count, isa, target);
 }
 
+/* Groups of three channels, which stand side by side in one axis of the result: what a vector has
+ * beyond a group's end belongs to the next one. */
+START_TEST(groups_side_by_side) {
+  const char *text =
+      "dim N in 0..4096 hint 100\ngraph @g {\n %x = input {name = \"x\"} : f32[N, 8, 15]\n %w = "
+      "const {random = 7} : f32[24, 15]\n %y = block par(%n in N, %g in 8, %m in 3) red(%k in 15) "
+      "{\n %0 = load %x[%n, %g, %k] : f32\n %1 = load %w[%g*3 + %m, %k] : f32\n %2 = mul %0, %1 : "
+      "f32\n %3 = reduce %2 {combine = \"add\"} : f32\n store %3, %y[%n, %g*3 + %m]\n } : f32[N, "
+      "24]\n output %y {name = \"y\"}\n}\n";
+  for (int64_t rows = 1; rows < 40; rows += 6)
+    for (int again = 0; again < 3; again++)
+      check_everywhere(text, &rows, 1);
+}
+END_TEST
+
 /* Rows of two registers, of which the second is outside of the image for most taps: what is known
  * to be masked is not read. */
 START_TEST(conv_masked_registers) {
@@ -820,6 +835,7 @@ static Suite *suite(void) {
   tcase_add_test(c, conv_windows_sides);
   tcase_add_test(c, conv_window_rows);
   tcase_add_test(c, conv_masked_registers);
+  tcase_add_test(c, groups_side_by_side);
   tcase_add_test(c, pools);
   tcase_add_test(c, conv_direct);
   tcase_add_test(c, conv_in_a_frame);
