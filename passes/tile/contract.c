@@ -387,25 +387,9 @@ static void at_panel(tsr_contract_emit *e, unsigned order, const tsr_contract_si
   tsr_body_release(&e->body, mark);
 }
 
-/* Does what is stored beyond the side's edge leave the buffer? Not where its axis is a part of a
- * subscript, such as the channels of a group: there the next group begins. */
-static bool edge_is_end(const tsr_contract_emit *e, const tsr_contract_side *side) {
-  const tsr_nest *nest = e->nest;
-  for (uint32_t i = 0; i < nest->access_count; i++)
-    for (uint32_t d = 0; nest->accesses[i].kind == TSR_ACCESS_STORE && d < nest->accesses[i].rank;
-         d++) {
-      const tsr_expr sub = nest->accesses[i].subs[d];
-      if (!tsr_expr_uses_value(e->ir, sub, nest->axes[side->axis].variable))
-        continue;
-      for (uint32_t k = 0; k < nest->par_count; k++)
-        if ((int)k != side->axis && tsr_expr_uses_value(e->ir, sub, nest->axes[k].variable))
-          return false;
-    }
-  return true;
-}
-
 /* Columns of the last register tile: as many as make whole vectors (or one power of two), so that a
- * row is one piece; what lies beyond the edge is computed and not stored. */
+ * row is one piece; what lies beyond the edge is computed and not stored, if that is the buffer's.
+ */
 static int64_t rest_columns(const tsr_contract_emit *e, const tsr_contract_side *side,
                             int64_t rest) {
   const int64_t lanes = tsr_target_lanes(e->nest->target, tsr_dtype_bits(e->c->dtype));
@@ -415,7 +399,9 @@ static int64_t rest_columns(const tsr_contract_emit *e, const tsr_contract_side 
   while (power < rest && power < lanes)
     power *= 2;
   const int64_t wide = rest <= power ? power : (rest + lanes - 1) / lanes * lanes;
-  return side->lane == 0 || !edge_is_end(e, side) ? rest : wide < side->tile ? wide : side->tile;
+  if (side->lane == 0 || !tsr_contract_ends(e->nest, side->axis))
+    return rest;
+  return wide < side->tile ? wide : side->tile;
 }
 
 /* Columns that run through whole rows: the number in a block is known, and what hangs over the last
@@ -553,7 +539,7 @@ static double typical_block(const tsr_contract_emit *e, const tsr_contract_side 
   return (double)(side->block > 0 && side->block < size ? side->block : size);
 }
 
-/* How many of the outer axes number tasks. */
+/* How many of the outer axes number tasks; notes what a block costs. */
 static uint32_t outer_in_grid(tsr_contract_emit *e, double grain) {
   const tsr_contraction *c = e->c;
   const double lanes = tsr_target_lanes(e->nest->target, tsr_dtype_bits(c->dtype));

@@ -68,6 +68,10 @@ int64_t tsr_contract_tap_rows(const tsr_contraction *c, int64_t rows);
  * answer. */
 const tsr_contraction *tsr_contract_match(tsr_nest *nest);
 
+/* Does what is stored beyond the axis's end leave the buffer? Not where the axis is a part of a
+ * subscript, such as the channels of a group: there the next group begins. */
+bool tsr_contract_ends(const tsr_nest *nest, int axis);
+
 /* Are blocks of columns the outermost that number tasks? Threads take shares of tasks in a row:
  * what the outermost axis divides is read by one of them, and everything else by all. So they are
  * where b is a constant in panels and greater than a: a thread fetches its part of the constants,

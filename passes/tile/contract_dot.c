@@ -32,12 +32,19 @@ static tsr_dtype dtype_of(const tsr_nest *nest, const tsr_contract_operand *oper
   return tsr_value_type(nest->ir, operand->value)->dtype;
 }
 
+/* Sums by tiles are whole registers: what these have beyond an axis's end must not be stored. */
+static bool in_registers(const tsr_nest *nest, const tsr_atom *atom, int axis) {
+  return atom->place != TSR_ATOM_MEMORY || tsr_contract_ends(nest, axis) ||
+         (nest->axes[axis].fixed && nest->axes[axis].size % (int64_t)atom->m == 0);
+}
+
 /* Vectors multiply unsigned bytes by signed ones; which operand is which is free. */
 static bool atom_fits(const tsr_nest *nest, const tsr_contraction *c, const tsr_atom *atom) {
   const tsr_dtype a = dtype_of(nest, &c->a), b = dtype_of(nest, &c->b);
   return atom->kind == TSR_TARGET_CPU && (atom->k > 1 || atom->parts > 1) &&
          atom->parts == c->parts && atom->c == c->dtype &&
-         (atom->features & ~nest->target->cpu_features) == 0 &&
+         (atom->features & ~nest->target->cpu_features) == 0 && in_registers(nest, atom, c->m) &&
+         in_registers(nest, atom, c->n) &&
          ((atom->a == a && atom->b == b) || (atom->a == b && atom->b == a));
 }
 

@@ -512,6 +512,20 @@ static bool sides(tsr_nest *nest, tsr_contraction *c, const tsr_op_data *product
   return true;
 }
 
+bool tsr_contract_ends(const tsr_nest *nest, int axis) {
+  for (uint32_t i = 0; i < nest->access_count; i++)
+    for (uint32_t d = 0; nest->accesses[i].kind == TSR_ACCESS_STORE && d < nest->accesses[i].rank;
+         d++) {
+      const tsr_expr sub = nest->accesses[i].subs[d];
+      if (!tsr_expr_uses_value(nest->ir, sub, nest->axes[axis].variable))
+        continue;
+      for (uint32_t k = 0; k < nest->par_count; k++)
+        if ((int)k != axis && tsr_expr_uses_value(nest->ir, sub, nest->axes[k].variable))
+          return false;
+    }
+  return true;
+}
+
 /* Does a subscript of b move in steps along an axis of the result and along the depth? Then
  * neighbours of the result read the same elements. */
 static bool slides_along(const tsr_nest *nest, const tsr_contraction *c, uint32_t axis) {

@@ -49,7 +49,8 @@ int64_t tsr_contract_window_block(const tsr_nest *nest, const tsr_contraction *c
   return rows < 1 ? 1 : rows;
 }
 
-/* As many rows as make a task of `grain` cycles, in equal blocks. */
+/* As many rows as make a task of `grain` cycles, in equal blocks: as many as share out evenly where
+ * rows come first. */
 int64_t tsr_contract_direct_rows_of(const tsr_nest *nest, const tsr_contraction *c, int64_t columns,
                                     double grain) {
   const double lanes = tsr_target_lanes(nest->target, tsr_dtype_bits(c->dtype));

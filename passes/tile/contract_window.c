@@ -124,7 +124,7 @@ typedef struct window_lines {
 } window_lines;
 
 static window_lines lines_of(const tsr_contract_emit *e) {
-  enum { FAR = 64 }; /* rows that share no line */
+  enum { FAR = 64 }; /* steps that are not walked through line by line */
   const tsr_nest *nest = e->nest;
   const tsr_nest_access *access = e->c->b.main;
   window_lines lines = {.tap = -1, .size = 1, .step = 1, .apart = 1};
