@@ -28,7 +28,7 @@ const char *tsr_ceiling_unit(tsr_ceiling ceiling) {
 
 /* --- levels of memory --- */
 
-typedef enum motion { READ, COPY, STREAM } motion;
+typedef enum motion { READ, COPY, STREAM, HAND_OVER } motion;
 
 /* Bytes that one thread reads. */
 static uint64_t half_l1(const tsr_cpu_caches *c, uint32_t threads) {
@@ -62,6 +62,7 @@ static const struct {
                                [TSR_CEILING_L2_READ] = {READ, half_l2},
                                [TSR_CEILING_L2_COPY] = {COPY, quarter_l2},
                                [TSR_CEILING_L3_READ] = {READ, beyond_l2},
+                               [TSR_CEILING_HAND_OVER] = {HAND_OVER, quarter_l2},
                                [TSR_CEILING_MEMORY_READ] = {READ, beyond_all},
                                [TSR_CEILING_MEMORY_COPY] = {COPY, beyond_all},
                                [TSR_CEILING_MEMORY_STREAM] = {STREAM, beyond_all}};
@@ -77,12 +78,13 @@ static void read_caches(tsr_cpu_caches *out) {
 
 /* Every thread does `rounds` rounds on memory of its own: what is read, then what is written. */
 typedef struct probe {
+  uint32_t threads;
   const tsr_ceiling_kernels *kernels;
   const tsr_ceiling_loop *loop; /* NULL: memory */
   motion motion;
   unsigned char *memory;
   size_t stride, bytes;
-  int64_t rounds;
+  int64_t rounds, turn;
   double *results; /* one per thread, so that nothing is left out */
 } probe;
 
@@ -107,9 +109,26 @@ static void run_range(void *context, int64_t begin, int64_t end, uint32_t worker
         p->loop != NULL ? p->loop->run(p->rounds) : move(p, p->memory + (size_t)i * p->stride);
 }
 
-static double time_once(probe *p, const tsr_executor *executor, uint32_t threads) {
+/* Each thread fills one half of its memory with what the next thread filled the same half of in the
+ * turn before; that one fills its other half meanwhile. */
+static void hand_over(void *context, int64_t begin, int64_t end, uint32_t worker) {
+  const probe *p = context;
+  const size_t from = p->turn % 2 != 0 ? p->bytes : 0, to = p->bytes - from;
+  (void)worker;
+  for (int64_t i = begin; i < end; i++) {
+    const size_t next = (size_t)((i + 1) % p->threads);
+    p->kernels->copy(p->memory + (size_t)i * p->stride + to, p->memory + next * p->stride + from,
+                     p->bytes);
+  }
+}
+
+static double time_once(probe *p, const tsr_executor *executor) {
   int64_t start = tsr_time_ns();
-  executor->parallel_for(executor->context, threads, run_range, p);
+  if (p->loop != NULL || p->motion != HAND_OVER)
+    executor->parallel_for(executor->context, p->threads, run_range, p);
+  else
+    for (p->turn = 0; p->turn < p->rounds; p->turn++)
+      executor->parallel_for(executor->context, p->threads, hand_over, p);
   return fmax(1, (double)(tsr_time_ns() - start));
 }
 
@@ -119,24 +138,23 @@ static int compare(const void *a, const void *b) {
 }
 
 /* The shortest of some tries: what others did meanwhile is not ours. */
-static double least_time(probe *p, const tsr_executor *executor, uint32_t threads) {
+static double least_time(probe *p, const tsr_executor *executor) {
   enum { TRIES = 3 };
   double least = INFINITY;
   for (int i = 0; i < TRIES; i++)
-    least = fmin(least, time_once(p, executor, threads));
+    least = fmin(least, time_once(p, executor));
   return least;
 }
 
 /* As many rounds as the time of a sample takes, found by doubling. Work per nanosecond is the
  * figure in units of 10^9 per second. */
-static tsr_ceiling_figure measure(probe *p, const tsr_executor *executor, uint32_t threads,
-                                  double sample_ns) {
+static tsr_ceiling_figure measure(probe *p, const tsr_executor *executor, double sample_ns) {
   double rates[SAMPLES], took, work = p->loop != NULL ? p->loop->ops : (double)p->bytes;
-  for (p->rounds = 1; (took = least_time(p, executor, threads)) < sample_ns / 16; p->rounds *= 2)
+  for (p->rounds = 1; (took = least_time(p, executor)) < sample_ns / 16; p->rounds *= 2)
     ;
   p->rounds = (int64_t)fmax(1, (double)p->rounds * sample_ns / took);
   for (int i = 0; i < SAMPLES; i++)
-    rates[i] = (double)p->rounds * work * threads / time_once(p, executor, threads);
+    rates[i] = (double)p->rounds * work * p->threads / time_once(p, executor);
   qsort(rates, SAMPLES, sizeof *rates, compare);
   return (tsr_ceiling_figure){rates[SAMPLES / 2], rates[0], rates[SAMPLES - 1]};
 }
@@ -152,7 +170,7 @@ static tsr_status measure_all(tsr_arena *arena, const tsr_executor *executor, ui
   read_caches(&caches);
   size_t most = (size_t)(beyond_all(&caches, threads) / ALIGNMENT + 1) * ALIGNMENT * 2;
   unsigned char *memory = tsr_arena_alloc(arena, most * threads + ALIGNMENT);
-  probe p = {.kernels = &kernels};
+  probe p = {.threads = threads, .kernels = &kernels};
   p.results = tsr_arena_alloc_array(arena, threads, sizeof *p.results);
   if (memory == NULL || p.results == NULL)
     return tsr_fail(diag, TSR_ERR_OUT_OF_MEMORY, "no memory to measure with");
@@ -167,7 +185,7 @@ static tsr_status measure_all(tsr_arena *arena, const tsr_executor *executor, ui
       p.bytes = (size_t)(levels[i].bytes(&caches, threads) / 1024 * 1024);
       p.stride = (2 * p.bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     }
-    out[i] = measure(&p, executor, threads, sample_ns);
+    out[i] = measure(&p, executor, sample_ns);
   }
   return TSR_OK;
 }

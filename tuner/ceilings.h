@@ -8,7 +8,11 @@
 #include <tessera/runtime.h>
 
 /* X(NAME, "text", "unit", what runs). Arithmetic counts a fused multiply-add as two operations, a
- * copy counts what is read alone. */
+ * copy counts what is read alone. `hand over` is the rate at which layers of a network can pass on
+ * what lies in the second caches where other threads go on with it: every line is read by one
+ * thread and then written by another. It takes many times as long between processors that share no
+ * cache, and two processors of a virtual machine may share one now and none a minute later. One
+ * thread hands over to itself. */
 #define TSR_CEILING_LIST(X)                                                                        \
   X(CLOCK, "clock", "GHz", "additions that wait for each other: one a cycle")                      \
   X(FMA_F32, "fma f32", "GFLOP/s", "fused multiply-adds of the widest vectors, in registers")      \
@@ -21,6 +25,7 @@
   X(L2_READ, "l2 read", "GB/s", "reading half of the second cache")                                \
   X(L2_COPY, "l2 copy", "GB/s", "copying within half of the second cache")                         \
   X(L3_READ, "l3 read", "GB/s", "reading what the second cache is too small for")                  \
+  X(HAND_OVER, "hand over", "GB/s", "copying what the next thread copied a turn before")           \
   X(MEMORY_READ, "memory read", "GB/s", "reading more than all caches hold")                       \
   X(MEMORY_COPY, "memory copy", "GB/s", "copying more than all caches hold")                       \
   X(MEMORY_STREAM, "memory stream", "GB/s", "the same by stores that pass the caches")

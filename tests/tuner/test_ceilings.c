@@ -29,6 +29,7 @@ START_TEST(figures) {
   }
   ck_assert_double_gt(found[TSR_CEILING_CLOCK].median, 0);
   ck_assert_double_gt(found[TSR_CEILING_FMA_F32].median, 0);
+  ck_assert_double_gt(found[TSR_CEILING_HAND_OVER].median, 0);
   ck_assert_double_gt(found[TSR_CEILING_MEMORY_STREAM].median, 0);
   bool vnni = (tsr_cpu_features() & TSR_CPU_AVX512_VNNI) != 0;
   ck_assert_int_eq(found[TSR_CEILING_DOT_I8].median > 0, vnni);
