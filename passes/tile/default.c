@@ -9,7 +9,10 @@
 /* A variant has to gain that much where it is chosen. A dim whose range was not given has no high
  * end to plan for. */
 static const double VARIANT_GAIN = 1.1;
-enum { MOST_HIGH_END = 1 << 17 };
+enum {
+  MOST_HIGH_END = 1 << 17,
+  LEAST_END = 64 /* up to which there are variants for the low end */
+};
 
 /* --- contract --- */
 
@@ -577,6 +580,8 @@ static double proc_cycles(const tsr_nest *nest) {
   return cycles;
 }
 
+static void mind_low_end(tsr_nest *nest, tsr_schedule *inout);
+
 void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule) {
   *out_schedule = (tsr_schedule){.strategy = TSR_STRATEGY_PROC};
   out_schedule->knobs[TSR_KNOB_GRAIN] = tsr_default_grain(nest->target, proc_cycles(nest));
@@ -596,6 +601,7 @@ void tsr_schedule_default(tsr_nest *nest, tsr_schedule *out_schedule) {
   else {
     default_contract(&s, out_schedule);
     tsr_schedule_high_end(nest, out_schedule);
+    mind_low_end(nest, out_schedule);
     prefer_parts(nest, out_schedule);
   }
 }
@@ -627,7 +633,7 @@ tsr_expr tsr_schedule_guarded(tsr_nest *nest) {
   return m != NULL && !m->fixed ? m->extent : !n->fixed && !c->flat ? n->extent : 0;
 }
 
-/* The least or greatest value that the extent can take, at least 1. */
+/* The extent where dims are as small as they can be but for 0, or as great; at least 1. */
 static int64_t end_of(tsr_nest *nest, tsr_expr extent, bool high) {
   const uint32_t count = tsr_dim_count(nest->ir);
   int64_t *dims = tsr_arena_alloc_array(nest->arena, count + 1, sizeof *dims), end = 0;
@@ -637,7 +643,7 @@ static int64_t end_of(tsr_nest *nest, tsr_expr extent, bool high) {
   }
   for (uint32_t i = 0; i < count; i++)
     dims[i] =
-        greatest(high ? tsr_dim_get(nest->ir, i + 1)->hi : tsr_dim_get(nest->ir, i + 1)->lo, 0);
+        greatest(high ? tsr_dim_get(nest->ir, i + 1)->hi : tsr_dim_get(nest->ir, i + 1)->lo, 1);
   if (tsr_expr_has(nest->ir, extent, TSR_INDEX_VALUE) ||
       tsr_expr_eval(nest->ir, extent, dims, &end) != TSR_OK)
     return 1;
@@ -722,6 +728,25 @@ void tsr_schedule_high_end(tsr_nest *nest, tsr_schedule *inout) {
     *inout = best;
 }
 
+/* Where even the least extent is too great for variants, such as one image's pixels of an unknown
+ * number of images, blocks that suit the typical size may leave threads without tasks there: others
+ * are taken where they lose less at the typical size than a variant has to gain. */
+static void mind_low_end(tsr_nest *nest, tsr_schedule *inout) {
+  const tsr_expr extent = tsr_schedule_guarded(nest);
+  const int64_t low = extent == 0 ? 0 : end_of(nest, extent, false);
+  const int64_t typical = extent == 0 ? 0 : typical_size(nest, extent);
+  tsr_schedule other = *inout;
+  if (low < LEAST_END || low >= typical)
+    return;
+  const double best = best_at(nest, inout, extent, low, &other);
+  if (cycles_at(nest, inout, extent, low) < VARIANT_GAIN * best)
+    return;
+  choose_variant(nest, inout, extent, low, typical, best, &other);
+  if (cycles_at(nest, &other, extent, typical) <
+      VARIANT_GAIN * cycles_at(nest, inout, extent, typical))
+    *inout = other;
+}
+
 /* One more variant where `first` is far from the best at the typical size, beyond `before`, as far
  * as it is better. */
 static bool typical_variant(tsr_nest *nest, const tsr_schedule *first, tsr_expr extent,
@@ -747,7 +772,6 @@ static bool typical_variant(tsr_nest *nest, const tsr_schedule *first, tsr_expr 
  * for the typical size. */
 uint32_t tsr_schedule_variants(tsr_nest *nest, const tsr_schedule *first, tsr_schedule *out,
                                uint32_t most) {
-  enum { LEAST_END = 64 };
   const double loss = 1.7;
   if (nest->target->kind == TSR_TARGET_CUDA) {
     const tsr_expr guarded = tsr_mma_guarded(nest);
