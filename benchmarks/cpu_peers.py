@@ -471,8 +471,10 @@ class Run:
             text += f"   goal {goal:.2f}, bar {row['bar'][peer]:.2f} {'met' if reached >= row['bar'][peer] else 'MISSED'}"
         if not row["met"] and threads > 1:
             self.ceilings.probe()  # do its processors share a cache at the moment?
-            row["hand_over"] = self.ceilings.rate(threads, "hand over")
-            text += f", hand over {row['hand_over']:.0f} GB/s now"
+            rate = self.ceilings.rate(threads, "hand over")  # of one thread and of all alone
+            if rate > 0:
+                row["hand_over"] = rate
+                text += f", hand over {rate:.0f} GB/s now"
         print(text + (f"   [{time.perf_counter() - begin:.1f} s]" if self.options.verbose else ""), flush=True)
 
     def restart(self):

@@ -76,7 +76,8 @@ static void read_caches(tsr_cpu_caches *out) {
 
 /* --- one figure --- */
 
-/* Every thread does `rounds` rounds on memory of its own: what is read, then what is written. */
+/* Every thread does `rounds` rounds on memory of its own: what is read, then what is written. To
+ * hand over, all do one round (`turn`) before any does the next. */
 typedef struct probe {
   uint32_t threads;
   const tsr_ceiling_kernels *kernels;

@@ -45,8 +45,8 @@ typedef struct tsr_ceiling_figure {
   double median, least, most;
 } tsr_ceiling_figure;
 
-/* Measures all with `threads` threads that work at the same time on data of their own, for about
- * `seconds` in all. OUT_OF_MEMORY, ARGUMENT (no threads). */
+/* Measures all with `threads` threads that work at the same time, on data of their own but for
+ * `hand over`, for about `seconds` in all. OUT_OF_MEMORY, ARGUMENT (no threads). */
 TSR_WARN_UNUSED tsr_status tsr_ceilings_measure(uint32_t threads, double seconds,
                                                 const tsr_allocator *allocator, tsr_diag *diag,
                                                 tsr_ceiling_figure out_figures[TSR_CEILING_COUNT]);

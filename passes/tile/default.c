@@ -9,10 +9,7 @@
 /* A variant has to gain that much where it is chosen. A dim whose range was not given has no high
  * end to plan for. */
 static const double VARIANT_GAIN = 1.1;
-enum {
-  MOST_HIGH_END = 1 << 17,
-  LEAST_END = 64 /* up to which there are variants for the low end */
-};
+enum { MOST_HIGH_END = 1 << 17 };
 
 /* --- contract --- */
 
@@ -728,15 +725,22 @@ void tsr_schedule_high_end(tsr_nest *nest, tsr_schedule *inout) {
     *inout = best;
 }
 
+/* The extent from which on there are no variants for the low end. */
+static int64_t end_of_variants(const tsr_schedule *first) {
+  enum { LEAST_END = 64 };
+  return greatest(greatest(first->knobs[TSR_KNOB_MR], first->knobs[TSR_KNOB_NR]), LEAST_END);
+}
+
 /* Where even the least extent is too great for variants, such as one image's pixels of an unknown
  * number of images, blocks that suit the typical size may leave threads without tasks there: others
  * are taken where they lose less at the typical size than a variant has to gain. */
 static void mind_low_end(tsr_nest *nest, tsr_schedule *inout) {
   const tsr_expr extent = tsr_schedule_guarded(nest);
-  const int64_t low = extent == 0 ? 0 : end_of(nest, extent, false);
-  const int64_t typical = extent == 0 ? 0 : typical_size(nest, extent);
   tsr_schedule other = *inout;
-  if (low < LEAST_END || low >= typical)
+  if (extent == 0)
+    return;
+  const int64_t low = end_of(nest, extent, false), typical = typical_size(nest, extent);
+  if (low < end_of_variants(inout) || low >= typical)
     return;
   const double best = best_at(nest, inout, extent, low, &other);
   if (cycles_at(nest, inout, extent, low) < VARIANT_GAIN * best)
@@ -781,8 +785,7 @@ uint32_t tsr_schedule_variants(tsr_nest *nest, const tsr_schedule *first, tsr_sc
   const tsr_expr extent = tsr_schedule_guarded(nest);
   if (extent == 0 || first->strategy != TSR_STRATEGY_CONTRACT || first->atom != NULL)
     return 0;
-  const int64_t *knobs = first->knobs;
-  const int64_t end = greatest(greatest(knobs[TSR_KNOB_MR], knobs[TSR_KNOB_NR]), LEAST_END);
+  const int64_t end = end_of_variants(first);
   int64_t size = end_of(nest, extent, false);
   uint32_t count = 0;
   while (count < most && size < end) {
